@@ -1,0 +1,134 @@
+/**
+ * The native surface, as JavaScript sees it. One class per handle of `zo2.h`; a thin layer, for `src/` only (the package's users meet
+ * `src/index.ts`). `scripts/check-api.mjs` holds header, binding and this file together.
+ *
+ * Every function throws, or rejects with, an `Error` whose `code` is one of `ERROR_CODES` in `src/errors.ts`. Nothing here waits on
+ * the JavaScript thread.
+ */
+
+/** What is compiled in, and whether it can be used on this machine. Never throws. */
+export interface BackendInfo {
+  readonly kind: "cpu" | "cuda";
+  /** Devices of this backend; 0 when it cannot be used. */
+  readonly devices: number;
+  /** Why there are none. */
+  readonly reason?: string;
+}
+
+export interface DeviceOptions {
+  readonly ordinal?: number;
+  /** Size of the CPU backend's thread pool; 0 or absent: one per core. */
+  readonly threads?: number;
+  /** Bytes of device buffers that may exist at once; 0 or absent: what the device has. */
+  readonly memoryLimit?: number;
+  /** Test mode: each command is delayed by up to this many microseconds (CPU backend). */
+  readonly delayMicroseconds?: number;
+  readonly delaySeed?: number;
+  /** Use the kernels for a CPU without vector instructions. */
+  readonly genericKernels?: boolean;
+}
+
+/** `zo2_device_info`. */
+export interface DeviceInfo {
+  readonly kind: string;
+  readonly name: string;
+  readonly features: string;
+  readonly threads: number;
+  readonly memoryTotal: number;
+  readonly memoryFree: number;
+  readonly memoryLimit: number;
+  readonly deviceBytes: number;
+  readonly deviceBytesPeak: number;
+  readonly hostBytes: number;
+  readonly commands: number;
+  readonly launches: number;
+}
+
+interface NativeHandle {
+  /** Gives up the handle. What the device still runs with it stays alive until that has run. Using it again throws ZO2_ERR_DISPOSED. */
+  dispose(): void;
+  readonly disposed: boolean;
+}
+
+export interface Stream extends NativeHandle {
+  readonly name: string;
+}
+
+export interface Event extends NativeHandle {
+  /**
+   * Resolves when the record that this event holds, after everything submitted so far has been issued, has fired; rejects with the error
+   * that poisoned its stream. Never recorded: rejects with ZO2_ERR_INVALID_ARGUMENT.
+   */
+  done(): Promise<void>;
+  /** When the latest record fired, in seconds of the device's steady clock. */
+  time(): number;
+}
+
+/** Holds a stream in tests (`HOLD`); opening is permanent. */
+export interface Gate extends NativeHandle {
+  open(): void;
+}
+
+export interface Buffer extends NativeHandle {
+  readonly kind: "device" | "host";
+  readonly bytes: number;
+  /**
+   * The bytes `offset` .. `offset + length` of a host buffer, without copying; the same ArrayBuffer for the same range. The view keeps the
+   * memory alive, and is detached when the buffer is disposed.
+   */
+  view(offset: number, length: number): ArrayBuffer;
+}
+
+/** Where the tensors of one unit lie (`zo2_segment`). */
+export interface Layout extends NativeHandle {
+  readonly segments: number;
+}
+
+export interface Program extends NativeHandle {
+  readonly ops: number;
+}
+
+export interface Device extends NativeHandle {
+  readonly kind: "cpu" | "cuda";
+  info(): DeviceInfo;
+  createStream(name: string): Stream;
+  createEvent(): Event;
+  createGate(): Gate;
+  /** Allocates off the JavaScript thread. Host memory is zeroed, device memory is not. */
+  createBuffer(kind: "device" | "host", bytes: number): Promise<Buffer>;
+  /** Eight words a segment, in the order of the fields of `zo2_segment` without `reserved`. */
+  createLayout(segments: Float64Array): Layout;
+  /** `words`: see "programs" in `zo2.h`. `spaceBytes`: the size of each of the five spaces. */
+  createProgram(words: Float64Array, spaceBytes: Float64Array): Program;
+  /**
+   * Hands over a list of commands (`src/native/commands.ts` encodes it). The whole list is decoded and every handle checked before
+   * anything is enqueued; then it is issued by the device's submitter thread, after the lists before it. An error while issuing poisons
+   * the stream of that command.
+   */
+  submit(words: Float64Array, handles: readonly NativeHandle[]): void;
+  /**
+   * Converts `count` elements of `source` (dtype as in `zo2.h`) into the host buffer `target` at byte `offset`, off the JavaScript
+   * thread, rounding to nearest even. Resolves with the index of the first element that is not finite, or not finite any more in the
+   * target's dtype; -1 when there is none. `source` must not change meanwhile.
+   */
+  convert(source: Uint8Array, sourceDtype: number, target: Buffer, offset: number, targetDtype: number, count: number): Promise<number>;
+  /** Cancels what has not started, waits (off the JavaScript thread) for what runs, and frees the device with all its objects. */
+  close(): Promise<void>;
+  /** How often this device made the JavaScript thread wait for work to finish. Must be 0. */
+  readonly waits: number;
+}
+
+export interface Native {
+  /** `ZO2_CONTRACT_VERSION` the addon was built with. */
+  readonly contractVersion: number;
+  /** How the addon was built: compiler, matrix product library, CUDA choice. */
+  readonly build: string;
+  backends(): BackendInfo[];
+  /** Rejects with ZO2_ERR_DEVICE when there is no such device. */
+  openDevice(kind: "cpu" | "cuda", options: DeviceOptions): Promise<Device>;
+}
+
+/** Loads the addon. Throws an Error with code ZO2_ERR_ADDON that says what was tried and what to do. */
+export function loadNative(): Native;
+/** The folder of the installed package. */
+export const packageRoot: string;

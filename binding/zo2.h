@@ -1,0 +1,371 @@
+/*
+ * The native contract of zo2: what a backend (cpu/, cuda/) offers to the Node-API layer (binding/).
+ *
+ * A backend exports one function that returns its table:
+ *
+ *     const zo2_backend* zo2_cpu_backend(void);
+ *     const zo2_backend* zo2_cuda_backend(void);
+ *
+ * Rules that hold for every function of the table
+ *   - It returns a status and, when that is not ZO2_OK, fills `error` (never NULL) with the status and a message that says what
+ *     was wrong, where, and what to do. Nothing exits, aborts, asserts on input or throws across this border.
+ *   - Functions that take a stream only enqueue: they check their arguments on the host, copy them, and return. They do not wait
+ *     for the device. What fails later on the device poisons the stream (see below).
+ *   - Counts and offsets are 64 bits, in bytes where the name says `bytes` or `offset`, otherwise in elements.
+ *   - Every function may be called from any thread; calls on one stream come from one thread at a time.
+ *   - A handle stays valid until its destroy function returns. Destroying an object that queued commands still use is an error of
+ *     the caller; binding/ keeps what a command uses alive until the command has run.
+ *
+ * Streams and events
+ *   - Commands of one stream run in order. Streams are independent but for events.
+ *   - stream_wait binds to the latest stream_record of that event at the time of the call; with no such record it fails with
+ *     ZO2_STATUS_NOT_RECORDED. An event may be recorded again at any time; earlier waits keep what they bound to.
+ *   - A command that fails poisons its stream: the commands after it are skipped, but records still fire, and carry the error. A
+ *     stream that waits on an event which carries an error is poisoned with it. A poisoned stream stays so until it is destroyed.
+ *   - stream_destroy and device_close cancel what has not started: events fire with ZO2_STATUS_CANCELLED.
+ *
+ * The words (unit, wire, scratch, prepare, ...) are those of docs/concepts.md.
+ */
+#ifndef ZO2_H
+#define ZO2_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ZO2_CONTRACT_VERSION 1u
+
+typedef enum zo2_status {
+  ZO2_OK = 0,
+  ZO2_STATUS_INVALID_ARGUMENT = 1,
+  ZO2_STATUS_OUT_OF_MEMORY = 2, /* the message has the byte counts: asked for, in use, limit */
+  ZO2_STATUS_UNSUPPORTED = 3,   /* valid, but not by this backend or device; the message lists what is supported */
+  ZO2_STATUS_DEVICE = 4,        /* no such device, or the device failed */
+  ZO2_STATUS_NOT_RECORDED = 5,
+  ZO2_STATUS_CANCELLED = 6
+} zo2_status;
+
+typedef struct zo2_error {
+  zo2_status status;
+  char message[508]; /* UTF-8, always terminated */
+} zo2_error;
+
+typedef enum zo2_dtype { ZO2_F32 = 0, ZO2_F16 = 1, ZO2_BF16 = 2, ZO2_I32 = 3 } zo2_dtype;
+
+/* Memory a kernel may touch (DEVICE) and memory at rest that copies reach without staging (HOST: pinned where that exists). */
+typedef enum zo2_buffer_kind { ZO2_BUFFER_DEVICE = 0, ZO2_BUFFER_HOST = 1 } zo2_buffer_kind;
+
+typedef struct zo2_device zo2_device;
+typedef struct zo2_stream zo2_stream;
+typedef struct zo2_event zo2_event;
+typedef struct zo2_gate zo2_gate;
+typedef struct zo2_buffer zo2_buffer;
+typedef struct zo2_layout zo2_layout;
+typedef struct zo2_program zo2_program;
+
+/* A place in a buffer. buffer == NULL means "none" where a field allows it. */
+typedef struct zo2_span {
+  zo2_buffer* buffer;
+  uint64_t offset; /* bytes from the start of the buffer */
+} zo2_span;
+
+/* ---- devices ------------------------------------------------------------------------------------------------------------- */
+
+typedef struct zo2_device_options {
+  int32_t ordinal;        /* which device of the backend, from 0 */
+  uint32_t threads;       /* CPU backend: size of the thread pool; 0: one per core this process may use */
+  uint64_t memory_limit;  /* bytes of DEVICE buffers that may exist at once; 0: what the device has */
+  /* Test mode of the CPU backend: every command is delayed by up to `delay_microseconds`, drawn from `delay_seed`. 0: off. */
+  uint32_t delay_microseconds;
+  uint64_t delay_seed;
+  /* CPU backend: 1 forces the generic kernels, as on a CPU without vector instructions (same bits for noise and prepare). */
+  uint32_t generic_kernels;
+} zo2_device_options;
+
+typedef struct zo2_device_info {
+  char kind[16];        /* "cpu", "cuda", "cuda-emulated" */
+  char name[128];       /* of the processor or the GPU */
+  char features[256];   /* what was chosen at run time: instruction sets or compute capability, matrix product library */
+  uint32_t threads;
+  uint64_t memory_total; /* bytes; of the host for the CPU backend */
+  uint64_t memory_free;
+  uint64_t memory_limit; /* as opened; 0: none */
+  uint64_t device_bytes; /* DEVICE buffers that exist now */
+  uint64_t device_bytes_peak;
+  uint64_t host_bytes;   /* HOST buffers that exist now */
+  uint64_t commands;     /* commands executed since the device was opened */
+  uint64_t launches;     /* of these, prepare, run, loss and gradient */
+} zo2_device_info;
+
+/* ---- layout: where the tensors of one unit lie ----------------------------------------------------------------------------- */
+
+enum { ZO2_SEGMENT_DECAY = 1, ZO2_SEGMENT_FROZEN = 2, ZO2_SEGMENT_GATHERED = 4 };
+
+/*
+ * One tensor of a unit, or the rows of one that this unit holds. `count` elements, contiguous in the checkpoint's row-major layout.
+ * The element e of the segment has the canonical index `canonical + e`; in a GATHERED segment its rows are those named by the row
+ * list of the prepare command: element (r, c) has the canonical index `canonical + rows[r] * row_width + c`, and `count` is the
+ * largest number of rows times row_width.
+ */
+typedef struct zo2_segment {
+  uint64_t canonical;
+  uint64_t count;
+  uint64_t wire_offset;    /* bytes from the start of the unit's wire bytes; a multiple of 64 */
+  uint64_t scratch_offset; /* bytes from the start of W+ and of W-; a multiple of 64 */
+  uint64_t row_width;      /* GATHERED: elements in a row; otherwise 0 */
+  uint32_t wire_dtype;     /* F32, F16, BF16 */
+  uint32_t scratch_dtype;  /* F32, F16, BF16: the compute dtype (F32 for one-dimensional parameters) */
+  uint32_t flags;
+  uint32_t reserved;
+} zo2_segment;
+
+/* ---- noise, prepare ---------------------------------------------------------------------------------------------------------- */
+
+/* Gaussian and Rademacher are functions of (seed, step, direction, canonical index) alone: numerics/. BUFFER is for tests: z is
+ * read as fp32 at the canonical index from `z` (any buffer kind). */
+typedef enum zo2_noise_kind { ZO2_NOISE_GAUSSIAN = 0, ZO2_NOISE_RADEMACHER = 1, ZO2_NOISE_BUFFER = 2 } zo2_noise_kind;
+
+typedef enum zo2_rounding { ZO2_ROUND_NEAREST = 0, ZO2_ROUND_STOCHASTIC = 1 } zo2_rounding;
+
+/* The result of one step and direction, in DEVICE memory; `gradient` writes g, prepare reads it. */
+typedef struct zo2_step_state {
+  double loss_plus;  /* after `gradient`: L+; before: the running sum */
+  double loss_minus;
+  float g;           /* projected gradient: fp32((L+ - L-) / (2 eps)), computed in fp64 */
+  uint32_t finite;   /* 1 when g is finite */
+  uint64_t reserved;
+} zo2_step_state;
+
+enum { ZO2_STICKY_NOT_FINITE = 1, ZO2_STICKY_OVERFLOW = 2 };
+
+/* Flags that stay set once an update went wrong, in DEVICE memory; the caller zeroes them. `step` is that of the first update or
+ * step for which a flag was set. NOT_FINITE: a projected gradient is not finite. OVERFLOW: a new weight does not fit its wire dtype. */
+typedef struct zo2_sticky {
+  uint32_t flags;
+  uint32_t step;
+} zo2_sticky;
+
+/* An update that has not reached the unit yet. Element by element, with D directions d = 0..D-1 and g_d = states[d].g:
+ *   a_d = fp32(lr * g_d / D), b = fp32(lr * weight_decay), both computed in fp64 and rounded once (b = 0 without SEGMENT_DECAY);
+ *   u = b * w; u = fma(a_d, z_d, u) for d in order; w' = w - u; rounded to the wire dtype.
+ * When a g_d is not finite, every g counts as 0 (w still decays) and NOT_FINITE is set. When w' overflows the wire dtype, that
+ * element keeps its old bytes and OVERFLOW is set. */
+typedef struct zo2_update {
+  zo2_noise_kind noise;
+  uint32_t step;
+  uint32_t directions;  /* D, 1..64 */
+  uint64_t seed;
+  zo2_span states;      /* D consecutive zo2_step_state, DEVICE */
+  double learning_rate;
+  double weight_decay;
+  zo2_span z;           /* BUFFER noise: fp32 table of direction 0 */
+  uint64_t z_stride;    /* bytes from the table of one direction to the next */
+} zo2_update;
+
+/*
+ * prepare: pending updates in, updated wire bytes out, W+ and W- out, in one pass over the unit.
+ *
+ * For every segment and element: w = wire value widened to fp32; the updates are applied in order, each rounded to the wire dtype
+ * (so that many pending updates equal updates applied one by one); with `store` the result is written back to the wire; then, from
+ * the rounded value, plus = fma(eps, z, w) and minus = fma(-eps, z, w) in fp32, each rounded once, to nearest even, to the scratch
+ * dtype. FROZEN segments are neither updated nor perturbed: plus = minus = w.
+ *   plus.buffer == NULL: no scratch is written (a flush). minus.buffer == NULL: only W+ is written; with eps == 0 that is W itself
+ *   and no noise is drawn.
+ * STOCHASTIC rounding concerns wire dtypes below fp32 and draws with the seed and step of the update being applied, purpose 2.
+ */
+typedef struct zo2_prepare_args {
+  const zo2_layout* layout;
+  zo2_span wire;
+  zo2_span plus;
+  zo2_span minus;
+  zo2_span rows;           /* GATHERED segments: int32 row numbers, DEVICE */
+  uint64_t row_count;
+  float eps;
+  zo2_noise_kind noise;
+  uint64_t seed;
+  uint32_t step;
+  uint32_t direction;      /* 0..2^24-1 */
+  zo2_span z;              /* BUFFER noise */
+  uint32_t store;          /* 1: write the updated wire bytes */
+  zo2_rounding rounding;
+  zo2_span sticky;         /* zo2_sticky; may be none when update_count is 0 */
+  const zo2_update* updates;
+  uint32_t update_count;
+} zo2_prepare_args;
+
+/* ---- programs ----------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * A program is a flat list of 64-bit floating point words (integers up to 2^53 are exact):
+ *
+ *   version (1), operand count, op count, symbol count, maximum of each symbol...
+ *   operands: space, offset (bytes), dtype, rows, columns, row stride (elements)            6 words each
+ *   ops: opcode, number of words that follow, words...
+ *
+ * `rows` of an operand is a count, or -1 - s for the run-time value of symbol s (at most its maximum). An operand (space, offset) is
+ * resolved against the binding of that space when the program runs. All bounds are checked once, against the maxima, when the
+ * program is created with the sizes of its spaces; a run then only checks that each symbol is within its maximum and that each
+ * bound space is large enough.
+ */
+enum {
+  ZO2_SPACE_WEIGHTS = 0,   /* W+ or W- of the unit (or its wire bytes, when those are used as they are) */
+  ZO2_SPACE_CARRIED = 1,   /* activations that live from unit to unit, of one branch and micro-batch */
+  ZO2_SPACE_WORKSPACE = 2, /* activations that live inside one run */
+  ZO2_SPACE_INPUTS = 3,    /* int32 tables of one micro-batch */
+  ZO2_SPACE_RESULTS = 4,   /* log-probabilities, logits */
+  ZO2_SPACES = 5
+};
+
+enum {
+  ZO2_SYMBOL_ROWS = 0,      /* tokens of the micro-batch, packed without padding */
+  ZO2_SYMBOL_SEQUENCES = 1,
+  ZO2_SYMBOL_HEAD_ROWS = 2, /* rows whose logits are needed */
+  ZO2_SYMBOL_TARGETS = 3,   /* tokens that are scored */
+  ZO2_SYMBOL_TABLE_ROWS = 4, /* rows of a gathered table */
+  ZO2_SYMBOLS = 5
+};
+
+enum { ZO2_ACTIVATION_NONE = 0, ZO2_ACTIVATION_RELU = 1, ZO2_ACTIVATION_GELU = 2 /* exact, with erf */ };
+enum { ZO2_TILE_FIRST = 1, ZO2_TILE_LAST = 2 };
+
+/*
+ * Opcodes and their words. Operands are named by index; -1 stands for an absent optional one. Activations are F32 or the compute
+ * dtype, weights any float dtype; arithmetic is fp32 whatever the storage, reductions deterministic.
+ */
+enum {
+  /* out table index rowStart rowCount accumulate
+   * out[r, :] = (accumulate ? out[r, :] : 0) + table[index[r] - rowStart, :] for index[r] in [rowStart, rowStart + rowCount); other rows
+   * of out are left as they are. index: int32 [rows, 1]. */
+  ZO2_OP_EMBED = 1,
+  /* out x weight bias|-1 residual|-1 activation
+   * out[M, N] = activation(x[M, K] weight[N, K]^T + bias[N]) + residual[M, N]. bias: [1, N]. out may be the residual's own memory. */
+  ZO2_OP_LINEAR = 2,
+  /* out x gain bias epsilon
+   * out = (x - mean) / sqrt(variance + epsilon) * gain + bias along the columns; variance is the biased one; gain, bias: [1, N]. */
+  ZO2_OP_LAYER_NORM = 3,
+  /* out q k v sequences heads kvHeads scale
+   * Causal attention over packed sequences; q, out: [rows, heads * d]; k, v: [rows, kvHeads * d]; sequences: int32 [S, 4] = start, length,
+   * prefixStart, prefixLength (rows). Row start + i attends to all prefix rows and to rows start .. start + i. No matrix of length x length
+   * exists in memory. Rows outside every sequence are left as they are. */
+  ZO2_OP_ATTENTION = 4,
+  /* out x index
+   * out[r, :] = x[index[r], :]; index: int32 [rows of out, 1]. */
+  ZO2_OP_GATHER_ROWS = 5,
+  /* logprob state x weight targets vocabStart tileFlags
+   * One tile of the streamed head: logits = x[H, K] weight[V, K]^T stand for vocabulary entries vocabStart .. vocabStart + V; the running
+   * maximum and sum of exponentials are kept in state (f32 [H, 2]); targets: int32 [N, 2] = row of x, vocabulary entry (-100: ignored, its
+   * log-probability is 0). TILE_FIRST initialises; TILE_LAST turns logprob (f32 [N, 1]) into log-probabilities. */
+  ZO2_OP_CROSS_ENTROPY = 6
+};
+
+typedef struct zo2_run_args {
+  const zo2_program* program;
+  zo2_span spaces[ZO2_SPACES]; /* DEVICE; those the program does not use may be none */
+  uint64_t symbols[ZO2_SYMBOLS];
+} zo2_run_args;
+
+/* ---- loss ----------------------------------------------------------------------------------------------------------------------- */
+
+typedef enum zo2_loss_kind {
+  ZO2_LOSS_TOKENS = 0, /* sum over targets of -logprob */
+  /* choices: int32 [C, 2] = begin, end into targets; examples: int32 [E, 3] = begin, end into choices, label. The score of a choice is
+   * the mean (or sum) of its targets' log-probabilities; an example adds the cross entropy of its scores at its label. */
+  ZO2_LOSS_CHOICES_MEAN = 1,
+  ZO2_LOSS_CHOICES_SUM = 2
+} zo2_loss_kind;
+
+/* Adds the micro-batch's summed loss, in fp64 and in batch order, to loss_plus (branch 0) or loss_minus (branch 1) of `state`;
+ * with `first` it starts from 0. */
+typedef struct zo2_loss_args {
+  zo2_loss_kind kind;
+  zo2_span logprobs; /* f32 [targets], DEVICE */
+  uint64_t targets;
+  zo2_span choices;
+  uint64_t choice_count;
+  zo2_span examples;
+  uint64_t example_count;
+  zo2_span state;
+  uint32_t branch;
+  uint32_t first;
+} zo2_loss_args;
+
+/* Divides both losses by `total` (labelled tokens or examples of the whole batch) and writes g and finite; a g that is not finite
+ * sets NOT_FINITE in `sticky` with `step`. */
+typedef struct zo2_gradient_args {
+  zo2_span state;
+  double total;
+  double eps;
+  uint32_t step;
+  zo2_span sticky;
+} zo2_gradient_args;
+
+/* Called once, from any thread, when the record that the event held at the time of event_notify has fired. `error` has status ZO2_OK
+ * or what poisoned the stream; it is valid only during the call. */
+typedef void (*zo2_notify)(void* user, const zo2_error* error);
+
+typedef struct zo2_backend {
+  uint32_t contract_version;
+  const char* kind; /* "cpu", "cuda" */
+
+  /* How many devices there are; 0 with a reason in `error->message` (status ZO2_OK) when the backend cannot be used here. */
+  zo2_status (*device_count)(int32_t* count, zo2_error* error);
+  zo2_status (*device_open)(const zo2_device_options* options, zo2_device** device, zo2_error* error);
+  /* Cancels what has not started, fires every event, joins every thread. All objects of the device must be destroyed first. */
+  void (*device_close)(zo2_device* device);
+  zo2_status (*device_info)(zo2_device* device, zo2_device_info* info, zo2_error* error);
+
+  zo2_status (*stream_create)(zo2_device* device, const char* name, zo2_stream** stream, zo2_error* error);
+  void (*stream_destroy)(zo2_stream* stream);
+  /* Enqueues a failure, as if a command had failed with `cause`. */
+  zo2_status (*stream_fail)(zo2_stream* stream, const zo2_error* cause, zo2_error* error);
+  zo2_status (*stream_record)(zo2_stream* stream, zo2_event* event, zo2_error* error);
+  zo2_status (*stream_wait)(zo2_stream* stream, zo2_event* event, zo2_error* error);
+  /* Test mode: the stream stops here until the gate is opened. */
+  zo2_status (*stream_hold)(zo2_stream* stream, zo2_gate* gate, zo2_error* error);
+
+  zo2_status (*event_create)(zo2_device* device, zo2_event** event, zo2_error* error);
+  void (*event_destroy)(zo2_event* event);
+  zo2_status (*event_notify)(zo2_event* event, zo2_notify notify, void* user, zo2_error* error);
+  /* When the latest record fired, in seconds of a steady clock of the device; NOT_RECORDED before that. */
+  zo2_status (*event_time)(zo2_event* event, double* seconds, zo2_error* error);
+
+  zo2_status (*gate_create)(zo2_device* device, zo2_gate** gate, zo2_error* error);
+  void (*gate_open)(zo2_gate* gate);
+  void (*gate_destroy)(zo2_gate* gate); /* opens it first */
+
+  /* HOST memory is zeroed; DEVICE memory is not. Bytes may be 0. The start is aligned to 256 bytes. */
+  zo2_status (*buffer_create)(zo2_device* device, zo2_buffer_kind kind, uint64_t bytes, zo2_buffer** buffer, zo2_error* error);
+  void (*buffer_destroy)(zo2_buffer* buffer);
+  uint64_t (*buffer_bytes)(const zo2_buffer* buffer);
+  void* (*buffer_host_pointer)(const zo2_buffer* buffer); /* HOST buffers; NULL for DEVICE ones */
+
+  zo2_status (*layout_create)(zo2_device* device, const zo2_segment* segments, uint64_t count, zo2_layout** layout, zo2_error* error);
+  void (*layout_destroy)(zo2_layout* layout);
+
+  zo2_status (*program_create)(zo2_device* device, const double* words, uint64_t count, const uint64_t space_bytes[ZO2_SPACES],
+                               zo2_program** program, zo2_error* error);
+  void (*program_destroy)(zo2_program* program);
+
+  /* Commands. copy: between any two buffers, regions may not overlap. fill: every byte becomes `byte` (255 makes NaN of every float
+   * dtype). gather: row i of dst becomes row (rows[i] - row_base) of src, row_bytes each; rows: int32, in a HOST buffer. */
+  zo2_status (*copy)(zo2_stream* stream, zo2_span dst, zo2_span src, uint64_t bytes, zo2_error* error);
+  zo2_status (*fill)(zo2_stream* stream, zo2_span dst, uint8_t byte, uint64_t bytes, zo2_error* error);
+  zo2_status (*gather)(zo2_stream* stream, zo2_span dst, zo2_span src, zo2_span rows, uint64_t count, int64_t row_base,
+                       uint64_t row_bytes, zo2_error* error);
+  zo2_status (*prepare)(zo2_stream* stream, const zo2_prepare_args* args, zo2_error* error);
+  zo2_status (*run)(zo2_stream* stream, const zo2_run_args* args, zo2_error* error);
+  zo2_status (*loss)(zo2_stream* stream, const zo2_loss_args* args, zo2_error* error);
+  zo2_status (*gradient)(zo2_stream* stream, const zo2_gradient_args* args, zo2_error* error);
+} zo2_backend;
+
+const zo2_backend* zo2_cpu_backend(void);
+const zo2_backend* zo2_cuda_backend(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ZO2_H */

@@ -1,0 +1,10 @@
+# ZO2_SANITIZE for every target that follows.
+if(ZO2_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+  add_link_options(-fsanitize=address,undefined)
+elseif(ZO2_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer -g)
+  add_link_options(-fsanitize=thread)
+elseif(NOT ZO2_SANITIZE STREQUAL "")
+  message(FATAL_ERROR "ZO2_SANITIZE is \"${ZO2_SANITIZE}\"; use address, thread or nothing")
+endif()

@@ -1,0 +1,120 @@
+#include "cpu/device.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+#include <string>
+
+#include "cpu/cpu_features.h"
+#include "cpu/host.h"
+#include "cpu/matmul.h"
+#include "cpu/status.h"
+
+namespace zo2::cpu {
+namespace {
+
+constexpr uint32_t kMostThreads = 1024;
+
+const zo2_device_options& checked(const zo2_device_options& options) {
+  if (options.ordinal != 0) {
+    fail(ZO2_STATUS_DEVICE, "cpu:%" PRId32 " does not exist: the processor is one device, with ordinal 0", options.ordinal);
+  }
+  if (options.threads > kMostThreads) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "%" PRIu32 " threads were asked for, at most %" PRIu32 " are allowed; 0 takes one per core",
+         options.threads, kMostThreads);
+  }
+  return options;
+}
+
+template <size_t size>
+void put(char (&field)[size], const std::string& text) {
+  std::snprintf(field, size, "%s", text.c_str());
+}
+
+}  // namespace
+
+Device::Device(const zo2_device_options& options)
+    : options_(checked(options)),
+      vectorised_(options.generic_kernels == 0 && has_avx2_fma_f16c()),
+      process_(getpid()),
+      memory_total_(host_memory().total),
+      pool_(options.threads == 0 ? std::min(usable_cores(), kMostThreads) : options.threads) {}
+
+void Device::close() {
+  std::vector<Stream*> streams;
+  {
+    std::lock_guard<std::mutex> lock(streams_mutex_);
+    closed_ = true;
+    streams = streams_;
+  }
+  // All are cancelled before any is joined: one may be waiting for another.
+  for (Stream* stream : streams) stream->cancel();
+  for (Stream* stream : streams) stream->join();
+  notifier_.close();
+}
+
+void Device::describe(zo2_device_info* info) {
+  *info = {};
+  put(info->kind, "cpu");
+  put(info->name, processor_name());
+  put(info->features, std::string(vectorised_ ? "avx2 fma f16c" : "generic") + "; " + matmul_library());
+  const HostMemory memory = host_memory();
+  info->threads = pool_.size();
+  info->memory_total = memory.total;
+  info->memory_free = memory.free;
+  info->memory_limit = options_.memory_limit;
+  info->commands = commands_;
+  info->launches = launches_;
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  info->device_bytes = device_bytes_;
+  info->device_bytes_peak = device_bytes_peak_;
+  info->host_bytes = host_bytes_;
+}
+
+double Device::seconds() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - opened_).count();
+}
+
+uint64_t Device::enroll(Stream* stream) {
+  std::lock_guard<std::mutex> lock(streams_mutex_);
+  if (closed_) fail(ZO2_STATUS_CANCELLED, "the device was closed; open it again");
+  streams_.push_back(stream);
+  // Odd multiples of a large prime keep the delay sequences of neighbouring seeds and streams apart.
+  return options_.delay_seed + ++streams_made_ * 0xD1342543DE82EF95ull;
+}
+
+void Device::dismiss(Stream* stream) {
+  std::lock_guard<std::mutex> lock(streams_mutex_);
+  streams_.erase(std::remove(streams_.begin(), streams_.end(), stream), streams_.end());
+}
+
+void Device::count(Stream::Counted counted) {
+  commands_.fetch_add(1, std::memory_order_relaxed);
+  if (counted == Stream::Counted::kLaunch) launches_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Device::reserve(zo2_buffer_kind kind, uint64_t bytes) {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  uint64_t& used = kind == ZO2_BUFFER_DEVICE ? device_bytes_ : host_bytes_;
+  // Without a limit of its own, either kind is bounded by what the host has: the kernel would grant more, and kill the process later.
+  const bool limited = kind == ZO2_BUFFER_DEVICE && options_.memory_limit != 0;
+  const uint64_t limit = limited ? options_.memory_limit : memory_total_;
+  if (bytes > limit || used > limit - bytes) {
+    fail(ZO2_STATUS_OUT_OF_MEMORY, "%" PRIu64 " bytes of %s memory were asked for, %" PRIu64 " are in use, the limit is %" PRIu64 "; %s",
+         bytes, kind == ZO2_BUFFER_DEVICE ? "device" : "host", used, limit,
+         limited ? "raise the limit or plan for less" : "that is all the machine has");
+  }
+  used += bytes;
+  device_bytes_peak_ = std::max(device_bytes_peak_, device_bytes_);
+}
+
+void Device::release(zo2_buffer_kind kind, uint64_t bytes) {
+  std::lock_guard<std::mutex> lock(memory_mutex_);
+  (kind == ZO2_BUFFER_DEVICE ? device_bytes_ : host_bytes_) -= bytes;
+}
+
+bool Device::forked() const { return getpid() != process_; }
+
+}  // namespace zo2::cpu

@@ -1,0 +1,43 @@
+// Where the tensors of one unit lie, checked.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "zo2.h"
+
+namespace zo2::cpu {
+
+class Device;
+
+class Layout {
+ public:
+  // Throws Failure(INVALID_ARGUMENT) that names the segment: a dtype that is no float, an offset that is no multiple of 64, a row width that does
+  // not fit the flags, numbers that overflow, places that overlap.
+  Layout(std::shared_ptr<Device> device, const zo2_segment* segments, uint64_t count);
+
+  Device& device() const { return *device_; }
+  const std::vector<zo2_segment>& segments() const { return segments_; }
+  bool gathered() const { return gathered_; }
+  // Elements of a segment when `rows` rows of the gathered ones are present.
+  static uint64_t elements(const zo2_segment& segment, uint64_t rows);
+  // Largest number of rows that every gathered segment has room for.
+  uint64_t most_rows() const { return most_rows_; }
+  // Bytes of the wire, and of W+ or W-, that a prepare with `rows` rows touches (rows at most most_rows()).
+  uint64_t wire_bytes(uint64_t rows) const;
+  uint64_t scratch_bytes(uint64_t rows) const;
+  // Canonical elements that noise is drawn for lie below this; of gathered segments only their first.
+  uint64_t canonical_end() const;
+
+ private:
+  const std::shared_ptr<Device> device_;
+  const std::vector<zo2_segment> segments_;
+  bool gathered_ = false;
+  uint64_t most_rows_ = ~uint64_t{0};
+};
+
+// 4 or 2; 0 for a number that is no zo2_dtype.
+uint64_t dtype_bytes(uint32_t dtype);
+
+}  // namespace zo2::cpu

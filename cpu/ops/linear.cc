@@ -1,0 +1,40 @@
+#include "../matmul.h"
+#include "../scratch.h"
+#include "ops.h"
+
+namespace zo2::cpu {
+
+namespace {
+enum { kOut, kX, kWeight, kBias, kResidual };
+enum { kActivation };
+}  // namespace
+
+// A chunk's product lies in a tile of this thread and is finished (bias, activation, residual, storage) while it is in the cache. So out
+// may be the residual, and out's dtype does not matter to the product.
+void run_linear(const OpRun& run) {
+  const View &out = run.views[kOut], &x = run.views[kX], &weight = run.views[kWeight];
+  const View &bias = run.views[kBias], &residual = run.views[kResidual];
+  if (out.empty()) return;
+  const int activation = static_cast<int>(run.op.integer(kActivation));
+  const ProductSplit split(out.rows, out.cols);
+  run.pool.parallel_for(split.chunks(), [&](int64_t number, unsigned) {
+    const ProductSplit::Chunk chunk = split.chunk(number);
+    const int64_t n = chunk.columns;
+    Scratch& scratch = Scratch::mine();
+    float* tile = scratch.take(Piece::kTile, chunk.rows * n);
+    multiply_tile(run.kernels, submatrix(x.matrix(), chunk.row, 0), submatrix(weight.matrix(), chunk.column, 0), chunk.rows, n, x.cols,
+                  tile, n);
+    const float* offset = bias.present() ? read_row(run.kernels, bias, 0, chunk.column, n, scratch.take(Piece::kBias, n)) : nullptr;
+    float* memory = scratch.take(Piece::kRow, n);
+    for (int64_t i = 0; i < chunk.rows; i++) {
+      const int64_t r = chunk.row + i;
+      float* product = tile + i * n;
+      const float* before = residual.present() ? read_row(run.kernels, residual, r, chunk.column, n, memory) : nullptr;
+      float* result = place_row(out, r, chunk.column, product);
+      run.kernels.finish_linear(product, offset, activation, before, result, n);
+      write_row(run.kernels, out, r, chunk.column, n, result);
+    }
+  });
+}
+
+}  // namespace zo2::cpu

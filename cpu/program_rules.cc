@@ -1,0 +1,258 @@
+#include "program_rules.h"
+
+#include <cstdarg>
+#include <cstdio>
+#include <limits>
+#include <string>
+
+#include "status.h"
+
+namespace zo2::cpu {
+
+namespace {
+
+constexpr double kMostInteger = 9007199254740992.0;  // 2^53
+constexpr double kAnyReal = std::numeric_limits<double>::max();
+
+const std::vector<OpRule>& rules() {
+  using R = OperandRule;
+  static const std::vector<OpRule> all = {
+      {ZO2_OP_EMBED,
+       "embed",
+       {{"out", R::kActivation, false}, {"table", R::kWeight, false}, {"index", R::kTable, false}},
+       {{"rowStart", true, 0, kMostInteger}, {"rowCount", true, 0, kMostInteger}, {"accumulate", true, 0, 1}}},
+      {ZO2_OP_LINEAR,
+       "linear",
+       {{"out", R::kActivation, false},
+        {"x", R::kActivation, false},
+        {"weight", R::kWeight, false},
+        {"bias", R::kWeight, true},
+        {"residual", R::kActivation, true}},
+       {{"activation", true, ZO2_ACTIVATION_NONE, ZO2_ACTIVATION_GELU}}},
+      {ZO2_OP_LAYER_NORM,
+       "layerNorm",
+       {{"out", R::kActivation, false}, {"x", R::kActivation, false}, {"gain", R::kWeight, false}, {"bias", R::kWeight, false}},
+       {{"epsilon", false, 0, kAnyReal}}},
+      {ZO2_OP_ATTENTION,
+       "attention",
+       {{"out", R::kActivation, false},
+        {"q", R::kActivation, false},
+        {"k", R::kActivation, false},
+        {"v", R::kActivation, false},
+        {"sequences", R::kTable, false}},
+       {{"heads", true, 1, kMostInteger}, {"kvHeads", true, 1, kMostInteger}, {"scale", false, -kAnyReal, kAnyReal}}},
+      {ZO2_OP_GATHER_ROWS, "gatherRows", {{"out", R::kActivation, false}, {"x", R::kActivation, false}, {"index", R::kTable, false}}, {}},
+      {ZO2_OP_CROSS_ENTROPY,
+       "crossEntropy",
+       {{"logprob", R::kFloat32, false},
+        {"state", R::kFloat32, false},
+        {"x", R::kActivation, false},
+        {"weight", R::kWeight, false},
+        {"targets", R::kTable, false}},
+       {{"vocabStart", true, 0, kMostInteger}, {"tileFlags", true, 0, ZO2_TILE_FIRST | ZO2_TILE_LAST}}},
+  };
+  return all;
+}
+
+// One op under examination; failures name it.
+class Examination {
+ public:
+  Examination(const OpRule& rule, const Op& op, uint64_t number, const std::vector<Operand>& operands, const uint64_t* symbol_maximum)
+      : rule_(rule), op_(op), number_(number), operands_(operands), symbol_maximum_(symbol_maximum) {}
+
+  bool has(size_t i) const { return op_.operands[i] >= 0; }
+  const Operand& at(size_t i) const { return operands_[static_cast<size_t>(op_.operands[i])]; }
+  const char* name(size_t i) const { return rule_.operands[i].name; }
+  const Op& op() const { return op_; }
+
+  [[noreturn]] void reject(const char* format, ...) const __attribute__((format(printf, 2, 3))) {
+    char text[320];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu (%s): %s", static_cast<unsigned long long>(number_), rule_.name, text);
+  }
+
+  void dtypes() const {
+    for (size_t i = 0; i < rule_.operands.size(); i++) {
+      if (!has(i)) continue;
+      const zo2_dtype dtype = at(i).dtype;
+      const auto kind = rule_.operands[i].kind;
+      if (kind == OperandRule::kTable && dtype != ZO2_I32) reject("%s has dtype %s, it must be i32", name(i), dtype_name(dtype));
+      if (kind == OperandRule::kFloat32 && dtype != ZO2_F32) reject("%s has dtype %s, it must be f32", name(i), dtype_name(dtype));
+      if (dtype == ZO2_I32 && kind != OperandRule::kTable) reject("%s has dtype i32, it must be f32, f16 or bf16", name(i));
+    }
+  }
+
+  void columns(size_t i, int64_t expected, const char* of) const {
+    if (at(i).cols != expected) {
+      reject("%s has %lld columns, %s asks for %lld", name(i), static_cast<long long>(at(i).cols), of, static_cast<long long>(expected));
+    }
+  }
+  void same_columns(size_t i, size_t as) const { columns(i, at(as).cols, name(as)); }
+
+  // As many rows in every run: the same symbol, or the same count.
+  void same_rows(size_t i, size_t as) const {
+    if (at(i).rows == at(as).rows) return;
+    reject("%s has %s rows, %s has %s; they must agree", name(i), rows_text(at(i).rows).c_str(), name(as), rows_text(at(as).rows).c_str());
+  }
+  void rows(size_t i, int64_t expected, const char* of) const {
+    if (at(i).rows == expected) return;
+    reject("%s has %s rows, %s asks for %lld", name(i), rows_text(at(i).rows).c_str(), of, static_cast<long long>(expected));
+  }
+
+  int64_t most_rows(size_t i) const {
+    const int64_t rows = at(i).rows;
+    return rows >= 0 ? rows : static_cast<int64_t>(symbol_maximum_[-1 - rows]);
+  }
+
+  // What is written may not overlap another operand, but for one that is the same matrix where `same` names it.
+  void no_overlap(size_t written, size_t same) const {
+    for (size_t i = 0; i < rule_.operands.size(); i++) {
+      if (i == written || !has(i) || !overlap(at(written), most_rows(written), at(i), most_rows(i))) continue;
+      if (i == same && identical(at(written), at(i))) continue;
+      reject("%s overlaps %s%s", name(written), name(i), i == same ? " without being the same matrix" : "; they must be apart");
+    }
+  }
+
+ private:
+  static const char* dtype_name(zo2_dtype dtype) {
+    static const char* const names[] = {"f32", "f16", "bf16", "i32"};
+    return names[dtype];
+  }
+
+  static std::string rows_text(int64_t rows) { return rows >= 0 ? std::to_string(rows) : "symbol " + std::to_string(-1 - rows); }
+
+  static bool identical(const Operand& a, const Operand& b) {
+    return a.offset == b.offset && a.dtype == b.dtype && a.stride == b.stride && a.rows == b.rows && a.cols == b.cols;
+  }
+
+  // Whether two matrices share a byte. Exact where their rows are equally far apart (slices of one matrix by columns are disjoint then);
+  // otherwise by their whole ranges.
+  static bool overlap(const Operand& a, int64_t a_rows, const Operand& b, int64_t b_rows) {
+    if (a.space != b.space || a_rows == 0 || b_rows == 0 || a.cols == 0 || b.cols == 0) return false;
+    const int64_t a_pitch = a.stride * element_size(a.dtype), a_width = a.cols * element_size(a.dtype);
+    const int64_t b_pitch = b.stride * element_size(b.dtype), b_width = b.cols * element_size(b.dtype);
+    const int64_t a_start = static_cast<int64_t>(a.offset), b_start = static_cast<int64_t>(b.offset);
+    const int64_t a_end = a_start + (a_rows - 1) * a_pitch + a_width, b_end = b_start + (b_rows - 1) * b_pitch + b_width;
+    if (a_end <= b_start || b_end <= a_start) return false;
+    if (a_pitch != b_pitch) return true;
+    const int64_t ahead = ((b_start - a_start) % a_pitch + a_pitch) % a_pitch;
+    return ahead < a_width || a_pitch - ahead < b_width;
+  }
+
+  const OpRule& rule_;
+  const Op& op_;
+  const uint64_t number_;
+  const std::vector<Operand>& operands_;
+  const uint64_t* symbol_maximum_;
+};
+
+constexpr size_t kNone = static_cast<size_t>(-1);
+
+void check_embed(const Examination& e) {
+  enum { kOut, kTable, kIndex };
+  e.same_columns(kTable, kOut);
+  e.same_rows(kIndex, kOut);
+  e.columns(kIndex, 1, "index");
+  const int64_t count = e.op().integer(1), table = e.most_rows(kTable);
+  if (count > table) e.reject("rowCount is %lld, but table has %lld rows", static_cast<long long>(count), static_cast<long long>(table));
+  e.no_overlap(kOut, kNone);
+}
+
+void check_linear(const Examination& e) {
+  enum { kOut, kX, kWeight, kBias, kResidual };
+  e.same_rows(kX, kOut);
+  e.same_columns(kWeight, kX);
+  e.rows(kWeight, e.at(kOut).cols, "out");
+  if (e.has(kBias)) {
+    e.rows(kBias, 1, "linear");
+    e.same_columns(kBias, kOut);
+  }
+  if (e.has(kResidual)) {
+    e.same_rows(kResidual, kOut);
+    e.same_columns(kResidual, kOut);
+  }
+  e.no_overlap(kOut, kResidual);
+}
+
+void check_layer_norm(const Examination& e) {
+  enum { kOut, kX, kGain, kBias };
+  e.same_rows(kX, kOut);
+  e.same_columns(kX, kOut);
+  for (size_t i : {kGain, kBias}) {
+    e.rows(i, 1, "layerNorm");
+    e.same_columns(i, kOut);
+  }
+  e.no_overlap(kOut, kX);
+}
+
+void check_attention(const Examination& e) {
+  enum { kOut, kQ, kK, kV, kSequences };
+  const int64_t heads = e.op().integer(0), key_heads = e.op().integer(1), columns = e.at(kQ).cols;
+  for (size_t i : {kOut, kK, kV}) e.same_rows(i, kQ);
+  e.same_columns(kOut, kQ);
+  if (heads % key_heads != 0) {
+    e.reject("heads is %lld, which is not a multiple of kvHeads, %lld", static_cast<long long>(heads), static_cast<long long>(key_heads));
+  }
+  if (columns % heads != 0)
+    e.reject("q has %lld columns, which %lld heads do not divide", static_cast<long long>(columns), static_cast<long long>(heads));
+  for (size_t i : {kK, kV}) e.columns(i, columns / heads * key_heads, "q");
+  e.columns(kSequences, 4, "sequences");
+  e.no_overlap(kOut, kQ);
+}
+
+void check_gather_rows(const Examination& e) {
+  enum { kOut, kX, kIndex };
+  e.same_columns(kX, kOut);
+  e.same_rows(kIndex, kOut);
+  e.columns(kIndex, 1, "index");
+  e.no_overlap(kOut, kNone);
+}
+
+void check_cross_entropy(const Examination& e) {
+  enum { kLogprob, kState, kX, kWeight, kTargets };
+  e.same_rows(kState, kX);
+  e.columns(kState, 2, "state");
+  e.same_columns(kWeight, kX);
+  if (e.at(kWeight).rows < 0) e.reject("weight has a run-time number of rows; a tile of the vocabulary has a fixed one");
+  e.same_rows(kLogprob, kTargets);
+  e.columns(kLogprob, 1, "logprob");
+  e.columns(kTargets, 2, "targets");
+  e.no_overlap(kLogprob, kNone);
+  e.no_overlap(kState, kNone);
+}
+
+}  // namespace
+
+int64_t element_size(zo2_dtype dtype) { return dtype == ZO2_F16 || dtype == ZO2_BF16 ? 2 : 4; }
+
+const OpRule* find_rule(int opcode) {
+  for (const OpRule& rule : rules()) {
+    if (rule.opcode == opcode) return &rule;
+  }
+  return nullptr;
+}
+
+void check_op(const OpRule& rule, const Op& op, uint64_t number, const std::vector<Operand>& operands,
+              const uint64_t symbol_maximum[ZO2_SYMBOLS]) {
+  const Examination e(rule, op, number, operands, symbol_maximum);
+  e.dtypes();
+  switch (op.opcode) {
+    case ZO2_OP_EMBED:
+      return check_embed(e);
+    case ZO2_OP_LINEAR:
+      return check_linear(e);
+    case ZO2_OP_LAYER_NORM:
+      return check_layer_norm(e);
+    case ZO2_OP_ATTENTION:
+      return check_attention(e);
+    case ZO2_OP_GATHER_ROWS:
+      return check_gather_rows(e);
+    default:
+      return check_cross_entropy(e);
+  }
+}
+
+}  // namespace zo2::cpu

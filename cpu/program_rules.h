@@ -1,0 +1,40 @@
+// What the ops demand of their operands and attributes: one table of names and one function of rules, used when a program is created.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "program.h"
+
+namespace zo2::cpu {
+
+struct OperandRule {
+  const char* name;
+  enum { kActivation, kWeight, kFloat32, kTable } kind;
+  bool optional;
+};
+
+struct AttributeRule {
+  const char* name;
+  bool integer;
+  double least, most;
+};
+
+struct OpRule {
+  int opcode;
+  const char* name;
+  std::vector<OperandRule> operands;
+  std::vector<AttributeRule> attributes;
+};
+
+// Null when there is no such opcode.
+const OpRule* find_rule(int opcode);
+
+// Checks shapes, dtypes and overlaps of an op whose operand indices exist and whose attributes are within their ranges. Throws Failure.
+void check_op(const OpRule& rule, const Op& op, uint64_t number, const std::vector<Operand>& operands,
+              const uint64_t symbol_maximum[ZO2_SYMBOLS]);
+
+int64_t element_size(zo2_dtype dtype);
+
+}  // namespace zo2::cpu

@@ -1,0 +1,34 @@
+// From a zo2_span to the bytes it stands for, checked on the host when a command is enqueued.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/buffer.h"
+#include "zo2.h"
+
+namespace zo2::cpu {
+
+enum class Kinds { kAny, kDeviceOnly, kHostOnly };
+
+// What a command asks of one of its spans. `name` is that of the field.
+struct SpanRule {
+  const char* name;
+  uint64_t bytes;
+  uint64_t alignment;  // of the offset: 1, or the size of what is read there
+  Kinds kinds;
+};
+
+inline bool is_none(const zo2_span& span) { return span.buffer == nullptr; }
+
+const Buffer& buffer_of(const zo2_span& span);
+
+// The first byte. Throws Failure(INVALID_ARGUMENT), named after `command` and the field, when the span is none, lies past the end of its buffer, is
+// of the wrong kind, belongs to another device, or is not aligned.
+uint8_t* resolve(const Device& device, const char* command, const zo2_span& span, const SpanRule& rule);
+
+// Whether two ranges of bytes share one.
+inline bool overlap(const uint8_t* a, uint64_t a_bytes, const uint8_t* b, uint64_t b_bytes) {
+  return a_bytes != 0 && b_bytes != 0 && a < b + b_bytes && b < a + a_bytes;
+}
+
+}  // namespace zo2::cpu

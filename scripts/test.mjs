@@ -1,0 +1,116 @@
+/**
+ * What `npm test` runs, with one closing line "N passed, N failed" over all runners; exit code 1 when anything failed.
+ *
+ *   npm test                          everything but the stress tests
+ *   npm test -- unit native           some parts: typecheck, api, layers, cpp, unit, native, gpu, stress
+ *   npm test -- unit config           one part, of it the files whose path has "config" (jest)
+ *   ZO2_SANITIZE=address|thread npm test -- cpp      the C++ tests under a sanitizer
+ *   ZO2_BUILD_DIR=DIR, ZO2_BLAS=off   as in scripts/install.mjs; the C++ tests follow ZO2_BLAS
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import os from "node:os";
+import path from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const require = createRequire(import.meta.url);
+const PARTS = ["typecheck", "api", "layers", "cpp", "unit", "native", "gpu", "stress"];
+
+/** @typedef {{passed: number, failed: number, skipped: number}} Counts */
+
+const counts = (passed, failed, skipped = 0) => ({ passed, failed, skipped });
+
+/** Runs a command with its output shown; the exit code, or 1 when it could not run. */
+function show(command, args, options = {}) {
+  const result = spawnSync(command, args, { stdio: "inherit", cwd: root, ...options });
+  if (result.error !== undefined) console.error(`${command}: ${result.error.message}`);
+  return result.status ?? 1;
+}
+
+const one = (status) => (status === 0 ? counts(1, 0) : counts(0, 1));
+const script = (name) => one(show(process.execPath, [path.join(root, "scripts", name)]));
+
+/** Configures, builds and runs the programs of test/native/cpp in build-tests/. */
+function cpp() {
+  const sanitize = process.env.ZO2_SANITIZE ?? "";
+  const blas = process.env.ZO2_BLAS || "auto";
+  const suffix = [sanitize, blas === "auto" ? "" : `blas-${blas}`].filter((part) => part !== "").map((part) => `-${part}`).join("");
+  const folder = path.join(root, `build-tests${suffix}`);
+  const settings = ["-DZO2_TESTS=ON", `-DZO2_SANITIZE=${sanitize}`, `-DZO2_BLAS=${blas}`, "-DCMAKE_BUILD_TYPE=Release"];
+  if (show("cmake", ["-S", root, "-B", folder, ...settings]) !== 0) return counts(0, 1);
+  if (show("cmake", ["--build", folder, "--parallel", "2"]) !== 0) return counts(0, 1);
+  // The names come from CMake's own list, so that a program left behind by an older build does not run.
+  const listed = JSON.parse(spawnSync("ctest", ["--show-only=json-v1"], { cwd: folder, encoding: "utf8" }).stdout);
+  const total = counts(0, 0);
+  for (const { name, command } of listed.tests) {
+    const result = spawnSync(command[0], command.slice(1), { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
+    const closing = /^(\d+) passed, (\d+) failed\s*$/m.exec(result.stdout ?? "");
+    const passed = Number(closing?.[1] ?? 0);
+    // Without a closing line, or with an exit code that contradicts it, the program died.
+    const failed = Math.max(Number(closing?.[2] ?? 1), result.status === 0 && closing !== null ? 0 : 1);
+    process.stderr.write(result.stderr ?? "");
+    console.log(`cpp: ${name}: ${passed} passed, ${failed} failed${result.signal ? ` (ended by ${result.signal})` : ""}`);
+    total.passed += passed;
+    total.failed += failed;
+  }
+  return total;
+}
+
+function jest(project, patterns) {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "zo2-test-"));
+  const report = path.join(folder, "jest.json");
+  const flags = ["--selectProjects", project, "--json", `--outputFile=${report}`, "--passWithNoTests"];
+  // Garbage collection on demand, for the leak tests.
+  const node = project === "stress" ? ["--expose-gc"] : [];
+  try {
+    const status = show(process.execPath, [...node, require.resolve("jest/bin/jest"), ...flags, ...patterns], {
+      stdio: ["inherit", "ignore", "inherit"],
+    });
+    if (!existsSync(report)) return counts(0, 1);
+    const result = JSON.parse(readFileSync(report, "utf8"));
+    const failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
+    return counts(result.numPassedTests, status !== 0 && failed === 0 ? 1 : failed, result.numPendingTests + result.numTodoTests);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function withAddon(project, patterns) {
+  if (show(process.execPath, [path.join(root, "scripts", "install.mjs")]) !== 0) return counts(0, 1);
+  return jest(project, patterns);
+}
+
+const runners = {
+  typecheck: () => one(show(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", "tsconfig.test.json"])),
+  api: () => script("check-api.mjs"),
+  layers: () => script("check-layers.mjs"),
+  cpp,
+  unit: (patterns) => jest("unit", patterns),
+  native: (patterns) => withAddon("native", patterns),
+  gpu: (patterns) => withAddon("gpu", patterns),
+  stress: (patterns) => withAddon("stress", patterns),
+};
+
+function hasTests(project) {
+  const folder = path.join(root, "test", project);
+  return existsSync(folder) && readdirSync(folder, { recursive: true }).some((name) => String(name).endsWith(".test.ts"));
+}
+
+const args = process.argv.slice(2);
+const asked = PARTS.filter((part) => args.includes(part));
+const patterns = args.filter((arg) => !PARTS.includes(arg));
+const chosen = asked.length > 0 ? asked : PARTS.filter((part) => part !== "stress" && (part !== "gpu" || hasTests("gpu")));
+const total = counts(0, 0);
+const lines = [];
+for (const part of chosen) {
+  console.log(`\n== ${part}`);
+  const result = runners[part](patterns);
+  lines.push(`${part}: ${result.passed} passed, ${result.failed} failed${result.skipped > 0 ? `, ${result.skipped} skipped` : ""}`);
+  for (const key of Object.keys(total)) total[key] += result[key];
+}
+console.log(`\n${lines.join("\n")}`);
+console.log(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ""}`);
+process.exit(total.failed > 0 || total.passed === 0 ? 1 : 0);

@@ -1,0 +1,47 @@
+/**
+ * The numbers of `binding/zo2.h`, under the same words. `scripts/check-api.mjs` compares them with the header.
+ */
+export const CONTRACT_VERSION = 1;
+
+export const DTYPE = { f32: 0, f16: 1, bf16: 2, i32: 3 } as const;
+
+export const SEGMENT = { decay: 1, frozen: 2, gathered: 4 } as const;
+
+export const NOISE = { gaussian: 0, rademacher: 1, buffer: 2 } as const;
+
+export const ROUND = { nearest: 0, stochastic: 1 } as const;
+
+export const STICKY = { notFinite: 1, overflow: 2 } as const;
+
+export const SPACE = { weights: 0, carried: 1, workspace: 2, inputs: 3, results: 4 } as const;
+
+export const SYMBOL = { rows: 0, sequences: 1, headRows: 2, targets: 3, tableRows: 4 } as const;
+
+export const ACTIVATION = { none: 0, relu: 1, gelu: 2 } as const;
+
+export const TILE = { first: 1, last: 2 } as const;
+
+export const OP = { embed: 1, linear: 2, layerNorm: 3, attention: 4, gatherRows: 5, crossEntropy: 6 } as const;
+
+export const LOSS = { tokens: 0, choicesMean: 1, choicesSum: 2 } as const;
+
+/** Bytes of `zo2_step_state` and `zo2_sticky`. */
+export const STEP_STATE_BYTES = 32;
+export const STICKY_BYTES = 8;
+
+/** Where g and finite lie in `zo2_step_state`. Bytes. */
+export const STEP_GRADIENT = { offset: 16, bytes: 8 } as const;
+
+/** Opcodes of the command list that `Device.submit` takes; they exist only between `commands.ts` and `binding/commands.cc`. */
+export const COMMAND = {
+  record: 1,
+  wait: 2,
+  hold: 3,
+  copy: 4,
+  fill: 5,
+  gather: 6,
+  prepare: 7,
+  run: 8,
+  loss: 9,
+  gradient: 10,
+} as const;

@@ -1,0 +1,238 @@
+import { CommandList } from "../../src/native/commands.js";
+import { contents, errorOf, hostBytes, submit, submitted, withDevice } from "./support.js";
+
+const span = <T>(buffer: T, offset = 0) => ({ buffer, offset });
+
+test("bytes come back from the device as they went there, at the offsets that were asked for", async () => {
+  await withDevice({}, async (device) => {
+    const stream = device.createStream("copies");
+    const source = await hostBytes(device, Uint8Array.from({ length: 100 }, (_, i) => i));
+    const arena = await device.createBuffer("device", 200);
+    const back = await device.createBuffer("host", 50);
+    await submitted(device, stream, (list) => {
+      list.fill(stream, span(arena), 255, 200);
+      list.copy(stream, span(arena, 7), span(source, 10), 20);
+      list.copy(stream, span(back, 5), span(arena, 6), 30);
+    });
+    const expected = new Uint8Array(50);
+    expected.fill(255, 5, 35);
+    for (let i = 0; i < 20; i++) expected[6 + i] = 10 + i;
+    expect(contents(back)).toEqual(expected);
+  });
+});
+
+test("gather takes the rows that the table names, less the base", async () => {
+  await withDevice({}, async (device) => {
+    const stream = device.createStream("gather");
+    const source = await hostBytes(device, Uint8Array.from({ length: 12 }, (_, i) => i));
+    const rows = await hostBytes(device, new Uint8Array(Int32Array.of(103, 100, 103).buffer));
+    const out = await device.createBuffer("host", 9);
+    await submitted(device, stream, (list) => list.gather(stream, span(out), span(source), span(rows), 3, 100, 3));
+    expect([...contents(out)]).toEqual([9, 10, 11, 0, 1, 2, 9, 10, 11]);
+  });
+});
+
+test("a row that does not exist poisons the stream, and the event says which", async () => {
+  await withDevice({}, async (device) => {
+    const stream = device.createStream("gather");
+    const source = await device.createBuffer("host", 12);
+    const rows = await hostBytes(device, new Uint8Array(Int32Array.of(0, 77).buffer));
+    const out = await device.createBuffer("host", 6);
+    const error = await errorOf(submitted(device, stream, (list) => list.gather(stream, span(out), span(source), span(rows), 2, 0, 3)));
+    expect(error.code).toBe("ZO2_ERR_INVALID_ARGUMENT");
+    expect(error.message).toMatch(/77/);
+  });
+});
+
+test("events order streams whatever the delays", async () => {
+  const rounds = 40;
+  await withDevice({ delayMicroseconds: 300, delaySeed: 5 }, async (device) => {
+    const writer = device.createStream("writer");
+    const reader = device.createStream("reader");
+    const cell = await device.createBuffer("device", 1);
+    const log = await device.createBuffer("host", rounds);
+    const written = device.createEvent();
+    const read = device.createEvent();
+    await submitted(device, reader, (list) => {
+      for (let i = 0; i < rounds; i++) {
+        if (i > 0) list.wait(writer, read);
+        list.fill(writer, span(cell), i + 1, 1);
+        list.record(writer, written);
+        list.wait(reader, written);
+        list.copy(reader, span(log, i), span(cell), 1);
+        list.record(reader, read);
+      }
+    });
+    expect([...contents(log)]).toEqual(Array.from({ length: rounds }, (_, i) => i + 1));
+  });
+});
+
+test("a held stream stands still until its gate opens, while others run and JavaScript turns", async () => {
+  await withDevice({}, async (device) => {
+    const held = device.createStream("held");
+    const free = device.createStream("free");
+    const gate = device.createGate();
+    const out = await device.createBuffer("host", 2);
+    const heldDone = device.createEvent();
+    submit(device, (list) => {
+      list.hold(held, gate);
+      list.fill(held, span(out), 1, 1);
+      list.record(held, heldDone);
+    });
+    let finished = false;
+    const finishing = heldDone.done().then(() => (finished = true));
+    await submitted(device, free, (list) => list.fill(free, span(out, 1), 2, 1));
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+    expect(finished).toBe(false);
+    expect([...contents(out)]).toEqual([0, 2]);
+    gate.open();
+    await finishing;
+    expect([...contents(out)]).toEqual([1, 2]);
+    expect(device.waits).toBe(0);
+  });
+});
+
+test("the time of an event follows the order of the records", async () => {
+  await withDevice({}, async (device) => {
+    const stream = device.createStream("s");
+    const [first, second] = [device.createEvent(), device.createEvent()];
+    expect((await errorOf(() => first.time())).code).toBe("ZO2_ERR_INVALID_ARGUMENT");
+    await submitted(device, stream, (list) => {
+      list.record(stream, first);
+      list.record(stream, second);
+    });
+    expect(second.time()).toBeGreaterThanOrEqual(first.time());
+  });
+});
+
+test("an event that was never recorded is refused by done(), and poisons a stream that waits on it", async () => {
+  await withDevice({}, async (device) => {
+    const event = device.createEvent();
+    expect((await errorOf(event.done())).code).toBe("ZO2_ERR_INVALID_ARGUMENT");
+    const stream = device.createStream("s");
+    const error = await errorOf(submitted(device, stream, (list) => list.wait(stream, event)));
+    expect(error.code).toBe("ZO2_ERR_INVALID_ARGUMENT");
+    expect(error.message).toMatch(/command 0 of 2 \(wait\)/);
+  });
+});
+
+test("what follows a failure on its stream is skipped, but its events fire and carry the error; other streams go on", async () => {
+  await withDevice({}, async (device) => {
+    const bad = device.createStream("bad");
+    const good = device.createStream("good");
+    const out = await device.createBuffer("host", 3);
+    const failed = device.createEvent();
+    submit(device, (list) => {
+      list.fill(bad, span(out), 1, 1);
+      list.wait(bad, device.createEvent());
+      list.fill(bad, span(out, 1), 1, 1);
+      list.record(bad, failed);
+    });
+    const [first, again] = await Promise.all([errorOf(failed.done()), errorOf(failed.done())]);
+    expect([first.code, again.code]).toEqual(["ZO2_ERR_INVALID_ARGUMENT", "ZO2_ERR_INVALID_ARGUMENT"]);
+    await submitted(device, good, (list) => list.fill(good, span(out, 2), 3, 1));
+    expect([...contents(out)]).toEqual([1, 0, 3]);
+    const infected = await errorOf(submitted(device, good, (list) => list.wait(good, failed)));
+    expect(infected.message).toMatch(/never recorded/);
+  });
+});
+
+test("done() follows the record that was submitted before it, not an earlier one", async () => {
+  await withDevice({}, async (device) => {
+    const stream = device.createStream("s");
+    const gate = device.createGate();
+    const event = device.createEvent();
+    submit(device, (list) => list.record(stream, event));
+    await event.done();
+    submit(device, (list) => {
+      list.hold(stream, gate);
+      list.record(stream, event);
+    });
+    let fired = false;
+    const second = event.done().then(() => (fired = true));
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+    expect(fired).toBe(false);
+    gate.open();
+    await second;
+  });
+});
+
+test("device memory past the limit is refused with the bytes asked for, in use and allowed", async () => {
+  await withDevice({ memoryLimit: 1000 }, async (device) => {
+    const first = await device.createBuffer("device", 600);
+    const error = await errorOf(device.createBuffer("device", 500));
+    expect(error.code).toBe("ZO2_ERR_OUT_OF_MEMORY");
+    expect(error.message).toMatch(/500.*600.*1000/);
+    await device.createBuffer("host", 5000);
+    first.dispose();
+    await device.createBuffer("device", 1000);
+    expect(device.info()).toMatchObject({ deviceBytes: 1000, deviceBytesPeak: 1000, memoryLimit: 1000 });
+  });
+});
+
+test("a disposed object lives on in the commands that were submitted with it", async () => {
+  await withDevice({}, async (device) => {
+    const stream = device.createStream("s");
+    const out = await device.createBuffer("host", 4);
+    const source = await hostBytes(device, Uint8Array.of(9, 8, 7, 6));
+    const arena = await device.createBuffer("device", 4);
+    const gate = device.createGate();
+    const [first, last] = [device.createEvent(), device.createEvent()];
+    submit(device, (list) => {
+      list.hold(stream, gate);
+      list.copy(stream, span(arena), span(source), 4);
+      list.record(stream, first);
+      list.wait(stream, first);
+      list.copy(stream, span(out), span(arena), 4);
+      list.record(stream, last);
+    });
+    const done = last.done();
+    for (const handle of [stream, source, arena, first, last]) handle.dispose();
+    await device.createBuffer("device", 1 << 16);
+    gate.open();
+    await done;
+    expect([...contents(out)]).toEqual([9, 8, 7, 6]);
+  });
+});
+
+test("disposing a closed gate lets its stream go on", async () => {
+  await withDevice({}, async (device) => {
+    const stream = device.createStream("s");
+    const gate = device.createGate();
+    const event = device.createEvent();
+    submit(device, (list) => {
+      list.hold(stream, gate);
+      list.record(stream, event);
+    });
+    gate.dispose();
+    await event.done();
+  });
+});
+
+test("an empty list is accepted", async () => {
+  await withDevice({}, async (device) => {
+    const list = new CommandList();
+    device.submit(list.words, list.handles);
+    await device.createBuffer("host", 0);
+  });
+});
+
+test("closing a device rejects what has not happened, and waits for the rest", async () => {
+  const { native } = await import("./support.js");
+  const device = await native.openDevice("cpu", { threads: 1 });
+  const stream = device.createStream("s");
+  const gate = device.createGate();
+  const event = device.createEvent();
+  submit(device, (list) => {
+    list.hold(stream, gate);
+    list.record(stream, event);
+  });
+  const done = errorOf(event.done());
+  const buffer = errorOf(device.createBuffer("host", 100).then((b) => b.view(0, 1)));
+  const closing = device.close();
+  expect((await done).code).toBe("ZO2_ERR_CANCELLED");
+  expect(["ZO2_ERR_CANCELLED", "ZO2_ERR_DISPOSED"]).toContain((await buffer).code);
+  await closing;
+  await device.close();
+  expect(device.waits).toBe(0);
+});

@@ -1,0 +1,184 @@
+import type { Device } from "zo2/native";
+import { DTYPE } from "../../src/native/constants.js";
+import { errorOf, native, withDevice } from "./support.js";
+
+/**
+ * An independent reference: what the bits of a 16-bit format mean, from its definition in double precision, and rounding as the search
+ * for the nearest of all its values (ties: the one whose last bit is 0).
+ */
+interface Format {
+  readonly dtype: number;
+  readonly exponentBits: number;
+  readonly fractionBits: number;
+}
+const F16: Format = { dtype: DTYPE.f16, exponentBits: 5, fractionBits: 10 };
+const BF16: Format = { dtype: DTYPE.bf16, exponentBits: 8, fractionBits: 7 };
+
+function valueOf({ exponentBits, fractionBits }: Format, bits: number): number {
+  const bias = 2 ** (exponentBits - 1) - 1;
+  const sign = bits >> 15 ? -1 : 1;
+  const exponent = (bits >> fractionBits) & (2 ** exponentBits - 1);
+  const fraction = bits & (2 ** fractionBits - 1);
+  if (exponent === 2 ** exponentBits - 1) return fraction === 0 ? sign * Infinity : NaN;
+  if (exponent === 0) return sign * fraction * 2 ** (1 - bias - fractionBits);
+  return sign * (1 + fraction / 2 ** fractionBits) * 2 ** (exponent - bias);
+}
+
+/** Every pattern whose value is finite and not negative, in order of value. */
+const positives = (format: Format) => Array.from({ length: (2 ** format.exponentBits - 1) << format.fractionBits }, (_, bits) => bits);
+
+async function convertAll(device: Device, source: ArrayBufferView, from: number, to: number, count: number): Promise<{ out: ArrayBuffer; first: number }> {
+  const bytes = count * (to === DTYPE.f32 ? 4 : 2);
+  const target = await device.createBuffer("host", bytes);
+  const first = await device.convert(new Uint8Array(source.buffer, source.byteOffset, source.byteLength), from, target, 0, to, count);
+  const out = new Uint8Array(target.view(0, bytes)).slice().buffer;
+  target.dispose();
+  return { out, first };
+}
+
+test.each([["fp16", F16], ["bf16", BF16]])("all 65536 patterns of %s widen to the value of their definition, and come back", async (_name, format) => {
+  await withDevice({}, async (device) => {
+    const patterns = Uint16Array.from({ length: 65536 }, (_, bits) => bits);
+    const wide = await convertAll(device, patterns, format.dtype, DTYPE.f32, 65536);
+    const values = new Float32Array(wide.out);
+    for (let bits = 0; bits < 65536; bits++) {
+      if (!Object.is(values[bits], valueOf(format, bits))) throw new Error(`0x${bits.toString(16)} widens to ${values[bits]}`);
+    }
+    expect(wide.first).toBe((2 ** format.exponentBits - 1) << format.fractionBits);
+    const narrow = new Uint16Array((await convertAll(device, values, DTYPE.f32, format.dtype, 65536)).out);
+    for (let bits = 0; bits < 65536; bits++) {
+      const isNaN = Number.isNaN(valueOf(format, bits));
+      if (isNaN ? !Number.isNaN(valueOf(format, narrow[bits])) : narrow[bits] !== bits) throw new Error(`0x${bits.toString(16)} comes back as ${narrow[bits]}`);
+    }
+  });
+});
+
+/** The fp32 number just above or below. Finite, not zero. */
+function neighbour(x: number, up: boolean): number {
+  const words = new Uint32Array(Float32Array.of(x).buffer);
+  words[0] += up ? 1 : -1;
+  return new Float32Array(words.buffer)[0];
+}
+
+test.each([["fp16", F16], ["bf16", BF16]])("fp32 rounds to %s to nearest, ties to even, at and around every midpoint", async (_name, format) => {
+  const bits = positives(format);
+  const inputs: number[] = [];
+  const expected: number[] = [];
+  for (const low of bits.slice(0, -1)) {
+    const [a, b] = [valueOf(format, low), valueOf(format, low + 1)];
+    const middle = (a + b) / 2;
+    if (Math.fround(middle) !== middle) continue;
+    for (const sign of [0, 0x8000]) {
+      const flip = sign === 0 ? 1 : -1;
+      inputs.push(flip * middle, flip * neighbour(middle, false), flip * neighbour(middle, true));
+      expected.push(sign | (low % 2 === 0 ? low : low + 1), sign | low, sign | (low + 1));
+    }
+  }
+  expect(inputs.length).toBeGreaterThan(6 * 30000);
+  await withDevice({}, async (device) => {
+    const { out, first } = await convertAll(device, Float32Array.from(inputs), DTYPE.f32, format.dtype, inputs.length);
+    const got = new Uint16Array(out);
+    const wrong = inputs.findIndex((_, i) => got[i] !== expected[i]);
+    expect(wrong < 0 ? "all right" : `${inputs[wrong]} becomes ${got[wrong]}, not ${expected[wrong]}`).toBe("all right");
+    expect(first).toBe(-1);
+  });
+});
+
+test("fp16 and bf16 convert into each other through fp32", async () => {
+  await withDevice({}, async (device) => {
+    const patterns = Uint16Array.from(positives(BF16));
+    const direct = new Uint16Array((await convertAll(device, patterns, DTYPE.bf16, DTYPE.f16, patterns.length)).out);
+    const wide = await convertAll(device, patterns, DTYPE.bf16, DTYPE.f32, patterns.length);
+    const twoSteps = new Uint16Array((await convertAll(device, new Float32Array(wide.out), DTYPE.f32, DTYPE.f16, patterns.length)).out);
+    expect(Buffer.compare(Buffer.from(direct.buffer), Buffer.from(twoSteps.buffer))).toBe(0);
+  });
+});
+
+test.each([[DTYPE.f32, 4], [DTYPE.f16, 2], [DTYPE.bf16, 2]])("dtype %i to itself copies every bit, also of NaN", async (dtype, bytes) => {
+  await withDevice({}, async (device) => {
+    const source = Uint8Array.from({ length: 4096 * bytes }, (_, i) => (i * 197 + (i >> 3)) & 255);
+    const { out } = await convertAll(device, source, dtype, dtype, 4096);
+    expect(Buffer.compare(Buffer.from(out), Buffer.from(source.buffer))).toBe(0);
+  });
+});
+
+test("the first element that is not finite, or does not fit the target, is reported; the rest is converted all the same", async () => {
+  await withDevice({}, async (device) => {
+    const count = 200001;
+    const values = new Float32Array(count).fill(1.5);
+    const first = async (dtype: number) => (await convertAll(device, values, DTYPE.f32, dtype, count)).first;
+    expect(await first(DTYPE.f16)).toBe(-1);
+    values[count - 1] = -Infinity;
+    values[150000] = NaN;
+    values[140000] = 65520;
+    values[100] = 65519;
+    expect(await first(DTYPE.f32)).toBe(150000);
+    expect(await first(DTYPE.bf16)).toBe(150000);
+    expect(await first(DTYPE.f16)).toBe(140000);
+    const { out } = await convertAll(device, values, DTYPE.f32, DTYPE.f16, count);
+    expect(new Uint16Array(out)[count - 2]).toBe(0x3e00);
+  });
+});
+
+test("sources need no alignment, targets no round offset, and nothing outside the range is touched", async () => {
+  await withDevice({}, async (device) => {
+    const bytes = new Uint8Array(1 + 4 * 3);
+    new DataView(bytes.buffer).setFloat32(1, 1.5, true);
+    new DataView(bytes.buffer).setFloat32(5, -2, true);
+    new DataView(bytes.buffer).setFloat32(9, 0.25, true);
+    const target = await device.createBuffer("host", 12);
+    new Uint8Array(target.view(0, 12)).fill(0xee);
+    await device.convert(bytes.subarray(1), DTYPE.f32, target, 3, DTYPE.f16, 3);
+    expect([...new Uint8Array(target.view(0, 12))]).toEqual([0xee, 0xee, 0xee, 0x00, 0x3e, 0x00, 0xc0, 0x00, 0x34, 0xee, 0xee, 0xee]);
+    expect(await device.convert(bytes, DTYPE.f32, target, 12, DTYPE.f16, 0)).toBe(-1);
+  });
+});
+
+test("a view of a buffer may be the source, even when the buffer is disposed meanwhile", async () => {
+  await withDevice({}, async (device) => {
+    const count = 1 << 20;
+    const source = await device.createBuffer("host", 4 * count);
+    new Float32Array(source.view(0, 4 * count)).fill(3);
+    const target = await device.createBuffer("host", 2 * count);
+    const converting = device.convert(new Uint8Array(source.view(0, 4 * count)), DTYPE.f32, target, 0, DTYPE.bf16, count);
+    source.dispose();
+    expect(await converting).toBe(-1);
+    expect(new Uint16Array(target.view(0, 2 * count)).every((bits) => bits === 0x4040)).toBe(true);
+  });
+});
+
+test("conversions that cannot be done are refused with the reason", async () => {
+  await withDevice({}, async (device) => {
+    const target = await device.createBuffer("host", 8);
+    const onDevice = await device.createBuffer("device", 8);
+    const source = new Uint8Array(8);
+    const cases: [unknown[], RegExp][] = [
+      [[source, DTYPE.f32, target, 0, DTYPE.f32, 3], /3 elements of 4 bytes need more than the 8 bytes of source/],
+      [[source, DTYPE.f16, target, 2, DTYPE.f32, 2], /pass the end of a target of 8 bytes/],
+      [[source, DTYPE.f16, target, 9, DTYPE.f32, 0], /offset is 9/],
+      [[source, DTYPE.i32, target, 0, DTYPE.f32, 1], /supported are 0 \(f32\), 1 \(f16\) and 2 \(bf16\)/],
+      [[source, DTYPE.f32, target, 0, 7, 1], /targetDtype is 7/],
+      [[source, DTYPE.f32, onDevice, 0, DTYPE.f32, 1], /host buffer/],
+      [[new Float32Array(2), DTYPE.f32, target, 0, DTYPE.f32, 1], /must be a Uint8Array/],
+      [[source, DTYPE.f32, target, 0, DTYPE.f32, 1e20], /count is 1(00000000000000000000|e\+20)/],
+    ];
+    for (const [args, message] of cases) {
+      const error = await errorOf(Reflect.apply(device.convert, device, args));
+      expect(error.code).toBe("ZO2_ERR_INVALID_ARGUMENT");
+      expect(error.message).toMatch(message);
+    }
+  });
+});
+
+test("closing the device ends conversions early", async () => {
+  const device = await native.openDevice("cpu", { threads: 1 });
+  const count = 1 << 22;
+  const target = await device.createBuffer("host", 2 * count);
+  const source = new Uint8Array(4 * count);
+  const conversions = Array.from({ length: 20 }, () => device.convert(source, DTYPE.f32, target, 0, DTYPE.f16, count));
+  const last = errorOf(conversions[19]);
+  const settled = Promise.allSettled(conversions);
+  await device.close();
+  expect((await last).code).toBe("ZO2_ERR_CANCELLED");
+  await settled;
+});

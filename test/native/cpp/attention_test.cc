@@ -1,0 +1,154 @@
+// attention against a naive double-precision reference that holds the whole score matrix; see op_case.h for what every case checks besides.
+#include <algorithm>
+#include <cmath>
+
+#include "cpu/status.h"
+#include "op_case.h"
+
+namespace {
+
+using zo2::test::dtype_name;
+using zo2::test::OpCase;
+using zo2::test::Random;
+
+struct Sequence {
+  int64_t start, length, prefix_start, prefix_length;
+};
+
+struct Attention {
+  const char* name;
+  int64_t rows, heads, kv_heads, width;
+  std::vector<Sequence> sequences;
+  zo2_dtype dtype = ZO2_F32;
+  bool fused = false;     // q, k and v are column slices of one matrix
+  bool in_place = false;  // out is q
+  double size = 1;        // of q and k: large ones make the softmax sharp and move its maximum from block to block
+};
+
+constexpr int kRows = -1 - ZO2_SYMBOL_ROWS, kSequences = -1 - ZO2_SYMBOL_SEQUENCES;
+
+void test_attention(const Attention& a) {
+  OpCase test(std::string("attention: ") + a.name + ", " + dtype_name(a.dtype));
+  Random random(static_cast<uint64_t>(a.rows * 31 + a.width));
+  test.symbol(ZO2_SYMBOL_ROWS, static_cast<uint64_t>(a.rows) + 4, static_cast<uint64_t>(a.rows));
+  test.symbol(ZO2_SYMBOL_SEQUENCES, a.sequences.size() + 2, a.sequences.size());
+  const int64_t q_cols = a.heads * a.width, kv_cols = a.kv_heads * a.width;
+  int q, k, v;
+  if (a.fused) {
+    const int fused = test.operand(ZO2_SPACE_WORKSPACE, a.dtype, kRows, q_cols + 2 * kv_cols, 3);
+    test.randomise(fused, random, a.size);
+    q = test.slice(fused, 0, q_cols);
+    k = test.slice(fused, q_cols, kv_cols);
+    v = test.slice(fused, q_cols + kv_cols, kv_cols);
+  } else {
+    q = test.operand(ZO2_SPACE_WORKSPACE, a.dtype, kRows, q_cols, 1);
+    k = test.operand(ZO2_SPACE_WORKSPACE, a.dtype, kRows, kv_cols, 3);
+    v = test.operand(ZO2_SPACE_WORKSPACE, a.dtype, kRows, kv_cols);
+    for (int operand : {q, k}) test.randomise(operand, random, a.size);
+    test.randomise(v, random, 1);
+  }
+  const int out = a.in_place ? q : test.operand(ZO2_SPACE_WORKSPACE, a.dtype, kRows, q_cols, 2);
+  if (!a.in_place) test.randomise(out, random, 1);
+  const int table = test.operand(ZO2_SPACE_INPUTS, ZO2_I32, kSequences, 4, 1);
+  for (size_t s = 0; s < a.sequences.size(); s++) {
+    const Sequence& sequence = a.sequences[s];
+    const int64_t row = static_cast<int64_t>(s);
+    test.set(table, row, 0, double(sequence.start));
+    test.set(table, row, 1, double(sequence.length));
+    test.set(table, row, 2, double(sequence.prefix_start));
+    test.set(table, row, 3, double(sequence.prefix_length));
+  }
+  const double scale = 1 / std::sqrt(double(a.width));
+  test.op(ZO2_OP_ATTENTION, {double(out), double(q), double(k), double(v), double(table), double(a.heads), double(a.kv_heads), scale},
+          {out});
+  test.run([&] {
+    std::vector<double> expected(static_cast<size_t>(a.rows * q_cols));
+    for (int64_t r = 0; r < a.rows; r++) {
+      for (int64_t c = 0; c < q_cols; c++) expected[size_t(r * q_cols + c)] = test.before(out, r, c);
+    }
+    for (const Sequence& s : a.sequences) {
+      for (int64_t i = 0; i < s.length; i++) {
+        std::vector<int64_t> keys;
+        for (int64_t j = 0; j < s.prefix_length; j++) keys.push_back(s.prefix_start + j);
+        for (int64_t j = 0; j <= i; j++) keys.push_back(s.start + j);
+        for (int64_t h = 0; h < a.heads; h++) {
+          const int64_t kv = h / (a.heads / a.kv_heads) * a.width;
+          std::vector<double> weights;
+          double sum = 0, largest = -HUGE_VAL;
+          for (int64_t key : keys) {
+            double score = 0;
+            for (int64_t c = 0; c < a.width; c++) score += test.before(q, s.start + i, h * a.width + c) * test.before(k, key, kv + c);
+            weights.push_back(score * scale);
+            largest = std::max(largest, weights.back());
+          }
+          for (double& w : weights) sum += w = std::exp(w - largest);
+          for (int64_t c = 0; c < a.width; c++) {
+            double value = 0;
+            for (size_t j = 0; j < keys.size(); j++) value += weights[j] / sum * test.before(v, keys[j], kv + c);
+            expected[size_t((s.start + i) * q_cols + h * a.width + c)] = value;
+          }
+        }
+      }
+    }
+    // A score of size s carries an fp32 error of about s 2^-22, which the exponential turns into a relative one.
+    const double score = a.size * a.size * std::sqrt(double(a.width));
+    test.expect(
+        out, [&](int64_t r, int64_t c) { return expected[size_t(r * q_cols + c)]; }, [&](int64_t, int64_t) { return 2e-6 + 5e-7 * score; });
+  });
+}
+
+// A table that names rows which are not there, or one row twice, is an error that names the sequence; nothing is written.
+void test_bad_table(const char* name, const std::vector<Sequence>& sequences, const char* expected) {
+  OpCase test(name);
+  Random random(1);
+  test.symbol(ZO2_SYMBOL_ROWS, 20, 10);
+  test.symbol(ZO2_SYMBOL_SEQUENCES, sequences.size(), sequences.size());
+  const int q = test.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, kRows, 8), out = test.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, kRows, 8);
+  const int table = test.operand(ZO2_SPACE_INPUTS, ZO2_I32, kSequences, 4);
+  for (size_t s = 0; s < sequences.size(); s++) {
+    const double row[] = {double(sequences[s].start), double(sequences[s].length), double(sequences[s].prefix_start),
+                          double(sequences[s].prefix_length)};
+    for (int64_t c = 0; c < 4; c++) test.set(table, int64_t(s), c, row[c]);
+  }
+  test.op(ZO2_OP_ATTENTION, {double(out), double(q), double(q), double(q), double(table), 2, 2, 1}, {});
+  bool refused = false;
+  try {
+    test.run([] {});
+  } catch (const zo2::cpu::Failure& failure) {
+    refused = failure.status == ZO2_STATUS_INVALID_ARGUMENT && std::strstr(failure.what(), expected);
+    CHECK(refused, "%s: %s", name, failure.what());
+  }
+  CHECK(refused, "%s", name);
+}
+
+}  // namespace
+
+int main() {
+  for (zo2_dtype dtype : {ZO2_F32, ZO2_F16, ZO2_BF16}) {
+    test_attention({"one row", 1, 1, 1, 8, {{0, 1, 0, 0}}, dtype});
+    test_attention({"no sequences", 3, 1, 1, 8, {}, dtype});
+    test_attention({"an empty sequence, rows outside every sequence", 12, 2, 2, 8, {{2, 0, 0, 0}, {3, 5, 0, 0}}, dtype});
+    test_attention({"lengths around the blocks",
+                    680,
+                    2,
+                    2,
+                    16,
+                    {{0, 63, 0, 0}, {63, 64, 0, 0}, {127, 65, 0, 0}, {192, 95, 0, 0}, {287, 96, 0, 0}, {383, 97, 0, 0}, {490, 190, 0, 0}},
+                    dtype});
+    test_attention({"odd head size", 70, 3, 3, 5, {{1, 66, 0, 0}}, dtype});
+    test_attention({"head size with a tail", 70, 2, 1, 21, {{0, 70, 0, 0}}, dtype});
+    test_attention({"grouped heads, fused q, k and v", 90, 6, 2, 8, {{0, 40, 0, 0}, {40, 50, 0, 0}}, dtype, true});
+    test_attention(
+        {"prefixes of all sizes", 200, 2, 2, 8, {{0, 90, 0, 0}, {90, 3, 0, 90}, {93, 1, 0, 65}, {94, 60, 10, 64}, {154, 2, 5, 1}}, dtype});
+    test_attention({"out is q", 100, 2, 2, 8, {{0, 100, 0, 0}}, dtype, false, true});
+  }
+  test_attention({"sharp softmax", 300, 1, 1, 64, {{0, 300, 0, 0}}, ZO2_F32, false, false, 4});
+  test_attention({"wide heads", 60, 1, 1, 200, {{0, 60, 0, 0}}});
+
+  test_bad_table("start before the rows", {{0, 2, 0, 0}, {-1, 2, 0, 0}}, "sequence 1");
+  test_bad_table("end past the rows of this run", {{5, 6, 0, 0}}, "sequence 0");
+  test_bad_table("prefix past the rows", {{0, 2, 9, 2}}, "sequence 0");
+  test_bad_table("sum past 32 bits", {{2147483647, 2147483647, 0, 0}}, "sequence 0");
+  test_bad_table("one row in two sequences", {{4, 4, 0, 0}, {0, 5, 0, 0}}, "row 4");
+  return zo2::test::report();
+}

@@ -1,0 +1,252 @@
+// The commands, through the table: what they check when they are enqueued, what they do, what fails while they run.
+#include <math.h>
+#include <string.h>
+
+#include <string>
+
+#include "rig.h"
+
+using zo2::test::Rig;
+
+namespace {
+
+constexpr zo2_span kNone = {nullptr, 0};
+
+bool contains(const zo2_error& error, const char* text) { return strstr(error.message, text) != nullptr; }
+
+// Whether `status` is INVALID_ARGUMENT with a message that has `text` in it.
+bool invalid(const Rig& rig, zo2_status status, const char* text) {
+  return CHECK(status == ZO2_STATUS_INVALID_ARGUMENT && contains(rig.error, text), "status %d, \"%s\" should have \"%s\"",
+               static_cast<int>(status), rig.error.message, text);
+}
+
+std::vector<uint8_t> counting(size_t count) {
+  std::vector<uint8_t> values(count);
+  for (size_t i = 0; i < count; ++i) values[i] = static_cast<uint8_t>(i);
+  return values;
+}
+
+void copies_fills_and_gathers_put_bytes_where_they_belong() {
+  Rig rig;
+  zo2_stream* const stream = rig.stream("s");
+  zo2_buffer* const source = rig.on_device(stream, counting(64));
+  zo2_buffer* const out = rig.buffer(ZO2_BUFFER_DEVICE, 64);
+  rig.ok(rig.table->fill(stream, {out, 0}, 255, 64, &rig.error));
+  rig.ok(rig.table->copy(stream, {out, 3}, {source, 10}, 5, &rig.error));
+  rig.ok(rig.table->copy(stream, {out, 64}, {source, 64}, 0, &rig.error));
+  rig.ok(rig.table->fill(stream, {out, 64}, 1, 0, &rig.error));
+  // Rows 20.. of 4 bytes each lie at byte 8 of the source.
+  zo2_buffer* const rows = rig.host(std::vector<int32_t>{99, 22, 20, 33});
+  rig.ok(rig.table->gather(stream, {out, 20}, {source, 8}, {rows, 4}, 3, 20, 4, &rig.error));
+  rig.ok(rig.table->gather(stream, {out, 64}, {source, 8}, {rows, 16}, 0, 20, 4, &rig.error));
+  std::vector<uint8_t> expected(64, 255);
+  for (int i = 0; i < 5; ++i) expected[static_cast<size_t>(3 + i)] = static_cast<uint8_t>(10 + i);
+  const int starts[3] = {16, 8, 60};
+  for (int row = 0; row < 3; ++row) {
+    for (int i = 0; i < 4; ++i) expected[static_cast<size_t>(20 + row * 4 + i)] = static_cast<uint8_t>(starts[row] + i);
+  }
+  CHECK(rig.read<uint8_t>(stream, out, 64) == expected);
+  CHECK(rig.info().launches == 0);
+}
+
+void rows_may_overlap_nothing_and_lie_inside_their_source() {
+  for (const int32_t bad : {19, 34, -5}) {
+    Rig rig;
+    zo2_stream* const stream = rig.stream("gathering");
+    zo2_buffer* const source = rig.buffer(ZO2_BUFFER_HOST, 64);
+    zo2_buffer* const out = rig.buffer(ZO2_BUFFER_HOST, 64);
+    zo2_buffer* const rows = rig.host(std::vector<int32_t>{20, bad});
+    rig.ok(rig.table->gather(stream, {out, 0}, {source, 8}, {rows, 0}, 2, 20, 4, &rig.error));
+    const zo2_error error = rig.finish(stream);
+    const std::string expected = "rows[1] is " + std::to_string(bad) + ", but the source holds 14 rows from row 20 on";
+    CHECK(error.status == ZO2_STATUS_INVALID_ARGUMENT && contains(error, expected.c_str()), "%s", error.message);
+  }
+  Rig rig;
+  zo2_stream* const stream = rig.stream("s");
+  zo2_buffer* const both = rig.buffer(ZO2_BUFFER_HOST, 64);
+  zo2_buffer* const rows = rig.host(std::vector<int32_t>{3});
+  rig.ok(rig.table->gather(stream, {both, 14}, {both, 0}, {rows, 0}, 1, 0, 4, &rig.error));
+  CHECK(contains(rig.finish(stream), "overlap"));
+}
+
+void transfers_outside_their_buffers_are_refused_before_anything_is_enqueued() {
+  Rig rig;
+  const zo2_backend& t = *rig.table;
+  zo2_error* const e = &rig.error;
+  zo2_stream* const s = rig.stream("s");
+  zo2_buffer* const a = rig.buffer(ZO2_BUFFER_DEVICE, 100);
+  zo2_buffer* const b = rig.buffer(ZO2_BUFFER_HOST, 100);
+  invalid(rig, t.copy(s, {a, 1}, {b, 0}, 100, e), "dst needs 100 bytes from offset 1 on, but its buffer has 100");
+  invalid(rig, t.copy(s, {a, 0}, {b, 101}, 0, e), "src needs 0 bytes from offset 101");
+  invalid(rig, t.copy(s, {a, UINT64_MAX}, {b, 0}, 8, e), "dst needs");
+  invalid(rig, t.copy(s, {a, 0}, {b, 0}, UINT64_MAX, e), "dst needs");
+  invalid(rig, t.copy(s, kNone, {b, 0}, 1, e), "dst is none");
+  invalid(rig, t.copy(s, {a, 0}, {a, 9}, 10, e), "overlap");
+  invalid(rig, t.copy(nullptr, {a, 0}, {b, 0}, 1, e), "stream is null");
+  invalid(rig, t.fill(s, {a, 50}, 0, 51, e), "dst needs 51 bytes");
+  zo2_buffer* const rows = rig.host(std::vector<int32_t>{0, 0});
+  invalid(rig, t.gather(s, {a, 0}, {b, 0}, {rows, 0}, 3, 0, 4, e), "rows needs 12 bytes");
+  invalid(rig, t.gather(s, {a, 0}, {b, 0}, {rows, 0}, 2, 0, 51, e), "dst needs 102 bytes");
+  invalid(rig, t.gather(s, {a, 0}, {b, 0}, {rows, 1}, 1, 0, 4, e), "no multiple of 4");
+  invalid(rig, t.gather(s, {a, 0}, {b, 0}, {rows, 0}, 1, 0, 0, e), "row_bytes is 0");
+  invalid(rig, t.gather(s, {a, 0}, {b, 0}, {rows, 0}, UINT64_MAX / 2, 0, 64, e), "more than 2^64 bytes");
+  invalid(rig, t.gather(s, {b, 0}, {b, 0}, {a, 0}, 1, 0, 4, e), "rows is a device buffer, but must be host memory");
+  CHECK(rig.finish(s).status == ZO2_OK);
+  CHECK(rig.info().commands == 0);
+}
+
+// ---- loss and gradient ---------------------------------------------------------------------------------------------------------
+
+struct Losses {
+  Rig rig;
+  zo2_stream* const stream = rig.stream("compute");
+  zo2_buffer* const state = rig.on_device(stream, std::vector<zo2_step_state>{{111, 222, 0, 0, 0}});
+  zo2_buffer* const sticky = rig.on_device(stream, std::vector<zo2_sticky>{{0, 0}});
+
+  void add(zo2_loss_kind kind, const std::vector<float>& logprobs, const std::vector<int32_t>& choices, const std::vector<int32_t>& examples,
+           uint32_t branch, uint32_t first) {
+    zo2_loss_args args = {};
+    args.kind = kind;
+    args.logprobs = {rig.on_device(stream, logprobs), 0};
+    args.targets = logprobs.size();
+    if (!choices.empty()) args.choices = {rig.on_device(stream, choices), 0};
+    args.choice_count = choices.size() / 2;
+    if (!examples.empty()) args.examples = {rig.on_device(stream, examples), 0};
+    args.example_count = examples.size() / 3;
+    args.state = {state, 0};
+    args.branch = branch;
+    args.first = first;
+    rig.ok(rig.table->loss(stream, &args, &rig.error));
+  }
+
+  void gradient(double total, double eps, uint32_t step) {
+    const zo2_gradient_args args = {{state, 0}, total, eps, step, {sticky, 0}};
+    rig.ok(rig.table->gradient(stream, &args, &rig.error));
+  }
+
+  zo2_step_state read() { return rig.read<zo2_step_state>(stream, state, 1)[0]; }
+  zo2_sticky read_sticky() { return rig.read<zo2_sticky>(stream, sticky, 1)[0]; }
+};
+
+void token_losses_add_up_over_micro_batches() {
+  Losses l;
+  l.add(ZO2_LOSS_TOKENS, {-1, -2.5f, 0, -0.25f}, {}, {}, 0, 1);
+  l.add(ZO2_LOSS_TOKENS, {-3}, {}, {}, 1, 1);
+  l.add(ZO2_LOSS_TOKENS, {-0.5f}, {}, {}, 0, 0);
+  l.add(ZO2_LOSS_TOKENS, {}, {}, {}, 0, 0);
+  CHECK(l.read().loss_plus == 4.25 && l.read().loss_minus == 3.0);
+  l.gradient(4, 0.5, 9);
+  const zo2_step_state state = l.read();
+  CHECK(state.loss_plus == 1.0625 && state.loss_minus == 0.75 && state.g == 0.3125f && state.finite == 1);
+  CHECK(l.read_sticky().flags == 0);
+  CHECK(l.rig.info().launches == 5);
+}
+
+void token_losses_are_summed_in_double_precision() {
+  // In fp32 the ones vanish beside 2^24.
+  std::vector<float> logprobs(1001, -1.0f);
+  logprobs[0] = -16777216.0f;
+  Losses l;
+  l.add(ZO2_LOSS_TOKENS, logprobs, {}, {}, 0, 1);
+  CHECK(l.read().loss_plus == 16777216.0 + 1000);
+}
+
+void choices_are_scored_by_mean_or_sum() {
+  const std::vector<float> logprobs = {-1, -2, -3, -4, -5, -6};
+  const std::vector<int32_t> choices = {0, 2, 2, 3, 3, 6, 0, 1};
+  const std::vector<int32_t> examples = {0, 2, 1, 2, 4, 0};
+  // Means: -1.5, -3, -5, -1. Sums: -3, -3, -15, -1.
+  const auto entropy = [](double label, double other) { return log(exp(label) + exp(other)) - label; };
+  Losses mean;
+  mean.add(ZO2_LOSS_CHOICES_MEAN, logprobs, choices, examples, 1, 1);
+  CHECK(fabs(mean.read().loss_minus - (entropy(-3, -1.5) + entropy(-5, -1))) < 1e-12);
+  CHECK(mean.read().loss_plus == 111, "the other branch is left alone");
+  Losses sum;
+  sum.add(ZO2_LOSS_CHOICES_SUM, logprobs, choices, examples, 0, 1);
+  CHECK(fabs(sum.read().loss_plus - (entropy(-3, -3) + entropy(-15, -1))) < 1e-12);
+  // Scores far below the range of exp.
+  Losses far;
+  far.add(ZO2_LOSS_CHOICES_SUM, {-5000, -5001}, {0, 1, 1, 2}, {0, 2, 1}, 0, 1);
+  CHECK(fabs(far.read().loss_plus - (1 + log(1 + exp(-1)))) < 1e-9);
+}
+
+void ranges_and_labels_out_of_bounds_poison_the_stream() {
+  struct Case {
+    std::vector<int32_t> choices;
+    std::vector<int32_t> examples;
+    const char* message;
+  };
+  const Case cases[] = {
+      {{0, 3}, {0, 1, 0}, "choice 0 is the range [0, 3) of targets"},
+      {{1, 1}, {0, 1, 0}, "choice 0 is the range [1, 1)"},
+      {{-1, 1}, {0, 1, 0}, "choice 0 is the range [-1, 1)"},
+      {{0, 1}, {0, 2, 0}, "example 0 is the range [0, 2) of choices"},
+      {{0, 1, 1, 2}, {0, 2, 1, 0, 2, 2}, "example 1 has the label 2, but 2 choices"},
+      {{0, 1}, {0, 1, -1}, "example 0 has the label -1"},
+  };
+  for (const Case& one : cases) {
+    Losses l;
+    l.add(ZO2_LOSS_CHOICES_MEAN, {-1, -2}, one.choices, one.examples, 0, 1);
+    const zo2_error error = l.rig.finish(l.stream);
+    CHECK(error.status == ZO2_STATUS_INVALID_ARGUMENT && contains(error, one.message), "%s", error.message);
+  }
+}
+
+void a_gradient_that_is_not_finite_raises_the_flag_of_the_first_step() {
+  Losses l;
+  l.add(ZO2_LOSS_TOKENS, {NAN}, {}, {}, 0, 1);
+  l.gradient(1, 1e-3, 7);
+  CHECK(l.read().finite == 0);
+  CHECK(l.read_sticky().flags == ZO2_STICKY_NOT_FINITE && l.read_sticky().step == 7);
+  l.gradient(1, 1e-3, 8);
+  CHECK(l.read_sticky().step == 7);
+  // Finite losses whose difference is too large for fp32.
+  Losses wide;
+  wide.add(ZO2_LOSS_TOKENS, {-3e38f}, {}, {}, 0, 1);
+  wide.add(ZO2_LOSS_TOKENS, {0}, {}, {}, 1, 1);
+  wide.gradient(1, 1e-3, 3);
+  CHECK(wide.read().finite == 0 && wide.read_sticky().flags == ZO2_STICKY_NOT_FINITE && wide.read_sticky().step == 3);
+}
+
+void loss_and_gradient_refuse_what_they_cannot_use() {
+  Losses l;
+  Rig& rig = l.rig;
+  zo2_gradient_args gradient = {{l.state, 0}, 1, 1, 0, {l.sticky, 0}};
+  gradient.total = 0;
+  invalid(rig, rig.table->gradient(l.stream, &gradient, &rig.error), "total is 0");
+  gradient.total = 1;
+  gradient.eps = NAN;
+  invalid(rig, rig.table->gradient(l.stream, &gradient, &rig.error), "eps is");
+  gradient.eps = 1;
+  gradient.sticky = kNone;
+  invalid(rig, rig.table->gradient(l.stream, &gradient, &rig.error), "sticky is none");
+  zo2_loss_args loss = {};
+  loss.logprobs = {rig.on_device(l.stream, std::vector<float>{0, 0}), 0};
+  loss.targets = 3;
+  loss.state = {l.state, 0};
+  invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "logprobs needs 12 bytes");
+  loss.targets = 2;
+  loss.branch = 2;
+  invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "branch is 2");
+  loss.branch = 0;
+  loss.kind = static_cast<zo2_loss_kind>(3);
+  invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "kind is 3");
+  loss.kind = ZO2_LOSS_TOKENS;
+  loss.logprobs = {rig.host(std::vector<float>{0, 0}), 0};
+  invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "must be device memory");
+}
+
+}  // namespace
+
+int main() {
+  copies_fills_and_gathers_put_bytes_where_they_belong();
+  rows_may_overlap_nothing_and_lie_inside_their_source();
+  transfers_outside_their_buffers_are_refused_before_anything_is_enqueued();
+  token_losses_add_up_over_micro_batches();
+  token_losses_are_summed_in_double_precision();
+  choices_are_scored_by_mean_or_sum();
+  ranges_and_labels_out_of_bounds_poison_the_stream();
+  a_gradient_that_is_not_finite_raises_the_flag_of_the_first_step();
+  loss_and_gradient_refuse_what_they_cannot_use();
+  return zo2::test::report();
+}

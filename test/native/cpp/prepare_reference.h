@@ -1,0 +1,107 @@
+// What prepare must do, element by element and straight from the contract: no tiles, no vector code, the C library's fma.
+#ifndef ZO2_TEST_PREPARE_REFERENCE_H
+#define ZO2_TEST_PREPARE_REFERENCE_H
+
+#include <math.h>
+#include <string.h>
+
+#include <vector>
+
+#include "cpu/prepare.h"
+#include "numerics/gaussian.h"
+#include "numerics/rounding.h"
+
+namespace zo2 {
+namespace test {
+
+inline uint32_t dtype_bytes(uint32_t dtype) { return dtype == ZO2_F32 ? 4 : 2; }
+
+inline float read_as(uint32_t dtype, const unsigned char* at) {
+  if (dtype == ZO2_F32) {
+    float x;
+    memcpy(&x, at, 4);
+    return x;
+  }
+  uint16_t half;
+  memcpy(&half, at, 2);
+  return dtype == ZO2_F16 ? numerics::f16_to_f32(half) : numerics::bf16_to_f32(half);
+}
+
+inline void write_as(uint32_t dtype, float x, unsigned char* at) {
+  if (dtype == ZO2_F32) {
+    memcpy(at, &x, 4);
+    return;
+  }
+  const uint16_t half = dtype == ZO2_F16 ? numerics::f32_to_f16(x) : numerics::f32_to_bf16(x);
+  memcpy(at, &half, 2);
+}
+
+inline float noise_of(zo2_noise_kind kind, uint64_t seed, uint32_t step, uint32_t direction, const float* table, uint64_t index) {
+  if (kind == ZO2_NOISE_BUFFER) return table[index];
+  if (kind == ZO2_NOISE_GAUSSIAN) {
+    float z[4];
+    numerics::gaussian_quad(numerics::noise_stream(seed, step, numerics::kPurposeGaussian, direction), index >> 2, z);
+    return z[index & 3];
+  }
+  const numerics::PhiloxWords words =
+      numerics::philox_at(numerics::noise_stream(seed, step, numerics::kPurposeRademacher, direction), index >> 7);
+  return (words.x[(index >> 5) & 3] >> (index & 31) & 1) != 0 ? -1.0f : 1.0f;
+}
+
+inline float rounded(uint32_t dtype, zo2_rounding rounding, float x, uint64_t seed, uint32_t step, uint64_t index) {
+  if (dtype == ZO2_F32) return x;
+  const uint32_t word = numerics::philox_at(numerics::noise_stream(seed, step, numerics::kPurposeRounding, 0), index >> 2).x[index & 3];
+  if (dtype == ZO2_F16) {
+    return numerics::f16_to_f32(rounding == ZO2_ROUND_STOCHASTIC ? numerics::f32_to_f16_stochastic(x, word) : numerics::f32_to_f16(x));
+  }
+  return numerics::bf16_to_f32(rounding == ZO2_ROUND_STOCHASTIC ? numerics::f32_to_bf16_stochastic(x, word) : numerics::f32_to_bf16(x));
+}
+
+struct ReferenceUpdate {
+  zo2_update update;
+  std::vector<zo2_step_state> states;
+  std::vector<float> z;  // BUFFER: D tables of `table` values each
+  uint64_t table = 0;
+};
+
+// Prepares element `element` of a segment, whose canonical index is `index`. Returns the sticky flags.
+inline uint32_t reference_element(const cpu::PrepareJob& job, const zo2_segment& segment, const std::vector<ReferenceUpdate>& updates,
+                                  uint64_t element, uint64_t index) {
+  unsigned char* const wire = job.wire + segment.wire_offset + element * dtype_bytes(segment.wire_dtype);
+  const bool frozen = (segment.flags & ZO2_SEGMENT_FROZEN) != 0;
+  uint32_t flags = 0;
+  float w = read_as(segment.wire_dtype, wire);
+  for (const ReferenceUpdate& pending : updates) {
+    const zo2_update& update = pending.update;
+    bool finite = true;
+    for (const zo2_step_state& state : pending.states) finite = finite && isfinite(state.g);
+    if (!finite) flags |= ZO2_STICKY_NOT_FINITE;
+    if (frozen) continue;
+    const bool decay = (segment.flags & ZO2_SEGMENT_DECAY) != 0;
+    float u = (decay ? static_cast<float>(update.learning_rate * update.weight_decay) : 0.0f) * w;
+    for (uint32_t d = 0; d < update.directions; ++d) {
+      const double g = finite ? static_cast<double>(pending.states[d].g) : 0.0;
+      const float a = static_cast<float>(update.learning_rate * g / update.directions);
+      u = fmaf(a, noise_of(update.noise, update.seed, update.step, d, pending.z.data() + d * pending.table, index), u);
+    }
+    const float next = rounded(segment.wire_dtype, job.rounding, w - u, update.seed, update.step, index);
+    if (isfinite(next)) {
+      w = next;
+    } else {
+      flags |= ZO2_STICKY_OVERFLOW;
+    }
+  }
+  if (job.store && !frozen && !updates.empty()) write_as(segment.wire_dtype, w, wire);
+  if (job.plus == nullptr) return flags;
+  const uint64_t at = segment.scratch_offset + element * dtype_bytes(segment.scratch_dtype);
+  const bool plain = frozen || (job.minus == nullptr && job.eps == 0);
+  const float z = plain ? 0.0f : noise_of(job.noise, job.seed, job.step, job.direction, job.z, index);
+  write_as(segment.scratch_dtype, plain ? w : fmaf(job.eps, z, w), job.plus + at);
+  if (job.minus != nullptr) write_as(segment.scratch_dtype, plain ? w : fmaf(-job.eps, z, w), job.minus + at);
+  return flags;
+}
+
+}  // namespace test
+}  // namespace zo2
+
+#endif  // ZO2_TEST_PREPARE_REFERENCE_H
