@@ -1,0 +1,49 @@
+import { readFile, stat } from "node:fs/promises";
+import { type ErrorCode, Zo2Error } from "../errors.js";
+
+/** JSON files beside weights are small; a larger one is not what its name says. */
+const MAX_JSON_BYTES = 256 * 2 ** 20;
+
+/** The system's code of an error ("ENOENT"), if it carries one. */
+export function errnoOf(error: unknown): string | undefined {
+  return isRecord(error) && typeof error["code"] === "string" ? error["code"] : undefined;
+}
+
+/** Duck-typed, as `errnoOf` is: an error of another realm (a worker, a test's sandbox) is no `instanceof Error`. */
+export function messageOf(error: unknown): string {
+  return isRecord(error) && typeof error["message"] === "string" ? error["message"] : String(error);
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The text of a small file, or undefined where there is none. Other failures are `ZO2_ERR_IO`. */
+export async function readTextFile(path: string, code: ErrorCode): Promise<string | undefined> {
+  let bytes: Buffer;
+  try {
+    const { size } = await stat(path);
+    if (size > MAX_JSON_BYTES) throw new Zo2Error(code, `${path}: ${size} bytes, more than the ${MAX_JSON_BYTES} such a file may have`);
+    bytes = await readFile(path);
+  } catch (error) {
+    if (error instanceof Zo2Error) throw error;
+    if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ENOTDIR") return undefined;
+    throw new Zo2Error("ZO2_ERR_IO", `${path}: cannot be read: ${messageOf(error)}`, { cause: error });
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new Zo2Error(code, `${path}: not UTF-8`, { cause: error });
+  }
+}
+
+/** The parsed content of a JSON file, or undefined where there is none. What does not parse is an error with `code`. */
+export async function readJsonFile(path: string, code: ErrorCode): Promise<unknown> {
+  const text = await readTextFile(path, code);
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new Zo2Error(code, `${path}: not JSON: ${messageOf(error)}`, { cause: error });
+  }
+}

@@ -1,0 +1,112 @@
+/** A folder written beside its place and moved there whole, so that no reader ever sees half of it. */
+import { randomBytes } from "node:crypto";
+import { lstat, mkdir, open, readdir, realpath, rename, rm, stat, statfs } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { Zo2Error } from "../errors.js";
+import { errnoOf, isRecord, messageOf, readJsonFile } from "./files.js";
+import { isModelFile, isWeightFile } from "./folder-files.js";
+
+const DISK_FULL = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
+
+/** Where the new folder goes, and what is there now. */
+interface Target {
+  readonly path: string;
+  readonly state: "absent" | "empty" | "model";
+}
+
+/**
+ * Calls `fill` with the path of a new empty folder beside `dir`, and when it has returned puts that folder in the place of
+ * `dir`. Where anything fails, `dir` is as it was and the new folder is gone. Files in an old `dir` that are no part of
+ * a model move to the new one. `bytes` is what `fill` will write, for the message when the disk is full.
+ */
+export async function replaceFolder(dir: string, bytes: number, fill: (folder: string) => Promise<void>): Promise<void> {
+  const path = await realpath(dir).catch(() => resolve(dir));
+  const parent = dirname(path);
+  const stem = join(parent, `.${basename(path)}.${randomBytes(6).toString("hex")}`);
+  const temporary = `${stem}.tmp`;
+  try {
+    const target = { path, state: await stateOf(path) };
+    await mkdir(parent, { recursive: true });
+    await mkdir(temporary);
+    await fill(temporary);
+    await syncFolder(temporary);
+    await swap(target, temporary, `${stem}.old`);
+    await syncFolder(parent);
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
+    throw await asWriteError(error, path, bytes);
+  }
+}
+
+/**
+ * What stands at `path` now. Throws `ZO2_ERR_IO` for what may not be replaced: a file, the root of a disk, a folder that is
+ * neither empty nor a model's.
+ */
+export async function stateOf(path: string): Promise<Target["state"]> {
+  const info = await stat(path).catch((error: unknown) => {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw error;
+  });
+  if (info === undefined) return "absent";
+  if (!info.isDirectory()) throw new Zo2Error("ZO2_ERR_IO", `${path}: is a file, and a folder is to be written there; choose another --out`);
+  if (info.dev !== (await stat(dirname(path))).dev || dirname(path) === path) {
+    throw new Zo2Error("ZO2_ERR_IO", `${path}: is the root of a disk and cannot be replaced whole; choose a folder inside it as --out`);
+  }
+  const names = await readdir(path);
+  if (names.length === 0) return "empty";
+  if (await looksLikeModel(path, names)) return "model";
+  throw new Zo2Error("ZO2_ERR_IO", `${path}: holds ${names.length} files and is not the folder of a model, so it is not replaced; choose another --out`);
+}
+
+/** Many folders have some `config.json`: it must be a model's, or have weights beside it. */
+async function looksLikeModel(path: string, names: readonly string[]): Promise<boolean> {
+  if (!names.includes("config.json")) return false;
+  if (names.some(isWeightFile)) return true;
+  const config = await readJsonFile(join(path, "config.json"), "ZO2_ERR_CHECKPOINT").catch(() => undefined);
+  return isRecord(config) && (typeof config["model_type"] === "string" || Array.isArray(config["architectures"]));
+}
+
+/** A folder may be renamed onto an empty one; one that is not empty has to step aside first. */
+async function swap(target: Target, temporary: string, aside: string): Promise<void> {
+  if (target.state !== "model") {
+    await rename(temporary, target.path);
+    return;
+  }
+  await rename(target.path, aside);
+  try {
+    await rename(temporary, target.path);
+  } catch (error) {
+    await rename(aside, target.path);
+    throw error;
+  }
+  // From here on the new folder is in place: what is left is to keep what was not ours, and to tidy up.
+  try {
+    for (const name of await readdir(aside)) {
+      if (!isModelFile(name) && !(await lstat(join(target.path, name)).catch(() => undefined))) {
+        await rename(join(aside, name), join(target.path, name));
+      }
+    }
+    await rm(aside, { recursive: true, force: true });
+  } catch (error) {
+    throw new Zo2Error("ZO2_ERR_IO", `${target.path}: saved, but the folder it replaced could not be cleared away and is now ${aside}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Makes the entries of a folder survive a power cut. */
+async function syncFolder(path: string): Promise<void> {
+  const handle = await open(path, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function asWriteError(error: unknown, path: string, bytes: number): Promise<unknown> {
+  const code = errnoOf(error);
+  if (error instanceof Zo2Error || code === undefined || !isRecord(error) || !("syscall" in error)) return error;
+  if (!DISK_FULL.has(code)) return new Zo2Error("ZO2_ERR_IO", `${path}: cannot be written: ${messageOf(error)}`, { cause: error });
+  const space = await statfs(dirname(path)).catch(() => undefined);
+  const free = space === undefined || code !== "ENOSPC" ? "" : ` (${space.bavail * space.bsize} are free)`;
+  return new Zo2Error("ZO2_ERR_IO", `disk full: ${bytes} bytes needed in ${dirname(path)}${free}, ${code}; free space or choose another --out`, { cause: error });
+}

@@ -1,0 +1,138 @@
+import type { Device } from "zo2/native";
+import { Zo2Error } from "../errors.js";
+import { rowsOf, type Parameter } from "../models/parameter.js";
+import { BYTES_OF, type FloatType } from "../schedule/dtype.js";
+import { FLOAT_DTYPE } from "../schedule/program.js";
+import type { HostBytes, WeightStore } from "../schedule/store.js";
+import type { TensorSlice, Unit } from "../schedule/units.js";
+import type { Checkpoint } from "./checkpoint.js";
+import { requireTensor } from "./names.js";
+import type { TensorDtype, TensorEntry } from "./safetensors.js";
+import type { TensorSource } from "./writer.js";
+
+/** Source bytes that are in memory at once while weights are read or written. */
+const PIECE_BYTES = 8 * 2 ** 20;
+
+const FLOAT_OF: Partial<Record<TensorDtype, FloatType>> = { F32: "fp32", F16: "fp16", BF16: "bf16" };
+const STORED_AS: Readonly<Record<FloatType, TensorDtype>> = { fp32: "F32", fp16: "F16", bf16: "BF16" };
+
+/** The dtype in which a checkpoint stores its matrices. Throws ZO2_ERR_CHECKPOINT when it is none that can be read. */
+export function storedType(checkpoint: Checkpoint, parameters: readonly Parameter[], prefixes: readonly string[]): FloatType {
+  const matrix = parameters.find((p) => p.shape.length > 1) ?? parameters[0];
+  if (matrix === undefined) return "fp32";
+  return floatType(checkpoint, requireTensor(checkpoint, matrix.name, prefixes));
+}
+
+function floatType(checkpoint: Checkpoint, entry: TensorEntry): FloatType {
+  const type = FLOAT_OF[entry.dtype];
+  if (type === undefined) {
+    throw new Zo2Error("ZO2_ERR_CHECKPOINT", `${checkpoint.dir}: tensor ${JSON.stringify(entry.name)} is stored as ${entry.dtype}; F32, F16 and BF16 can be read`);
+  }
+  return type;
+}
+
+/** Checks that every parameter is there with its shape. Throws ZO2_ERR_CHECKPOINT naming the first that is not. */
+export function checkTensors(checkpoint: Checkpoint, parameters: readonly Parameter[], prefixes: readonly string[]): ReadonlyMap<Parameter, TensorEntry> {
+  const found = new Map<Parameter, TensorEntry>();
+  for (const parameter of parameters) {
+    const entry = requireTensor(checkpoint, parameter.name, prefixes);
+    floatType(checkpoint, entry);
+    if (entry.shape.join() !== parameter.shape.join()) {
+      throw new Zo2Error(
+        "ZO2_ERR_CHECKPOINT",
+        `${checkpoint.dir}: tensor ${JSON.stringify(entry.name)} has the shape [${entry.shape.join(", ")}], config.json asks for [${parameter.shape.join(", ")}]`,
+      );
+    }
+    found.set(parameter, entry);
+  }
+  return found;
+}
+
+/** Reads a checkpoint into the store, unit by unit, in pieces, converting to the wire dtypes. Throws ZO2_ERR_CHECKPOINT for values that are not finite. */
+export async function loadWeights(
+  device: Device, store: WeightStore, units: readonly Unit[], checkpoint: Checkpoint, entries: ReadonlyMap<Parameter, TensorEntry>, signal?: AbortSignal,
+): Promise<void> {
+  const piece = new Uint8Array(PIECE_BYTES);
+  for (const unit of units) {
+    await store.write(unit.index, async (memory) => {
+      for (const tensor of unit.tensors) {
+        if (signal?.aborted === true) throw new Zo2Error("ZO2_ERR_ABORTED", `${checkpoint.dir}: loading was stopped`, { cause: signal.reason });
+        const entry = entries.get(tensor.parameter);
+        if (entry !== undefined) await loadSlice(device, checkpoint, entry, tensor, memory, piece);
+      }
+    });
+  }
+}
+
+async function loadSlice(
+  device: Device, checkpoint: Checkpoint, entry: TensorEntry, tensor: TensorSlice, memory: HostBytes, piece: Uint8Array,
+): Promise<void> {
+  const source = floatType(checkpoint, entry);
+  const first = tensor.rowStart * rowsOf(tensor.parameter).width;
+  const perPiece = Math.floor(piece.byteLength / BYTES_OF[source]);
+  for (let done = 0; done < tensor.count; done += perPiece) {
+    const count = Math.min(perPiece, tensor.count - done);
+    const bytes = piece.subarray(0, count * BYTES_OF[source]);
+    await checkpoint.read(entry, (first + done) * BYTES_OF[source], bytes);
+    const target = memory.offset + tensor.wireOffset + done * BYTES_OF[tensor.wire];
+    const bad = await device.convert(bytes, FLOAT_DTYPE[source], memory.buffer, target, FLOAT_DTYPE[tensor.wire], count);
+    if (bad >= 0) throw notFinite(checkpoint, entry, first + done + bad, source, tensor.wire);
+  }
+}
+
+function notFinite(checkpoint: Checkpoint, entry: TensorEntry, index: number, source: FloatType, wire: FloatType): Zo2Error {
+  const narrowing = source !== wire && wire === "fp16" ? `, or does not fit in ${wire} (choose --wire bf16 or fp32)` : "";
+  return new Zo2Error(
+    "ZO2_ERR_CHECKPOINT",
+    `${checkpoint.dir}: tensor ${JSON.stringify(entry.name)} (${entry.file}): element ${index} is not a finite number${narrowing}; get the file again`,
+  );
+}
+
+/** The store's tensors as a writer takes them; `dtype` for all, or each in its wire dtype, which loses no bit. */
+export function weightSources(device: Device, store: WeightStore, units: readonly Unit[], parameters: readonly Parameter[], dtype: FloatType | "wire"): TensorSource[] {
+  return parameters.map((parameter) => {
+    const slices = units.flatMap((unit) => unit.tensors.filter((t) => t.parameter === parameter).map((tensor) => ({ unit: unit.index, tensor })));
+    const wire = slices[0]?.tensor.wire ?? "fp32";
+    const target = dtype === "wire" ? wire : dtype;
+    return {
+      name: parameter.name,
+      dtype: STORED_AS[target],
+      shape: parameter.shape,
+      bytes: parameter.count * BYTES_OF[target],
+      read: async (offset, into) => {
+        const begin = offset / BYTES_OF[target];
+        const end = begin + into.byteLength / BYTES_OF[target];
+        for (const { unit, tensor } of slices) {
+          const start = tensor.rowStart * rowsOf(parameter).width;
+          const from = Math.max(begin, start);
+          const to = Math.min(end, start + tensor.count);
+          if (from >= to) continue;
+          const part = into.subarray((from - begin) * BYTES_OF[target], (to - begin) * BYTES_OF[target]);
+          await store.read(unit, (memory) => readSlice(device, memory, tensor, from - start, part, target));
+        }
+      },
+    };
+  });
+}
+
+async function readSlice(device: Device, memory: HostBytes, tensor: TensorSlice, from: number, into: Uint8Array, target: FloatType): Promise<void> {
+  const count = into.byteLength / BYTES_OF[target];
+  const wireBytes = BYTES_OF[tensor.wire];
+  const source = new Uint8Array(memory.buffer.view(memory.offset + tensor.wireOffset + from * wireBytes, count * wireBytes));
+  if (tensor.wire === target) return into.set(source);
+  const converted = await device.createBuffer("host", into.byteLength);
+  try {
+    const bad = await device.convert(source, FLOAT_DTYPE[tensor.wire], converted, 0, FLOAT_DTYPE[target], count);
+    if (bad >= 0) {
+      throw new Zo2Error("ZO2_ERR_NOT_FINITE", `${tensor.parameter.name}: element ${from + bad} does not fit in ${target}; save as fp32 or bf16 (--save-dtype)`);
+    }
+    into.set(new Uint8Array(converted.view(0, into.byteLength)));
+  } finally {
+    converted.dispose();
+  }
+}
+
+/** `torch_dtype` of `config.json`. */
+export function torchDtype(type: FloatType): string {
+  return { fp32: "float32", fp16: "float16", bf16: "bfloat16" }[type];
+}

@@ -1,0 +1,15 @@
+import { z } from "zod";
+import type { Frozen } from "./parse.js";
+import { textOptions } from "./text.js";
+
+/** What `model.evaluate` takes. */
+export const evaluateOptionsSchema = z.strictObject({
+  /** Examples in one batch. @default 16 */
+  batchSize: z.int().min(1).default(16),
+  ...textOptions,
+});
+
+/** Options of `model.evaluate`, as a caller writes them. */
+export type EvaluateOptions = z.input<typeof evaluateOptionsSchema>;
+/** Options of `model.evaluate` with every default filled in; frozen. */
+export type ResolvedEvaluateOptions = Frozen<z.output<typeof evaluateOptionsSchema>>;

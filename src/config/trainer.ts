@@ -1,0 +1,97 @@
+import { z } from "zod";
+import type { Frozen } from "./parse.js";
+import { textOptions } from "./text.js";
+
+const SEED_MIN = -(2n ** 63n);
+const SEED_END = 2n ** 64n;
+
+function isSeed(value: unknown): value is number | bigint {
+  if (typeof value === "number") return Number.isSafeInteger(value);
+  return typeof value === "bigint" && value >= SEED_MIN && value < SEED_END;
+}
+
+/** Any 64-bit integer, as a safe integer or a bigint; resolved to its 64 bits as an unsigned bigint, so -1 and 2^64 - 1 are one seed. */
+export const seedSchema = z
+  .custom<number | bigint>(isSeed, { error: "must be a safe integer, or a bigint from -2^63 to 2^64 - 1" })
+  .transform((seed) => BigInt.asUintN(64, BigInt(seed)));
+
+const scheduleSchema = z.strictObject({
+  /** How the learning rate goes on after the warm-up: stays, or falls to 0 at the last step along a line or half a cosine. @default "constant" */
+  name: z.enum(["constant", "linear", "cosine"]).default("constant"),
+  /** Steps over which the learning rate first rises from 0. @default 0 */
+  warmupSteps: z.int().min(0).default(0),
+});
+
+/** MeZO-SGD: Malladi et al. 2023, "Fine-Tuning Language Models with Just Forward Passes" (arXiv 2305.17333), algorithm 1. */
+const mezoSgdSchema = z.strictObject({
+  name: z.literal("mezo-sgd"),
+  /** Learning rate before the schedule. Required; MeZO works with rates far below those of Adam: 1e-7 to 1e-4. */
+  learningRate: z.number().positive(),
+  /** How far the two evaluations stand from the weights along the direction. @default 1e-3 */
+  eps: z.number().positive().default(1e-3),
+  /** Decoupled weight decay; biases and norm gains are left out. @default 0 */
+  weightDecay: z.number().min(0).default(0),
+  /** Distribution of the direction. @default "gaussian" */
+  noise: z.enum(["gaussian", "rademacher"]).default("gaussian"),
+  /** Learning-rate schedule. @default constant, without a warm-up */
+  schedule: scheduleSchema.prefault({}),
+});
+
+const evaluationSchema = z.strictObject({
+  /** Held-out data: the path of a JSON Lines file, or example objects. */
+  data: z.unknown().refine((data) => data !== undefined && data !== null, { error: "must be a path or examples" }),
+  /** Steps between two evaluations; the last step is always evaluated. */
+  every: z.int().min(1),
+  /** Whether the caller keeps the weights of the best evaluation (the command line does) instead of the last. @default true */
+  keepBest: z.boolean().default(true),
+  /** Examples in one batch of the evaluation. @default 16 */
+  batchSize: z.int().min(1).default(16),
+});
+
+const perStep = <T>() => z.custom<(step: number) => T>((value) => typeof value === "function", { error: "must be a function of the step" });
+
+const testSchema = z.strictObject({
+  /** z of a step, fp32, in the canonical order, instead of drawn noise. @default none */
+  noise: perStep<Float32Array>().optional(),
+  /** The projected gradient of a step instead of that of its losses. @default none */
+  projectedGradient: perStep<number>().optional(),
+});
+
+/** What `new Trainer(model, options)` takes. */
+export const trainerOptionsSchema = z
+  .strictObject({
+    /** The method and its own options, told apart by `name`. */
+    method: z.discriminatedUnion("name", [mezoSgdSchema]),
+    /** Steps to take. Required. */
+    steps: z.int().min(1),
+    /** Examples in one step. @default 16 */
+    batchSize: z.int().min(1).default(16),
+    /** Examples that are on the device at once; changes memory and not the result. @default batchSize */
+    microBatchSize: z.int().min(1).optional(),
+    /** Seed of the noise and of the order of the examples: any 64-bit integer. @default 0 */
+    seed: seedSchema.default(0n),
+    ...textOptions,
+    /** Parameters to leave alone, by name; `*` stands for any text: `"model.decoder.embed_*"`. @default [] */
+    freeze: z.array(z.string().min(1)).readonly().default([]),
+    /** Whether a unit's update waits for its next visit, which saves a pass over the weights. @default true */
+    deferredUpdate: z.boolean().default(true),
+    /** Evaluation during training. @default none */
+    evaluation: evaluationSchema.optional(),
+    /** Switches for tests: recorded noise and gradients put in place of the run's own. */
+    test: testSchema.optional(),
+  })
+  .superRefine((options, context) => {
+    const { microBatchSize, batchSize, steps } = options;
+    const { warmupSteps } = options.method.schedule;
+    if (microBatchSize !== undefined && microBatchSize > batchSize) {
+      context.addIssue({ code: "custom", path: ["microBatchSize"], input: microBatchSize, message: `must be at most batchSize (${batchSize})` });
+    }
+    if (warmupSteps > steps) {
+      context.addIssue({ code: "custom", path: ["method", "schedule", "warmupSteps"], input: warmupSteps, message: `must be at most steps (${steps})` });
+    }
+  });
+
+/** Options of `Trainer`, as a caller writes them. */
+export type TrainerOptions = z.input<typeof trainerOptionsSchema>;
+/** Options of `Trainer` with every default filled in; frozen. `seed` is the 64 bits as an unsigned bigint. */
+export type ResolvedTrainerOptions = Frozen<z.output<typeof trainerOptionsSchema>>;

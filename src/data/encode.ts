@@ -1,0 +1,135 @@
+import { Zo2Error } from "../errors.js";
+import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import { checkIds, type Example } from "./examples.js";
+
+/** A label that asks for no loss, as in Hugging Face. */
+export const NOT_SCORED = -100;
+
+/** One text in tokens. `labels[t]` is the token that is scored at t, from the logits at t - 1, or `NOT_SCORED`. */
+export interface EncodedTokens {
+  readonly kind: "tokens";
+  readonly ids: Int32Array;
+  readonly labels: Int32Array;
+}
+
+/** One sequence per choice; each is scored on its tokens from `from` (at least 1, below its length) to its end. */
+export interface EncodedChoices {
+  readonly kind: "choices";
+  readonly choices: readonly { readonly ids: Int32Array; readonly from: number }[];
+  readonly label: number;
+}
+
+export type EncodedExample = EncodedTokens | EncodedChoices;
+
+export type Truncation = "left" | "right" | "error";
+
+export interface EncodeOptions {
+  /** Tokens of the longest sequence. */
+  readonly maxLength: number;
+  /** From which end of the prompt (of the whole, for a plain text) tokens are dropped. @default "error" */
+  readonly truncation?: Truncation;
+  /** Of the model. */
+  readonly vocabSize: number;
+  /** Whether an example in which nothing can be scored passes, as a text of one token. @default false */
+  readonly allowUnlabelled?: boolean;
+}
+
+/**
+ * Token ids and labels of an example. A text gets the model's special tokens, ids are used as they are, and a prompt is
+ * tokenised together with what follows it. Throws `ZO2_ERR_LENGTH` past `maxLength`, `ZO2_ERR_DATA` where nothing is left
+ * to score or a given id is outside the vocabulary, `ZO2_ERR_TOKENIZER` where the tokenizer's is.
+ */
+export function encodeExample(tokenizer: Tokenizer | null, example: Example, options: EncodeOptions): EncodedExample {
+  if (!Number.isSafeInteger(options.maxLength) || options.maxLength < 1) {
+    throw new Zo2Error("ZO2_ERR_CONFIG", `maxLength is ${options.maxLength}; it must be a positive integer (--max-length)`);
+  }
+  const context = { tokenizer, options, place: example.place };
+  switch (example.kind) {
+    case "text":
+      return encodeWhole(context, tokenize(context, example.text));
+    case "ids":
+      checkIds(example.ids, example.place, options.vocabSize);
+      return encodeWhole(context, example.ids);
+    case "completion": {
+      const { sequences, from } = encodeContinuations(context, example.prompt, [example.completion]);
+      const ids = sequences[0] ?? new Int32Array(0);
+      return { kind: "tokens", ids, labels: ids.map((id, t) => (t < from ? NOT_SCORED : id)) };
+    }
+    case "choices": {
+      const { sequences, from } = encodeContinuations(context, example.prompt, example.choices);
+      return { kind: "choices", choices: sequences.map((ids) => ({ ids, from })), label: example.label };
+    }
+  }
+}
+
+interface Context {
+  readonly tokenizer: Tokenizer | null;
+  readonly options: EncodeOptions;
+  readonly place: string;
+}
+
+function tokenize({ tokenizer, options, place }: Context, text: string): number[] {
+  if (tokenizer === null) throw new Zo2Error("ZO2_ERR_TOKENIZER", `${place}: is text, and there is no tokenizer; give {"ids"}, or a model folder with a tokenizer`);
+  const ids = tokenizer.encode(text);
+  const outside = ids.find((id) => id >= options.vocabSize);
+  if (outside !== undefined) {
+    throw new Zo2Error("ZO2_ERR_TOKENIZER", `${place}: the tokenizer of ${tokenizer.dir} gives id ${outside}, the model knows 0 to ${options.vocabSize - 1}; they do not belong together`);
+  }
+  return ids;
+}
+
+function tooLong({ options, place }: Context, length: number, why: string): Zo2Error {
+  return new Zo2Error("ZO2_ERR_LENGTH", `${place}: ${length} tokens, and the limit is ${options.maxLength}${why}`);
+}
+
+const CHOOSE = "; raise --max-length, or let --truncation left or right shorten it";
+
+/** 1 where the sequence begins with the bos token, which stays when the front is cut. */
+function leading({ tokenizer }: Context, ids: ArrayLike<number>): number {
+  return tokenizer?.bosId !== undefined && ids[0] === tokenizer.bosId ? 1 : 0;
+}
+
+function without(ids: readonly number[], begin: number, count: number): number[] {
+  return [...ids.slice(0, begin), ...ids.slice(begin + count)];
+}
+
+function encodeWhole(context: Context, all: readonly number[]): EncodedTokens {
+  const { maxLength, truncation = "error", allowUnlabelled = false } = context.options;
+  const excess = Math.max(0, all.length - maxLength);
+  if (excess > 0 && truncation === "error") throw tooLong(context, all.length, CHOOSE);
+  const begin = truncation === "right" ? maxLength : Math.min(leading(context, all), maxLength - 1);
+  const ids = Int32Array.from(excess > 0 ? without(all, begin, excess) : all);
+  if (ids.length < 2 && !allowUnlabelled) {
+    throw new Zo2Error("ZO2_ERR_DATA", `${context.place}: no labelled token: ${ids.length} tokens, and the first is given, not predicted`);
+  }
+  return { kind: "tokens", ids, labels: ids.map((id, t) => (t === 0 ? NOT_SCORED : id)) };
+}
+
+/**
+ * The sequences prompt + continuation, and where scoring begins in all of them: after the tokens that every one of them shares with
+ * the prompt alone. A continuation may merge with the prompt's last token; that token is then scored in each.
+ */
+function encodeContinuations(context: Context, prompt: string, continuations: readonly string[]): { sequences: Int32Array[]; from: number } {
+  const { maxLength, truncation = "error" } = context.options;
+  const alone = tokenize(context, prompt);
+  const all = continuations.map((continuation) => tokenize(context, prompt + continuation));
+  const longest = Math.max(...all.map((ids) => ids.length));
+  const from = Math.min(...all.map((ids) => Math.min(commonPrefix(alone, ids), ids.length - 1)));
+  if (from < 1) {
+    throw new Zo2Error("ZO2_ERR_DATA", `${context.place}: no labelled token: nothing stands before the continuation from which it could be predicted; the prompt must not be empty`);
+  }
+  const excess = Math.max(0, longest - maxLength);
+  if (excess === 0) return { sequences: all.map((ids) => Int32Array.from(ids)), from };
+  if (truncation === "error") throw tooLong(context, longest, CHOOSE);
+  if (from - excess < 1) throw tooLong(context, longest, `, of which ${longest - from} follow the prompt and are never cut; raise --max-length`);
+  const begin = truncation === "left" ? Math.min(leading(context, alone), from - excess) : from - excess;
+  return { sequences: all.map((ids) => Int32Array.from(without(ids, begin, excess))), from: from - excess };
+}
+
+/** How many tokens `a` and `b` share from the front. */
+export function commonPrefix(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  const end = Math.min(a.length, b.length);
+  let i = 0;
+  while (i < end && a[i] === b[i]) i++;
+  return i;
+}

@@ -1,0 +1,153 @@
+import { isRecord } from "../checkpoint/files.js";
+import { Zo2Error } from "../errors.js";
+import { compileTemplate, fieldOf, type Fill, type Template } from "./template.js";
+
+export type { Template } from "./template.js";
+
+interface Placed {
+  /** Where it comes from ("train.jsonl:17", "examples[3]"), for messages. */
+  readonly place: string;
+}
+
+/** One example, in one of the four shapes that a line may have. */
+export type Example = Placed &
+  (
+    | { readonly kind: "text"; readonly text: string }
+    | { readonly kind: "ids"; readonly ids: readonly number[] }
+    | { readonly kind: "completion"; readonly prompt: string; readonly completion: string }
+    | { readonly kind: "choices"; readonly prompt: string; readonly choices: readonly string[]; /** Index of the right choice. */ readonly label: number }
+  );
+
+export type ExampleKind = Example["kind"];
+
+export interface ExampleOptions {
+  readonly template?: Template;
+  /** Ids must be below it. */
+  readonly vocabSize?: number;
+  /** The shapes that are of use; others are errors. @default all */
+  readonly accept?: readonly ExampleKind[];
+}
+
+/** Turns a parsed line into an example. Throws `ZO2_ERR_DATA` beginning with `place`. */
+export type ExampleParser = (record: unknown, place: string) => Example;
+
+/** The fields that make each shape. */
+const SHAPES: Record<ExampleKind, readonly string[]> = {
+  text: ["text"],
+  ids: ["ids"],
+  completion: ["prompt", "completion"],
+  choices: ["prompt", "choices", "label"],
+};
+const KINDS = Object.keys(SHAPES) as ExampleKind[];
+
+/** Makes a parser; a template is compiled once. Throws `ZO2_ERR_CONFIG` for a template that cannot work. */
+export function exampleParser(options: ExampleOptions = {}): ExampleParser {
+  const fill = options.template === undefined ? undefined : templateParser(options.template);
+  const accept = options.accept ?? KINDS;
+  return (record, place) => {
+    if (!isRecord(record)) throw bad(place, "not an object");
+    const example = fill === undefined ? parseShape(record, place, accept, options.vocabSize) : fill(record, place);
+    if (!accept.includes(example.kind)) throw bad(place, `is of the shape ${shapeText(example.kind)}; here ${accept.map(shapeText).join(" or ")} is needed`);
+    return example;
+  };
+}
+
+function bad(place: string, what: string): Zo2Error {
+  return new Zo2Error("ZO2_ERR_DATA", `${place}: ${what}`);
+}
+
+function shapeText(kind: ExampleKind): string {
+  return `{${SHAPES[kind].map((field) => JSON.stringify(field)).join(", ")}}`;
+}
+
+/** Finds the one shape that the record's fields make. Fields of no shape are ignored; those of another shape are a mistake worth naming. */
+function parseShape(record: Record<string, unknown>, place: string, accept: readonly ExampleKind[], vocabSize: number | undefined): Example {
+  const known = new Set(accept.flatMap((kind) => SHAPES[kind]));
+  const present = [...known].filter((field) => Object.hasOwn(record, field));
+  const kind = accept.find((candidate) => SHAPES[candidate].length === present.length && SHAPES[candidate].every((field) => present.includes(field)));
+  if (kind === undefined) {
+    const has = Object.keys(record).map((field) => JSON.stringify(field)).join(", ") || "no field";
+    throw bad(place, `has ${has}, which is none of the shapes ${accept.map(shapeText).join(", ")}; other fields need a template (--prompt with --choices)`);
+  }
+  switch (kind) {
+    case "text":
+      return { kind, place, text: textOf(record["text"], "text", place) };
+    case "ids":
+      return { kind, place, ids: idsOf(record["ids"], place, vocabSize) };
+    case "completion":
+      return completionOf(place, textOf(record["prompt"], "prompt", place), textOf(record["completion"], "completion", place));
+    case "choices": {
+      const choices = record["choices"];
+      if (!Array.isArray(choices)) throw bad(place, '"choices" is not a list of texts');
+      const texts = choices.map((choice, i) => textOf(choice, `choices[${i}]`, place));
+      return choicesOf(place, textOf(record["prompt"], "prompt", place), texts, "label", record["label"]);
+    }
+  }
+}
+
+function templateParser(template: Template): (record: Record<string, unknown>, place: string) => Example {
+  const { completion, choices, labelField = "label" } = template;
+  if ((completion === undefined) === (choices === undefined)) {
+    throw new Zo2Error("ZO2_ERR_CONFIG", `template ${JSON.stringify(template.prompt)}: give either choices or a completion with the prompt`);
+  }
+  const prompt = compileTemplate(template.prompt);
+  if (completion !== undefined) {
+    const end = compileTemplate(completion);
+    return (record, place) => completionOf(place, prompt(record, place), end(record, place));
+  }
+  const fills: Fill[] = (choices ?? []).map(compileTemplate);
+  if (fills.length < 2) throw new Zo2Error("ZO2_ERR_CONFIG", `template ${JSON.stringify(template.prompt)}: has ${fills.length} choices; at least 2 are needed`);
+  return (record, place) => {
+    const texts = fills.map((fill) => fill(record, place));
+    return choicesOf(place, prompt(record, place), texts, labelField, fieldOf(record, labelField, place));
+  };
+}
+
+function textOf(value: unknown, field: string, place: string): string {
+  if (typeof value !== "string") throw bad(place, `"${field}" is not a text`);
+  return value;
+}
+
+function idsOf(value: unknown, place: string, vocabSize: number | undefined): number[] {
+  if (!Array.isArray(value)) throw bad(place, '"ids" is not a list of integers');
+  if (value.length === 0) throw bad(place, '"ids" is empty');
+  checkIds(value, place, vocabSize);
+  return value as number[];
+}
+
+/** Throws `ZO2_ERR_DATA` at the first of `ids` that is not an integer from 0 to below `vocabSize`. */
+export function checkIds(ids: ArrayLike<unknown>, place: string, vocabSize = 2 ** 31): void {
+  for (let i = 0; i < ids.length; i++) {
+    const id = ids[i];
+    if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= vocabSize) {
+      throw bad(place, `ids[${i}] is ${typeof id === "string" ? JSON.stringify(id) : String(id)}; token ids are integers from 0 to ${vocabSize - 1}`);
+    }
+  }
+}
+
+function completionOf(place: string, prompt: string, completion: string): Example {
+  if (completion === "") throw bad(place, "the completion is empty, so there is nothing to learn");
+  return { kind: "completion", place, prompt, completion };
+}
+
+function choicesOf(place: string, prompt: string, choices: readonly string[], field: string, label: unknown): Example {
+  if (choices.length < 2) throw bad(place, `has ${choices.length} choices; at least 2 are needed`);
+  const empty = choices.indexOf("");
+  if (empty >= 0) throw bad(place, `choices[${empty}] is empty, so it has no likelihood`);
+  return { kind: "choices", place, prompt, choices, label: labelOf(place, choices, field, label) };
+}
+
+function labelOf(place: string, choices: readonly string[], field: string, label: unknown): number {
+  if (typeof label === "number") {
+    if (Number.isInteger(label) && label >= 0 && label < choices.length) return label;
+    throw bad(place, `label ${label} in ${JSON.stringify(field)} is out of range; there are choices 0 to ${choices.length - 1}`);
+  }
+  const named = choices.map((choice) => JSON.stringify(choice)).join(", ");
+  if (typeof label !== "string") throw bad(place, `the label in ${JSON.stringify(field)} is neither an index nor one of ${named}`);
+  for (const same of [(choice: string) => choice === label, (choice: string) => choice.trim() === label.trim()]) {
+    const matches = choices.flatMap((choice, i) => (same(choice) ? [i] : []));
+    if (matches.length > 1) throw bad(place, `label ${JSON.stringify(label)} names the choices ${matches.join(" and ")}; give its index`);
+    if (matches[0] !== undefined) return matches[0];
+  }
+  throw bad(place, `label ${JSON.stringify(label)} in ${JSON.stringify(field)} is none of ${named}`);
+}

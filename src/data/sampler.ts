@@ -1,0 +1,116 @@
+import { Zo2Error } from "../errors.js";
+import type { Dataset } from "./dataset.js";
+import type { Example } from "./examples.js";
+import { SplitMix64 } from "./random.js";
+
+/** Where a sampler stands: enough to go on from there. `seed` is a decimal string, so that JSON holds all 64 bits. */
+export interface SamplerState {
+  readonly seed: string;
+  readonly epoch: number;
+  /** Indices already given in this epoch. */
+  readonly position: number;
+}
+
+export interface SamplerOptions {
+  /** Of the data set. */
+  readonly size: number;
+  /** Any 64-bit integer. @default 0 */
+  readonly seed?: bigint | number;
+  /** Whether each epoch has an order of its own; otherwise every epoch goes from first to last. @default true */
+  readonly shuffle?: boolean;
+}
+
+/**
+ * The order in which examples are visited: every index once per epoch, without end. The order is a pure function of
+ * (size, seed, epoch), so that a run resumed from `state()` goes on with the same examples. Takes 4 bytes per example.
+ */
+export class Sampler {
+  readonly size: number;
+  readonly #seed: bigint;
+  readonly #shuffle: boolean;
+  #epoch = 0;
+  #position = 0;
+  #order: Uint32Array | undefined;
+
+  /** Throws `ZO2_ERR_DATA` for an empty data set, `ZO2_ERR_INVALID_ARGUMENT` for a seed that is no integer of 64 bits. */
+  constructor({ size, seed = 0, shuffle = true }: SamplerOptions) {
+    if (size === 0) throw new Zo2Error("ZO2_ERR_DATA", "the data set is empty");
+    if (!Number.isInteger(size) || size < 0 || size >= 2 ** 32) throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `size is ${size}; it must be an integer from 1 to 2^32 - 1`);
+    this.size = size;
+    this.#seed = toSeed(seed);
+    this.#shuffle = shuffle;
+  }
+
+  /** The index of the next example; begins another epoch when this one is through. */
+  next(): number {
+    if (this.#position === this.size) {
+      this.#epoch++;
+      this.#position = 0;
+      this.#order = undefined;
+    }
+    this.#order ??= this.#permutation();
+    return this.#order[this.#position++] ?? 0;
+  }
+
+  state(): SamplerState {
+    return { seed: this.#seed.toString(), epoch: this.#epoch, position: this.#position };
+  }
+
+  /** Goes on from where `state` was taken. Throws `ZO2_ERR_INVALID_ARGUMENT` for the state of another seed or size. */
+  restore(state: SamplerState): void {
+    const { seed, epoch, position } = state;
+    if (seed !== this.#seed.toString()) throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `the sampler's seed is ${this.#seed}, the saved state's is ${seed}`);
+    if (!Number.isSafeInteger(epoch) || epoch < 0 || !Number.isInteger(position) || position < 0 || position > this.size) {
+      throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `epoch ${epoch}, position ${position} is no place in a data set of ${this.size}; was it saved with another one?`);
+    }
+    this.#epoch = epoch;
+    this.#position = position;
+    this.#order = undefined;
+  }
+
+  /** Fisher and Yates. The epoch goes through the generator once, so that the streams of two epochs or seeds never overlap by a shift. */
+  #permutation(): Uint32Array {
+    const order = Uint32Array.from({ length: this.size }, (_, i) => i);
+    if (!this.#shuffle) return order;
+    const [high, low] = new SplitMix64(this.#seed).next();
+    const mixed = new SplitMix64(((BigInt(high) << 32n) | BigInt(low)) ^ BigInt(this.#epoch)).next();
+    const random = new SplitMix64((BigInt(mixed[0]) << 32n) | BigInt(mixed[1]));
+    for (let i = this.size - 1; i > 0; i--) {
+      const j = random.below(i + 1);
+      const held = order[i] ?? 0;
+      order[i] = order[j] ?? 0;
+      order[j] = held;
+    }
+    return order;
+  }
+}
+
+function toSeed(seed: bigint | number): bigint {
+  if (typeof seed === "number" && !Number.isSafeInteger(seed)) throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `seed ${seed} is not a safe integer; larger ones are written as a bigint`);
+  const value = BigInt(seed);
+  if (value < -(2n ** 63n) || value >= 2n ** 64n) throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `seed ${value} has more than 64 bits`);
+  return BigInt.asUintN(64, value);
+}
+
+function checkBatchSize(batchSize: number): void {
+  if (!Number.isSafeInteger(batchSize) || batchSize < 1) throw new Zo2Error("ZO2_ERR_CONFIG", `batchSize is ${batchSize}; it must be a positive integer`);
+}
+
+/** Batches without end, all of `batchSize`: one that the end of an epoch would cut short goes on into the next. */
+export async function* batches(dataset: Dataset, sampler: Sampler, batchSize: number): AsyncGenerator<Example[], never, undefined> {
+  checkBatchSize(batchSize);
+  if (sampler.size !== dataset.size) throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `the sampler is for ${sampler.size} examples, ${dataset.name} has ${dataset.size}`);
+  for (;;) {
+    const indices = Array.from({ length: batchSize }, () => sampler.next());
+    yield await Promise.all(indices.map((index) => dataset.at(index)));
+  }
+}
+
+/** The whole data set once, in its own order; the last batch may be smaller. */
+export async function* inOrder(dataset: Dataset, batchSize: number): AsyncGenerator<Example[], void, undefined> {
+  checkBatchSize(batchSize);
+  for (let begin = 0; begin < dataset.size; begin += batchSize) {
+    const length = Math.min(batchSize, dataset.size - begin);
+    yield await Promise.all(Array.from({ length }, (_, i) => dataset.at(begin + i)));
+  }
+}

@@ -1,0 +1,78 @@
+import type { PackedBatch } from "../data/batch.js";
+import type { Capacity } from "./places.js";
+import type { BatchLayout } from "./plan.js";
+
+/** A batch as its micro-batches; they share one visit of every unit. */
+export type Batch = readonly PackedBatch[];
+
+/** Counts are rounded up to a multiple of this, so that batches of about the same size share a plan. */
+const CAPACITY_STEP = 32;
+
+/** What a batch needs of a plan. `table`: the rows of the gathered embedding that it touches, if the front gathers. */
+export function capacityOf(batch: Batch, table: Int32Array | null): Capacity {
+  const most = (of: (b: PackedBatch) => number) => roundUp(Math.max(1, ...batch.map(of)));
+  return {
+    rows: most((b) => b.tokens.length),
+    sequences: most((b) => b.sequences.length / 4),
+    headRows: most((b) => b.headRows.length),
+    targets: most((b) => b.targets.length / 2),
+    tableRows: table === null ? 1 : roundUp(table.length),
+    microBatches: batch.length,
+    objectiveWords: most((b) => (b.objective.kind === "choices" ? b.objective.choices.length + b.objective.examples.length : 0)),
+  };
+}
+
+function roundUp(count: number): number {
+  return Math.ceil(count / CAPACITY_STEP) * CAPACITY_STEP;
+}
+
+/** The smallest capacity that holds both. */
+export function joinCapacity(a: Capacity, b: Capacity): Capacity {
+  return {
+    rows: Math.max(a.rows, b.rows),
+    sequences: Math.max(a.sequences, b.sequences),
+    headRows: Math.max(a.headRows, b.headRows),
+    targets: Math.max(a.targets, b.targets),
+    tableRows: Math.max(a.tableRows, b.tableRows),
+    microBatches: Math.max(a.microBatches, b.microBatches),
+    objectiveWords: Math.max(a.objectiveWords, b.objectiveWords),
+  };
+}
+
+export function holds(capacity: Capacity, needed: Capacity): boolean {
+  const joined = joinCapacity(capacity, needed);
+  return (Object.keys(joined) as (keyof Capacity)[]).every((key) => joined[key] === capacity[key]);
+}
+
+/** Rows of the embedding that a batch touches, ascending, each once. */
+export function touchedRows(batch: Batch): Int32Array {
+  const rows = new Set<number>();
+  for (const b of batch) for (const token of b.tokens) rows.add(token);
+  return Int32Array.from(rows).sort();
+}
+
+/**
+ * Writes a batch into its staging region (`BatchLayout`).
+ * @param table rows of the gathered table, ascending; null when tokens index the embedding itself.
+ * @param positionRow the row of the position table for each position.
+ */
+export function writeBatch(
+  batch: Batch, layout: BatchLayout, into: ArrayBuffer, table: Int32Array | null, positionRow: (position: number) => number,
+): void {
+  const place = new Map<number, number>();
+  table?.forEach((row, i) => place.set(row, i));
+  const tables = layout.microBatch;
+  batch.forEach((b, m) => {
+    const at = (offset: number, length: number) => new Int32Array(into, m * tables.bytes + offset, length);
+    at(tables.tokens, b.tokens.length).set(table === null ? b.tokens : b.tokens.map((token) => place.get(token) ?? 0));
+    at(tables.positions, b.positions.length).set(b.positions.map(positionRow));
+    at(tables.sequences, b.sequences.length).set(b.sequences);
+    at(tables.headRows, b.headRows.length).set(b.headRows);
+    at(tables.targets, b.targets.length).set(b.targets);
+    if (b.objective.kind === "choices") {
+      at(tables.objective, b.objective.choices.length).set(b.objective.choices);
+      at(tables.objective + b.objective.choices.length * 4, b.objective.examples.length).set(b.objective.examples);
+    }
+  });
+  if (table !== null) new Int32Array(into, layout.tableRows, table.length).set(table);
+}

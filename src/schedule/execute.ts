@@ -1,0 +1,412 @@
+import type { Buffer, Device, Event, Layout, Program, Stream } from "zo2/native";
+import { CommandList, type Span, type UpdateArgs } from "../native/commands.js";
+import { LOSS, NOISE, ROUND, SEGMENT, SPACE, STEP_GRADIENT, STEP_STATE_BYTES, SYMBOL } from "../native/constants.js";
+import { rowsOf, type Parameter } from "../models/parameter.js";
+import type { Recording } from "../models/recorder.js";
+import type { PackedBatch } from "../data/batch.js";
+import type { Batch } from "./batch-tables.js";
+import { align, BYTES_OF } from "./dtype.js";
+import { CONTROL, READBACK, STEP_STATES, type Plan, type Region } from "./plan.js";
+import { encodeProgram, FLOAT_DTYPE, spaceBytes } from "./program.js";
+import { LANES, type Command, type Lane, type Pass } from "./schedule.js";
+import type { WeightStore } from "./store.js";
+import type { Unit } from "./units.js";
+
+/** The noise of one step; `buffer` (tests only) is a table of z in the canonical order. */
+export type NoiseSource = { readonly kind: "gaussian" | "rademacher" } | { readonly kind: "buffer"; readonly z: Span };
+
+/** What a step was, as its update needs it later. */
+export interface StepNoise {
+  readonly seed: bigint;
+  readonly step: number;
+  readonly noise: NoiseSource;
+}
+
+/** The last step's update, not yet applied to the units. */
+export interface PendingUpdate extends StepNoise {
+  /** Which of the step states holds g. */
+  readonly state: number;
+  readonly learningRate: number;
+  readonly weightDecay: number;
+}
+
+/** The numbers behind the commands of one pass. */
+export interface PassData {
+  readonly pass: Pass;
+  readonly batch: Batch;
+  /** Rows of the gathered table, ascending. */
+  readonly table: Int32Array | null;
+  /** The new step, for `train`. */
+  readonly step: (StepNoise & { readonly eps: number; readonly state: number }) | null;
+  readonly pending: PendingUpdate | null;
+  readonly rounding: "nearest" | "stochastic";
+  /** Labelled tokens or examples of the whole batch. */
+  readonly labelled: number;
+}
+
+interface UnitObjects {
+  readonly unit: Unit;
+  readonly layout: Layout;
+  readonly gathered: Layout | null;
+  readonly program: Program;
+}
+
+/**
+ * The objects that a plan needs on a device: arenas, streams, events, one layout and one program per unit; and the translation of
+ * schedule commands to native ones.
+ */
+export class Executor {
+  private readonly events = new Map<string, Event>();
+
+  private constructor(
+    readonly plan: Plan,
+    private readonly device: Device,
+    private readonly store: WeightStore,
+    private readonly control: Buffer,
+    private readonly arena: Buffer,
+    private readonly host: Buffer,
+    private readonly streams: Readonly<Record<Lane, Stream>>,
+    private readonly units: readonly UnitObjects[],
+  ) {}
+
+  /**
+   * @param control a device buffer of `CONTROL.bytes`, zeroed; it outlives the executor.
+   * @param frozen parameters that are neither perturbed nor updated; they keep their place in the canonical order.
+   */
+  static async create(device: Device, store: WeightStore, control: Buffer, plan: Plan, recording: Recording, frozen: Frozen): Promise<Executor> {
+    const arena = await device.createBuffer("device", plan.device.bytes);
+    let host: Buffer;
+    try {
+      host = await device.createBuffer("host", plan.host.bytes);
+    } catch (error) {
+      arena.dispose();
+      throw error;
+    }
+    const streams = Object.fromEntries(LANES.map((lane) => [lane, device.createStream(lane)])) as Record<Lane, Stream>;
+    const spaces = spaceBytes(plan);
+    const units = plan.units.map((unit): UnitObjects => ({
+      unit,
+      layout: device.createLayout(unitSegments(unit, frozen)),
+      gathered: unit.gathered === null ? null : device.createLayout(gatheredSegment(plan, unit, unit.gathered, frozen)),
+      program: device.createProgram(encodeProgram(plan, unit, recording.inputs), spaces),
+    }));
+    return new Executor(plan, device, store, control, arena, host, streams, units);
+  }
+
+  /** Host memory of a batch, to be filled before its pass is submitted. */
+  staging(ring: number): ArrayBuffer {
+    const region = at(this.plan.host.staging, ring);
+    return this.host.view(region.offset, region.bytes);
+  }
+
+  /** What came back from the pass that used this ring. */
+  readback(ring: number): ArrayBuffer {
+    const region = at(this.plan.host.readback, ring);
+    return this.host.view(region.offset, region.bytes);
+  }
+
+  /** Submits a pass; the result resolves when its last command has run. */
+  submit(commands: readonly Command[], data: PassData, doneEvent: string): Promise<void> {
+    const list = new CommandList();
+    for (const command of commands) this.encode(list, command, data);
+    this.device.submit(list.words, list.handles);
+    return this.event(doneEvent).done();
+  }
+
+  /** Resolves when every stream has run all that was submitted, so that what is disposed next is freed at once. Never rejects. */
+  async settle(): Promise<void> {
+    const list = new CommandList();
+    const events = LANES.map((lane) => {
+      const event = this.event(`settled:${lane}`);
+      list.record(this.streams[lane], event);
+      return event;
+    });
+    this.device.submit(list.words, list.handles);
+    await Promise.allSettled(events.map((event) => event.done()));
+  }
+
+  dispose(): void {
+    for (const event of this.events.values()) event.dispose();
+    for (const { layout, gathered, program } of this.units) {
+      layout.dispose();
+      gathered?.dispose();
+      program.dispose();
+    }
+    for (const lane of LANES) this.streams[lane].dispose();
+    this.host.dispose();
+    this.arena.dispose();
+  }
+
+  /** The event of a schedule, made when it is first named. */
+  event(name: string): Event {
+    let event = this.events.get(name);
+    if (event === undefined) {
+      event = this.device.createEvent();
+      this.events.set(name, event);
+    }
+    return event;
+  }
+
+  stream(lane: Lane): Stream {
+    return this.streams[lane];
+  }
+
+  encode(list: CommandList, command: Command, data: PassData): void {
+    const stream = this.streams[command.lane];
+    const { plan } = this;
+    switch (command.kind) {
+      case "record":
+        return list.record(stream, this.event(command.event));
+      case "wait":
+        return list.wait(stream, this.event(command.event));
+      case "inputs":
+        return list.copy(stream, this.inputs(command.ring), this.hostSpan(at(plan.host.staging, command.ring)), plan.batch.bytes);
+      case "gather":
+        return this.gather(list, stream, command.ring, data.table);
+      case "upload": {
+        const { unit } = at(this.units, command.unit);
+        return list.copy(stream, this.onDevice(command.unit, command.slot), this.store.span(command.unit), unit.wireBytes);
+      }
+      case "offload": {
+        const { unit } = at(this.units, command.unit);
+        return list.copy(stream, this.store.span(command.unit), this.onDevice(command.unit, command.slot), unit.wireBytes);
+      }
+      case "prepare": {
+        const { layout } = at(this.units, command.unit);
+        const wire = this.onDevice(command.unit, command.slot);
+        return this.prepare(list, stream, { layout, wire, rows: null, rowCount: 0, scratch: command.scratch, store: command.update }, data);
+      }
+      case "prepareGathered": {
+        const { gathered } = at(this.units, command.unit);
+        if (gathered === null || data.table === null) return;
+        const rows = offsetBy(this.inputs(command.ring), plan.batch.tableRows);
+        const wire = this.deviceSpan(plan.device.gathered);
+        return this.prepare(list, stream, { layout: gathered, wire, rows, rowCount: data.table.length, scratch: true, store: false }, data);
+      }
+      case "run":
+        return this.run(list, stream, command, data);
+      case "loss":
+        return this.loss(list, stream, command, data);
+      case "gradient": {
+        if (data.step === null) return;
+        const { state, eps, step } = data.step;
+        return list.gradient(stream, { state: this.state(state), total: data.labelled, eps, step, sticky: this.sticky() });
+      }
+      case "inject":
+        if (data.step === null) return;
+        return list.copy(
+          stream, offsetBy(this.state(data.step.state), STEP_GRADIENT.offset),
+          offsetBy(this.inputs(command.ring), plan.batch.state + STEP_GRADIENT.offset), STEP_GRADIENT.bytes,
+        );
+      case "readback":
+        return this.readbackCommands(list, stream, command.ring, data);
+      case "poison":
+        return this.poison(list, stream, command);
+    }
+  }
+
+  private gather(list: CommandList, stream: Stream, ring: number, table: Int32Array | null): void {
+    const parameter = this.units.find((u) => u.unit.gathered !== null)?.unit.gathered ?? null;
+    if (parameter === null || table === null) return;
+    const rowBytes = rowsOf(parameter).width * BYTES_OF[this.plan.options.wire];
+    const rows = offsetBy(this.hostSpan(at(this.plan.host.staging, ring)), this.plan.batch.tableRows);
+    const gathered = this.deviceSpan(this.plan.device.gathered);
+    for (const { unit } of this.units) {
+      for (const tensor of unit.tensors) {
+        if (tensor.parameter !== parameter) continue;
+        const begin = lowerBound(table, tensor.rowStart);
+        const end = lowerBound(table, tensor.rowStart + tensor.rowCount);
+        if (begin === end) continue;
+        const src = offsetBy(this.store.span(unit.index), tensor.wireOffset);
+        list.gather(stream, offsetBy(gathered, begin * rowBytes), src, offsetBy(rows, begin * 4), end - begin, tensor.rowStart, rowBytes);
+      }
+    }
+  }
+
+  private prepare(
+    list: CommandList, stream: Stream,
+    target: { layout: Layout; wire: Span; rows: Span | null; rowCount: number; scratch: boolean; store: boolean },
+    data: PassData,
+  ): void {
+    const { step, pending, pass } = data;
+    const { plan } = this;
+    const perturbing = pass.kind === "train" && step !== null;
+    list.prepare(stream, {
+      layout: target.layout,
+      wire: target.wire,
+      plus: target.scratch ? this.deviceSpan(plan.device.plus) : null,
+      minus: target.scratch && perturbing ? this.deviceSpan(plan.device.minus) : null,
+      rows: target.rows,
+      rowCount: target.rowCount,
+      eps: perturbing ? step.eps : 0,
+      noise: perturbing ? NOISE[step.noise.kind] : NOISE.gaussian,
+      seed: perturbing ? step.seed : 0n,
+      step: perturbing ? step.step : 0,
+      direction: 0,
+      z: perturbing ? tableOf(step.noise) : null,
+      store: target.store,
+      rounding: ROUND[data.rounding],
+      sticky: this.sticky(),
+      updates: pass.update && pending !== null ? [this.updateArgs(pending)] : [],
+    });
+  }
+
+  private updateArgs(pending: PendingUpdate): UpdateArgs {
+    return {
+      noise: NOISE[pending.noise.kind],
+      seed: pending.seed,
+      step: pending.step,
+      directions: 1,
+      states: this.state(pending.state),
+      learningRate: pending.learningRate,
+      weightDecay: pending.weightDecay,
+      z: tableOf(pending.noise),
+      zStride: 0,
+    };
+  }
+
+  private run(list: CommandList, stream: Stream, command: Extract<Command, { kind: "run" }>, data: PassData): void {
+    const { plan } = this;
+    const micro = at(data.batch, command.microBatch);
+    const area = command.branch * data.pass.microBatches + command.microBatch;
+    const spaces: Span[] = [];
+    spaces[SPACE.weights] = this.deviceSpan(command.branch === 0 ? plan.device.plus : plan.device.minus);
+    spaces[SPACE.carried] = this.deviceSpan(at(plan.device.carried, area));
+    spaces[SPACE.workspace] = this.deviceSpan(plan.device.workspace);
+    spaces[SPACE.inputs] = this.microBatchInputs(command.ring, command.microBatch);
+    spaces[SPACE.results] = this.deviceSpan(at(plan.device.results, area));
+    list.run(stream, { program: at(this.units, command.unit).program, spaces, symbols: symbolsOf(micro, data.table) });
+  }
+
+  private loss(list: CommandList, stream: Stream, command: Extract<Command, { kind: "loss" }>, data: PassData): void {
+    if (data.step === null) return;
+    const { objective, targets } = at(data.batch, command.microBatch);
+    const area = command.branch * data.pass.microBatches + command.microBatch;
+    const tables = offsetBy(this.microBatchInputs(command.ring, command.microBatch), this.plan.batch.microBatch.objective);
+    const choices = objective.kind === "choices" ? objective.choices.length : 0;
+    list.loss(stream, {
+      kind: objective.kind === "tokens" ? LOSS.tokens : objective.reduction === "mean" ? LOSS.choicesMean : LOSS.choicesSum,
+      logprobs: this.deviceSpan(at(this.plan.device.results, area)),
+      targets: targets.length / 2,
+      choices: objective.kind === "choices" ? tables : null,
+      choiceCount: choices / 2,
+      examples: objective.kind === "choices" ? offsetBy(tables, choices * 4) : null,
+      exampleCount: objective.kind === "choices" ? objective.examples.length / 3 : 0,
+      state: this.state(data.step.state),
+      branch: command.branch,
+      first: command.microBatch === 0,
+    });
+  }
+
+  private readbackCommands(list: CommandList, stream: Stream, ring: number, data: PassData): void {
+    const region = this.hostSpan(at(this.plan.host.readback, ring));
+    list.copy(stream, offsetBy(region, READBACK.sticky), this.sticky(), 8);
+    if (data.step !== null) list.copy(stream, offsetBy(region, READBACK.state), this.state(data.step.state), STEP_STATE_BYTES);
+    if (data.pass.kind !== "forward") return;
+    data.batch.forEach((_, area) => {
+      const results = at(this.plan.device.results, area);
+      list.copy(stream, offsetBy(region, resultsOffset(this.plan, area)), this.deviceSpan(results), results.bytes);
+    });
+  }
+
+  private poison(list: CommandList, stream: Stream, command: Extract<Command, { kind: "poison" }>): void {
+    const { device, host } = this.plan;
+    const nan = (span: Span, bytes: number) => list.fill(stream, span, 0xff, bytes);
+    if (command.what === "staging") {
+      const region = at(host.staging, command.index);
+      return nan(this.hostSpan(region), region.bytes);
+    }
+    const regions = command.what === "slot" ? [at(device.slots, command.index)] : [device.plus, device.minus, device.workspace];
+    for (const region of regions) nan(this.deviceSpan(region), region.bytes);
+  }
+
+  private onDevice(unit: number, slot: number | null): Span {
+    return slot === null ? this.store.span(unit) : this.deviceSpan(at(this.plan.device.slots, slot));
+  }
+
+  private microBatchInputs(ring: number, microBatch: number): Span {
+    return offsetBy(this.inputs(ring), microBatch * this.plan.batch.microBatch.bytes);
+  }
+
+  private inputs(ring: number): Span {
+    return this.deviceSpan(at(this.plan.device.inputs, ring));
+  }
+
+  private state(index: number): Span {
+    return { buffer: this.control, offset: CONTROL.states + (index % STEP_STATES) * STEP_STATE_BYTES };
+  }
+
+  private sticky(): Span {
+    return { buffer: this.control, offset: CONTROL.sticky };
+  }
+
+  private deviceSpan(region: Region): Span {
+    return { buffer: this.arena, offset: region.offset };
+  }
+
+  private hostSpan(region: Region): Span {
+    return { buffer: this.host, offset: region.offset };
+  }
+}
+
+/** Byte offset of the results of one micro-batch in a readback region. */
+export function resultsOffset(plan: Plan, area: number): number {
+  return READBACK.results + area * align(plan.places.resultBytes, 256);
+}
+
+type Frozen = ReadonlySet<Parameter>;
+
+function unitSegments(unit: Unit, frozen: Frozen): Float64Array {
+  const words = unit.tensors.flatMap((t) => [
+    t.canonical, t.count, t.wireOffset, t.scratchOffset, 0, FLOAT_DTYPE[t.wire], FLOAT_DTYPE[t.scratch], segmentFlags(t.parameter, frozen),
+  ]);
+  return Float64Array.from(words);
+}
+
+function gatheredSegment(plan: Plan, unit: Unit, parameter: Parameter, frozen: Frozen): Float64Array {
+  const { width } = rowsOf(parameter);
+  return Float64Array.from([
+    parameter.canonical, plan.options.capacity.tableRows * width, 0, align(unit.scratchBytes), width,
+    FLOAT_DTYPE[plan.options.wire], FLOAT_DTYPE[plan.options.compute], segmentFlags(parameter, frozen) | SEGMENT.gathered,
+  ]);
+}
+
+function segmentFlags(parameter: Parameter, frozen: Frozen): number {
+  return (parameter.decay ? SEGMENT.decay : 0) | (frozen.has(parameter) ? SEGMENT.frozen : 0);
+}
+
+function symbolsOf(batch: PackedBatch, table: Int32Array | null): number[] {
+  const symbols: number[] = [];
+  symbols[SYMBOL.rows] = batch.tokens.length;
+  symbols[SYMBOL.sequences] = batch.sequences.length / 4;
+  symbols[SYMBOL.headRows] = batch.headRows.length;
+  symbols[SYMBOL.targets] = batch.targets.length / 2;
+  symbols[SYMBOL.tableRows] = table?.length ?? 0;
+  return symbols;
+}
+
+function tableOf(noise: NoiseSource): Span | null {
+  return noise.kind === "buffer" ? noise.z : null;
+}
+
+function offsetBy(span: Span, bytes: number): Span {
+  return { buffer: span.buffer, offset: span.offset + bytes };
+}
+
+/** First index whose value is not below `value`. */
+function lowerBound(sorted: Int32Array, value: number): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((sorted[middle] ?? 0) < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function at<T>(items: readonly T[], index: number): T {
+  const item = items[index];
+  if (item === undefined) throw new RangeError(`there is no item ${index} among ${items.length}`);
+  return item;
+}

@@ -1,0 +1,116 @@
+import { valuesOf, type Op, type RowSymbol, type Value } from "../models/recorder.js";
+import { align } from "./dtype.js";
+import type { Unit, UnitOp } from "./units.js";
+
+/** The largest batch that a plan can hold, per micro-batch; `tableRows` for the whole batch. */
+export interface Capacity extends Readonly<Record<RowSymbol, number>> {
+  readonly microBatches: number;
+  /** int32 words of the tables that turn log-probabilities into a loss (choices and examples). */
+  readonly objectiveWords: number;
+}
+
+/** Where an activation lies: in the area that lives from unit to unit (one per branch and micro-batch), or within one run. */
+export interface Place {
+  readonly space: "carried" | "workspace" | "inputs" | "results";
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+export interface Places {
+  readonly of: ReadonlyMap<number, Place>;
+  /** Bytes of one carried area, of the workspace, and of one result. */
+  readonly carriedBytes: number;
+  readonly workspaceBytes: number;
+  readonly resultBytes: number;
+}
+
+interface Life {
+  readonly value: Value;
+  first: number;
+  last: number;
+}
+
+const BYTES_PER_ELEMENT = 4;
+
+export function valueBytes(value: Value, capacity: Capacity): number {
+  return align(capacity[value.rows] * value.columns * BYTES_PER_ELEMENT);
+}
+
+/**
+ * Gives every activation a place. Values used by more than one unit are carried: they share memory only when no unit sees both. The
+ * others live in the workspace, where they share memory when no op sees both. A sum takes the place of the residual that ends in it.
+ */
+export function placeValues(units: readonly Unit[], capacity: Capacity): Places {
+  const of = new Map<number, Place>();
+  const place = inPlace(units);
+  const used = (op: UnitOp) => valuesOf(op.op).map((v) => place.get(v) ?? v);
+  const byUnit = lives(units.map((u) => u.ops.flatMap(used)));
+
+  let resultBytes = 0;
+  for (const { value } of byUnit.filter((l) => l.value.kind === "result")) {
+    const bytes = valueBytes(value, capacity);
+    of.set(value.id, { space: "results", offset: resultBytes, bytes });
+    resultBytes += bytes;
+  }
+
+  const activations = byUnit.filter((l) => l.value.kind === "activation");
+  const carried = firstFit(activations.filter((l) => l.first !== l.last), capacity);
+  for (const [id, at] of carried.places) of.set(id, { space: "carried", ...at });
+
+  let workspaceBytes = 0;
+  for (const unit of units) {
+    const local = lives(unit.ops.map(used)).filter((l) => l.value.kind === "activation" && !of.has(l.value.id));
+    const fitted = firstFit(local, capacity);
+    for (const [id, at] of fitted.places) of.set(id, { space: "workspace", ...at });
+    workspaceBytes = Math.max(workspaceBytes, fitted.bytes);
+  }
+  for (const [value, root] of place) {
+    const shared = of.get(root.id);
+    if (shared !== undefined) of.set(value.id, shared);
+  }
+  return { of, carriedBytes: carried.bytes, workspaceBytes, resultBytes };
+}
+
+/** For each sum whose residual is not used after it: the value whose place it takes. */
+function inPlace(units: readonly Unit[]): ReadonlyMap<Value, Value> {
+  const lastUse = new Map<Value, Op>();
+  const ops = units.flatMap((u) => u.ops.map((o) => o.op));
+  for (const op of ops) for (const value of valuesOf(op)) lastUse.set(value, op);
+  const root = new Map<Value, Value>();
+  for (const op of new Set(ops)) {
+    if (op.kind !== "linear" || op.residual === null || op.out.kind !== "activation" || op.residual.kind !== "activation") continue;
+    if (lastUse.get(op.residual) === op && op.residual !== op.x) root.set(op.out, root.get(op.residual) ?? op.residual);
+  }
+  return root;
+}
+
+/** First and last position (inclusive) at which each value is used. */
+function lives(uses: readonly (readonly Value[])[]): Life[] {
+  const found = new Map<number, Life>();
+  uses.forEach((values, at) => {
+    for (const value of values) {
+      const life = found.get(value.id);
+      if (life === undefined) found.set(value.id, { value, first: at, last: at });
+      else life.last = at;
+    }
+  });
+  return [...found.values()];
+}
+
+/** Lowest offset at which a value meets no other value whose life overlaps its own. */
+function firstFit(values: readonly Life[], capacity: Capacity): { places: Map<number, { offset: number; bytes: number }>; bytes: number } {
+  const placed: { life: Life; offset: number; bytes: number }[] = [];
+  let total = 0;
+  for (const life of values) {
+    const bytes = valueBytes(life.value, capacity);
+    const rivals = placed.filter((p) => p.life.first <= life.last && life.first <= p.life.last).sort((a, b) => a.offset - b.offset);
+    let offset = 0;
+    for (const rival of rivals) {
+      if (offset + bytes <= rival.offset) break;
+      offset = Math.max(offset, rival.offset + rival.bytes);
+    }
+    placed.push({ life, offset, bytes });
+    total = Math.max(total, offset + bytes);
+  }
+  return { places: new Map(placed.map((p) => [p.life.value.id, { offset: p.offset, bytes: p.bytes }])), bytes: total };
+}

@@ -1,0 +1,128 @@
+import { ACTIVATION, DTYPE, OP, SPACE, SYMBOL, TILE } from "../native/constants.js";
+import { rowsOf, type Parameter } from "../models/parameter.js";
+import { valuesOf, type Inputs, type Value } from "../models/recorder.js";
+import { align, type FloatType } from "./dtype.js";
+import type { Plan } from "./plan.js";
+import type { Unit, UnitOp } from "./units.js";
+
+const PROGRAM_VERSION = 1;
+const ABSENT = -1;
+
+export const FLOAT_DTYPE: Readonly<Record<FloatType, number>> = { fp32: DTYPE.f32, fp16: DTYPE.f16, bf16: DTYPE.bf16 };
+
+/** The words of one unit's program ("programs" in `binding/zo2.h`). */
+export function encodeProgram(plan: Plan, unit: Unit, inputs: Inputs): Float64Array {
+  const program = new ProgramWords(plan, unit, inputs);
+  for (const op of unit.ops) program.add(op);
+  return program.finish();
+}
+
+/** Bytes of each space that a unit's program is given. */
+export function spaceBytes(plan: Plan): Float64Array {
+  const sizes = new Float64Array(5);
+  sizes[SPACE.weights] = plan.device.plus.bytes;
+  sizes[SPACE.carried] = plan.places.carriedBytes;
+  sizes[SPACE.workspace] = plan.places.workspaceBytes;
+  sizes[SPACE.inputs] = plan.batch.microBatch.bytes;
+  sizes[SPACE.results] = plan.places.resultBytes;
+  return sizes;
+}
+
+class ProgramWords {
+  private readonly operands: number[][] = [];
+  private readonly operandIndex = new Map<string, number>();
+  private readonly ops: number[][] = [];
+  private readonly inputOffsets: ReadonlyMap<number, number>;
+
+  constructor(private readonly plan: Plan, private readonly unit: Unit, inputs: Inputs) {
+    const tables = plan.batch.microBatch;
+    this.inputOffsets = new Map([
+      [inputs.tokens.id, tables.tokens],
+      [inputs.positions.id, tables.positions],
+      [inputs.sequences.id, tables.sequences],
+      [inputs.headRows.id, tables.headRows],
+      [inputs.targets.id, tables.targets],
+    ]);
+  }
+
+  add({ op, rows }: UnitOp): void {
+    switch (op.kind) {
+      case "embed": {
+        const gathered = op.table === this.unit.gathered;
+        const table = gathered ? this.gatheredTable(op.table) : this.weight(op.table);
+        const start = rows?.start ?? 0;
+        const count = gathered ? this.plan.options.capacity.tableRows : rows?.count ?? rowsOf(op.table).rows;
+        return this.push(OP.embed, [this.value(op.out), table, this.value(op.index), start, count, op.accumulate ? 1 : 0]);
+      }
+      case "linear": {
+        // A slice of the weight's rows makes the same slice of the output's columns.
+        const columns = rows === null ? undefined : { start: rows.start, count: rows.count };
+        const bias = op.bias === null ? ABSENT : this.weight(op.bias);
+        const residual = op.residual === null ? ABSENT : this.value(op.residual, columns);
+        return this.push(OP.linear, [this.value(op.out, columns), this.value(op.x), this.weight(op.weight), bias, residual, ACTIVATION[op.activation]]);
+      }
+      case "layerNorm":
+        return this.push(OP.layerNorm, [this.value(op.out), this.value(op.x), this.weight(op.gain), this.weight(op.bias), op.epsilon]);
+      case "attention":
+        return this.push(OP.attention, [...valuesOf(op).map((v) => this.value(v)), op.heads, op.kvHeads, op.scale]);
+      case "gatherRows":
+        return this.push(OP.gatherRows, [this.value(op.out), this.value(op.x), this.value(op.index)]);
+      case "crossEntropy": {
+        const flags = (rows?.first ?? true ? TILE.first : 0) | (rows?.last ?? true ? TILE.last : 0);
+        return this.push(OP.crossEntropy, [
+          this.value(op.logprob), this.value(op.state), this.value(op.x), this.weight(op.weight), this.value(op.targets), rows?.start ?? 0, flags,
+        ]);
+      }
+    }
+  }
+
+  finish(): Float64Array {
+    const symbols = (Object.keys(SYMBOL) as (keyof typeof SYMBOL)[]).sort((a, b) => SYMBOL[a] - SYMBOL[b]);
+    const maxima = symbols.map((s) => this.plan.options.capacity[s]);
+    return Float64Array.from([
+      PROGRAM_VERSION, this.operands.length, this.ops.length, maxima.length, ...maxima, ...this.operands.flat(), ...this.ops.flat(),
+    ]);
+  }
+
+  private push(opcode: number, words: number[]): void {
+    this.ops.push([opcode, words.length, ...words]);
+  }
+
+  private value(value: Value, columns?: { start: number; count: number }): number {
+    const rows = -1 - SYMBOL[value.rows];
+    const first = columns?.start ?? 0;
+    const count = columns?.count ?? value.columns;
+    if (value.kind === "input") {
+      const offset = this.inputOffsets.get(value.id) ?? 0;
+      return this.operand([SPACE.inputs, offset, DTYPE.i32, rows, count, value.columns]);
+    }
+    const place = this.plan.places.of.get(value.id);
+    if (place === undefined) throw new Error(`the value ${value.name} has no place in the plan`);
+    return this.operand([SPACE[place.space], place.offset + first * 4, DTYPE.f32, rows, count, value.columns]);
+  }
+
+  private weight(parameter: Parameter): number {
+    const tensor = this.unit.tensors.find((t) => t.parameter === parameter);
+    if (tensor === undefined) throw new Error(`${parameter.name} is not in the unit ${this.unit.name}`);
+    const { width } = rowsOf(parameter);
+    const [rows, columns] = parameter.shape.length < 2 ? [1, tensor.count] : [tensor.rowCount, width];
+    return this.operand([SPACE.weights, tensor.scratchOffset, FLOAT_DTYPE[tensor.scratch], rows, columns, columns]);
+  }
+
+  private gatheredTable(parameter: Parameter): number {
+    const { width } = rowsOf(parameter);
+    return this.operand([
+      SPACE.weights, align(this.unit.scratchBytes), FLOAT_DTYPE[this.plan.options.compute], -1 - SYMBOL.tableRows, width, width,
+    ]);
+  }
+
+  private operand(words: number[]): number {
+    const key = words.join(",");
+    let index = this.operandIndex.get(key);
+    if (index === undefined) {
+      index = this.operands.push(words) - 1;
+      this.operandIndex.set(key, index);
+    }
+    return index;
+  }
+}

@@ -1,0 +1,127 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { Tokenizer as Library } from "@huggingface/tokenizers";
+import { isRecord, messageOf, readJsonFile } from "../checkpoint/files.js";
+import { Zo2Error } from "../errors.js";
+import { byteLevelTokenizer, tokenText } from "./byte-level.js";
+
+/** The files a tokenizer is read from, those that make it first. */
+const FILES = ["tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"] as const;
+
+/** Special tokens of the families whose older folders may come without any tokenizer config. */
+const DEFAULTS: Record<string, Record<string, unknown>> = {
+  opt: { add_bos_token: true, bos_token: "</s>", eos_token: "</s>", unk_token: "</s>", pad_token: "<pad>" },
+  gpt2: { bos_token: "<|endoftext|>", eos_token: "<|endoftext|>", unk_token: "<|endoftext|>" },
+};
+
+/** Text to token ids and back, with the rules of the model's own files. */
+export interface Tokenizer {
+  /**
+   * Token ids of `text`. With `addSpecialTokens` (the default) the model's leading or closing tokens are added.
+   * Throws `ZO2_ERR_TOKENIZER` where the vocabulary has no token for a part of the text.
+   */
+  encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[];
+  /** The text of `ids`; bytes that are no UTF-8 become U+FFFD. Throws `ZO2_ERR_INVALID_ARGUMENT` for an id outside the vocabulary. */
+  decode(ids: ArrayLike<number>, options?: { readonly skipSpecialTokens?: boolean }): string;
+  readonly bosId?: number;
+  readonly eosId?: number;
+  readonly padId?: number;
+  /** One more than the largest id. A model's embedding may have more rows than that. */
+  readonly vocabSize: number;
+  readonly dir: string;
+  /** Paths of the files that it was read from. */
+  readonly files: readonly string[];
+}
+
+/**
+ * Reads the tokenizer of the model folder `dir`: `tokenizer.json`, or else `vocab.json` with `merges.txt` (byte-level BPE, as
+ * GPT-2 and OPT have it). Throws `ZO2_ERR_TOKENIZER` naming the file that is missing or malformed.
+ */
+export async function loadTokenizer(dir: string): Promise<Tokenizer> {
+  const config = await readConfig(dir);
+  const path = join(dir, FILES[0]);
+  const ready = await readJsonFile(path, "ZO2_ERR_TOKENIZER");
+  if (ready !== undefined && !isRecord(ready)) throw new Zo2Error("ZO2_ERR_TOKENIZER", `${path}: not a JSON object`);
+  const definition = ready ?? (await byteLevelTokenizer(dir, config));
+  if (definition === undefined) {
+    throw new Zo2Error("ZO2_ERR_TOKENIZER", `${dir}: has no tokenizer.json, and no vocab.json with merges.txt`);
+  }
+  const from = ready === undefined ? join(dir, "vocab.json") : path;
+  let library: Library;
+  try {
+    // Transformers leaves the blanks before punctuation alone unless told otherwise; the library's own default is the reverse.
+    library = new Library({ ...definition, added_tokens: definition["added_tokens"] ?? [] }, { clean_up_tokenization_spaces: false, ...config });
+  } catch (error) {
+    throw new Zo2Error("ZO2_ERR_TOKENIZER", `${from}: not a tokenizer that can be used: ${messageOf(error)}`, { cause: error });
+  }
+  const files: string[] = [];
+  for (const name of FILES) if (await isFile(join(dir, name))) files.push(join(dir, name));
+  return new LibraryTokenizer(dir, files, from, library, config);
+}
+
+class LibraryTokenizer implements Tokenizer {
+  readonly vocabSize: number;
+  declare readonly bosId?: number;
+  declare readonly eosId?: number;
+  declare readonly padId?: number;
+
+  constructor(
+    readonly dir: string,
+    readonly files: readonly string[],
+    private readonly from: string,
+    private readonly library: Library,
+    config: Record<string, unknown>,
+  ) {
+    let largest = -1;
+    for (const id of library.get_vocab(true).values()) largest = Math.max(largest, id);
+    this.vocabSize = largest + 1;
+    for (const [field, name] of [["bosId", "bos_token"], ["eosId", "eos_token"], ["padId", "pad_token"]] as const) {
+      const token = tokenText(config[name]);
+      const id = token === undefined ? undefined : library.token_to_id(token);
+      if (id !== undefined) Object.defineProperty(this, field, { value: id, enumerable: true });
+    }
+  }
+
+  encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[] {
+    const { ids, tokens } = this.library.encode(text, { add_special_tokens: options?.addSpecialTokens ?? true });
+    for (const [i, id] of ids.entries()) {
+      // The library lets a token without an id pass as undefined.
+      if (!Number.isInteger(id)) throw new Zo2Error("ZO2_ERR_TOKENIZER", `${this.from}: has no id for ${JSON.stringify(tokens[i])}, and no unknown token`);
+    }
+    return ids;
+  }
+
+  decode(ids: ArrayLike<number>, options?: { readonly skipSpecialTokens?: boolean }): string {
+    const known: number[] = [];
+    for (const [i, id] of Array.from(ids).entries()) {
+      if (!Number.isInteger(id) || id < 0 || id >= this.vocabSize) {
+        throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `ids[${i}] is ${id}; this tokenizer has ids 0 to ${this.vocabSize - 1}`);
+      }
+      // A vocabulary may have gaps: nothing stands for their ids.
+      if (this.library.id_to_token(id) !== undefined) known.push(id);
+    }
+    return known.length === 0 ? "" : this.library.decode(known, { skip_special_tokens: options?.skipSpecialTokens ?? false });
+  }
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isFile() ?? false;
+}
+
+/** `tokenizer_config.json` over `special_tokens_map.json`. A folder with neither still says in `config.json` what it is. */
+async function readConfig(dir: string): Promise<Record<string, unknown>> {
+  const map = await readRecord(join(dir, "special_tokens_map.json"));
+  const own = await readRecord(join(dir, "tokenizer_config.json"));
+  if (map !== undefined || own !== undefined) return { ...map, ...own };
+  const model = await readJsonFile(join(dir, "config.json"), "ZO2_ERR_TOKENIZER");
+  const type = isRecord(model) ? model["model_type"] : undefined;
+  return typeof type === "string" && Object.hasOwn(DEFAULTS, type) ? { ...DEFAULTS[type] } : {};
+}
+
+async function readRecord(path: string): Promise<Record<string, unknown> | undefined> {
+  const value = await readJsonFile(path, "ZO2_ERR_TOKENIZER");
+  if (value === undefined) return undefined;
+  if (!isRecord(value)) throw new Zo2Error("ZO2_ERR_TOKENIZER", `${path}: not a JSON object`);
+  // A null, as in "bos_token": null, says no more than a missing field.
+  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== null));
+}

@@ -1,0 +1,43 @@
+import { encodeExample, packBatch, type EncodedExample, type Example, type Reduction, type Truncation } from "../data/index.js";
+import type { Batch } from "../schedule/batch-tables.js";
+import type { Tokenizer } from "../tokenizer/index.js";
+
+export interface EncodeBatchOptions {
+  readonly maxLength: number;
+  readonly truncation: Truncation;
+  readonly reduction: Reduction;
+  readonly vocabSize: number;
+  /** Examples of one micro-batch at most. */
+  readonly microBatchSize: number;
+  /** Tokens of one micro-batch at most; a single example may exceed it. */
+  readonly maxTokens: number;
+}
+
+/** Tokens that an example puts on the device at most: choices share what they have in common. */
+function tokenCount(example: EncodedExample): number {
+  return example.kind === "tokens" ? example.ids.length : example.choices.reduce((sum, c) => sum + c.ids.length, 0);
+}
+
+/** Encodes examples and packs them into micro-batches, in order. */
+export function encodeBatch(tokenizer: Tokenizer | null, examples: readonly Example[], options: EncodeBatchOptions): Batch {
+  const { maxLength, truncation, vocabSize, reduction } = options;
+  const encoded = examples.map((example) => encodeExample(tokenizer, example, { maxLength, truncation, vocabSize }));
+  return groups(encoded, options).map((group) => packBatch(group, { reduction }));
+}
+
+function groups(encoded: readonly EncodedExample[], limits: { readonly microBatchSize: number; readonly maxTokens: number }): EncodedExample[][] {
+  const all: EncodedExample[][] = [];
+  let tokens = 0;
+  for (const example of encoded) {
+    const group = all.at(-1);
+    const count = tokenCount(example);
+    if (group === undefined || group.length >= limits.microBatchSize || tokens + count > limits.maxTokens) {
+      all.push([example]);
+      tokens = count;
+    } else {
+      group.push(example);
+      tokens += count;
+    }
+  }
+  return all;
+}

@@ -1,0 +1,229 @@
+import { parseOptions } from "../config/parse.js";
+import { trainerOptionsSchema, type ResolvedTrainerOptions, type TrainerOptions } from "../config/trainer.js";
+import { Sampler, type Dataset } from "../data/index.js";
+import { labelledCount } from "../data/batch.js";
+import { Zo2Error } from "../errors.js";
+import type { DataSource, Model } from "../model.js";
+import { matchParameters } from "../optim/freeze.js";
+import { learningRateAt } from "../optim/learning-rate.js";
+import type { Engine, StepResult } from "../schedule/engine.js";
+import { STEPS_IN_FLIGHT } from "../schedule/plan.js";
+import { encodeBatch } from "./encode-batch.js";
+import type { Evaluation } from "./evaluate.js";
+
+/** One step that was taken. */
+export interface Step {
+  /** From 0. */
+  readonly index: number;
+  /** Mean of the two losses. */
+  readonly loss: number;
+  readonly lossPlus: number;
+  readonly lossMinus: number;
+  /** (lossPlus - lossMinus) / (2 eps), as fp32 has it. */
+  readonly projectedGradient: number;
+  /** The rate with which this step's update is applied. */
+  readonly learningRate: number;
+  readonly examples: number;
+  /** Labelled tokens, or examples with choices: what the loss is a mean of. */
+  readonly labelled: number;
+  /** Tokens that went through the model, each once per forward pass of a branch. */
+  readonly tokens: number;
+  /** Since the previous step ended. */
+  readonly seconds: number;
+  readonly tokensPerSecond: number;
+  /** Device memory in use. */
+  readonly deviceBytes: number;
+}
+
+/** What an evaluation during training came to. */
+export interface TrainingEvaluation extends Evaluation {
+  /** Steps taken before it. */
+  readonly step: number;
+  /** Whether it is the best so far: by accuracy where there are choices (ties go to the lower loss), else by loss. */
+  readonly best: boolean;
+}
+
+export interface FitOptions {
+  readonly signal?: AbortSignal;
+  /** Awaited before training goes on: a good place to save the model. */
+  readonly onEvaluation?: (evaluation: TrainingEvaluation) => void | Promise<void>;
+}
+
+interface InFlight {
+  readonly index: number;
+  readonly learningRate: number;
+  readonly examples: number;
+  readonly labelled: number;
+  readonly tokens: number;
+  readonly result: Promise<StepResult>;
+}
+
+/**
+ * Fine-tunes a model with MeZO-SGD (arXiv 2305.17333): two forward passes a step, in which the weights stand eps to either side of
+ * their place along a random direction. The weights are never moved there: W+ and W- are made beside them.
+ */
+export class Trainer {
+  readonly options: ResolvedTrainerOptions;
+  private taken = 0;
+  private best: Evaluation | null = null;
+
+  /** @throws Zo2Error ZO2_ERR_CONFIG naming every option that is wrong, ZO2_ERR_LENGTH past the model's positions */
+  constructor(readonly model: Model, options: TrainerOptions) {
+    this.options = parseOptions(trainerOptionsSchema, options, "trainer options");
+    model.checkLength(this.options.maxLength);
+    matchParameters(model.parameters, this.options.freeze);
+  }
+
+  /** Steps that were taken so far. */
+  get stepsTaken(): number {
+    return this.taken;
+  }
+
+  /**
+   * Takes the steps that are left, and yields each once its losses are there. When a step has been yielded, evaluation and saving include its
+   * update, and not that of the next one, which may be on the device already. Leaving the loop early keeps the steps that were yielded; another
+   * `fit` goes on from there.
+   *
+   * @throws Zo2Error ZO2_ERR_ABORTED after the steps in flight were yielded, ZO2_ERR_NOT_FINITE naming the step, ZO2_ERR_DATA naming the line
+   */
+  async *fit(data: DataSource, o: FitOptions = {}): AsyncGenerator<Step, void, undefined> {
+    const release = this.model.reserve("a Trainer");
+    const opened = await this.model.openData(data, this.options.template).catch((error: unknown) => {
+      release();
+      throw error;
+    });
+    const engine = this.model.engine;
+    const inFlight: InFlight[] = [];
+    try {
+      await engine.freeze(matchParameters(this.model.parameters, this.options.freeze));
+      await engine.clearSticky();
+      yield* this.steps(engine, opened.dataset, inFlight, o);
+    } finally {
+      // Steps that were not yielded do not count: their update is forgotten, and their batches come again.
+      await Promise.allSettled(inFlight.map((s) => s.result));
+      engine.discard();
+      await opened.close();
+      release();
+    }
+  }
+
+  private async *steps(engine: Engine, dataset: Dataset, inFlight: InFlight[], o: FitOptions): AsyncGenerator<Step, void, undefined> {
+    const { steps, batchSize, seed, deferredUpdate } = this.options;
+    const order = new BatchOrder(dataset, seed, batchSize);
+    const depth = deferredUpdate ? STEPS_IN_FLIGHT : 1;
+    let next = this.taken;
+    let last = performance.now();
+    while (this.taken < steps) {
+      while (inFlight.length < depth && next < steps && o.signal?.aborted !== true && !this.evaluatesBefore(next, inFlight)) {
+        inFlight.push(await this.enqueue(engine, next, await order.batch(next)));
+        next++;
+      }
+      const step = inFlight[0];
+      if (step === undefined) throw new Zo2Error("ZO2_ERR_ABORTED", `training was stopped after ${this.taken} of ${steps} steps`, { cause: o.signal?.reason });
+      const result = await step.result;
+      inFlight.shift();
+      this.taken++;
+      if (inFlight.length === 0) engine.commit();
+      if (!deferredUpdate) await engine.flush();
+      const now = performance.now();
+      yield this.report(step, result, (now - last) / 1000);
+      last = performance.now();
+      if (this.evaluates(this.taken)) {
+        await this.evaluate(o);
+        last = performance.now();
+      }
+    }
+  }
+
+  private async enqueue(engine: Engine, index: number, examples: Awaited<ReturnType<BatchOrder["batch"]>>): Promise<InFlight> {
+    const { method, steps, seed, truncation, reduction } = this.options;
+    const maxLength = this.model.checkLength(this.options.maxLength);
+    const batch = encodeBatch(this.model.tokenizer, examples, {
+      maxLength, truncation, reduction, vocabSize: this.model.vocabSize,
+      microBatchSize: this.options.microBatchSize ?? this.options.batchSize, maxTokens: this.model.maxTokens(maxLength),
+    });
+    const learningRate = learningRateAt(method.learningRate, method.schedule, index, steps);
+    const { test } = this.options;
+    const projectedGradient = test?.projectedGradient?.(index);
+    const { result } = await engine.train(batch, {
+      step: index, seed, eps: method.eps, learningRate, weightDecay: method.weightDecay,
+      noise: test?.noise === undefined ? method.noise : { z: test.noise(index) },
+      ...(projectedGradient === undefined ? {} : { projectedGradient }),
+    });
+    // It is awaited in its turn; until then a failure must not count as unhandled.
+    result.catch(() => undefined);
+    return {
+      index, learningRate, result, examples: examples.length,
+      labelled: batch.reduce((sum, b) => sum + labelledCount(b), 0),
+      tokens: batch.reduce((sum, b) => sum + b.tokens.length, 0),
+    };
+  }
+
+  private report(step: InFlight, result: StepResult, seconds: number): Step {
+    return {
+      index: step.index,
+      loss: (result.lossPlus + result.lossMinus) / 2,
+      lossPlus: result.lossPlus,
+      lossMinus: result.lossMinus,
+      projectedGradient: result.projectedGradient,
+      learningRate: step.learningRate,
+      examples: step.examples,
+      labelled: step.labelled,
+      tokens: step.tokens,
+      seconds,
+      tokensPerSecond: step.tokens / seconds,
+      deviceBytes: this.model.deviceInfo().deviceBytes,
+    };
+  }
+
+  private evaluates(taken: number): boolean {
+    const { evaluation, steps } = this.options;
+    return evaluation !== undefined && (taken === steps || taken % evaluation.every === 0);
+  }
+
+  /** Whether an evaluation stands between the steps in flight and step `next`, so that `next` has to wait for it. */
+  private evaluatesBefore(next: number, inFlight: readonly InFlight[]): boolean {
+    return inFlight.length > 0 && this.evaluates(next);
+  }
+
+  private async evaluate(o: FitOptions): Promise<void> {
+    const { evaluation, maxLength, truncation, reduction, template } = this.options;
+    if (evaluation === undefined) return;
+    const result = await this.model.evaluate(evaluation.data as DataSource, {
+      batchSize: evaluation.batchSize, truncation, reduction,
+      ...(maxLength === undefined ? {} : { maxLength }),
+      ...(template === undefined ? {} : { template: template as NonNullable<TrainerOptions["template"]> }),
+      ...(o.signal === undefined ? {} : { signal: o.signal }),
+    });
+    const best = this.best === null || isBetter(result, this.best);
+    if (best) this.best = result;
+    await o.onEvaluation?.({ ...result, step: this.taken, best });
+  }
+}
+
+function isBetter(a: Evaluation, b: Evaluation): boolean {
+  if (a.accuracy !== null && b.accuracy !== null && a.accuracy !== b.accuracy) return a.accuracy > b.accuracy;
+  return a.loss < b.loss;
+}
+
+/** The batch of each step, as a function of (seed, step): a run that goes on meets the same batches. */
+class BatchOrder {
+  private readonly sampler: Sampler;
+  private at = 0;
+
+  constructor(private readonly dataset: Dataset, seed: bigint, private readonly batchSize: number) {
+    this.sampler = new Sampler({ size: dataset.size, seed });
+  }
+
+  /** Steps are asked for in ascending order. */
+  async batch(step: number) {
+    const begin = step * this.batchSize;
+    while (this.at < begin) {
+      this.sampler.next();
+      this.at++;
+    }
+    const indices = Array.from({ length: this.batchSize }, () => this.sampler.next());
+    this.at += this.batchSize;
+    return Promise.all(indices.map((i) => this.dataset.at(i)));
+  }
+}

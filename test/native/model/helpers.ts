@@ -1,0 +1,72 @@
+import fs from "node:fs";
+import path from "node:path";
+import { openCheckpoint } from "../../../src/checkpoint/index.js";
+import { packBatch, unpackPadded, type PackedBatch, type PaddedBatch } from "../../../src/data/index.js";
+import { loadModel, type Model } from "../../../src/model.js";
+import type { ModelOptions } from "../../../src/config/model.js";
+import type { StepRequest, StepResult } from "../../../src/schedule/engine.js";
+
+export const fixtures = path.join(__dirname, "../../fixtures");
+
+export function readJson(...parts: string[]) {
+  return JSON.parse(fs.readFileSync(path.join(fixtures, ...parts), "utf8"));
+}
+
+export async function withModel<T>(dir: string, options: ModelOptions, body: (model: Model) => Promise<T>): Promise<T> {
+  const model = await loadModel(dir, { device: "cpu", threads: 2, ...options });
+  try {
+    return await body(model);
+  } finally {
+    await model.dispose();
+  }
+}
+
+export function packed(batch: PaddedBatch): PackedBatch {
+  return packBatch(unpackPadded(batch));
+}
+
+/** Takes the given steps one after another, each committed, and returns what they came to. */
+export async function takeSteps(model: Model, batches: readonly PackedBatch[], request: (step: number) => Omit<StepRequest, "step">): Promise<StepResult[]> {
+  const results: StepResult[] = [];
+  for (const [step, batch] of batches.entries()) {
+    const { result } = await model.engine.train([batch], { step, ...request(step) });
+    results.push(await result);
+    model.engine.commit();
+  }
+  return results;
+}
+
+/** Mean loss of one batch with the weights as they are, in fp64. */
+export async function batchLoss(model: Model, batch: PackedBatch): Promise<number> {
+  const [logprobs] = await model.engine.forward([batch]);
+  return -logprobs.reduce((sum, l) => sum + l, 0) / logprobs.length;
+}
+
+/** All weights, in the canonical order, bit for bit. */
+export async function weightBits(model: Model): Promise<Uint32Array[]> {
+  const bits: Uint32Array[] = [];
+  for (const { name } of model.parameters) bits.push(new Uint32Array((await model.parameterValues(name)).buffer));
+  return bits;
+}
+
+export function sameBits(a: readonly Uint32Array[], b: readonly Uint32Array[]): boolean {
+  return a.length === b.length && a.every((x, i) => Buffer.compare(Buffer.from(x.buffer), Buffer.from(b[i].buffer)) === 0);
+}
+
+/** Reads one tensor of a safetensors file as numbers. */
+export async function readTensors(dir: string, file: string): Promise<Map<string, { shape: readonly number[]; values: Float32Array | Int32Array | BigInt64Array }>> {
+  const temp = fs.mkdtempSync(path.join(fs.realpathSync(require("node:os").tmpdir()), "zo2-"));
+  fs.copyFileSync(path.join(dir, file), path.join(temp, "model.safetensors"));
+  fs.writeFileSync(path.join(temp, "config.json"), "{}");
+  const checkpoint = await openCheckpoint(temp);
+  const tensors = new Map<string, { shape: readonly number[]; values: Float32Array | Int32Array | BigInt64Array }>();
+  for (const entry of checkpoint.tensors.values()) {
+    const bytes = new Uint8Array(entry.bytes);
+    await checkpoint.read(entry, 0, bytes);
+    const values = entry.dtype === "I64" ? new BigInt64Array(bytes.buffer) : entry.dtype === "I32" ? new Int32Array(bytes.buffer) : new Float32Array(bytes.buffer);
+    tensors.set(entry.name, { shape: entry.shape, values });
+  }
+  await checkpoint.close();
+  fs.rmSync(temp, { recursive: true });
+  return tensors;
+}
