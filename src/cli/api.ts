@@ -1,0 +1,32 @@
+/**
+ * What the command line needs of the package: commands see only this, so that tests can give them a model that is none.
+ */
+import type { EvaluateOptions } from "../config/evaluate.js";
+import type { ModelOptions } from "../config/model.js";
+import type { TrainerOptions } from "../config/trainer.js";
+import type { Model } from "../model.js";
+import type { Evaluation } from "../train/evaluate.js";
+import type { FitOptions, Step } from "../train/trainer.js";
+
+export interface ModelView extends Pick<Model, "dir" | "options" | "parameterCount" | "score" | "save" | "plan" | "deviceInfo" | "dispose"> {
+  evaluate(data: string, options?: EvaluateOptions & { readonly signal?: AbortSignal }): Promise<Evaluation>;
+}
+
+export interface TrainerView {
+  fit(data: string, options?: FitOptions): AsyncIterable<Step>;
+}
+
+/** What is compiled into the addon, and what this machine has for it. */
+export interface SystemView {
+  /** Compiler, matrix product library, CUDA choice. */
+  readonly build: string;
+  readonly backends: readonly { readonly kind: string; readonly devices: number; readonly reason?: string }[];
+  /** The CPU backend's device, opened for the asking. */
+  readonly cpu: { readonly name: string; readonly features: string; readonly threads: number; readonly memoryTotal: number; readonly memoryFree: number };
+}
+
+export interface Api {
+  loadModel(dir: string, options: ModelOptions, o: { readonly signal: AbortSignal }): Promise<ModelView>;
+  createTrainer(model: ModelView, options: TrainerOptions): TrainerView;
+  systemInfo(options: { threads?: number }): Promise<SystemView>;
+}

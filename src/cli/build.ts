@@ -1,0 +1,87 @@
+/** From flags to the options of the library, checked before a model is loaded. */
+import type { z } from "zod";
+import { evaluateOptionsSchema, type EvaluateOptions } from "../config/evaluate.js";
+import { modelOptionsSchema, type ModelOptions } from "../config/model.js";
+import { parseOptions } from "../config/parse.js";
+import { trainerOptionsSchema, type TrainerOptions } from "../config/trainer.js";
+import { isZo2Error, Zo2Error } from "../errors.js";
+import { inFlags, longFlag, type FlagName, type Flags } from "./flags.js";
+
+/** @throws Zo2Error `ZO2_ERR_CONFIG` in the words of the flags */
+export function buildModelOptions(flags: Flags): ModelOptions {
+  return checked(modelOptionsSchema, {
+    ...defined({ device: flags.device, threads: flags.threads, rounding: flags.rounding }),
+    offload: defined({
+      to: flags.offload,
+      wire: flags.wire,
+      deviceMemory: flags.deviceMemory,
+      unitBytes: flags.unitBytes,
+      slots: flags.slots,
+      overlap: flags.overlap,
+    }),
+  });
+}
+
+/** @throws Zo2Error `ZO2_ERR_CONFIG` in the words of the flags */
+export function buildEvaluateOptions(flags: Flags): EvaluateOptions {
+  return checked(evaluateOptionsSchema, { ...defined({ batchSize: flags.batchSize }), ...textOptionsOf(flags) });
+}
+
+/** @throws Zo2Error `ZO2_ERR_CONFIG` in the words of the flags */
+export function buildTrainerOptions(flags: Flags): TrainerOptions {
+  if (flags.evalData === undefined && flags.evalEvery !== undefined) {
+    throw new Zo2Error("ZO2_ERR_CONFIG", `${longFlag("evalEvery")} is ${flags.evalEvery} and there is nothing to evaluate; give ${longFlag("evalData")} FILE`);
+  }
+  const evaluation =
+    flags.evalData === undefined ? {} : { evaluation: { data: flags.evalData, every: flags.evalEvery ?? flags.steps, ...defined({ keepBest: flags.keepBest, batchSize: flags.batchSize }) } };
+  return checked(trainerOptionsSchema, {
+    method: {
+      name: "mezo-sgd",
+      ...defined({ learningRate: flags.learningRate, eps: flags.eps, weightDecay: flags.weightDecay, noise: flags.noise }),
+      schedule: defined({ name: flags.lrSchedule, warmupSteps: flags.warmupSteps }),
+    },
+    ...defined({
+      steps: flags.steps,
+      batchSize: flags.batchSize,
+      microBatchSize: flags.microBatchSize,
+      seed: flags.seed,
+      freeze: flags.freeze,
+      deferredUpdate: flags.deferredUpdate,
+    }),
+    ...textOptionsOf(flags),
+    ...evaluation,
+  });
+}
+
+/** @throws Zo2Error `ZO2_ERR_CONFIG` that names the flags that are missing */
+export function requireFlags<N extends FlagName>(flags: Flags, names: readonly N[]): Flags & { readonly [K in N]-?: NonNullable<Flags[K]> } {
+  const missing = names.filter((name) => flags[name] === undefined);
+  if (missing.length > 0) {
+    throw new Zo2Error("ZO2_ERR_CONFIG", `${missing.map(longFlag).join(", ")} ${missing.length === 1 ? "is" : "are"} missing; give ${missing.length === 1 ? "it" : "them"} as flags or in ${longFlag("config")} FILE`);
+  }
+  return flags as Flags & { readonly [K in N]-?: NonNullable<Flags[K]> };
+}
+
+function textOptionsOf(flags: Flags): Record<string, unknown> {
+  const template = defined({ prompt: flags.prompt, choices: flags.choices, completion: flags.completion, labelField: flags.labelField });
+  return {
+    ...defined({ maxLength: flags.maxLength, truncation: flags.truncation, reduction: flags.reduction }),
+    ...(Object.keys(template).length === 0 ? {} : { template }),
+  };
+}
+
+/** Parses now, so that a wrong flag is reported at once; what the library gets is what it would get from a program. */
+function checked<S extends z.ZodType>(schema: S, options: unknown): z.input<S> {
+  try {
+    parseOptions(schema, options, "flags");
+  } catch (error) {
+    throw isZo2Error(error) ? new Zo2Error(error.code, inFlags(error.message).replace(/^flags: /, ""), { cause: error }) : error;
+  }
+  // The schema has just taken it.
+  return options as z.input<S>;
+}
+
+/** `object` without the members that are undefined. */
+export function defined<T extends object>(object: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as { [K in keyof T]?: Exclude<T[K], undefined> };
+}

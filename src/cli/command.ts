@@ -1,0 +1,53 @@
+import { Command } from "commander";
+import { parseOptions } from "../config/parse.js";
+import { readConfigFile } from "./config-file.js";
+import type { Context } from "./context.js";
+import { commanderOption, flagsSchema, inFlags, type FlagName, type Flags } from "./flags.js";
+import { isZo2Error, Zo2Error } from "../errors.js";
+import { Output } from "./output.js";
+
+/** One command of `zo2`. */
+export interface CommandSpec {
+  readonly name: string;
+  readonly summary: string;
+  readonly flags: readonly FlagName[];
+  /** Shown below the help, one a line. */
+  readonly examples: readonly string[];
+  /** Shown between the description and the flags. */
+  readonly details?: string;
+  /** @returns the exit code */
+  run(flags: Flags, context: Context, output: Output): Promise<number>;
+}
+
+/** Turns a spec into a command of `program`; `finish` gets its exit code. */
+export function addCommand(program: Command, spec: CommandSpec, context: Context, finish: (exitCode: number) => void): void {
+  const command = program.command(spec.name).summary(spec.summary).allowExcessArguments(false);
+  command.description(spec.details === undefined ? spec.summary : `${spec.summary}\n\n${spec.details}`);
+  for (const flag of spec.flags) command.addOption(commanderOption(flag));
+  command.addHelpText("after", `\nExamples:\n${spec.examples.map((example) => `  $ ${example}`).join("\n")}`);
+  command.action(async () => {
+    const flags = await mergeFlags(spec.flags, given(command));
+    finish(await spec.run(flags, context, new Output(context, flags)));
+  });
+}
+
+/** What the command line itself says, without commander's own defaults for `--no-...`. */
+function given(command: Command): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(command.opts<Record<string, unknown>>()).filter(([name]) => command.getOptionValueSource(name) === "cli"));
+}
+
+/**
+ * Flags over the config file that `--config` names.
+ * @throws Zo2Error `ZO2_ERR_CONFIG` for a key of the file that is no flag of this command, or a value of the wrong type
+ */
+export async function mergeFlags(names: readonly FlagName[], commandLine: Readonly<Record<string, unknown>>): Promise<Flags> {
+  const schema = flagsSchema(names);
+  const path = commandLine["config"];
+  // A config file cannot name another one.
+  const fromFile = typeof path === "string" ? parseOptions(flagsSchema(names.filter((name) => name !== "config")), await readConfigFile(path), path) : {};
+  try {
+    return { ...(fromFile as Flags), ...(parseOptions(schema, commandLine, "flags") as Flags) };
+  } catch (error) {
+    throw isZo2Error(error) ? new Zo2Error(error.code, inFlags(error.message).replace(/^flags: /, ""), { cause: error }) : error;
+  }
+}

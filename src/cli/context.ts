@@ -1,0 +1,31 @@
+import type { Api } from "./api.js";
+import type { OutputStream } from "../report/terminal.js";
+
+/** Where a command reads, writes and finds the package. */
+export interface Context {
+  /** Loads the package and its addon; only commands that compute call it, so that `--help` works without an addon. */
+  readonly loadApi: () => Promise<Api>;
+  readonly stdin: AsyncIterable<Uint8Array | string>;
+  /** Results. */
+  readonly stdout: OutputStream & NodeJS.WritableStream;
+  /** Everything for people. */
+  readonly stderr: OutputStream & NodeJS.WritableStream;
+  /** Aborted at the first SIGINT. */
+  readonly signal: AbortSignal;
+  /** The folder of the installed package. */
+  readonly packageRoot: string;
+  readonly version: string;
+}
+
+/** Writes one line and waits while the stream's buffer is full. */
+export async function writeLine(stream: NodeJS.WritableStream, line: string): Promise<void> {
+  if (stream.write(`${line}\n`)) return;
+  await new Promise<void>((resolve, reject) => {
+    const settle = (error?: Error) => {
+      stream.off("drain", settle).off("error", settle).off("close", settle);
+      if (error === undefined) resolve();
+      else reject(error);
+    };
+    stream.once("drain", settle).once("error", settle).once("close", settle);
+  });
+}

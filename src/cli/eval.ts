@@ -1,0 +1,35 @@
+import { formatCount, formatDuration, formatLoss, formatShare } from "../report/units.js";
+import { buildEvaluateOptions, buildModelOptions, requireFlags } from "./build.js";
+import type { CommandSpec } from "./command.js";
+import { modelLine } from "./describe-model.js";
+import { EXIT } from "./exit.js";
+import { COMMON_FLAGS, MODEL_FLAGS, TEXT_FLAGS } from "./flags.js";
+
+export const evalCommand: CommandSpec = {
+  name: "eval",
+  summary: "loss, and accuracy where there are choices, on a data set",
+  details: "Needs --model and --data.",
+  flags: [...MODEL_FLAGS, "data", "batchSize", ...TEXT_FLAGS, "config", ...COMMON_FLAGS],
+  examples: ['zo2 eval --model tuned --data test.jsonl --prompt "{text} It was" --choices " terrible" " great" --json'],
+  async run(given, context, output) {
+    const flags = requireFlags(given, ["model", "data"]);
+    const modelOptions = buildModelOptions(flags);
+    const evaluateOptions = buildEvaluateOptions(flags);
+    const model = await (await context.loadApi()).loadModel(flags.model, modelOptions, { signal: context.signal });
+    try {
+      output.say(modelLine(model));
+      const { loss, accuracy, examples, tokens, seconds } = await model.evaluate(flags.data, { ...evaluateOptions, signal: context.signal });
+      await output.result(
+        [
+          ...(accuracy === null ? [] : [`accuracy  ${formatShare(accuracy)}`]),
+          `loss      ${formatLoss(loss)}`,
+          `examples  ${formatCount(examples)} (${formatCount(tokens)} tokens) in ${formatDuration(seconds)}`,
+        ],
+        { accuracy, loss, examples, tokens, seconds },
+      );
+      return EXIT.ok;
+    } finally {
+      await model.dispose();
+    }
+  },
+};

@@ -1,0 +1,137 @@
+import { InvalidArgumentError, Option } from "commander";
+import { z } from "zod";
+import { BYTE_SIZE_FORMS, byteSizeSchema, parseBytes } from "../config/bytes.js";
+import { evaluateOptionsSchema } from "../config/evaluate.js";
+import { modelOptionsSchema } from "../config/model.js";
+import { seedSchema, trainerOptionsSchema } from "../config/trainer.js";
+
+/** One flag: how it is written, what a config file may hold for it, and the option of the library that it sets. */
+interface Flag<S extends z.ZodType> {
+  readonly flags: string;
+  readonly help: string;
+  readonly schema: S;
+  /** Text of the command line to a value that `schema` takes. */
+  readonly parse?: (text: string) => unknown;
+  /** Dotted path in the library's options, for messages. */
+  readonly path?: string;
+}
+
+type Extra = { readonly path?: string };
+
+const text = (flags: string, help: string, extra: Extra = {}) => ({ flags, help, schema: z.string(), ...extra });
+const texts = (flags: string, help: string, extra: Extra = {}) => ({ flags, help, schema: z.array(z.string()), ...extra });
+const number = (flags: string, help: string, extra: Extra = {}) => ({ flags, help, schema: z.number(), parse: parseNumber, ...extra });
+const bytes = (flags: string, help: string, extra: Extra = {}) => ({ flags, help, schema: byteSizeSchema, parse: parseByteSize, ...extra });
+const toggle = (flags: string, help: string, extra: Extra = {}) => ({ flags, help, schema: z.boolean(), ...extra });
+const choice = <const C extends readonly [string, ...string[]]>(flags: string, choices: C, help: string, extra: Extra = {}) => ({ flags, help: help.replace("%", choices.join(", ")), schema: z.enum(choices), ...extra });
+
+// The defaults that the help names are those of the schemas.
+const training = trainerOptionsSchema.parse({ method: { name: "mezo-sgd", learningRate: 1 }, steps: 1 });
+const loading = modelOptionsSchema.parse({});
+const evaluating = evaluateOptionsSchema.parse({});
+
+/** Every flag of `zo2`, by its key in a config file: the long flag in camelCase, without `no`. */
+export const FLAGS = {
+  model: text("--model <dir>", "folder of the model, as Hugging Face lays it out"),
+  data: text("--data <file>", "JSON Lines to train or evaluate on"),
+  out: text("--out <dir>", "folder for the tuned model"),
+  input: text("--input <file>", "JSON Lines to score (default: standard input)"),
+
+  steps: number("--steps <n>", "steps to take", { path: "steps" }),
+  batchSize: number("--batch-size <n>", `examples in one step or batch (default: ${training.batchSize})`, { path: "batchSize" }),
+  microBatchSize: number("--micro-batch-size <n>", "examples on the device at once (default: all of a batch)", { path: "microBatchSize" }),
+  learningRate: number("--learning-rate <x>", "learning rate of MeZO, far below that of Adam: 1e-7 to 1e-4", { path: "method.learningRate" }),
+  lrSchedule: choice("--lr-schedule <name>", ["constant", "linear", "cosine"], `%: how the learning rate goes on (default: ${training.method.schedule.name})`, { path: "method.schedule.name" }),
+  warmupSteps: number("--warmup-steps <n>", `steps over which the learning rate first rises (default: ${training.method.schedule.warmupSteps})`, { path: "method.schedule.warmupSteps" }),
+  eps: number("--eps <x>", `distance of the two evaluations from the weights (default: ${training.method.eps})`, { path: "method.eps" }),
+  weightDecay: number("--weight-decay <x>", `decoupled weight decay (default: ${training.method.weightDecay})`, { path: "method.weightDecay" }),
+  noise: choice("--noise <kind>", ["gaussian", "rademacher"], `%: distribution of the direction (default: ${training.method.noise})`, { path: "method.noise" }),
+  seed: { flags: "--seed <n>", help: `any 64-bit integer (default: ${training.seed})`, schema: z.union([z.number(), z.bigint()]), parse: parseSeed, path: "seed" },
+  freeze: texts("--freeze <pattern...>", "parameters to leave alone, by name, * for any text", { path: "freeze" }),
+  deferredUpdate: toggle("--no-deferred-update", "update weights in a pass of their own instead of at the next visit", { path: "deferredUpdate" }),
+
+  device: choice("--device <kind>", ["auto", "cpu", "cuda"], `%: what computes (default: ${loading.device})`, { path: "device" }),
+  threads: number("--threads <n>", "threads of the CPU backend (default: one a core)", { path: "threads" }),
+  offload: choice("--offload <tier>", ["device", "host"], `%: where weights rest between visits (default: ${loading.offload.to})`, { path: "offload.to" }),
+  wire: choice("--wire <dtype>", ["fp32", "fp16", "bf16"], "%: weights at rest and in transfer (default: the checkpoint's)", { path: "offload.wire" }),
+  deviceMemory: bytes("--device-memory <bytes>", 'most device memory in use, such as "4GiB" (default: no limit)', { path: "offload.deviceMemory" }),
+  unitBytes: bytes("--unit-bytes <bytes>", "largest unit of a transfer (default: the largest decoder layer)", { path: "offload.unitBytes" }),
+  slots: number("--slots <n>", `units that fit on the device at once (default: ${loading.offload.slots})`, { path: "offload.slots" }),
+  overlap: toggle("--no-overlap", "transfer and compute by turns, to measure what overlap brings", { path: "offload.overlap" }),
+  rounding: choice("--rounding <way>", ["nearest", "stochastic"], `%: rounding of updated weights (default: ${loading.rounding})`, { path: "rounding" }),
+
+  maxLength: number("--max-length <n>", "longest sequence in tokens (default: the model's positions)", { path: "maxLength" }),
+  truncation: choice("--truncation <side>", ["error", "left", "right"], `%: what happens to a longer one (default: ${evaluating.truncation})`, { path: "truncation" }),
+  prompt: text("--prompt <template>", 'prompt with {field}s of a line: "{text} How is it?"', { path: "template.prompt" }),
+  choices: texts("--choices <text...>", 'answers to choose from: " terrible" " great"', { path: "template.choices" }),
+  completion: text("--completion <template>", "text to learn after the prompt, with {field}s", { path: "template.completion" }),
+  labelField: text("--label-field <name>", "field of the label, an index or a choice (default: label)", { path: "template.labelField" }),
+  reduction: choice("--reduction <way>", ["mean", "sum"], `%: score of a choice from its tokens (default: ${evaluating.reduction})`, { path: "reduction" }),
+
+  evalData: text("--eval-data <file>", "held-out JSON Lines, evaluated before, during and after", { path: "evaluation.data" }),
+  evalEvery: number("--eval-every <n>", "steps between evaluations (default: only at the end)", { path: "evaluation.every" }),
+  keepBest: toggle("--no-keep-best", "save the last weights, not those of the best evaluation", { path: "evaluation.keepBest" }),
+  metrics: text("--metrics <file>", "write every step as JSON Lines"),
+  saveDtype: choice("--save-dtype <dtype>", ["fp32", "fp16", "bf16", "wire"], "%: dtype of the saved weights (default: wire)"),
+
+  config: text("--config <file>", "JSON or YAML with these flags in camelCase; flags go over it"),
+  json: toggle("--json", "close with one line of JSON on standard output"),
+  debug: toggle("--debug", "print the stack of an error"),
+  quiet: toggle("--quiet", "print results and errors only"),
+} satisfies Record<string, Flag<z.ZodType>>;
+
+export type FlagName = keyof typeof FLAGS;
+/** Flags as a command gets them: from the command line over the config file; no defaults. */
+export type Flags = { readonly [K in FlagName]?: z.output<(typeof FLAGS)[K]["schema"]> };
+
+/** The flags that say which model, where it computes and how its weights travel. */
+export const MODEL_FLAGS = ["model", "device", "threads", "offload", "wire", "deviceMemory", "unitBytes", "slots", "overlap"] as const satisfies readonly FlagName[];
+/** The flags that say how lines become sequences and scores. */
+export const TEXT_FLAGS = ["maxLength", "truncation", "prompt", "choices", "completion", "labelField", "reduction"] as const satisfies readonly FlagName[];
+/** The flags that every command has. */
+export const COMMON_FLAGS = ["json", "debug", "quiet"] as const satisfies readonly FlagName[];
+
+/** The flag for commander. Defaults stay with the schemas. */
+export function commanderOption(name: FlagName): Option {
+  const flag: Flag<z.ZodType> = FLAGS[name];
+  const option = new Option(flag.flags, flag.help);
+  if (flag.parse !== undefined) option.argParser(flag.parse);
+  return option;
+}
+
+/** What a config file may hold for a command with these flags. */
+export function flagsSchema(names: readonly FlagName[]): z.ZodType {
+  return z.strictObject(Object.fromEntries(names.map((name) => [name, FLAGS[name].schema.optional()])));
+}
+
+/** The long flag as one types it: `--learning-rate`. */
+export function longFlag(name: FlagName): string {
+  return FLAGS[name].flags.split(" ")[0] ?? "";
+}
+
+/** `message` with the names of options, the library's or a config file's, turned into the flags that set them. */
+export function inFlags(message: string): string {
+  return message.replace(/option "([\w.[\]]+)"/g, (whole, path: string) => {
+    const bare = path.replace(/\[\d+\]$/, "");
+    const found = (Object.keys(FLAGS) as FlagName[]).find((name) => name === bare || (FLAGS[name] as Flag<z.ZodType>).path === bare);
+    return found === undefined ? whole : longFlag(found);
+  });
+}
+
+function parseNumber(given: string): number {
+  const value = given.trim() === "" ? NaN : Number(given);
+  if (!Number.isFinite(value)) throw new InvalidArgumentError("It must be a finite number.");
+  return value;
+}
+
+function parseSeed(given: string): number | bigint {
+  if (!/^\s*[-+]?\d+\s*$/.test(given)) throw new InvalidArgumentError("It must be a whole number.");
+  const value = BigInt(given.trim().replace(/^\+/, ""));
+  if (!seedSchema.safeParse(value).success) throw new InvalidArgumentError("It must be from -2^63 to 2^64 - 1.");
+  return value;
+}
+
+function parseByteSize(given: string): string {
+  if (parseBytes(given) === undefined) throw new InvalidArgumentError(`It must be ${BYTE_SIZE_FORMS}.`);
+  return given;
+}

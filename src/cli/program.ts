@@ -1,0 +1,54 @@
+import { Command } from "commander";
+import { addCommand } from "./command.js";
+import type { Context } from "./context.js";
+import { demoCommand } from "./demo.js";
+import { evalCommand } from "./eval.js";
+import { describeError, EXIT, exitCodeOf } from "./exit.js";
+import { infoCommand } from "./info.js";
+import { scoreCommand } from "./score.js";
+import { trainCommand } from "./train.js";
+
+/** Every command of `zo2`, in the order of the help. */
+export const COMMANDS = [demoCommand, trainCommand, evalCommand, scoreCommand, infoCommand] as const;
+
+/**
+ * Runs `zo2` with these arguments (without the interpreter and the script).
+ * @returns the exit code; an error has been printed as one line on standard error
+ */
+export async function runCli(args: readonly string[], context: Context): Promise<number> {
+  let exitCode: number = EXIT.ok;
+  const program = new Command("zo2")
+    .description("Fine-tune large language models with forward passes only, streaming the weights between host memory and one device.")
+    .version(context.version, "--version", "print the version")
+    .helpOption("--help", "print this help")
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => context.stdout.write(text),
+      // Help after a usage error is for people too; the error itself is printed below, as every other.
+      writeErr: (text) => context.stderr.write(text),
+      outputError: () => undefined,
+      getOutHelpWidth: () => helpWidth(context.stdout.columns),
+      getErrHelpWidth: () => helpWidth(context.stderr.columns),
+    })
+    .addHelpText("after", "\nExamples:\n  $ zo2 demo\n  $ zo2 train --help\n\nExit codes: 0 done, 1 failure, 2 wrong usage or configuration, 130 stopped by Ctrl-C.");
+  for (const spec of COMMANDS) {
+    addCommand(program, spec, context, (code) => {
+      exitCode = code;
+    });
+  }
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return exitCode;
+  } catch (error) {
+    const code = exitCodeOf(error);
+    // Help and version have been printed, and a bare `zo2` has printed its help.
+    const printed = code === EXIT.ok || (error instanceof Error && "code" in error && error.code === "commander.help");
+    if (!printed) context.stderr.write(`${describeError(error, args.includes("--debug"))}\n`);
+    return code;
+  }
+}
+
+function helpWidth(columns: number | undefined): number {
+  return Math.min(columns === undefined || columns < 40 ? 80 : columns, 120);
+}

@@ -1,0 +1,32 @@
+import { access, constants, realpath, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { messageOf } from "../checkpoint/files.js";
+import { stateOf } from "../checkpoint/replace.js";
+import { Zo2Error } from "../errors.js";
+
+/**
+ * Finds out before the work starts whether a model can be saved to `out` when it is done.
+ * @throws Zo2Error `ZO2_ERR_CONFIG` when `out` is the folder of the model that is tuned, `ZO2_ERR_IO` when nothing can be written there
+ */
+export async function checkTarget(out: string, modelDir: string): Promise<void> {
+  if ((await realOf(out)) === (await realOf(modelDir))) {
+    throw new Zo2Error("ZO2_ERR_CONFIG", `--out ${out} is the folder of the model itself, which is never overwritten; choose another --out`);
+  }
+  await stateOf(resolve(out)).catch((error: unknown) => {
+    if (error instanceof Zo2Error) throw error;
+    throw new Zo2Error("ZO2_ERR_IO", `${out}: ${messageOf(error)}; choose another --out`, { cause: error });
+  });
+  const parent = await nearestFolder(dirname(resolve(out)));
+  await access(parent, constants.W_OK | constants.X_OK).catch((error: unknown) => {
+    throw new Zo2Error("ZO2_ERR_IO", `${parent}: no folder can be made there; choose another --out`, { cause: error });
+  });
+}
+
+async function nearestFolder(path: string): Promise<string> {
+  const info = await stat(path).catch(() => undefined);
+  return info !== undefined || dirname(path) === path ? path : nearestFolder(dirname(path));
+}
+
+async function realOf(path: string): Promise<string> {
+  return realpath(path).catch(() => resolve(path));
+}

@@ -1,0 +1,113 @@
+/** The run that `train` and `demo` share: steps with progress and metrics, evaluations, and what is saved. */
+import { isZo2Error } from "../errors.js";
+import type { TrainerOptions } from "../config/trainer.js";
+import { MetricsWriter } from "../report/metrics.js";
+import { Progress } from "../report/progress.js";
+import { formatLoss, formatShare } from "../report/units.js";
+import type { FloatType } from "../schedule/dtype.js";
+import type { Step, TrainingEvaluation } from "../train/trainer.js";
+import type { Api, ModelView } from "./api.js";
+import type { Context } from "./context.js";
+import type { Output } from "./output.js";
+
+export interface TrainingRun {
+  readonly model: ModelView;
+  readonly options: TrainerOptions;
+  /** Path of the training data. */
+  readonly data: string;
+  /** Folder for the tuned model; none: nothing is saved. */
+  readonly out: string | undefined;
+  readonly saveDtype: FloatType | "wire" | undefined;
+  /** Path of the metrics; none: none are written. */
+  readonly metrics: string | undefined;
+}
+
+export interface TrainingResult {
+  readonly steps: number;
+  readonly seconds: number;
+  readonly tokensPerSecond: number;
+  /** Mean loss of the last steps (at most 50); NaN when there was no step. */
+  readonly loss: number;
+  /** SIGINT ended it early. */
+  readonly interrupted: boolean;
+  /** The evaluation of the weights that were saved, as far as there was one. */
+  readonly kept: TrainingEvaluation | undefined;
+  /** Whether `out` holds a tuned model now. */
+  readonly saved: boolean;
+}
+
+const LOSS_WINDOW = 50;
+
+/**
+ * Trains, and saves the weights: those of the best evaluation where there is one and it is to be kept, else the last.
+ * After a SIGINT the step in hand has been finished and is part of what is saved.
+ */
+export async function runTraining(api: Api, run: TrainingRun, context: Context, output: Output): Promise<TrainingResult> {
+  const keepBest = run.options.evaluation !== undefined && run.options.evaluation.keepBest !== false && run.out !== undefined;
+  const metrics = run.metrics === undefined ? undefined : await MetricsWriter.create(run.metrics);
+  const progress = output.quiet ? undefined : new Progress({ steps: run.options.steps, stream: context.stderr });
+  const losses: number[] = [];
+  let steps = 0;
+  let tokens = 0;
+  let seconds = 0;
+  let best: TrainingEvaluation | undefined;
+  let last: TrainingEvaluation | undefined;
+  let interrupted = false;
+
+  const save = async () => {
+    if (run.out !== undefined) await run.model.save(run.out, run.saveDtype === undefined ? {} : { dtype: run.saveDtype });
+  };
+  const onEvaluation = async (evaluation: TrainingEvaluation) => {
+    last = evaluation;
+    await metrics?.write({ stepsTaken: evaluation.step, evaluation: { loss: evaluation.loss, accuracy: evaluation.accuracy, best: evaluation.best } });
+    const line = `evaluation after step ${evaluation.step}: ${scoreText(evaluation)}${evaluation.best ? ", the best so far" : ""}`;
+    if (progress === undefined) output.say(line);
+    else progress.note(line);
+    if (keepBest && evaluation.best) {
+      await save();
+      best = evaluation;
+    }
+    progress?.resume();
+  };
+
+  try {
+    const trainer = api.createTrainer(run.model, run.options);
+    for await (const step of trainer.fit(run.data, { signal: context.signal, onEvaluation })) {
+      steps++;
+      tokens += step.tokens;
+      seconds += step.seconds;
+      losses.push(step.loss);
+      if (losses.length > LOSS_WINDOW) losses.shift();
+      progress?.step(step);
+      await metrics?.write(metricsRecord(step));
+    }
+  } catch (error) {
+    if (!isZo2Error(error) || error.code !== "ZO2_ERR_ABORTED") throw error;
+    interrupted = true;
+  } finally {
+    progress?.stop();
+    await metrics?.close();
+  }
+
+  // Nothing worse replaces the best: it has been saved when it was found.
+  if (best === undefined && steps > 0) await save();
+  return {
+    steps,
+    seconds,
+    tokensPerSecond: seconds > 0 ? tokens / seconds : 0,
+    loss: losses.length === 0 ? NaN : losses.reduce((sum, loss) => sum + loss, 0) / losses.length,
+    interrupted,
+    kept: best ?? (interrupted ? undefined : last),
+    saved: run.out !== undefined && (best !== undefined || steps > 0),
+  };
+}
+
+/** `accuracy 71.6 %, loss 0.5464`, or the loss alone. */
+export function scoreText(score: { readonly accuracy: number | null; readonly loss: number }): string {
+  return `${score.accuracy === null ? "" : `accuracy ${formatShare(score.accuracy)}, `}loss ${formatLoss(score.loss)}`;
+}
+
+function metricsRecord(step: Step): Record<string, unknown> {
+  const { index, loss, lossPlus, lossMinus, projectedGradient, learningRate, examples, tokens, seconds, tokensPerSecond, deviceBytes } = step;
+  return { step: index, loss, lossPlus, lossMinus, projectedGradient, learningRate, examples, tokens, seconds, tokensPerSecond, deviceBytes };
+}

@@ -1,0 +1,110 @@
+import { Readable, Writable } from "node:stream";
+import type { Api, ModelView } from "../../../src/cli/api.js";
+import type { Context } from "../../../src/cli/context.js";
+import { modelOptionsSchema } from "../../../src/config/model.js";
+import { parseOptions } from "../../../src/config/parse.js";
+import type { TrainerOptions } from "../../../src/config/trainer.js";
+import { exampleParser } from "../../../src/data/index.js";
+import { Zo2Error } from "../../../src/errors.js";
+import type { Evaluation } from "../../../src/train/evaluate.js";
+import type { Step, TrainingEvaluation } from "../../../src/train/trainer.js";
+
+/** What a fake run is to do, and what it was asked to do. */
+export interface Script {
+  /** Losses and accuracies of evaluations, in order; the last one stands for all that follow. */
+  readonly evaluations?: readonly { loss: number; accuracy: number | null }[];
+  /** Raises SIGINT's signal after this step. */
+  readonly abortAfter?: number;
+  /** Thrown by `fit` after this step. */
+  readonly failAfter?: { step: number; error: Error };
+  readonly stdin?: readonly string[];
+}
+
+class Sink extends Writable {
+  text = "";
+  override _write(chunk: Buffer, _: BufferEncoding, done: () => void): void {
+    this.text += chunk.toString();
+    done();
+  }
+}
+
+/** A context whose model computes nothing and writes down every call. */
+export function fakeContext(script: Script = {}) {
+  const calls: [string, ...unknown[]][] = [];
+  const abort = new AbortController();
+  const stdout = new Sink();
+  const stderr = new Sink();
+  let evaluations = 0;
+  const evaluation = (): Evaluation => {
+    const list = script.evaluations ?? [{ loss: 1, accuracy: 0.5 }];
+    const next = list[Math.min(evaluations++, list.length - 1)] ?? { loss: 1, accuracy: 0.5 };
+    return { ...next, examples: 415, labelled: 415, tokens: 1000, seconds: 1 };
+  };
+  const model = (dir: string, options: object): ModelView => ({
+    dir,
+    options: parseOptions(modelOptionsSchema, options, "model options"),
+    parameterCount: 4339712,
+    async *score(inputs) {
+      const parse = exampleParser({ vocabSize: 4096, accept: ["text", "ids"] });
+      for await (const input of inputs) {
+        const example = parse(input, input.place ?? "no place");
+        const ids = example.kind === "ids" ? [...example.ids] : example.kind === "text" ? [2, example.text.length] : [];
+        yield { ids, logprobs: ids.map((_, i) => (i === 0 ? null : -1.5)), sum: -1.5 * (ids.length - 1) };
+      }
+    },
+    evaluate(data, { signal: _, ...o } = {}) {
+      calls.push(["evaluate", data, o]);
+      return Promise.resolve(evaluation());
+    },
+    save(out, o) {
+      calls.push(["save", out, o]);
+      return Promise.resolve();
+    },
+    plan: () => ({ units: [{ name: "decoder.layers.0", tier: "host", bytes: 2 ** 20 }], parts: [{ name: "slots", bytes: 3 * 2 ** 20 }], deviceBytes: 6 * 2 ** 20, hostBytes: 17 * 2 ** 20 }),
+    deviceInfo: () => ({ kind: "cpu", name: "a CPU", features: "avx2", threads: 2, memoryTotal: 9, memoryFree: 8, memoryLimit: 0, deviceBytes: 1, deviceBytesPeak: 2, hostBytes: 3, commands: 0, launches: 0 }),
+    dispose() {
+      calls.push(["dispose"]);
+      return Promise.resolve();
+    },
+  });
+  const api: Api = {
+    loadModel(dir, options) {
+      calls.push(["loadModel", dir, options]);
+      return Promise.resolve(model(dir, options));
+    },
+    createTrainer(_, options: TrainerOptions) {
+      calls.push(["createTrainer", options]);
+      return {
+        async *fit(data, o = {}) {
+          calls.push(["fit", data]);
+          let best = Infinity;
+          for (let index = 0; index < options.steps; index++) {
+            if (o.signal?.aborted === true) throw new Zo2Error("ZO2_ERR_ABORTED", `stopped after ${index}`);
+            const step: Step = { index, labelled: 4, loss: 2 - index / 100, lossPlus: 2, lossMinus: 1, projectedGradient: 500, learningRate: 1e-4, examples: 4, tokens: 100, seconds: 0.5, tokensPerSecond: 200, deviceBytes: 1024 };
+            yield step;
+            const done = index + 1;
+            if (script.abortAfter === done) abort.abort();
+            if (script.failAfter?.step === done) throw script.failAfter.error;
+            if (options.evaluation !== undefined && (done % options.evaluation.every === 0 || done === options.steps)) {
+              const e = evaluation();
+              const report: TrainingEvaluation = { ...e, step: done, best: e.loss < best };
+              best = Math.min(best, e.loss);
+              await o.onEvaluation?.(report);
+            }
+          }
+        },
+      };
+    },
+    systemInfo: () => Promise.resolve({ build: "g++ 12, OpenBLAS 0.3.21, CUDA off", backends: [{ kind: "cpu", devices: 1 }, { kind: "cuda", devices: 0, reason: "not compiled in" }], cpu: { name: "a CPU", features: "avx2 fma", threads: 2, memoryTotal: 2 ** 33, memoryFree: 2 ** 32 } }),
+  };
+  const context: Context = {
+    loadApi: () => Promise.resolve(api),
+    stdin: Readable.from(script.stdin ?? []),
+    stdout,
+    stderr,
+    signal: abort.signal,
+    packageRoot: "/pkg",
+    version: "9.9.9",
+  };
+  return { context, calls, stdout, stderr, named: (name: string) => calls.filter(([n]) => n === name).map(([, ...rest]) => rest) };
+}
