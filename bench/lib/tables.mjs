@@ -1,0 +1,111 @@
+import { OPT_125M } from "./opt-shape.mjs";
+
+const COMMIT_LETTERS = 12;
+const KINDS_SHOWN = 6;
+
+/** The blocks of a README that are made from results: marker, file of results, and what stands between the markers. */
+export const TABLES = {
+  opt125m: { results: "opt125m-cpu.json", render: opt125mBlock },
+  "event-loop": { results: "event-loop-cpu.json", render: eventLoopBlock },
+};
+
+/** Markdown of `opt125m-cpu.json`: every row that was measured, the slow ones included. */
+export function opt125mBlock(result) {
+  const { model, threads } = result;
+  const compared = result.ratios.length > 0;
+  const lines = [
+    `A MeZO step of ${modelName(model)} in fp32 on ${threads} threads, every position labelled; median of the quiet steps (others used less than 0.05 cores), ` +
+      `or of all where none was.${compared ? ` Programs alternate step by step in one run; the PyTorch ${result.torch} ones are described in [bench/](bench/README.md).` : " Measured without a peer."}`,
+    "",
+    table(
+      ["batch x sequence", "program", "s per step", "tokens/s", ...(compared ? ["x torch original", "x torch addcmul"] : []), "peak MiB", "of it runtime", "quiet steps"],
+      result.rows.map((row) => [
+        row.shape.replace("x", " x "), row.program, row.seconds.toFixed(2), row.tokensPerSecond.toFixed(0),
+        ...(compared ? [ratioCell(result, row, "torch original"), ratioCell(result, row, "torch addcmul")] : []),
+        row.memory.peakMiB.toFixed(0), row.memory.runtimeMiB.toFixed(0), `${row.quiet} of ${row.steps}`,
+      ]),
+      2,
+    ),
+    "",
+    "Where the time of a streamed step goes, its commands run one after another (no overlap):",
+    "",
+    breakdownTable(result.breakdown),
+    "",
+    provenance(result),
+  ];
+  return lines.join("\n");
+}
+
+function modelName(model) {
+  const same = Object.entries(OPT_125M).every(([name, value]) => model[name] === value);
+  return same ? "the OPT-125M shape" : `an OPT shape of ${model.parameters.toLocaleString("en")} parameters (not OPT-125M)`;
+}
+
+/** How many times faster than the peer, with its spread over the rounds. */
+function ratioCell(result, row, against) {
+  const found = result.ratios.find((r) => r.shape === row.shape && r.program === row.program && r.against === against);
+  if (found === undefined) return row.program === against ? "1" : "";
+  const { ratio, least, most } = found.speed;
+  return `${ratio.toFixed(2)} (${least.toFixed(2)} to ${most.toFixed(2)})`;
+}
+
+function breakdownTable(breakdowns) {
+  const kinds = [...new Set(breakdowns.flatMap((b) => b.rows.map((r) => r.what)))];
+  const shareOf = (what) => Math.max(...breakdowns.map((b) => b.rows.find((r) => r.what === what)?.share ?? 0));
+  const shown = kinds.sort((a, b) => shareOf(b) - shareOf(a)).slice(0, KINDS_SHOWN);
+  const share = (value) => `${(100 * value).toFixed(1)} %`;
+  return table(
+    ["batch x sequence", "s", ...shown, "the rest", "matrix products"],
+    breakdowns.map((b) => {
+      const shares = shown.map((what) => b.rows.find((r) => r.what === what)?.share ?? 0);
+      const rest = 1 - shares.reduce((sum, s) => sum + s, 0);
+      return [b.shape.replace("x", " x "), b.seconds.toFixed(2), ...shares.map(share), share(Math.max(0, rest)), `${b.matrixProducts.gflops.toFixed(0)} GFLOP/s`];
+    }),
+    1,
+  );
+}
+
+/** Markdown of `event-loop-cpu.json`. */
+export function eventLoopBlock(result) {
+  const ms = (value) => value.toFixed(1);
+  const rows = result.rows.flatMap((row) =>
+    Object.entries(row.phases).map(([phase, { delay, seconds }]) => [row.model, phase, seconds.toFixed(1), ms(delay.p50), ms(delay.p99), ms(delay.max), String(row.waits)]),
+  );
+  return [
+    "How late the event loop's timers come, in milliseconds:",
+    "",
+    table(["model", "meanwhile", "s", "p50", "p99", "most", "waits on the JavaScript thread"], rows, 2),
+    "",
+    provenance(result),
+  ].join("\n");
+}
+
+function provenance({ device, commit, dirty, date, node, build }) {
+  const tree = `commit ${commit.slice(0, COMMIT_LETTERS)}${dirty ? " with changes beside it" : ""}`;
+  return `${device.cpu}, ${device.cores} cores, ${device.memoryGiB} GiB; Node ${node}; addon: ${build.split(";")[0]}; ${tree}; ${date.slice(0, 10)}.`;
+}
+
+/** A Markdown table; the first `text` columns are aligned to the left, the others to the right. */
+function table(head, rows, text) {
+  const line = (cells) => `| ${cells.join(" | ")} |`;
+  return [line(head), line(head.map((_, i) => (i < text ? "---" : "---:"))), ...rows.map(line)].join("\n");
+}
+
+/**
+ * The text with what stands between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->` replaced.
+ * @throws Error when the markers are not there, each once and in this order
+ */
+export function replaceBlock(text, name, block) {
+  const [open, close] = [`<!-- bench:${name} -->`, `<!-- /bench:${name} -->`];
+  const begin = text.indexOf(open);
+  const end = text.indexOf(close);
+  if (begin < 0 || end < begin || text.indexOf(open, begin + 1) >= 0 || text.indexOf(close, end + 1) >= 0) {
+    throw new Error(`needs ${open} and ${close}, each once and in this order`);
+  }
+  return `${text.slice(0, begin + open.length)}\n${block}\n${text.slice(end)}`;
+}
+
+/** Whether the text has a place for this table. */
+export function hasBlock(text, name) {
+  return text.includes(`<!-- bench:${name} -->`) || text.includes(`<!-- /bench:${name} -->`);
+}
