@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Packs the package, installs the tarball into an empty project, and runs the README's program and the command line there.
+# The program is the README's first ```ts block; it is compiled with the TypeScript that the repository has.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+cd "$root"
+tarball=$(npm pack --silent --pack-destination "$work" | tail -n 1)
+cd "$work"
+cat > package.json <<'JSON'
+{ "name": "consumer", "private": true, "type": "module" }
+JSON
+npm install --no-audit --no-fund "./$tarball" >install.log 2>&1 || { cat install.log; exit 1; }
+
+node --input-type=module -e '
+  import { readFileSync, writeFileSync } from "node:fs";
+  const block = /```ts\n([\s\S]*?)```/.exec(readFileSync(process.argv[1], "utf8"));
+  if (block === null) throw new Error("README.md has no ts block");
+  writeFileSync("program.ts", block[1]);
+' "$root/README.md"
+cp -r node_modules/zo2/models .
+"$root/node_modules/.bin/tsc" --target es2022 --module nodenext --moduleResolution nodenext --strict --skipLibCheck \
+  --lib es2023,esnext.disposable --types node --typeRoots "$root/node_modules/@types" program.ts
+node program.js
+
+node -e 'const { loadModel, Trainer } = require("zo2"); if (typeof loadModel !== "function" || typeof Trainer !== "function") throw new Error("require() of the package gives no API")'
+npx zo2 info >/dev/null
+npx zo2 demo --steps 3 --json | tail -n 1 | node -e '
+  const result = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
+  if (!(result.before.accuracy > 0 && result.after.loss > 0 && result.steps === 3)) throw new Error(`unexpected: ${JSON.stringify(result)}`);'
+echo "the packed package installs, builds and runs in an empty project"
