@@ -179,6 +179,18 @@ describe("with a device smaller than the model", () => {
     expect(await withModel(tiny, { offload: { ...wide, deviceMemory: needed } }, run)).toBeLessThanOrEqual(needed);
   });
 
+  it("a plan that grows with the batches never holds the old and the new arena at once", async () => {
+    const growing = [8, 20, 30, 40, 60].map((length) => ({ ids: Array.from({ length }, (_, i) => i + 4) }));
+    const fit = async (model: Model, data: object[]) => {
+      for (const example of data) {
+        for await (const _ of new Trainer(model, { method: { name: "mezo-sgd", learningRate: 1e-6 }, steps: 2, batchSize: 1 }).fit([example]));
+      }
+      return model.deviceInfo().deviceBytesPeak;
+    };
+    const largest = await withModel(tiny, { offload: wide }, (model) => fit(model, growing.slice(-1)));
+    expect(await withModel(tiny, { offload: { ...wide, deviceMemory: largest } }, (model) => fit(model, growing))).toBeLessThanOrEqual(largest);
+  });
+
   it("a budget that cannot hold the plan is refused before anything runs, and the model stays usable", async () => {
     await withModel(tiny, { offload: { ...wide, deviceMemory: "1MiB" } }, async (model) => {
       await expect(run(model)).rejects.toMatchObject({ code: "ZO2_ERR_MEMORY_BUDGET", message: expect.stringContaining("1 MiB is allowed") });
