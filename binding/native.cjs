@@ -11,9 +11,9 @@ const packageRoot = path.join(__dirname, "..");
 const CONTRACT_VERSION = 1;
 const NAPI_VERSION = 8;
 
-/** The folders that a build may have left the addon in, a debug build first. `ZO2_BUILD_DIR` names another build folder. */
+/** The folders that a build may have left the addon in, a debug build first. `ZO2_BUILD_DIR` names another build folder, from the package's own. */
 function candidates() {
-  const build = process.env.ZO2_BUILD_DIR ? path.resolve(process.env.ZO2_BUILD_DIR) : path.join(packageRoot, "build");
+  const build = path.resolve(packageRoot, process.env.ZO2_BUILD_DIR || "build");
   return ["Debug", "Release"].map((configuration) => path.join(build, configuration));
 }
 

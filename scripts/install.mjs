@@ -18,7 +18,7 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const require = createRequire(import.meta.url);
 const debug = process.argv.includes("--debug");
 const configuration = debug ? "Debug" : "Release";
-const buildDir = path.resolve(process.env.ZO2_BUILD_DIR || path.join(root, "build"));
+const buildDir = path.resolve(root, process.env.ZO2_BUILD_DIR || "build");
 const addon = path.join(buildDir, configuration, "zo2.node");
 const stampFile = path.join(buildDir, configuration, "zo2.stamp.json");
 

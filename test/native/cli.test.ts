@@ -68,7 +68,7 @@ it("SIGINT finishes the step, saves what was learned and exits with 130", async 
   const child = spawn(process.execPath, [program, ...args], { cwd: work, stdio: ["ignore", "pipe", "pipe"] });
   const exit = new Promise<number | null>((resolve) => child.on("exit", resolve));
   const metrics = path.join(work, "steps.jsonl");
-  while (!fs.existsSync(metrics) || fs.readFileSync(metrics, "utf8").split("\n").length < 3) await new Promise((r) => setTimeout(r, 20));
+  while (child.exitCode === null && (!fs.existsSync(metrics) || fs.readFileSync(metrics, "utf8").split("\n").length < 3)) await new Promise((r) => setTimeout(r, 20));
   child.kill("SIGINT");
   expect(await exit).toBe(130);
   const steps = fs.readFileSync(metrics, "utf8").trimEnd().split("\n").length;

@@ -1,5 +1,6 @@
 // A check that counts. A test file is one program: checks, then `return zo2::test::report();`, which prints "N passed, N failed" and
-// gives the exit code. The first failures are printed with their place; the rest are only counted.
+// gives the exit code. A CHECK in a loop counts once: passed when it held every time it was reached. The first failures are printed with
+// their place.
 #ifndef ZO2_TEST_CHECK_H
 #define ZO2_TEST_CHECK_H
 
@@ -7,26 +8,28 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include <vector>
+
 namespace zo2 {
 namespace test {
 
-struct Counts {
-  uint64_t passed = 0;
-  uint64_t failed = 0;
+// One CHECK in the source.
+struct Site {
+  Site() { all().push_back(this); }
+  uint64_t failures = 0;
+
+  static std::vector<Site*>& all() {
+    static std::vector<Site*> sites;
+    return sites;
+  }
 };
 
-inline Counts& counts() {
-  static Counts all;
-  return all;
-}
-
-__attribute__((format(printf, 5, 6))) inline bool record(bool ok, const char* file, int line, const char* expression,
+__attribute__((format(printf, 6, 7))) inline bool record(Site& site, bool ok, const char* file, int line, const char* expression,
                                                          const char* format, ...) {
-  if (ok) {
-    ++counts().passed;
-    return true;
-  }
-  if (++counts().failed <= 50) {
+  if (ok) return true;
+  static int printed = 0;
+  ++site.failures;
+  if (++printed <= 50) {
     fprintf(stderr, "%s:%d: failed: %s:", file, line, expression);
     va_list arguments;
     va_start(arguments, format);
@@ -38,9 +41,10 @@ __attribute__((format(printf, 5, 6))) inline bool record(bool ok, const char* fi
 }
 
 inline int report() {
-  printf("%llu passed, %llu failed\n", static_cast<unsigned long long>(counts().passed),
-         static_cast<unsigned long long>(counts().failed));
-  return counts().failed == 0 ? 0 : 1;
+  uint64_t failed = 0;
+  for (const Site* site : Site::all()) failed += site->failures > 0 ? 1 : 0;
+  printf("%llu passed, %llu failed\n", static_cast<unsigned long long>(Site::all().size() - failed), static_cast<unsigned long long>(failed));
+  return failed == 0 ? 0 : 1;
 }
 
 }  // namespace test
@@ -49,6 +53,11 @@ inline int report() {
 // CHECK(condition) or CHECK(condition, "format", values...): true when the condition holds.
 #define CHECK(condition, ...) ZO2_CHECK_PICK(condition, ##__VA_ARGS__)
 #define ZO2_CHECK_PICK(condition, ...) \
-  ::zo2::test::record(static_cast<bool>(condition), __FILE__, __LINE__, #condition, " " __VA_ARGS__)
+  ::zo2::test::record(                         \
+      []() -> ::zo2::test::Site& {             \
+        static ::zo2::test::Site site;         \
+        return site;                           \
+      }(),                                     \
+      static_cast<bool>(condition), __FILE__, __LINE__, #condition, " " __VA_ARGS__)
 
 #endif  // ZO2_TEST_CHECK_H
