@@ -62,7 +62,8 @@ export class Engine {
   private steps = 0;
   private readonly ringFree: Promise<unknown>[] = Array.from({ length: STEPS_IN_FLIGHT }, () => Promise.resolve());
   private queue: Promise<unknown> = Promise.resolve();
-  private readonly noiseTables: Buffer[] = [];
+  /** By step state: a table is free again when the state of its step is. */
+  private readonly noiseTables = new Map<number, Buffer>();
   private readonly gathers: boolean;
   private disposed = false;
   private frozen: ReadonlySet<Parameter> = new Set();
@@ -135,6 +136,8 @@ export class Engine {
   async freeze(frozen: ReadonlySet<Parameter>): Promise<void> {
     await this.flush();
     await this.serialize(async () => {
+      const same = frozen.size === this.frozen.size && [...frozen].every((p) => this.frozen.has(p));
+      if (same) return;
       this.frozen = frozen;
       if (this.executor !== null) await this.rebuild(this.executor.plan);
     });
@@ -193,7 +196,7 @@ export class Engine {
     await this.queue.catch(() => undefined);
     await Promise.allSettled(this.ringFree);
     this.executor?.dispose();
-    for (const table of this.noiseTables) table.dispose();
+    for (const table of this.noiseTables.values()) table.dispose();
     this.control.dispose();
   }
 
@@ -258,8 +261,8 @@ export class Engine {
   private async noiseSource(request: StepRequest, state: number): Promise<NoiseSource> {
     if (typeof request.noise === "string") return { kind: request.noise };
     const bytes = canonicalLength(this.recording.parameters) * 4;
-    // A table is free again when the state of its step is: STEP_STATES steps later.
-    const buffer = (this.noiseTables[state] ??= await this.device.createBuffer("host", bytes));
+    const buffer = this.noiseTables.get(state) ?? (await this.device.createBuffer("host", bytes));
+    this.noiseTables.set(state, buffer);
     new Float32Array(buffer.view(0, bytes)).set(request.noise.z);
     return { kind: "buffer", z: { buffer, offset: 0 } };
   }
