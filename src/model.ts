@@ -16,7 +16,7 @@ import { Engine } from "./schedule/engine.js";
 import { deviceBytes, deviceParts, type Tier } from "./schedule/plan.js";
 import { WeightStore } from "./schedule/store.js";
 import { cutUnits, type Unit } from "./schedule/units.js";
-import { loadTokenizer, type Tokenizer } from "./tokenizer/index.js";
+import { hasTokenizer, loadTokenizer, type Tokenizer } from "./tokenizer/index.js";
 import { evaluateDataset, type Evaluation } from "./train/evaluate.js";
 import { scoreInputs, type Score, type ScoreInput } from "./train/score.js";
 
@@ -70,7 +70,7 @@ async function loadFrom(dir: string, checkpoint: Checkpoint, resolved: ResolvedM
   const definition = defineModel(checkpoint.config);
   const parameters = numberParameters(definition.parameters);
   const entries = checkTensors(checkpoint, parameters, definition.namePrefixes);
-  const tokenizer = await optionalTokenizer(dir);
+  const tokenizer = (await hasTokenizer(dir)) ? await loadTokenizer(dir) : null;
   const { offload } = resolved;
   if (resolved.dtype !== "fp32") {
     throw new Zo2Error("ZO2_ERR_CONFIG", `model options: dtype: ${resolved.dtype} needs a CUDA device; the CPU backend computes in fp32`);
@@ -109,16 +109,6 @@ function createEngine(parts: {
     slots, overlap, wire: parts.wire, compute: options.dtype, rounding: options.rounding,
     positionRow: definition.positionRow, poison: options.test?.poison ?? false, ...(deviceMemory === undefined ? {} : { deviceMemory }),
   });
-}
-
-/** A folder without tokenizer files can still be used with token ids. */
-async function optionalTokenizer(dir: string): Promise<Tokenizer | null> {
-  try {
-    return await loadTokenizer(dir);
-  } catch (error) {
-    if (error instanceof Zo2Error && error.message.includes("has no tokenizer.json")) return null;
-    throw error;
-  }
 }
 
 /** A model on a device. Made by `loadModel`; free it with `dispose` or `await using`. */

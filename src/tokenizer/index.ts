@@ -1,1 +1,1 @@
-export { loadTokenizer, type Tokenizer } from "./tokenizer.js";
+export { hasTokenizer, loadTokenizer, type Tokenizer } from "./tokenizer.js";

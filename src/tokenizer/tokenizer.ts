@@ -33,6 +33,12 @@ export interface Tokenizer {
   readonly files: readonly string[];
 }
 
+/** Whether the folder has any of the files that make a tokenizer; without them a model still works with token ids. */
+export async function hasTokenizer(dir: string): Promise<boolean> {
+  const found = await Promise.all(["tokenizer.json", "vocab.json", "merges.txt"].map((name) => isFile(join(dir, name))));
+  return found.includes(true);
+}
+
 /**
  * Reads the tokenizer of the model folder `dir`: `tokenizer.json`, or else `vocab.json` with `merges.txt` (byte-level BPE, as
  * GPT-2 and OPT have it). Throws `ZO2_ERR_TOKENIZER` naming the file that is missing or malformed.

@@ -79,6 +79,13 @@ it.each([
   await expect(load(damaged({ config: (c) => (c[field] = value) }))).rejects.toEqual(coded("ZO2_ERR_MODEL_UNSUPPORTED", field));
 });
 
+it("half a tokenizer is refused, and none at all is not", async () => {
+  const dir = damaged({});
+  await (await load(dir)).dispose();
+  fs.writeFileSync(path.join(dir, "vocab.json"), "{}");
+  await expect(load(dir)).rejects.toEqual(coded("ZO2_ERR_TOKENIZER", ""));
+});
+
 it("unknown options are refused with the nearest name", async () => {
   await expect(load(source, { ofload: {} })).rejects.toEqual(coded("ZO2_ERR_CONFIG", "ofload", "offload"));
   await withModel(source, {}, async (model) => {
