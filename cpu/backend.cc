@@ -11,7 +11,8 @@
 // that exits with work in its queues does not wait for it. A fork has none of the threads: there every call fails, and destroying leaks.
 //
 // The handles are never defined as C types, so that the backends of one addon do not clash. What is behind them: zo2_device
-// std::shared_ptr<Device>, zo2_stream Stream, zo2_event Event, zo2_gate Gate, zo2_buffer Buffer, zo2_layout Layout, zo2_program DeviceProgram.
+// std::shared_ptr<Device>, zo2_stream Stream, zo2_event Event, zo2_gate Gate, zo2_buffer Buffer, zo2_layout Owned<Layout>, zo2_program
+// Owned<Program>; of the last three, contract/ sees the first base.
 #include <cinttypes>
 #include <memory>
 
@@ -20,10 +21,7 @@
 #include "cpu/event.h"
 #include "cpu/gate.h"
 #include "cpu/launch.h"
-#include "cpu/layout.h"
-#include "cpu/program.h"
-#include "cpu/raw.h"
-#include "cpu/status.h"
+#include "cpu/contract.h"
 #include "cpu/stream.h"
 #include "cpu/transfer.h"
 
@@ -31,6 +29,14 @@ namespace zo2::cpu {
 namespace {
 
 using DevicePointer = std::shared_ptr<Device>;
+
+// A layout or a program, and the device that it belongs to.
+template <typename Checked>
+struct Owned : Checked {
+  template <typename... Arguments>
+  explicit Owned(DevicePointer device, Arguments... arguments) : Checked(device.get(), arguments...), device(std::move(device)) {}
+  const DevicePointer device;
+};
 
 template <typename Object, typename Handle>
 Object& open(Handle* handle, const char* what) {
@@ -179,26 +185,26 @@ zo2_status buffer_create(zo2_device* device, zo2_buffer_kind kind, uint64_t byte
 }
 
 void buffer_destroy(zo2_buffer* handle) {
-  if (handle != nullptr) destroy<Buffer>(handle, reinterpret_cast<Buffer*>(handle)->device());
+  if (handle != nullptr) destroy<Buffer>(handle, reinterpret_cast<Buffer*>(handle)->owner());
 }
 
-uint64_t buffer_bytes(const zo2_buffer* handle) { return handle == nullptr ? 0 : reinterpret_cast<const Buffer*>(handle)->bytes(); }
+uint64_t buffer_bytes(const zo2_buffer* handle) { return handle == nullptr ? 0 : reinterpret_cast<const Buffer*>(handle)->bytes; }
 
 void* buffer_host_pointer(const zo2_buffer* handle) {
   if (handle == nullptr) return nullptr;
   const Buffer& buffer = *reinterpret_cast<const Buffer*>(handle);
-  return buffer.kind() == ZO2_BUFFER_HOST ? buffer.data() : nullptr;
+  return buffer.kind == ZO2_BUFFER_HOST ? buffer.data : nullptr;
 }
 
 zo2_status layout_create(zo2_device* device, const zo2_segment* segments, uint64_t count, zo2_layout** layout, zo2_error* error) {
   return guarded(error, [&] {
     if (segments == nullptr && count != 0) fail(ZO2_STATUS_INVALID_ARGUMENT, "segments is null, but count is %" PRIu64, count);
-    give(layout, std::make_unique<Layout>(open_device(device), segments, count));
+    give(layout, std::make_unique<Owned<Layout>>(open_device(device), segments, count));
   });
 }
 
 void layout_destroy(zo2_layout* handle) {
-  if (handle != nullptr) destroy<Layout>(handle, reinterpret_cast<Layout*>(handle)->device());
+  if (handle != nullptr) destroy<Owned<Layout>>(handle, *reinterpret_cast<Owned<Layout>*>(handle)->device);
 }
 
 zo2_status program_create(zo2_device* device, const double* words, uint64_t count, const uint64_t space_bytes[ZO2_SPACES], zo2_program** program,
@@ -206,13 +212,12 @@ zo2_status program_create(zo2_device* device, const double* words, uint64_t coun
   return guarded(error, [&] {
     if (words == nullptr && count != 0) fail(ZO2_STATUS_INVALID_ARGUMENT, "words is null, but count is %" PRIu64, count);
     if (space_bytes == nullptr) fail(ZO2_STATUS_INVALID_ARGUMENT, "space_bytes is null");
-    const DevicePointer& owner = open_device(device);
-    give(program, std::unique_ptr<DeviceProgram>(new DeviceProgram{owner, Program(words, count, space_bytes)}));
+    give(program, std::make_unique<Owned<Program>>(open_device(device), words, count, space_bytes));
   });
 }
 
 void program_destroy(zo2_program* handle) {
-  if (handle != nullptr) destroy<DeviceProgram>(handle, *reinterpret_cast<DeviceProgram*>(handle)->device);
+  if (handle != nullptr) destroy<Owned<Program>>(handle, *reinterpret_cast<Owned<Program>*>(handle)->device);
 }
 
 zo2_status copy(zo2_stream* stream, zo2_span dst, zo2_span src, uint64_t bytes, zo2_error* error) {

@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "cpu/device.h"
-#include "cpu/status.h"
+#include "cpu/contract.h"
 
 namespace zo2::cpu {
 namespace {
@@ -32,31 +32,31 @@ uint8_t* map_huge(uint64_t bytes) {
 }  // namespace
 
 Buffer::Buffer(std::shared_ptr<Device> device, zo2_buffer_kind kind, uint64_t bytes)
-    : device_(std::move(device)), kind_(kind), bytes_(bytes) {
+    : contract::Memory{device.get(), kind, bytes, nullptr}, device_(std::move(device)) {
   device_->reserve(kind, bytes);
   const bool poisoned = kind == ZO2_BUFFER_DEVICE && device_->delay_microseconds() != 0;
   if (bytes > kHugePage) {
     mapped_ = round_up(bytes, kHugePage);
-    data_ = map_huge(mapped_);
+    data = map_huge(mapped_);
   } else {
-    data_ = static_cast<uint8_t*>(std::aligned_alloc(kAlignment, round_up(bytes, kAlignment) + kAlignment));
-    if (data_ != nullptr && kind == ZO2_BUFFER_HOST) std::memset(data_, 0, bytes);
+    data = static_cast<uint8_t*>(std::aligned_alloc(kAlignment, round_up(bytes, kAlignment) + kAlignment));
+    if (data != nullptr && kind == ZO2_BUFFER_HOST) std::memset(data, 0, bytes);
   }
-  if (data_ == nullptr) {
+  if (data == nullptr) {
     device_->release(kind, bytes);
     fail(ZO2_STATUS_OUT_OF_MEMORY, "%" PRIu64 " bytes of %s memory were asked for, and the machine has no room for them; plan for less", bytes,
          kind == ZO2_BUFFER_DEVICE ? "device" : "host");
   }
-  if (poisoned) std::memset(data_, 0xFF, bytes);
+  if (poisoned) std::memset(data, 0xFF, bytes);
 }
 
 Buffer::~Buffer() {
   if (mapped_ != 0) {
-    munmap(data_, mapped_);
+    munmap(data, mapped_);
   } else {
-    std::free(data_);
+    std::free(data);
   }
-  device_->release(kind_, bytes_);
+  device_->release(kind, bytes);
 }
 
 }  // namespace zo2::cpu

@@ -4,13 +4,15 @@
 #include <cstdint>
 #include <memory>
 
+#include "contract/memory.h"
 #include "zo2.h"
 
 namespace zo2::cpu {
 
 class Device;
 
-class Buffer {
+// A zo2_buffer points at its base.
+class Buffer : public contract::Memory {
  public:
   // HOST memory is zeroed (page by page, when first touched); DEVICE memory is not, and under random delays holds NaN, so that what reads
   // it too early shows. The start is aligned to 256 bytes. Throws Failure(OUT_OF_MEMORY).
@@ -19,16 +21,10 @@ class Buffer {
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
 
-  Device& device() const { return *device_; }
-  zo2_buffer_kind kind() const { return kind_; }
-  uint64_t bytes() const { return bytes_; }
-  uint8_t* data() const { return data_; }
+  Device& owner() const { return *device_; }
 
  private:
   const std::shared_ptr<Device> device_;
-  const zo2_buffer_kind kind_;
-  const uint64_t bytes_;
-  uint8_t* data_ = nullptr;
   uint64_t mapped_ = 0;  // bytes of the mapping; 0: from the heap
 };
 

@@ -10,7 +10,7 @@
 #include "cpu/cpu_features.h"
 #include "cpu/host.h"
 #include "cpu/matmul.h"
-#include "cpu/status.h"
+#include "cpu/contract.h"
 
 namespace zo2::cpu {
 namespace {

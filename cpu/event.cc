@@ -1,7 +1,7 @@
 #include "cpu/event.h"
 
 #include "cpu/device.h"
-#include "cpu/status.h"
+#include "cpu/contract.h"
 
 namespace zo2::cpu {
 

@@ -1,19 +1,10 @@
 // The commands that compute: checked and copied here, run on the thread of their stream with the device's thread pool.
 #pragma once
 
-#include <memory>
-
-#include "cpu/program.h"
 #include "cpu/stream.h"
 #include "zo2.h"
 
 namespace zo2::cpu {
-
-// What a zo2_program is.
-struct DeviceProgram {
-  std::shared_ptr<Device> device;
-  Program program;
-};
 
 // See the table in zo2.h. All throw Failure(INVALID_ARGUMENT), which names the field, before anything is enqueued.
 

@@ -1,11 +1,10 @@
 #include "cpu/loss.h"
 
 #include <algorithm>
-#include <cinttypes>
 #include <cmath>
 #include <vector>
 
-#include "cpu/status.h"
+#include "cpu/contract.h"
 
 namespace zo2::cpu {
 namespace {
@@ -15,18 +14,16 @@ struct IndexRange {
   int32_t end;
 };
 
-IndexRange range_at(const int32_t* row, uint64_t limit, const char* what, uint64_t index, const char* into) {
+IndexRange range_at(const int32_t* row, uint64_t limit, FaultKind kind, uint64_t index) {
   const IndexRange range = {row[0], row[1]};
   if (range.begin < 0 || range.end <= range.begin || static_cast<uint64_t>(range.end) > limit) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT,
-         "loss: %s %" PRIu64 " is the range [%" PRId32 ", %" PRId32 ") of %s, but must be a range of at least one of the %" PRIu64 " there",
-         what, index, range.begin, range.end, into, limit);
+    fail_with({kind, 0, index, {range.begin, range.end, static_cast<int64_t>(limit)}});
   }
   return range;
 }
 
-double score(const LossTables& t, uint64_t choice) {
-  const IndexRange range = range_at(t.choices + choice * 2, t.targets, "choice", choice, "targets");
+double score(const contract::LossCommand& t, uint64_t choice) {
+  const IndexRange range = range_at(t.choices + choice * 2, t.targets, FaultKind::kChoiceRange, choice);
   double sum = 0;
   for (int32_t i = range.begin; i < range.end; ++i) sum += static_cast<double>(t.logprobs[i]);
   return t.kind == ZO2_LOSS_CHOICES_MEAN ? sum / (range.end - range.begin) : sum;
@@ -42,7 +39,7 @@ double cross_entropy(const std::vector<double>& scores, size_t label) {
 
 }  // namespace
 
-double summed_loss(const LossTables& t) {
+double summed_loss(const contract::LossCommand& t) {
   double loss = 0;
   if (t.kind == ZO2_LOSS_TOKENS) {
     for (uint64_t i = 0; i < t.targets; ++i) loss -= static_cast<double>(t.logprobs[i]);
@@ -51,12 +48,9 @@ double summed_loss(const LossTables& t) {
   std::vector<double> scores;
   for (uint64_t e = 0; e < t.example_count; ++e) {
     const int32_t* const row = t.examples + e * 3;
-    const IndexRange range = range_at(row, t.choice_count, "example", e, "choices");
+    const IndexRange range = range_at(row, t.choice_count, FaultKind::kExampleRange, e);
     const int32_t label = row[2];
-    if (label < 0 || label >= range.end - range.begin) {
-      fail(ZO2_STATUS_INVALID_ARGUMENT, "loss: example %" PRIu64 " has the label %" PRId32 ", but %" PRId32 " choices", e, label,
-           range.end - range.begin);
-    }
+    if (label < 0 || label >= range.end - range.begin) fail_with({FaultKind::kLabel, 0, e, {label, range.end - range.begin}});
     scores.clear();
     for (int32_t c = range.begin; c < range.end; ++c) scores.push_back(score(t, static_cast<uint64_t>(c)));
     loss += cross_entropy(scores, static_cast<size_t>(label));

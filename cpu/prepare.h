@@ -10,12 +10,12 @@
 
 #include <stdint.h>
 
-#include "binding/zo2.h"
+#include "contract/commands.h"
 
 namespace zo2 {
 namespace cpu {
 
-constexpr uint32_t kMaxDirections = 64;
+using contract::kMaxDirections;
 
 // A zo2_update once its projected gradients are known: D directions with their fp32 coefficients.
 struct ResolvedUpdate {

@@ -4,7 +4,7 @@
 
 #include "cpu/device.h"
 #include "cpu/gate.h"
-#include "cpu/status.h"
+#include "cpu/contract.h"
 #include "cpu/thread.h"
 
 namespace zo2::cpu {

@@ -6,7 +6,7 @@
 #include <cfenv>
 #include <system_error>
 
-#include "cpu/status.h"
+#include "cpu/contract.h"
 
 namespace zo2::cpu {
 

@@ -1,5 +1,5 @@
 /**
- * Includes and imports go one way: cpu/ and cuda/ know zo2.h and numerics/; binding/ knows zo2.h, numerics/ and Node-API, and the name of a
+ * Includes and imports go one way: contract/ knows zo2.h; cpu/ and cuda/ know zo2.h, contract/ and numerics/; binding/ knows zo2.h, numerics/ and Node-API, and the name of a
  * backend only where backends are listed; src/ knows the native side only as "zo2/native". Prints every breach and fails.
  */
 import { existsSync, readFileSync, readdirSync } from "node:fs";
@@ -46,9 +46,12 @@ function isOwn(folder, included, file) {
 }
 
 checkIncludes("numerics", (included, quoted) => (quoted ? included.startsWith("numerics/") : !isNode(included)));
+checkIncludes("contract", (included, quoted, file) => (quoted ? isContract(included) || isOwn("contract", included, file) : !isNode(included)));
 for (const backend of ["cpu", "cuda"]) {
   checkIncludes(backend, (included, quoted, file) =>
-    quoted ? isContract(included) || included.startsWith("numerics/") || isOwn(backend, included, file) : !isNode(included),
+    quoted
+      ? isContract(included) || /^(contract|numerics)\//.test(included) || isOwn(backend, included, file)
+      : !isNode(included),
   );
 }
 checkIncludes(

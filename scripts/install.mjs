@@ -43,7 +43,7 @@ function newestSource() {
       else if (/\.(h|cc|cu|cuh|cmake)$|CMakeLists\.txt$/.test(entry.name)) newest = Math.max(newest, statSync(file).mtimeMs);
     }
   };
-  for (const folder of ["binding", "cmake", "cpu", "cuda", "numerics"]) {
+  for (const folder of ["binding", "cmake", "contract", "cpu", "cuda", "numerics"]) {
     if (existsSync(path.join(root, folder))) visit(path.join(root, folder));
   }
   return newest;

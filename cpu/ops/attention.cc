@@ -1,5 +1,4 @@
 #include "../scratch.h"
-#include "../status.h"
 #include "ops.h"
 
 #include <algorithm>
@@ -35,9 +34,10 @@ void check_disjoint(const OpRun& run, const std::vector<Sequence>& sequences) {
   std::sort(ranges.begin(), ranges.end());
   for (size_t i = 1; i < ranges.size(); i++) {
     if (ranges[i].first >= ranges[i - 1].second) continue;
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu (attention): row %lld belongs to two sequences, which start at rows %lld and %lld",
-         static_cast<unsigned long long>(run.number), static_cast<long long>(ranges[i].first), static_cast<long long>(ranges[i - 1].first),
-         static_cast<long long>(ranges[i].first));
+    fail_with({FaultKind::kSequenceOverlap,
+               static_cast<uint32_t>(run.number),
+               static_cast<uint64_t>(ranges[i].first),
+               {ranges[i - 1].first, ranges[i].first}});
   }
 }
 
@@ -52,9 +52,7 @@ std::vector<QueryBlock> query_blocks(const OpRun& run) {
     const bool fits = s[0] >= 0 && s[1] >= 0 && s[2] >= 0 && s[3] >= 0 && sequence.start + sequence.length <= rows &&
                       sequence.prefix_start + sequence.prefix_length <= rows;
     if (!fits) {
-      fail(ZO2_STATUS_INVALID_ARGUMENT,
-           "op %llu (attention): sequence %lld is start %d, length %d, prefixStart %d, prefixLength %d, but there are %lld rows",
-           static_cast<unsigned long long>(run.number), static_cast<long long>(i), s[0], s[1], s[2], s[3], static_cast<long long>(rows));
+      fail_with({FaultKind::kSequence, static_cast<uint32_t>(run.number), static_cast<uint64_t>(i), {s[0], s[1], s[2], s[3], rows}});
     }
     sequences.push_back(sequence);
     // The last rows have the most keys: they come first, so that no thread is left with a long chunk at the end.

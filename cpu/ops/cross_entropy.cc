@@ -1,6 +1,5 @@
 #include "../matmul.h"
 #include "../scratch.h"
-#include "../status.h"
 #include "ops.h"
 
 #include <algorithm>
@@ -50,8 +49,7 @@ TargetsByRow index_targets(const OpRun& run) {
     const int32_t* target = targets.integers(t);
     if (target[1] == kIgnored) continue;
     if (target[0] < 0 || target[0] >= rows) {
-      fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu (crossEntropy): target %lld names row %d of x, which has %lld rows",
-           static_cast<unsigned long long>(run.number), static_cast<long long>(t), target[0], static_cast<long long>(rows));
+      fail_with({FaultKind::kTarget, static_cast<uint32_t>(run.number), static_cast<uint64_t>(t), {target[0], rows}});
     }
     index.begin[static_cast<size_t>(target[0]) + 1]++;
   }
@@ -99,7 +97,7 @@ void run_cross_entropy(const OpRun& run) {
     float* tile = Scratch::mine().take(Piece::kTile, rows * kTileColumns);
     for (int64_t column = column_chunk * kChunkColumns; column < last; column += kTileColumns) {
       const int64_t n = std::min(kTileColumns, last - column);
-      multiply_tile(run.kernels, submatrix(x.matrix(), row, 0), submatrix(weight.matrix(), column, 0), rows, n, x.cols, tile, n);
+      multiply_tile(run.kernels, submatrix(matrix_of(x), row, 0), submatrix(matrix_of(weight), column, 0), rows, n, x.cols, tile, n);
       for (int64_t i = 0; i < rows; i++) {
         const float* logits = tile + i * n;
         const float maximum = run.kernels.maximum(logits, n);

@@ -1,5 +1,4 @@
 #include "../scratch.h"
-#include "../status.h"
 #include "ops.h"
 
 namespace zo2::cpu {
@@ -15,8 +14,7 @@ void run_gather_rows(const OpRun& run) {
   for (int64_t r = 0; r < out.rows; r++) {
     const int32_t source = *index.integers(r);
     if (source >= 0 && source < x.rows) continue;
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu (gatherRows): index row %lld names row %d of x, which has %lld rows",
-         static_cast<unsigned long long>(run.number), static_cast<long long>(r), source, static_cast<long long>(x.rows));
+    fail_with({FaultKind::kIndexRow, static_cast<uint32_t>(run.number), static_cast<uint64_t>(r), {source, x.rows}});
   }
   for_row_blocks(run.pool, out.rows, kBlockRows, [&](int64_t first, int64_t last) {
     float* memory = Scratch::mine().take(Piece::kRow, out.cols);

@@ -22,7 +22,7 @@ void run_linear(const OpRun& run) {
     const int64_t n = chunk.columns;
     Scratch& scratch = Scratch::mine();
     float* tile = scratch.take(Piece::kTile, chunk.rows * n);
-    multiply_tile(run.kernels, submatrix(x.matrix(), chunk.row, 0), submatrix(weight.matrix(), chunk.column, 0), chunk.rows, n, x.cols,
+    multiply_tile(run.kernels, submatrix(matrix_of(x), chunk.row, 0), submatrix(matrix_of(weight), chunk.column, 0), chunk.rows, n, x.cols,
                   tile, n);
     const float* offset = bias.present() ? read_row(run.kernels, bias, 0, chunk.column, n, scratch.take(Piece::kBias, n)) : nullptr;
     float* memory = scratch.take(Piece::kRow, n);

@@ -4,29 +4,11 @@
 
 #include <cstdint>
 
+#include "../contract.h"
 #include "../pool.h"
-#include "../program.h"
 #include "kernels.h"
 
 namespace zo2::cpu {
-
-// An operand of this run; data is null when it has no elements or is absent.
-struct View {
-  uint8_t* data = nullptr;
-  zo2_dtype dtype = ZO2_F32;
-  int64_t rows = 0;
-  int64_t cols = 0;
-  int64_t stride = 0;
-
-  bool present() const { return data != nullptr; }
-  bool empty() const { return rows == 0 || cols == 0; }
-  Matrix matrix() const { return {data, dtype, stride}; }
-  uint8_t* row(int64_t r, int64_t column = 0) const {
-    return data + (r * stride + column) * (dtype == ZO2_F16 || dtype == ZO2_BF16 ? 2 : 4);
-  }
-  float* floats(int64_t r) const { return reinterpret_cast<float*>(row(r)); }
-  const int32_t* integers(int64_t r) const { return reinterpret_cast<const int32_t*>(row(r)); }
-};
 
 struct OpRun {
   const Op& op;
@@ -35,6 +17,8 @@ struct OpRun {
   ThreadPool& pool;
   const OpKernels& kernels;
 };
+
+inline Matrix matrix_of(const View& view) { return {view.data, view.dtype, view.stride}; }
 
 void run_embed(const OpRun& run);
 void run_linear(const OpRun& run);

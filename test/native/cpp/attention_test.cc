@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/status.h"
+#include "contract/status.h"
 #include "op_case.h"
 
 namespace {
@@ -114,7 +114,7 @@ void test_bad_table(const char* name, const std::vector<Sequence>& sequences, co
   bool refused = false;
   try {
     test.run([] {});
-  } catch (const zo2::cpu::Failure& failure) {
+  } catch (const zo2::contract::Failure& failure) {
     refused = failure.status == ZO2_STATUS_INVALID_ARGUMENT && std::strstr(failure.what(), expected);
     CHECK(refused, "%s: %s", name, failure.what());
   }

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/status.h"
+#include "contract/status.h"
 #include "op_case.h"
 
 namespace {
@@ -163,7 +163,7 @@ void test_bad_target() {
   bool refused = false;
   try {
     test.run([] {});
-  } catch (const zo2::cpu::Failure& failure) {
+  } catch (const zo2::contract::Failure& failure) {
     refused = failure.status == ZO2_STATUS_INVALID_ARGUMENT && std::strstr(failure.what(), "target 2 names row 4");
   }
   CHECK(refused, "a target that names no row is refused by its number");

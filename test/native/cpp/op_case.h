@@ -16,7 +16,7 @@
 #include "check.h"
 #include "cpu/cpu_features.h"
 #include "cpu/pool.h"
-#include "cpu/program.h"
+#include "cpu/program_run.h"
 #include "numerics/rounding.h"
 #include "zo2.h"
 
@@ -76,7 +76,7 @@ class OpCase {
 
   // Another operand at the place of `of`, moved by `elements`.
   int slice(int of, int64_t elements, int64_t cols) {
-    zo2::cpu::Operand operand = operands_[static_cast<size_t>(of)];
+    zo2::contract::Operand operand = operands_[static_cast<size_t>(of)];
     operand.offset += static_cast<uint64_t>(elements * bytes_of(operand.dtype));
     operand.cols = cols;
     operands_.push_back(operand);
@@ -145,7 +145,7 @@ class OpCase {
     uint64_t bytes[ZO2_SPACES];
     space_bytes(bytes);
     const std::vector<double> words = this->words();
-    const cpu::Program program(words.data(), words.size(), bytes);
+    const contract::Program program(nullptr, words.data(), words.size(), bytes);
     std::copy(std::begin(memory_), std::end(memory_), std::begin(initial_));
     for (bool vectorised : {false, true}) {
       if (vectorised && !cpu::has_avx2_fma_f16c()) continue;
@@ -219,11 +219,11 @@ class OpCase {
     return o.dtype == ZO2_I32 ? integer : static_cast<double>(single);
   }
 
-  void run_once(const cpu::Program& program, cpu::ThreadPool& pool, bool vectorised) {
+  void run_once(const contract::Program& program, cpu::ThreadPool& pool, bool vectorised) {
     std::copy(std::begin(initial_), std::end(initial_), std::begin(memory_));
     uint8_t* spaces[ZO2_SPACES];
     for (int s = 0; s < ZO2_SPACES; s++) spaces[s] = memory_[s].data();
-    program.run(spaces, values_, pool, vectorised);
+    cpu::run_program(program, spaces, values_, pool, vectorised);
   }
 
   void check_untouched() {
@@ -247,7 +247,7 @@ class OpCase {
   uint64_t maxima_[ZO2_SYMBOLS] = {};
   uint64_t values_[ZO2_SYMBOLS] = {};
   std::vector<uint8_t> memory_[ZO2_SPACES], initial_[ZO2_SPACES];
-  std::vector<zo2::cpu::Operand> operands_;
+  std::vector<zo2::contract::Operand> operands_;
   std::vector<double> ops_;
   uint64_t op_count_ = 0;
   std::vector<int> written_;

@@ -3,13 +3,14 @@
 #include <cstring>
 #include <limits>
 
-#include "cpu/status.h"
+#include "contract/commands.h"
+#include "contract/status.h"
 #include "op_case.h"
 
 namespace {
 
-using zo2::cpu::Failure;
-using zo2::cpu::Program;
+using zo2::contract::Failure;
+using zo2::contract::Program;
 using zo2::test::OpCase;
 using zo2::test::Random;
 
@@ -75,7 +76,7 @@ std::string refusal(const std::vector<double>& words, const uint64_t bytes[ZO2_S
   try {
     // Copied to its exact size, so that a sanitizer sees a read past the end.
     const std::vector<double> exact(words.begin(), words.end());
-    const Program program(exact.data(), exact.size(), bytes);
+    const Program program(nullptr, exact.data(), exact.size(), bytes);
     return "";
   } catch (const Failure& failure) {
     return failure.status == ZO2_STATUS_INVALID_ARGUMENT ? failure.what() : std::string("another status: ") + failure.what();
@@ -172,7 +173,7 @@ void test_refusals() {
   for (int s = 0; s < ZO2_SPACES; s++) {
     uint64_t smaller[ZO2_SPACES];
     std::copy(bytes, bytes + ZO2_SPACES, smaller);
-    smaller[s] = Program(valid.data(), valid.size(), bytes).required(s) - 1;
+    smaller[s] = Program(nullptr, valid.data(), valid.size(), bytes).required(s) - 1;
     expect_refused(valid, smaller, {"exceeds"});
   }
 }
@@ -243,7 +244,7 @@ void test_fuzz() {
     }
     if (random.below(20) == 0) words.resize(static_cast<size_t>(random.below(static_cast<int64_t>(words.size()))));
     try {
-      const Program program(words.data(), words.size(), bytes);
+      const Program program(nullptr, words.data(), words.size(), bytes);
       std::vector<std::vector<uint8_t>> memory;
       uint8_t* spaces[ZO2_SPACES];
       for (int s = 0; s < ZO2_SPACES; s++) {
@@ -255,7 +256,7 @@ void test_fuzz() {
       for (int s = 0; s < ZO2_SYMBOLS; s++)
         symbols[s] = std::min<uint64_t>(program.symbol_maximum(s), static_cast<uint64_t>(random.below(30)));
       try {
-        program.run(spaces, symbols, pool, zo2::cpu::has_avx2_fma_f16c());
+        zo2::cpu::run_program(program, spaces, symbols, pool, zo2::cpu::has_avx2_fma_f16c());
         ran++;
       } catch (const Failure&) {
         failed++;
@@ -275,18 +276,23 @@ void test_run_refusals() {
   const std::vector<double> words = whole.test.words();
   uint64_t bytes[ZO2_SPACES];
   whole.test.space_bytes(bytes);
-  const Program program(words.data(), words.size(), bytes);
+  const Program program(nullptr, words.data(), words.size(), bytes);
   zo2::cpu::ThreadPool pool(1);
   std::vector<std::vector<uint64_t>> memory;
-  uint8_t* spaces[ZO2_SPACES];
+  zo2::contract::Memory buffers[ZO2_SPACES];
+  zo2_run_args args{};
+  args.program = reinterpret_cast<const zo2_program*>(&program);
   for (int s = 0; s < ZO2_SPACES; s++) {
     CHECK(program.uses(s) && program.required(s) <= bytes[s], "space %d is used", s);
     memory.emplace_back(bytes[s] / 8 + 2);
-    spaces[s] = reinterpret_cast<uint8_t*>(memory.back().data());
+    buffers[s] = {nullptr, ZO2_BUFFER_DEVICE, bytes[s] + 16, reinterpret_cast<uint8_t*>(memory.back().data())};
+    args.spaces[s] = {reinterpret_cast<zo2_buffer*>(&buffers[s]), 0};
   }
   const auto message = [&](const uint64_t(&symbols)[ZO2_SYMBOLS]) -> std::string {
     try {
-      program.run(spaces, symbols, pool, false);
+      std::copy(std::begin(symbols), std::end(symbols), args.symbols);
+      const zo2::contract::RunCommand command = zo2::contract::resolve_run(nullptr, args);
+      zo2::cpu::run_program(program, command.spaces.data(), command.symbols.data(), pool, false);
       return "";
     } catch (const Failure& failure) {
       return failure.what();
@@ -294,14 +300,13 @@ void test_run_refusals() {
   };
   CHECK(message({20, 0, 5, 0, 0}).empty(), "%s", message({20, 0, 5, 0, 0}).c_str());
   CHECK(message({0, 0, 0, 0, 0}).empty(), "a run without rows does nothing");
-  CHECK(message({25, 0, 0, 0, 0}).find("symbol 0 is 25") != std::string::npos, "%s", message({25, 0, 0, 0, 0}).c_str());
-  CHECK(message({20, 0, 0, 0, 1}).find("symbol 4 is 1") != std::string::npos, "a symbol without a maximum stays 0");
-  uint8_t* const carried = spaces[ZO2_SPACE_CARRIED];
-  spaces[ZO2_SPACE_CARRIED] = carried + 2;
+  CHECK(message({25, 0, 0, 0, 0}).find("symbol 0 (rows) is 25") != std::string::npos, "%s", message({25, 0, 0, 0, 0}).c_str());
+  CHECK(message({20, 0, 0, 0, 1}).find("symbol 4 (table rows) is 1") != std::string::npos, "a symbol without a maximum stays 0");
+  args.spaces[ZO2_SPACE_CARRIED].offset = 2;
   CHECK(message({20, 0, 5, 0, 0}).find("multiple of 4") != std::string::npos, "a misaligned space is refused");
-  spaces[ZO2_SPACE_CARRIED] = nullptr;
+  args.spaces[ZO2_SPACE_CARRIED] = {nullptr, 0};
   CHECK(message({20, 0, 5, 0, 0}).find("carried") != std::string::npos, "a missing space is refused by name");
-  spaces[ZO2_SPACE_CARRIED] = carried;
+  args.spaces[ZO2_SPACE_CARRIED] = {reinterpret_cast<zo2_buffer*>(&buffers[ZO2_SPACE_CARRIED]), 0};
   memory[ZO2_SPACE_INPUTS].assign(memory[ZO2_SPACE_INPUTS].size(), ~uint64_t{0});
   CHECK(message({20, 0, 5, 0, 0}).find("op 5 (gatherRows): index row 0 names row -1") != std::string::npos, "%s",
         message({20, 0, 5, 0, 0}).c_str());

@@ -8,7 +8,7 @@
 #include <string>
 #include <thread>
 
-#include "cpu/status.h"
+#include "contract/status.h"
 #include "cpu/thread.h"
 #include "rig.h"
 
@@ -391,10 +391,10 @@ void a_long_message_is_cut_between_two_characters() {
   std::string message;
   for (int i = 0; i < 300; ++i) message += "\u00e9";
   zo2_error error;
-  zo2::cpu::write_error(&error, ZO2_STATUS_DEVICE, message.c_str());
+  zo2::contract::write_error(&error, ZO2_STATUS_DEVICE, message.c_str());
   CHECK(strlen(error.message) == 506 && message.compare(0, 506, error.message) == 0, "%zu bytes", strlen(error.message));
   const std::string exact(507, 'x');
-  zo2::cpu::write_error(&error, ZO2_STATUS_DEVICE, exact.c_str());
+  zo2::contract::write_error(&error, ZO2_STATUS_DEVICE, exact.c_str());
   CHECK(exact == error.message);
 }
 

@@ -1,13 +1,13 @@
-#include "program_rules.h"
+#include "contract/program_rules.h"
 
 #include <cstdarg>
 #include <cstdio>
 #include <limits>
 #include <string>
 
-#include "status.h"
+#include "contract/status.h"
 
-namespace zo2::cpu {
+namespace zo2::contract {
 
 namespace {
 
@@ -255,4 +255,4 @@ void check_op(const OpRule& rule, const Op& op, uint64_t number, const std::vect
   }
 }
 
-}  // namespace zo2::cpu
+}  // namespace zo2::contract

@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-namespace zo2::cpu {
+namespace zo2::contract {
 
 // The number behind `value`. In C++ an enumeration must not even be read while it may hold a number that is none of its own.
 template <typename Enumeration>
@@ -14,4 +14,4 @@ int raw(const Enumeration& value) {
   return number;
 }
 
-}  // namespace zo2::cpu
+}  // namespace zo2::contract

@@ -3,10 +3,10 @@
 
 #include <cstdint>
 
-#include "cpu/buffer.h"
+#include "contract/memory.h"
 #include "zo2.h"
 
-namespace zo2::cpu {
+namespace zo2::contract {
 
 enum class Kinds { kAny, kDeviceOnly, kHostOnly };
 
@@ -20,15 +20,15 @@ struct SpanRule {
 
 inline bool is_none(const zo2_span& span) { return span.buffer == nullptr; }
 
-const Buffer& buffer_of(const zo2_span& span);
+const Memory& memory_of(const zo2_span& span);
 
 // The first byte. Throws Failure(INVALID_ARGUMENT), named after `command` and the field, when the span is none, lies past the end of its buffer, is
 // of the wrong kind, belongs to another device, or is not aligned.
-uint8_t* resolve(const Device& device, const char* command, const zo2_span& span, const SpanRule& rule);
+uint8_t* resolve(const void* device, const char* command, const zo2_span& span, const SpanRule& rule);
 
 // Whether two ranges of bytes share one.
 inline bool overlap(const uint8_t* a, uint64_t a_bytes, const uint8_t* b, uint64_t b_bytes) {
   return a_bytes != 0 && b_bytes != 0 && a < b + b_bytes && b < a + a_bytes;
 }
 
-}  // namespace zo2::cpu
+}  // namespace zo2::contract

@@ -1,11 +1,11 @@
-#include "cpu/layout.h"
+#include "contract/layout.h"
 
 #include <algorithm>
 #include <cinttypes>
 
-#include "cpu/status.h"
+#include "contract/status.h"
 
-namespace zo2::cpu {
+namespace zo2::contract {
 namespace {
 
 constexpr uint64_t kAlignment = 64;
@@ -69,8 +69,8 @@ uint64_t dtype_bytes(uint32_t dtype) {
   }
 }
 
-Layout::Layout(std::shared_ptr<Device> device, const zo2_segment* segments, uint64_t count)
-    : device_(std::move(device)), segments_(segments, segments + count) {
+Layout::Layout(const void* device, const zo2_segment* segments, uint64_t count)
+    : device_(device), segments_(segments, segments + count) {
   std::vector<Place> wire;
   std::vector<Place> scratch;
   for (size_t i = 0; i < segments_.size(); ++i) {
@@ -119,4 +119,4 @@ uint64_t Layout::canonical_end() const {
   return end;
 }
 
-}  // namespace zo2::cpu
+}  // namespace zo2::contract

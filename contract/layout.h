@@ -1,23 +1,20 @@
-// Where the tensors of one unit lie, checked.
+// Where the tensors of one unit lie, checked. What a backend keeps for one derives from it, and a zo2_layout is a pointer to it.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "zo2.h"
 
-namespace zo2::cpu {
-
-class Device;
+namespace zo2::contract {
 
 class Layout {
  public:
-  // Throws Failure(INVALID_ARGUMENT) that names the segment: a dtype that is no float, an offset that is no multiple of 64, a row width that does
+  // `device`: the backend's own object; compared only. Throws Failure(INVALID_ARGUMENT) that names the segment: a dtype that is no float, an offset that is no multiple of 64, a row width that does
   // not fit the flags, numbers that overflow, places that overlap.
-  Layout(std::shared_ptr<Device> device, const zo2_segment* segments, uint64_t count);
+  Layout(const void* device, const zo2_segment* segments, uint64_t count);
 
-  Device& device() const { return *device_; }
+  const void* device() const { return device_; }
   const std::vector<zo2_segment>& segments() const { return segments_; }
   bool gathered() const { return gathered_; }
   // Elements of a segment when `rows` rows of the gathered ones are present.
@@ -31,7 +28,7 @@ class Layout {
   uint64_t canonical_end() const;
 
  private:
-  const std::shared_ptr<Device> device_;
+  const void* const device_;
   const std::vector<zo2_segment> segments_;
   bool gathered_ = false;
   uint64_t most_rows_ = ~uint64_t{0};
@@ -40,4 +37,4 @@ class Layout {
 // 4 or 2; 0 for a number that is no zo2_dtype.
 uint64_t dtype_bytes(uint32_t dtype);
 
-}  // namespace zo2::cpu
+}  // namespace zo2::contract

@@ -1,15 +1,14 @@
-#include "program.h"
+#include "contract/program.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
 
-#include "ops/ops.h"
-#include "program_rules.h"
-#include "status.h"
+#include "contract/program_rules.h"
+#include "contract/status.h"
 
-namespace zo2::cpu {
+namespace zo2::contract {
 
 namespace {
 
@@ -109,26 +108,9 @@ Op read_op(Reader& reader, uint64_t number, uint64_t operand_count) {
   return op;
 }
 
-void dispatch(const OpRun& run) {
-  switch (run.op.opcode) {
-    case ZO2_OP_EMBED:
-      return run_embed(run);
-    case ZO2_OP_LINEAR:
-      return run_linear(run);
-    case ZO2_OP_LAYER_NORM:
-      return run_layer_norm(run);
-    case ZO2_OP_ATTENTION:
-      return run_attention(run);
-    case ZO2_OP_GATHER_ROWS:
-      return run_gather_rows(run);
-    default:
-      return run_cross_entropy(run);
-  }
-}
-
 }  // namespace
 
-Program::Program(const double* words, uint64_t count, const uint64_t space_bytes[ZO2_SPACES]) {
+Program::Program(const void* device, const double* words, uint64_t count, const uint64_t space_bytes[ZO2_SPACES]) : device_(device) {
   if (count > 0 && !words) fail(ZO2_STATUS_INVALID_ARGUMENT, "program: %llu words at a null address", printed(count));
   Reader reader(words, count);
   reader.integer("the version", kVersion, kVersion);
@@ -157,32 +139,14 @@ Program::Program(const double* words, uint64_t count, const uint64_t space_bytes
   if (reader.left() > 0) fail(ZO2_STATUS_INVALID_ARGUMENT, "program: %llu words follow the last op", printed(reader.left()));
 }
 
-void Program::run(uint8_t* const spaces[ZO2_SPACES], const uint64_t symbols[ZO2_SYMBOLS], ThreadPool& pool, bool vectorised) const {
-  for (int s = 0; s < ZO2_SYMBOLS; s++) {
-    if (symbols[s] <= symbol_maximum_[s]) continue;
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "run: symbol %d is %llu, the program was made for at most %llu", s, printed(symbols[s]),
-         printed(symbol_maximum_[s]));
-  }
-  for (int s = 0; s < ZO2_SPACES; s++) {
-    if (!uses(s)) continue;
-    if (!spaces[s]) fail(ZO2_STATUS_INVALID_ARGUMENT, "run: the program uses space %s, which is bound to nothing", kSpaceNames[s]);
-    if (reinterpret_cast<uintptr_t>(spaces[s]) % 4 != 0) {
-      fail(ZO2_STATUS_INVALID_ARGUMENT, "run: space %s is bound to an address that is not a multiple of 4 bytes", kSpaceNames[s]);
-    }
-  }
+std::vector<View> Program::views(uint8_t* const spaces[ZO2_SPACES], const uint64_t symbols[ZO2_SYMBOLS]) const {
   std::vector<View> views(operands_.size());
   for (size_t i = 0; i < operands_.size(); i++) {
     const Operand& o = operands_[i];
     const int64_t rows = o.rows >= 0 ? o.rows : static_cast<int64_t>(symbols[-1 - o.rows]);
     views[i] = {rows > 0 ? spaces[o.space] + o.offset : nullptr, o.dtype, rows, o.cols, o.stride};
   }
-  const OpKernels& kernels = op_kernels(vectorised);
-  std::vector<View> named;
-  for (size_t i = 0; i < ops_.size(); i++) {
-    named.clear();
-    for (int operand : ops_[i].operands) named.push_back(operand >= 0 ? views[static_cast<size_t>(operand)] : View{});
-    dispatch({ops_[i], i, named.data(), pool, kernels});
-  }
+  return views;
 }
 
-}  // namespace zo2::cpu
+}  // namespace zo2::contract

@@ -1,4 +1,4 @@
-// Failures inside the CPU backend: thrown as Failure, turned into a status and a message at the border by `guarded`.
+// Failures inside a backend: thrown as Failure, turned into a status and a message at the border by `guarded`.
 #pragma once
 
 #include <stdexcept>
@@ -7,7 +7,7 @@
 
 #include "zo2.h"
 
-namespace zo2::cpu {
+namespace zo2::contract {
 
 // What a call or a command could not do. `what()` says what was wrong, where, and what to do; numbers first.
 struct Failure : std::runtime_error {
@@ -36,4 +36,4 @@ zo2_status guarded(zo2_error* error, Body&& body) noexcept {
   return error->status;
 }
 
-}  // namespace zo2::cpu
+}  // namespace zo2::contract

@@ -1,4 +1,4 @@
-#include "cpu/status.h"
+#include "contract/status.h"
 
 #include <cstdarg>
 #include <cstdio>
@@ -6,7 +6,7 @@
 #include <new>
 #include <system_error>
 
-namespace zo2::cpu {
+namespace zo2::contract {
 
 void fail(zo2_status status, const char* format, ...) {
   char message[sizeof(zo2_error::message)];
@@ -45,4 +45,4 @@ void write_current_exception(zo2_error* error) noexcept {
   }
 }
 
-}  // namespace zo2::cpu
+}  // namespace zo2::contract

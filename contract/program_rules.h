@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "program.h"
+#include "contract/program.h"
 
-namespace zo2::cpu {
+namespace zo2::contract {
 
 struct OperandRule {
   const char* name;
@@ -37,4 +37,4 @@ void check_op(const OpRule& rule, const Op& op, uint64_t number, const std::vect
 
 int64_t element_size(zo2_dtype dtype);
 
-}  // namespace zo2::cpu
+}  // namespace zo2::contract

@@ -1,0 +1,125 @@
+#include "contract/commands.h"
+
+#include <cinttypes>
+#include <cmath>
+
+#include "contract/raw.h"
+#include "contract/span.h"
+#include "contract/status.h"
+
+namespace zo2::contract {
+namespace {
+
+constexpr const char* kSpaceNames[ZO2_SPACES] = {"spaces[weights]", "spaces[carried]", "spaces[workspace]", "spaces[inputs]", "spaces[results]"};
+constexpr const char* kSymbolNames[ZO2_SYMBOLS] = {"rows", "sequences", "head rows", "targets", "table rows"};
+
+void check_positive(const char* command, const char* field, double value) {
+  if (!(value > 0) || !std::isfinite(value)) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is %g, but must be a positive finite number", command, field, value);
+  }
+}
+
+// A table of `rows` rows of `columns` int32; null when it is empty.
+const int32_t* resolve_table(const void* device, const zo2_span& span, const char* name, uint64_t rows, uint64_t columns) {
+  if (rows == 0) return nullptr;
+  if (rows > UINT64_MAX / (columns * sizeof(int32_t))) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "loss: %s has %" PRIu64 " rows, more than 2^64 bytes", name, rows);
+  }
+  return reinterpret_cast<const int32_t*>(
+      resolve(device, "loss", span, {name, rows * columns * sizeof(int32_t), sizeof(int32_t), Kinds::kAny}));
+}
+
+}  // namespace
+
+CopyCommand resolve_copy(const void* device, const zo2_span& dst, const zo2_span& src, uint64_t bytes) {
+  uint8_t* const to = resolve(device, "copy", dst, {"dst", bytes, 1, Kinds::kAny});
+  const uint8_t* const from = resolve(device, "copy", src, {"src", bytes, 1, Kinds::kAny});
+  if (overlap(to, bytes, from, bytes)) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "copy: %" PRIu64 " bytes at offset %" PRIu64 " overlap the source at offset %" PRIu64 " of the same buffer",
+         bytes, dst.offset, src.offset);
+  }
+  return {to, from, bytes};
+}
+
+FillCommand resolve_fill(const void* device, const zo2_span& dst, uint8_t byte, uint64_t bytes) {
+  return {resolve(device, "fill", dst, {"dst", bytes, 1, Kinds::kAny}), byte, bytes};
+}
+
+GatherCommand resolve_gather(const void* device, const zo2_span& dst, const zo2_span& src, const zo2_span& rows, uint64_t count, int64_t row_base,
+                             uint64_t row_bytes) {
+  if (row_bytes == 0) fail(ZO2_STATUS_INVALID_ARGUMENT, "gather: row_bytes is 0, but must be at least 1");
+  if (count > UINT64_MAX / sizeof(int32_t) || count > UINT64_MAX / row_bytes) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "gather: %" PRIu64 " rows of %" PRIu64 " bytes are more than 2^64 bytes", count, row_bytes);
+  }
+  GatherCommand command{};
+  command.to = resolve(device, "gather", dst, {"dst", count * row_bytes, 1, Kinds::kAny});
+  command.from = resolve(device, "gather", src, {"src", 0, 1, Kinds::kAny});
+  command.rows = reinterpret_cast<const int32_t*>(
+      resolve(device, "gather", rows, {"rows", count * sizeof(int32_t), sizeof(int32_t), Kinds::kHostOnly}));
+  command.count = count;
+  command.row_base = row_base;
+  command.row_bytes = row_bytes;
+  command.present = (memory_of(src).bytes - src.offset) / row_bytes;
+  return command;
+}
+
+RunCommand resolve_run(const void* device, const zo2_run_args& args) {
+  if (args.program == nullptr) fail(ZO2_STATUS_INVALID_ARGUMENT, "run: program is none");
+  const Program& program = *reinterpret_cast<const Program*>(args.program);
+  if (program.device() != device) fail(ZO2_STATUS_INVALID_ARGUMENT, "run: the program belongs to another device");
+  RunCommand command{};
+  command.program = &program;
+  for (int s = 0; s < ZO2_SYMBOLS; ++s) {
+    command.symbols[s] = args.symbols[s];
+    if (args.symbols[s] > program.symbol_maximum(s)) {
+      fail(ZO2_STATUS_INVALID_ARGUMENT, "run: symbol %d (%s) is %" PRIu64 ", but the program was made for at most %" PRIu64, s, kSymbolNames[s],
+           args.symbols[s], program.symbol_maximum(s));
+    }
+  }
+  for (int s = 0; s < ZO2_SPACES; ++s) {
+    if (!program.uses(s)) continue;
+    command.spaces[s] = resolve(device, "run", args.spaces[s], {kSpaceNames[s], program.required(s), sizeof(float), Kinds::kDeviceOnly});
+  }
+  return command;
+}
+
+LossCommand resolve_loss(const void* device, const zo2_loss_args& args) {
+  const int kind = raw(args.kind);
+  if (kind != ZO2_LOSS_TOKENS && kind != ZO2_LOSS_CHOICES_MEAN && kind != ZO2_LOSS_CHOICES_SUM) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "loss: kind is %d; use 0 (tokens), 1 (mean of a choice) or 2 (sum of a choice)", kind);
+  }
+  if (args.branch > 1) fail(ZO2_STATUS_INVALID_ARGUMENT, "loss: branch is %" PRIu32 "; use 0 (plus) or 1 (minus)", args.branch);
+  if (args.targets > UINT64_MAX / sizeof(float)) fail(ZO2_STATUS_INVALID_ARGUMENT, "loss: %" PRIu64 " targets are more than 2^64 bytes", args.targets);
+  LossCommand command{};
+  command.kind = args.kind;
+  command.targets = args.targets;
+  command.logprobs = reinterpret_cast<const float*>(
+      resolve(device, "loss", args.logprobs, {"logprobs", args.targets * sizeof(float), sizeof(float), Kinds::kDeviceOnly}));
+  if (args.kind != ZO2_LOSS_TOKENS) {
+    command.choice_count = args.choice_count;
+    command.choices = resolve_table(device, args.choices, "choices", args.choice_count, 2);
+    command.example_count = args.example_count;
+    command.examples = resolve_table(device, args.examples, "examples", args.example_count, 3);
+  }
+  command.state = reinterpret_cast<zo2_step_state*>(
+      resolve(device, "loss", args.state, {"state", sizeof(zo2_step_state), alignof(zo2_step_state), Kinds::kDeviceOnly}));
+  command.minus = args.branch == 1;
+  command.first = args.first != 0;
+  return command;
+}
+
+GradientCommand resolve_gradient(const void* device, const zo2_gradient_args& args) {
+  check_positive("gradient", "total", args.total);
+  check_positive("gradient", "eps", args.eps);
+  GradientCommand command{};
+  command.state = reinterpret_cast<zo2_step_state*>(
+      resolve(device, "gradient", args.state, {"state", sizeof(zo2_step_state), alignof(zo2_step_state), Kinds::kDeviceOnly}));
+  command.sticky = reinterpret_cast<zo2_sticky*>(
+      resolve(device, "gradient", args.sticky, {"sticky", sizeof(zo2_sticky), alignof(zo2_sticky), Kinds::kDeviceOnly}));
+  command.total = args.total;
+  command.eps = args.eps;
+  command.step = args.step;
+  return command;
+}
+
+}  // namespace zo2::contract

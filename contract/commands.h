@@ -1,0 +1,105 @@
+// Commands, resolved: the arguments of zo2.h checked on the host, spans turned into the pointers they stand for. Both backends enqueue these,
+// so that what one refuses the other refuses with the same words.
+//
+// `device` is the backend's own object, compared with that of buffers, layouts and programs. Everything throws Failure(INVALID_ARGUMENT), which
+// names the command and the field, before anything is enqueued. What the tables on the device hold is checked when the command runs (fault.h).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "contract/layout.h"
+#include "contract/program.h"
+#include "zo2.h"
+
+namespace zo2::contract {
+
+constexpr uint32_t kMaxDirections = 64;
+
+struct CopyCommand {
+  uint8_t* to;
+  const uint8_t* from;
+  uint64_t bytes;
+};
+CopyCommand resolve_copy(const void* device, const zo2_span& dst, const zo2_span& src, uint64_t bytes);
+
+struct FillCommand {
+  uint8_t* to;
+  uint8_t byte;
+  uint64_t bytes;
+};
+FillCommand resolve_fill(const void* device, const zo2_span& dst, uint8_t byte, uint64_t bytes);
+
+struct GatherCommand {
+  uint8_t* to;
+  const uint8_t* from;
+  const int32_t* rows;  // in host memory
+  uint64_t count;
+  int64_t row_base;
+  uint64_t row_bytes;
+  uint64_t present;  // rows that the source holds
+};
+GatherCommand resolve_gather(const void* device, const zo2_span& dst, const zo2_span& src, const zo2_span& rows, uint64_t count, int64_t row_base,
+                             uint64_t row_bytes);
+
+// An update whose places are known; its projected gradients are read when the command runs.
+struct PendingUpdate {
+  zo2_update update;
+  const zo2_step_state* states;  // update.directions of them
+  const float* z;                // BUFFER noise
+};
+
+struct PrepareCommand {
+  const Layout* layout;
+  uint8_t* wire;
+  uint8_t* plus;        // null: no scratch is written
+  uint8_t* minus;       // null: only W+ is written
+  const int32_t* rows;  // GATHERED segments; null when there are none
+  uint64_t row_count;
+  float eps;
+  zo2_noise_kind noise;
+  uint64_t seed;
+  uint32_t step;
+  uint32_t direction;
+  const float* z;  // BUFFER noise
+  bool store;
+  zo2_rounding rounding;
+  zo2_sticky* sticky;  // null without updates
+  std::vector<PendingUpdate> updates;
+  uint64_t noise_elements;  // of the shortest buffer of noise; UINT64_MAX when none is used
+};
+PrepareCommand resolve_prepare(const void* device, const zo2_prepare_args& args);
+
+struct RunCommand {
+  const Program* program;
+  std::array<uint8_t*, ZO2_SPACES> spaces;  // null: not used by the program
+  std::array<uint64_t, ZO2_SYMBOLS> symbols;
+};
+RunCommand resolve_run(const void* device, const zo2_run_args& args);
+
+// Tables may be in host or device memory.
+struct LossCommand {
+  zo2_loss_kind kind;
+  const float* logprobs;  // [targets]
+  uint64_t targets;
+  const int32_t* choices;  // [choice_count, 2]; null for TOKENS
+  uint64_t choice_count;
+  const int32_t* examples;  // [example_count, 3]; null for TOKENS
+  uint64_t example_count;
+  zo2_step_state* state;
+  bool minus;
+  bool first;
+};
+LossCommand resolve_loss(const void* device, const zo2_loss_args& args);
+
+struct GradientCommand {
+  zo2_step_state* state;
+  double total;
+  double eps;
+  uint32_t step;
+  zo2_sticky* sticky;
+};
+GradientCommand resolve_gradient(const void* device, const zo2_gradient_args& args);
+
+}  // namespace zo2::contract

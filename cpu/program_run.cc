@@ -1,0 +1,41 @@
+#include "cpu/program_run.h"
+
+#include "cpu/ops/ops.h"
+
+namespace zo2::cpu {
+
+namespace {
+
+void dispatch(const OpRun& run) {
+  switch (run.op.opcode) {
+    case ZO2_OP_EMBED:
+      return run_embed(run);
+    case ZO2_OP_LINEAR:
+      return run_linear(run);
+    case ZO2_OP_LAYER_NORM:
+      return run_layer_norm(run);
+    case ZO2_OP_ATTENTION:
+      return run_attention(run);
+    case ZO2_OP_GATHER_ROWS:
+      return run_gather_rows(run);
+    default:
+      return run_cross_entropy(run);
+  }
+}
+
+}  // namespace
+
+void run_program(const Program& program, uint8_t* const spaces[ZO2_SPACES], const uint64_t symbols[ZO2_SYMBOLS], ThreadPool& pool,
+                 bool vectorised) {
+  const std::vector<View> views = program.views(spaces, symbols);
+  const OpKernels& kernels = op_kernels(vectorised);
+  std::vector<View> named;
+  for (size_t i = 0; i < program.ops().size(); i++) {
+    const Op& op = program.ops()[i];
+    named.clear();
+    for (int operand : op.operands) named.push_back(operand >= 0 ? views[static_cast<size_t>(operand)] : View{});
+    dispatch({op, i, named.data(), pool, kernels});
+  }
+}
+
+}  // namespace zo2::cpu
