@@ -26,6 +26,8 @@ export interface DeviceOptions {
   readonly delaySeed?: number;
   /** Use the kernels for a CPU without vector instructions. */
   readonly genericKernels?: boolean;
+  /** Lets matrix products with an fp32 weight round their operands to tf32 (CUDA backend). */
+  readonly tf32?: boolean;
 }
 
 /** `zo2_device_info`. */

@@ -58,7 +58,8 @@ void Submitter::cancel_queued() {
 }
 
 void Submitter::issue_list(const std::shared_ptr<CommandList>& list) {
-  for (size_t i = 0; i < list->commands.size(); ++i) {
+  // A device that closes takes no more: a launch may block until those before it have run, and whoever waits hears of it from abandon().
+  for (size_t i = 0; i < list->commands.size() && !queue_->stopped(); ++i) {
     zo2_error error{};
     const Command& command = list->commands[i];
     if (const zo2_status status = issue(*backend_, command, &error); status != ZO2_OK) {

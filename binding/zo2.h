@@ -22,7 +22,10 @@
  *     ZO2_STATUS_NOT_RECORDED. An event may be recorded again at any time; earlier waits keep what they bound to.
  *   - A command that fails poisons its stream: the commands after it are skipped, but records still fire, and carry the error. A
  *     stream that waits on an event which carries an error is poisoned with it. A poisoned stream stays so until it is destroyed.
- *   - stream_destroy and device_close cancel what has not started: events fire with ZO2_STATUS_CANCELLED.
+ *     On a GPU, copies that were queued before the host learned of a failure still run; they move bytes that no skipped command has
+ *     changed.
+ *   - stream_destroy and device_close cancel what has not started: events fire with ZO2_STATUS_CANCELLED. stream_destroy waits for streams
+ *     that this one was made to wait for; device_close cancels all of them first.
  *
  * The words (unit, wire, scratch, prepare, ...) are those of docs/concepts.md.
  */
@@ -36,7 +39,7 @@
 extern "C" {
 #endif
 
-#define ZO2_CONTRACT_VERSION 1u
+#define ZO2_CONTRACT_VERSION 2u
 
 typedef enum zo2_status {
   ZO2_OK = 0,
@@ -83,6 +86,9 @@ typedef struct zo2_device_options {
   uint64_t delay_seed;
   /* CPU backend: 1 forces the generic kernels, as on a CPU without vector instructions (same bits for noise and prepare). */
   uint32_t generic_kernels;
+  /* CUDA backend: 1 lets matrix products with an fp32 weight round their operands to tf32 (10 bits of mantissa) first; the CPU backend ignores
+   * it. */
+  uint32_t tf32;
 } zo2_device_options;
 
 typedef struct zo2_device_info {
@@ -201,7 +207,7 @@ typedef struct zo2_prepare_args {
 /*
  * A program is a flat list of 64-bit floating point words (integers up to 2^53 are exact):
  *
- *   version (1), operand count, op count, symbol count, maximum of each symbol...
+ *   version (2), operand count, op count, symbol count, maximum of each symbol...
  *   operands: space, offset (bytes), dtype, rows, columns, row stride (elements)            6 words each
  *   ops: opcode, number of words that follow, words...
  *
@@ -228,7 +234,13 @@ enum {
   ZO2_SYMBOLS = 5
 };
 
-enum { ZO2_ACTIVATION_NONE = 0, ZO2_ACTIVATION_RELU = 1, ZO2_ACTIVATION_GELU = 2 /* exact, with erf */ };
+enum {
+  ZO2_ACTIVATION_NONE = 0,
+  ZO2_ACTIVATION_RELU = 1,
+  ZO2_ACTIVATION_GELU = 2,      /* exact, with erf */
+  ZO2_ACTIVATION_GELU_TANH = 3, /* x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 */
+  ZO2_ACTIVATION_SILU = 4       /* x / (1 + exp(-x)) */
+};
 enum { ZO2_TILE_FIRST = 1, ZO2_TILE_LAST = 2 };
 
 /*
@@ -243,13 +255,16 @@ enum {
   /* out x weight bias|-1 residual|-1 activation
    * out[M, N] = activation(x[M, K] weight[N, K]^T + bias[N]) + residual[M, N]. bias: [1, N]. out may be the residual's own memory. */
   ZO2_OP_LINEAR = 2,
-  /* out x gain bias epsilon
-   * out = (x - mean) / sqrt(variance + epsilon) * gain + bias along the columns; variance is the biased one; gain, bias: [1, N]. */
+  /* out x gain bias|-1 epsilon
+   * out = (x - mean) / sqrt(variance + epsilon) * gain + bias along the columns; variance is the biased one; gain, bias: [1, N]. out may be
+   * x's own memory. */
   ZO2_OP_LAYER_NORM = 3,
-  /* out q k v sequences heads kvHeads scale
+  /* out q k v sequences heads kvHeads scale window
    * Causal attention over packed sequences; q, out: [rows, heads * d]; k, v: [rows, kvHeads * d]; sequences: int32 [S, 4] = start, length,
-   * prefixStart, prefixLength (rows). Row start + i attends to all prefix rows and to rows start .. start + i. No matrix of length x length
-   * exists in memory. Rows outside every sequence are left as they are. */
+   * prefixStart, prefixLength (rows). Row start + i attends to all prefix rows and to rows start .. start + i. With a window (0: none), only
+   * to those of them whose position is greater than its own minus window; the prefix has the positions 0 .. prefixLength - 1, row start + i
+   * has prefixLength + i. No matrix of length x length exists in memory. Rows outside every sequence are left as they are. out may be q's
+   * own memory. */
   ZO2_OP_ATTENTION = 4,
   /* out x index
    * out[r, :] = x[index[r], :]; index: int32 [rows of out, 1]. */
@@ -258,7 +273,23 @@ enum {
    * One tile of the streamed head: logits = x[H, K] weight[V, K]^T stand for vocabulary entries vocabStart .. vocabStart + V; the running
    * maximum and sum of exponentials are kept in state (f32 [H, 2]); targets: int32 [N, 2] = row of x, vocabulary entry (-100: ignored, its
    * log-probability is 0). TILE_FIRST initialises; TILE_LAST turns logprob (f32 [N, 1]) into log-probabilities. */
-  ZO2_OP_CROSS_ENTROPY = 6
+  ZO2_OP_CROSS_ENTROPY = 6,
+  /* out x gain epsilon
+   * gain: [1, G]; x, out: [M, N], N a multiple of G. Each group of G columns of a row is normalised by itself:
+   * out = x / sqrt(mean(x^2) + epsilon) * gain. out may be x's own memory. */
+  ZO2_OP_RMS_NORM = 7,
+  /* out x positions headSize rotary scaling count f_0 .. f_{count - 1}
+   * Rotary position embedding (RoFormer, arXiv 2104.09864) of heads of headSize columns each; rotary is even, at most headSize; count is
+   * rotary / 2. positions: int32 [M, 1]. For every head and j < count, in fp32: angle = fp32(position) * fp32(f_j), c = cos(angle) * scaling,
+   * s = sin(angle) * scaling; (x_j, x_{j + count}) becomes (x_j c - x_{j + count} s, x_{j + count} c + x_j s). The columns of a head from
+   * rotary on are copied. out may be x's own memory. */
+  ZO2_OP_ROPE = 8,
+  /* out gate up activation
+   * out = activation(gate) * up, all [M, N]. out may be gate's own memory. */
+  ZO2_OP_GATED_ACTIVATION = 9,
+  /* out x
+   * out = x in out's dtype, rounded to nearest even. */
+  ZO2_OP_CAST = 10
 };
 
 typedef struct zo2_run_args {
@@ -302,8 +333,8 @@ typedef struct zo2_gradient_args {
   zo2_span sticky;
 } zo2_gradient_args;
 
-/* Called once, from any thread, when the record that the event held at the time of event_notify has fired. `error` has status ZO2_OK
- * or what poisoned the stream; it is valid only during the call. */
+/* Called once, from any thread, when the record that the event held at the time of event_notify has fired; before event_notify returns,
+ * when it had fired already. `error` has status ZO2_OK or what poisoned the stream; it is valid only during the call. */
 typedef void (*zo2_notify)(void* user, const zo2_error* error);
 
 typedef struct zo2_backend {

@@ -12,7 +12,7 @@ namespace zo2::contract {
 
 namespace {
 
-constexpr double kVersion = 1;
+constexpr double kVersion = 2;
 constexpr double kMostInteger = 9007199254740992.0;                    // 2^53
 constexpr int64_t kMostColumns = std::numeric_limits<int32_t>::max();  // what a BLAS takes
 constexpr uint64_t kMostBytes = uint64_t{1} << 62;                     // so that sums of two extents stay within 64 bits
@@ -80,31 +80,46 @@ uint64_t extent(const Operand& operand, uint64_t number, uint64_t rows, uint64_t
        kSpaceNames[operand.space]);
 }
 
+double read_attribute(Reader& reader, const AttributeRule& rule, uint64_t number, const char* op, const std::string& what) {
+  if (rule.integer) return static_cast<double>(reader.integer(what, rule.least, rule.most));
+  const double value = reader.real(what);
+  // Also true for NaN.
+  if (!(value >= rule.least && value <= rule.most)) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu (%s): %s is %g; it must be finite%s", printed(number), op, what.c_str(), value,
+         rule.least == 0 ? " and not negative" : "");
+  }
+  return value;
+}
+
+// The values that follow the attributes of `op`. `words` is the number of words that the op says it has, `fixed` that of its rule.
+void read_repeated(Reader& reader, const OpRule& rule, Op& op, uint64_t number, double words, double fixed) {
+  const double count = op.attributes.back();
+  if (words != fixed + count) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu (%s): it has %.17g words, but %s, %.17g, asks for %.17g", printed(number), rule.name, words,
+         rule.attributes.back().name, count, fixed + count);
+  }
+  for (uint64_t i = 0; i < static_cast<uint64_t>(count); i++) {
+    op.attributes.push_back(read_attribute(reader, *rule.repeated, number, rule.name, rule.repeated->name + std::string(" ") + std::to_string(i)));
+  }
+}
+
 Op read_op(Reader& reader, uint64_t number, uint64_t operand_count) {
   const std::string prefix = "op " + std::to_string(number);
   Op op;
   op.opcode = static_cast<int>(reader.integer(prefix + "'s opcode", 0, kMostColumns));
   const OpRule* rule = find_rule(op.opcode);
-  if (!rule) fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu: there is no opcode %d; there are 1 to 6", printed(number), op.opcode);
+  if (!rule) fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu: there is no opcode %d; there are 1 to 10", printed(number), op.opcode);
   const std::string name = prefix + " (" + rule->name + "), ";
-  const double expected = static_cast<double>(rule->operands.size() + rule->attributes.size());
-  reader.integer(name + "number of words", expected, expected);
+  const double fixed = static_cast<double>(rule->operands.size() + rule->attributes.size());
+  const int64_t count = reader.integer(name + "number of words", fixed, rule->repeated ? kMostColumns : fixed);
   for (const OperandRule& operand : rule->operands) {
     const double most = static_cast<double>(operand_count) - 1;
     op.operands.push_back(static_cast<int>(reader.integer(name + operand.name, operand.optional ? -1 : 0, most)));
   }
   for (const AttributeRule& attribute : rule->attributes) {
-    if (attribute.integer) {
-      op.attributes.push_back(static_cast<double>(reader.integer(name + attribute.name, attribute.least, attribute.most)));
-      continue;
-    }
-    const double value = reader.real(name + attribute.name);
-    if (!(value >= attribute.least && value <= attribute.most)) {
-      fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu (%s): %s is %g; it must be finite%s", printed(number), rule->name, attribute.name, value,
-           attribute.least == 0 ? " and not negative" : "");
-    }
-    op.attributes.push_back(value);
+    op.attributes.push_back(read_attribute(reader, attribute, number, rule->name, attribute.integer ? name + attribute.name : attribute.name));
   }
+  if (rule->repeated) read_repeated(reader, *rule, op, number, static_cast<double>(count), fixed);
   return op;
 }
 

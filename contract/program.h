@@ -19,7 +19,7 @@ struct Operand {
   int64_t stride;
 };
 
-// One op: operand indices (-1: absent) and attributes, both in the order of zo2.h.
+// One op: operand indices (-1: absent) and attributes, both in the order of zo2.h; rope's frequencies are its last attributes.
 struct Op {
   int opcode;
   std::vector<int> operands;
@@ -49,7 +49,7 @@ struct View {
 class Program {
  public:
   // Checks everything against the maxima: ids, dtypes, shapes that must agree, bounds in each space, attributes, and that what an op
-  // writes does not overlap what it reads (allowed: linear's out is its residual, layerNorm's out is its x, attention's out is its q).
+  // writes does not overlap what it reads (where zo2.h says that out may be an operand's own memory, it may).
   // Throws Failure(ZO2_STATUS_INVALID_ARGUMENT) that names the op's number, its opcode's name, the operand and what is wrong. `device`: the
   // backend's own object; compared only.
   Program(const void* device, const double* words, uint64_t count, const uint64_t space_bytes[ZO2_SPACES]);

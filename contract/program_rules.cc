@@ -13,6 +13,9 @@ namespace {
 
 constexpr double kMostInteger = 9007199254740992.0;  // 2^53
 constexpr double kAnyReal = std::numeric_limits<double>::max();
+constexpr double kAnySingle = std::numeric_limits<float>::max();
+constexpr double kMostActivation = ZO2_ACTIVATION_SILU;
+constexpr AttributeRule kFrequency = {"frequency", false, -kAnySingle, kAnySingle};
 
 const std::vector<OpRule>& rules() {
   using R = OperandRule;
@@ -28,10 +31,10 @@ const std::vector<OpRule>& rules() {
         {"weight", R::kWeight, false},
         {"bias", R::kWeight, true},
         {"residual", R::kActivation, true}},
-       {{"activation", true, ZO2_ACTIVATION_NONE, ZO2_ACTIVATION_GELU}}},
+       {{"activation", true, ZO2_ACTIVATION_NONE, kMostActivation}}},
       {ZO2_OP_LAYER_NORM,
        "layerNorm",
-       {{"out", R::kActivation, false}, {"x", R::kActivation, false}, {"gain", R::kWeight, false}, {"bias", R::kWeight, false}},
+       {{"out", R::kActivation, false}, {"x", R::kActivation, false}, {"gain", R::kWeight, false}, {"bias", R::kWeight, true}},
        {{"epsilon", false, 0, kAnyReal}}},
       {ZO2_OP_ATTENTION,
        "attention",
@@ -40,7 +43,10 @@ const std::vector<OpRule>& rules() {
         {"k", R::kActivation, false},
         {"v", R::kActivation, false},
         {"sequences", R::kTable, false}},
-       {{"heads", true, 1, kMostInteger}, {"kvHeads", true, 1, kMostInteger}, {"scale", false, -kAnyReal, kAnyReal}}},
+       {{"heads", true, 1, kMostInteger},
+        {"kvHeads", true, 1, kMostInteger},
+        {"scale", false, -kAnyReal, kAnyReal},
+        {"window", true, 0, kMostInteger}}},
       {ZO2_OP_GATHER_ROWS, "gatherRows", {{"out", R::kActivation, false}, {"x", R::kActivation, false}, {"index", R::kTable, false}}, {}},
       {ZO2_OP_CROSS_ENTROPY,
        "crossEntropy",
@@ -50,6 +56,23 @@ const std::vector<OpRule>& rules() {
         {"weight", R::kWeight, false},
         {"targets", R::kTable, false}},
        {{"vocabStart", true, 0, kMostInteger}, {"tileFlags", true, 0, ZO2_TILE_FIRST | ZO2_TILE_LAST}}},
+      {ZO2_OP_RMS_NORM,
+       "rmsNorm",
+       {{"out", R::kActivation, false}, {"x", R::kActivation, false}, {"gain", R::kWeight, false}},
+       {{"epsilon", false, 0, kAnyReal}}},
+      {ZO2_OP_ROPE,
+       "rope",
+       {{"out", R::kActivation, false}, {"x", R::kActivation, false}, {"positions", R::kTable, false}},
+       {{"headSize", true, 2, kMostInteger},
+        {"rotary", true, 2, kMostInteger},
+        {"scaling", false, -kAnySingle, kAnySingle},
+        {"count", true, 1, kMostInteger}},
+       &kFrequency},
+      {ZO2_OP_GATED_ACTIVATION,
+       "gatedActivation",
+       {{"out", R::kActivation, false}, {"gate", R::kActivation, false}, {"up", R::kActivation, false}},
+       {{"activation", true, ZO2_ACTIVATION_NONE, kMostActivation}}},
+      {ZO2_OP_CAST, "cast", {{"out", R::kActivation, false}, {"x", R::kActivation, false}}, {}},
   };
   return all;
 }
@@ -91,6 +114,14 @@ class Examination {
     }
   }
   void same_columns(size_t i, size_t as) const { columns(i, at(as).cols, name(as)); }
+
+  // `part` columns, named `what`, fit a whole number of times into the operand's.
+  void divides(int64_t part, const char* what, size_t i) const {
+    if (at(i).cols % part != 0) {
+      reject("%s has %lld columns, which is not a multiple of %s, %lld", name(i), static_cast<long long>(at(i).cols), what,
+             static_cast<long long>(part));
+    }
+  }
 
   // As many rows in every run: the same symbol, or the same count.
   void same_rows(size_t i, size_t as) const {
@@ -182,6 +213,7 @@ void check_layer_norm(const Examination& e) {
   e.same_rows(kX, kOut);
   e.same_columns(kX, kOut);
   for (size_t i : {kGain, kBias}) {
+    if (!e.has(i)) continue;
     e.rows(i, 1, "layerNorm");
     e.same_columns(i, kOut);
   }
@@ -224,6 +256,48 @@ void check_cross_entropy(const Examination& e) {
   e.no_overlap(kState, kNone);
 }
 
+void check_rms_norm(const Examination& e) {
+  enum { kOut, kX, kGain };
+  e.same_rows(kX, kOut);
+  e.same_columns(kX, kOut);
+  e.rows(kGain, 1, "rmsNorm");
+  e.divides(e.at(kGain).cols, "gain", kOut);
+  e.no_overlap(kOut, kX);
+}
+
+void check_rope(const Examination& e) {
+  enum { kOut, kX, kPositions };
+  const int64_t head_size = e.op().integer(0), rotary = e.op().integer(1), count = e.op().integer(3);
+  e.same_rows(kX, kOut);
+  e.same_columns(kX, kOut);
+  e.same_rows(kPositions, kOut);
+  e.columns(kPositions, 1, "rope");
+  e.divides(head_size, "headSize", kOut);
+  if (rotary % 2 != 0 || rotary > head_size) {
+    e.reject("rotary is %lld, it must be even and at most headSize, %lld", static_cast<long long>(rotary), static_cast<long long>(head_size));
+  }
+  if (count != rotary / 2) {
+    e.reject("count is %lld, rotary asks for %lld frequencies", static_cast<long long>(count), static_cast<long long>(rotary / 2));
+  }
+  e.no_overlap(kOut, kX);
+}
+
+void check_gated_activation(const Examination& e) {
+  enum { kOut, kGate, kUp };
+  for (size_t i : {kGate, kUp}) {
+    e.same_rows(i, kOut);
+    e.same_columns(i, kOut);
+  }
+  e.no_overlap(kOut, kGate);
+}
+
+void check_cast(const Examination& e) {
+  enum { kOut, kX };
+  e.same_rows(kX, kOut);
+  e.same_columns(kX, kOut);
+  e.no_overlap(kOut, kNone);
+}
+
 }  // namespace
 
 int64_t element_size(zo2_dtype dtype) { return dtype == ZO2_F16 || dtype == ZO2_BF16 ? 2 : 4; }
@@ -250,8 +324,16 @@ void check_op(const OpRule& rule, const Op& op, uint64_t number, const std::vect
       return check_attention(e);
     case ZO2_OP_GATHER_ROWS:
       return check_gather_rows(e);
-    default:
+    case ZO2_OP_CROSS_ENTROPY:
       return check_cross_entropy(e);
+    case ZO2_OP_RMS_NORM:
+      return check_rms_norm(e);
+    case ZO2_OP_ROPE:
+      return check_rope(e);
+    case ZO2_OP_GATED_ACTIVATION:
+      return check_gated_activation(e);
+    default:
+      return check_cast(e);
   }
 }
 

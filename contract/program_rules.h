@@ -26,6 +26,8 @@ struct OpRule {
   const char* name;
   std::vector<OperandRule> operands;
   std::vector<AttributeRule> attributes;
+  // Real numbers behind the attributes, as many as the last of these says. Null: there are none.
+  const AttributeRule* repeated = nullptr;
 };
 
 // Null when there is no such opcode.

@@ -18,8 +18,16 @@ void dispatch(const OpRun& run) {
       return run_attention(run);
     case ZO2_OP_GATHER_ROWS:
       return run_gather_rows(run);
-    default:
+    case ZO2_OP_CROSS_ENTROPY:
       return run_cross_entropy(run);
+    case ZO2_OP_RMS_NORM:
+      return run_rms_norm(run);
+    case ZO2_OP_ROPE:
+      return run_rope(run);
+    case ZO2_OP_GATED_ACTIVATION:
+      return run_gated_activation(run);
+    default:
+      return run_cast(run);
   }
 }
 

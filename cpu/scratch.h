@@ -16,6 +16,7 @@ enum class Piece {
   kOtherRow,
   kBias,
   kGain,
+  kAngles,
   kQueries,  // attention
   kKeys,
   kScores,

@@ -3,7 +3,8 @@
  * contract is there and no source is newer.
  *
  *   --debug          a Debug build          --force   build even when nothing changed
- *   ZO2_CUDA         auto | on | off: the CUDA backend
+ *   ZO2_CUDA         auto | on | off: the CUDA backend; emulated | emulated-race: the same kernels on the CPU, for tests
+ *   ZO2_CUDA_ARCHITECTURES  what the kernels are compiled for, as CMake writes it: "90a-real;80-virtual"
  *   ZO2_BLAS         auto | on | off: the matrix product of the CPU backend
  *   ZO2_BUILD_DIR    another folder than build/
  */
@@ -22,14 +23,17 @@ const buildDir = path.resolve(root, process.env.ZO2_BUILD_DIR || "build");
 const addon = path.join(buildDir, configuration, "zo2.node");
 const stampFile = path.join(buildDir, configuration, "zo2.stamp.json");
 
+const VALUES = { ZO2_CUDA: ["auto", "on", "off", "emulated", "emulated-race"], ZO2_BLAS: ["auto", "on", "off"] };
+
 /** The options that the environment sets; those it leaves alone keep CMake's default, "auto". */
 function options() {
   const chosen = {};
-  for (const name of ["ZO2_CUDA", "ZO2_BLAS"]) {
+  for (const [name, values] of Object.entries(VALUES)) {
     const value = process.env[name] || "auto";
-    if (!["auto", "on", "off"].includes(value)) fail(`${name} is "${value}"; use auto, on or off`);
+    if (!values.includes(value)) fail(`${name} is "${value}"; use ${values.join(", ")}`);
     chosen[name] = value;
   }
+  if (process.env.ZO2_CUDA_ARCHITECTURES) chosen.ZO2_CUDA_ARCHITECTURES = process.env.ZO2_CUDA_ARCHITECTURES;
   return chosen;
 }
 
@@ -76,7 +80,7 @@ function fail(reason) {
       `zo2: the native addon was not built: ${reason}`,
       "Tried: cmake-js, into " + buildDir,
       ...found.map(([name, text]) => `  ${name}: ${text ?? "not found"}`),
-      "Needed: CMake 3.18 or later, a C++17 compiler, make or ninja; OpenBLAS makes it faster.",
+      "Needed: CMake 3.18 or later, a C++17 compiler, make or ninja; OpenBLAS makes it faster, a CUDA toolkit adds the CUDA backend.",
       "  Debian, Ubuntu: apt install cmake g++ make libopenblas-pthread-dev",
       "  Fedora: dnf install cmake gcc-c++ make openblas-devel",
       "Then: npm rebuild zo2 (or, in a clone, npm run build:native)",

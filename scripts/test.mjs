@@ -3,8 +3,9 @@
  *
  *   npm test                          everything but the stress tests
  *   npm test -- unit native           some parts: typecheck, api, layers, cpp, unit, native, gpu, stress
- *   npm test -- unit config           one part, of it the files whose path has "config" (jest)
+ *   npm test -- unit config           one part, of it the files (of cpp: the programs) whose path has "config"
  *   ZO2_SANITIZE=address|thread npm test -- cpp      the C++ tests under a sanitizer
+ *   ZO2_CUDA=emulated npm test -- cpp                with the CUDA backend too; off when it is not set
  *   ZO2_BUILD_DIR=DIR, ZO2_BLAS=off   as in scripts/install.mjs; the C++ tests follow ZO2_BLAS
  */
 import { spawnSync } from "node:child_process";
@@ -33,20 +34,31 @@ function show(command, args, options = {}) {
 const one = (status) => (status === 0 ? counts(1, 0) : counts(0, 1));
 const script = (name) => one(show(process.execPath, [path.join(root, "scripts", name)]));
 
-/** Configures, builds and runs the programs of test/native/cpp in build-tests/. */
-function cpp() {
+/** The environment that CMake gives a test. */
+function environmentOf({ properties }) {
+  const entries = properties?.find(({ name }) => name === "ENVIRONMENT")?.value ?? [];
+  return Object.fromEntries(entries.map((entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)]));
+}
+
+/** Configures, builds and runs the programs of test/native/cpp in build-tests/, or those whose names have one of `patterns` in them. */
+function cpp(patterns) {
   const sanitize = process.env.ZO2_SANITIZE ?? "";
   const blas = process.env.ZO2_BLAS || "auto";
-  const suffix = [sanitize, blas === "auto" ? "" : `blas-${blas}`].filter((part) => part !== "").map((part) => `-${part}`).join("");
+  const cuda = process.env.ZO2_CUDA || "off";
+  const parts = [sanitize, blas === "auto" ? "" : `blas-${blas}`, cuda === "off" ? "" : `cuda-${cuda}`];
+  const suffix = parts.filter((part) => part !== "").map((part) => `-${part}`).join("");
   const folder = path.join(root, `build-tests${suffix}`);
-  const settings = ["-DZO2_TESTS=ON", `-DZO2_SANITIZE=${sanitize}`, `-DZO2_BLAS=${blas}`, "-DCMAKE_BUILD_TYPE=Release"];
+  const settings = ["-DZO2_TESTS=ON", `-DZO2_SANITIZE=${sanitize}`, `-DZO2_BLAS=${blas}`, `-DZO2_CUDA=${cuda}`, "-DCMAKE_BUILD_TYPE=Release"];
   if (show("cmake", ["-S", root, "-B", folder, ...settings]) !== 0) return counts(0, 1);
   if (show("cmake", ["--build", folder, "--parallel", "2"]) !== 0) return counts(0, 1);
   // The names come from CMake's own list, so that a program left behind by an older build does not run.
   const listed = JSON.parse(spawnSync("ctest", ["--show-only=json-v1"], { cwd: folder, encoding: "utf8" }).stdout);
   const total = counts(0, 0);
-  for (const { name, command } of listed.tests) {
-    const result = spawnSync(command[0], command.slice(1), { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
+  for (const test of listed.tests) {
+    const { name, command } = test;
+    if (patterns.length > 0 && !patterns.some((pattern) => name.includes(pattern))) continue;
+    const env = { ...process.env, ...environmentOf(test) };
+    const result = spawnSync(command[0], command.slice(1), { cwd: root, encoding: "utf8", maxBuffer: 1 << 28, env });
     const closing = /^(\d+) passed, (\d+) failed\s*$/m.exec(result.stdout ?? "");
     const passed = Number(closing?.[1] ?? 0);
     // Without a closing line, or with an exit code that contradicts it, the program died.

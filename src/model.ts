@@ -72,15 +72,12 @@ async function loadFrom(dir: string, checkpoint: Checkpoint, resolved: ResolvedM
   const entries = checkTensors(checkpoint, parameters, definition.namePrefixes);
   const tokenizer = (await hasTokenizer(dir)) ? await loadTokenizer(dir) : null;
   const { offload } = resolved;
-  if (resolved.dtype !== "fp32") {
-    throw new Zo2Error("ZO2_ERR_CONFIG", `model options: dtype: ${resolved.dtype} needs a CUDA device; the CPU backend computes in fp32`);
-  }
   const wire = offload.wire === "stored" ? storedType(checkpoint, parameters, definition.namePrefixes) : offload.wire;
   const recording = record(definition, parameters, "logprobs");
   const units = cutUnits(recording, { wire, compute: resolved.dtype, ...(offload.unitBytes === undefined ? {} : { unitBytes: offload.unitBytes }) });
   const device = await openDevice({
     device: resolved.device, threads: resolved.threads, deviceMemory: offload.deviceMemory,
-    delayMicroseconds: resolved.test?.delayMicroseconds, delaySeed: resolved.test?.delaySeed, genericKernels: resolved.test?.genericKernels,
+    delayMicroseconds: resolved.test?.delayMicroseconds, delaySeed: resolved.test?.delaySeed, genericKernels: resolved.test?.genericKernels, tf32: resolved.tf32,
   });
   try {
     const store = await WeightStore.create(device, units, offload.to);

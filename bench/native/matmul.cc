@@ -47,7 +47,7 @@ class Bench {
 
   // Prints one row of results.
   void time(const char* name, double gflop, int opcode, const std::vector<double>& op, zo2::cpu::ThreadPool& pool, int repetitions) {
-    std::vector<double> words = {1, double(operands_.size() / 6), 1, 0};
+    std::vector<double> words = {2, double(operands_.size() / 6), 1, 0};
     words.insert(words.end(), operands_.begin(), operands_.end());
     words.push_back(opcode);
     words.push_back(double(op.size()));
@@ -112,7 +112,7 @@ void time_attention(int64_t sequences, int64_t length, int64_t heads, int64_t wi
   const double gflop = 4e-9 * double(sequences * heads * width) * double(length) * double(length + 1) / 2;
   bench.time(name, gflop, ZO2_OP_ATTENTION,
              {double(matrices[0]), double(matrices[1]), double(matrices[2]), double(matrices[3]), double(table), double(heads),
-              double(heads), 0.125},
+              double(heads), 0.125, 0},
              pool, repetitions);
 }
 

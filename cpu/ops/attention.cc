@@ -14,7 +14,14 @@ namespace {
 constexpr int64_t kQueryBlock = 96;
 constexpr int64_t kKeyBlock = 64;
 enum { kOut, kQ, kK, kV, kSequences };
-enum { kHeads, kKeyHeads, kScale };
+enum { kHeads, kKeyHeads, kScale, kWindow };
+
+// Query row i of a chunk sees the keys `hidden` + i <= key < `visible` + i of those it is given, where there are such.
+constexpr int64_t kNothingHidden = std::numeric_limits<int64_t>::min() / 2;
+struct Sight {
+  int64_t hidden, visible;
+  Sight after(int64_t keys) const { return {hidden - keys, visible - keys}; }
+};
 
 struct Sequence {
   int64_t start, length, prefix_start, prefix_length;
@@ -95,10 +102,11 @@ class Walk {
 
   void load_queries(const Matrix& q) { kernels_.pack_left(q, queries_, width_, query_panels_); }
 
-  // Keys start .. start + count; the query row i sees those below `visible` + i.
-  void keys(int64_t start, int64_t count, int64_t visible) {
-    for (int64_t first = 0; first < count; first += kKeyBlock) {
-      block(start + first, std::min(kKeyBlock, count - first), visible - first);
+  // Keys start .. start + count. Blocks that the window hides from every row are not looked at.
+  void keys(int64_t start, int64_t count, const Sight& sight) {
+    const int64_t begin = std::max<int64_t>(0, sight.hidden) / kKeyBlock * kKeyBlock;
+    for (int64_t first = begin; first < count; first += kKeyBlock) {
+      block(start + first, std::min(kKeyBlock, count - first), sight.after(first));
     }
   }
 
@@ -110,20 +118,23 @@ class Walk {
   }
 
  private:
-  void block(int64_t row, int64_t count, int64_t visible) {
+  void block(int64_t row, int64_t count, const Sight& sight) {
+    const int64_t visible = sight.visible;
     // Rows before `first`, whole panels of them, see none of these keys.
     const int64_t first = std::max<int64_t>(0, 1 - visible) / kernels_.panel_rows * kernels_.panel_rows, rows = queries_ - first;
     kernels_.pack_right_transposed(k_.from(row), count, width_, key_panels_);
     kernels_.multiply_panels(query_panels_ + first * width_, key_panels_, rows, count, width_, false, scores_, kKeyBlock);
     for (int64_t i = 0; i < rows; i++) {
       float* scores = scores_ + i * kKeyBlock;
-      const int64_t valid = std::min(count, visible + first + i);
-      if (valid <= 0) {
+      const int64_t end = std::min(count, visible + first + i), begin = std::max<int64_t>(0, sight.hidden + first + i);
+      if (begin >= end) {
         std::fill_n(scores, count, 0.0f);
         continue;
       }
       float* statistics = statistics_ + 2 * (first + i);
-      const float correction = kernels_.softmax_block(scores, valid, count, scale_, statistics, statistics + 1);
+      std::fill_n(scores, begin, 0.0f);
+      const float correction =
+          kernels_.softmax_block(scores + begin, end - begin, count - begin, scale_, statistics, statistics + 1);
       if (correction != 1.0f) kernels_.scale(sums_ + (first + i) * width_, correction, width_);
     }
     kernels_.pack_left({scores_, ZO2_F32, kKeyBlock}, rows, count, weight_panels_);
@@ -142,7 +153,7 @@ class Walk {
 
 void run_attention(const OpRun& run) {
   const View &out = run.views[kOut], &q = run.views[kQ];
-  const int64_t heads = run.op.integer(kHeads), key_heads = run.op.integer(kKeyHeads);
+  const int64_t heads = run.op.integer(kHeads), key_heads = run.op.integer(kKeyHeads), window = run.op.integer(kWindow);
   const std::vector<QueryBlock> blocks = query_blocks(run);
   if (blocks.empty()) return;
   const int64_t width = q.cols / heads;
@@ -153,8 +164,11 @@ void run_attention(const OpRun& run) {
     const int64_t row = sequence.start + block.first;
     Walk walk(run, {run.views[kK], key_head * width}, {run.views[kV], key_head * width}, width, block.count);
     walk.load_queries(HeadView{q, head * width}.from(row));
-    walk.keys(sequence.prefix_start, sequence.prefix_length, sequence.prefix_length);
-    walk.keys(sequence.start, block.first + block.count, block.first + 1);
+    // By position, which counts from the start of the prefix.
+    const int64_t position = sequence.prefix_length + block.first;
+    const Sight sight = {window == 0 ? kNothingHidden : position - window + 1, position + 1};
+    walk.keys(sequence.prefix_start, sequence.prefix_length, sight);
+    walk.keys(sequence.start, block.first + block.count, sight.after(sequence.prefix_length));
     for (int64_t i = 0; i < block.count; i++) write_row(run.kernels, out, row + i, head * width, width, walk.result(i));
   });
 }

@@ -46,8 +46,15 @@ struct OpKernels {
   void (*add)(float* sum, const float* x, int64_t count);
   // row *= factor
   void (*scale)(float* row, float factor, int64_t count);
-  // Two passes: the mean, then the mean of squared differences. out may be x.
+  // Two passes: the mean, then the mean of squared differences. bias may be null, out may be x.
   void (*layer_norm)(const float* x, const float* gain, const float* bias, float epsilon, float* out, int64_t count);
+
+  // out = x / sqrt(mean(x^2) + epsilon) * gain. out may be x.
+  void (*rms_norm)(const float* x, const float* gain, float epsilon, float* out, int64_t count);
+  // out = activation(gate) * up. out may be gate.
+  void (*gated_activation)(const float* gate, const float* up, int activation, float* out, int64_t count);
+  // Rotates the `count` pairs (x[j], x[count + j]) by the angles whose cosines and sines are given. out may be x.
+  void (*rotate)(const float* x, const float* cosines, const float* sines, float* out, int64_t count);
 
   // The largest of count >= 1 elements, NaN ignored; -infinity when all are NaN.
   float (*maximum)(const float* row, int64_t count);

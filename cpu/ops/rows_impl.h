@@ -78,13 +78,21 @@ static void scale(float* row, float factor, int64_t count) {
 }
 
 template <int Activation>
+ZO2_INLINE Vec activate(Vec y) {
+  // With y second, a NaN stays NaN.
+  if (Activation == ZO2_ACTIVATION_RELU) return maximum(splat(0.0f), y);
+  if (Activation == ZO2_ACTIVATION_GELU) return gelu(y);
+  if (Activation == ZO2_ACTIVATION_GELU_TANH) return gelu_tanh(y);
+  if (Activation == ZO2_ACTIVATION_SILU) return silu(y);
+  return y;
+}
+
+template <int Activation>
 static void finish_linear_as(const float* product, const float* bias, const float* residual, float* out, int64_t count) {
   for_vectors(count, [&](int64_t i, int64_t lanes) {
     Vec y = load_lanes(product + i, lanes);
     if (bias) y = y + load_lanes(bias + i, lanes);
-    // With y second, a NaN stays NaN.
-    if (Activation == ZO2_ACTIVATION_RELU) y = maximum(splat(0.0f), y);
-    if (Activation == ZO2_ACTIVATION_GELU) y = gelu(y);
+    y = activate<Activation>(y);
     if (residual) y = y + load_lanes(residual + i, lanes);
     store_lanes(out + i, y, lanes);
   });
@@ -93,7 +101,33 @@ static void finish_linear_as(const float* product, const float* bias, const floa
 static void finish_linear(const float* product, const float* bias, int activation, const float* residual, float* out, int64_t count) {
   if (activation == ZO2_ACTIVATION_RELU) return finish_linear_as<ZO2_ACTIVATION_RELU>(product, bias, residual, out, count);
   if (activation == ZO2_ACTIVATION_GELU) return finish_linear_as<ZO2_ACTIVATION_GELU>(product, bias, residual, out, count);
+  if (activation == ZO2_ACTIVATION_GELU_TANH) return finish_linear_as<ZO2_ACTIVATION_GELU_TANH>(product, bias, residual, out, count);
+  if (activation == ZO2_ACTIVATION_SILU) return finish_linear_as<ZO2_ACTIVATION_SILU>(product, bias, residual, out, count);
   finish_linear_as<ZO2_ACTIVATION_NONE>(product, bias, residual, out, count);
+}
+
+template <int Activation>
+static void gated_activation_as(const float* gate, const float* up, float* out, int64_t count) {
+  for_vectors(count, [&](int64_t i, int64_t lanes) {
+    store_lanes(out + i, activate<Activation>(load_lanes(gate + i, lanes)) * load_lanes(up + i, lanes), lanes);
+  });
+}
+
+static void gated_activation(const float* gate, const float* up, int activation, float* out, int64_t count) {
+  if (activation == ZO2_ACTIVATION_RELU) return gated_activation_as<ZO2_ACTIVATION_RELU>(gate, up, out, count);
+  if (activation == ZO2_ACTIVATION_GELU) return gated_activation_as<ZO2_ACTIVATION_GELU>(gate, up, out, count);
+  if (activation == ZO2_ACTIVATION_GELU_TANH) return gated_activation_as<ZO2_ACTIVATION_GELU_TANH>(gate, up, out, count);
+  if (activation == ZO2_ACTIVATION_SILU) return gated_activation_as<ZO2_ACTIVATION_SILU>(gate, up, out, count);
+  gated_activation_as<ZO2_ACTIVATION_NONE>(gate, up, out, count);
+}
+
+static void rotate(const float* x, const float* cosines, const float* sines, float* out, int64_t count) {
+  for_vectors(count, [&](int64_t i, int64_t lanes) {
+    const Vec a = load_lanes(x + i, lanes), b = load_lanes(x + count + i, lanes);
+    const Vec c = load_lanes(cosines + i, lanes), s = load_lanes(sines + i, lanes);
+    store_lanes(out + i, a * c - b * s, lanes);
+    store_lanes(out + count + i, b * c + a * s, lanes);
+  });
 }
 
 // Four vectors of partial sums: short chains, so that rounding errors of long rows stay small.
@@ -126,7 +160,19 @@ static void layer_norm(const float* x, const float* gain, const float* bias, flo
   const Vec inverse = splat(1.0f / numerics::f32_sqrt(variance + epsilon));
   for_vectors(count, [&](int64_t i, int64_t lanes) {
     const Vec normal = (load_lanes(x + i, lanes) - center) * inverse;
-    store_lanes(out + i, multiply_add(normal, load_lanes(gain + i, lanes), load_lanes(bias + i, lanes)), lanes);
+    const Vec offset = bias ? load_lanes(bias + i, lanes) : splat(0.0f);
+    store_lanes(out + i, multiply_add(normal, load_lanes(gain + i, lanes), offset), lanes);
+  });
+}
+
+static void rms_norm(const float* x, const float* gain, float epsilon, float* out, int64_t count) {
+  const float squares = sum_of(count, [&](int64_t i, int64_t lanes) {
+    const Vec v = load_lanes(x + i, lanes);
+    return v * v;
+  });
+  const Vec inverse = splat(1.0f / numerics::f32_sqrt(squares / static_cast<float>(count) + epsilon));
+  for_vectors(count, [&](int64_t i, int64_t lanes) {
+    store_lanes(out + i, load_lanes(x + i, lanes) * inverse * load_lanes(gain + i, lanes), lanes);
   });
 }
 

@@ -10,7 +10,7 @@ import { inFlags, longFlag, type FlagName, type Flags } from "./flags.js";
 /** @throws Zo2Error `ZO2_ERR_CONFIG` in the words of the flags */
 export function buildModelOptions(flags: Flags): ModelOptions {
   return checked(modelOptionsSchema, {
-    ...defined({ device: flags.device, threads: flags.threads, rounding: flags.rounding }),
+    ...defined({ device: flags.device, dtype: flags.dtype, tf32: flags.tf32, threads: flags.threads, rounding: flags.rounding }),
     offload: defined({
       to: flags.offload,
       wire: flags.wire,

@@ -2,7 +2,7 @@ import { InvalidArgumentError, Option } from "commander";
 import { z } from "zod";
 import { BYTE_SIZE_FORMS, byteSizeSchema, parseBytes } from "../config/bytes.js";
 import { evaluateOptionsSchema } from "../config/evaluate.js";
-import { modelOptionsSchema } from "../config/model.js";
+import { deviceSchema, modelOptionsSchema } from "../config/model.js";
 import { seedSchema, trainerOptionsSchema } from "../config/trainer.js";
 
 /** One flag: how it is written, what a config file may hold for it, and the option of the library that it sets. */
@@ -50,7 +50,9 @@ export const FLAGS = {
   freeze: texts("--freeze <pattern...>", "parameters to leave alone, by name, * for any text", { path: "freeze" }),
   deferredUpdate: toggle("--no-deferred-update", "update weights in a pass of their own instead of at the next visit", { path: "deferredUpdate" }),
 
-  device: choice("--device <kind>", ["auto", "cpu", "cuda"], `%: what computes (default: ${loading.device})`, { path: "device" }),
+  device: { flags: "--device <name>", help: `auto, cpu, cuda, cuda:1, ...: what computes (default: ${loading.device})`, schema: deviceSchema, path: "device" },
+  dtype: choice("--dtype <dtype>", ["fp32", "fp16", "bf16"], `%: of the matrix products (default: ${loading.dtype})`, { path: "dtype" }),
+  tf32: toggle("--tf32", "fp32 matrix products on a GPU may round their operands to tf32", { path: "tf32" }),
   threads: number("--threads <n>", "threads of the CPU backend (default: one a core)", { path: "threads" }),
   offload: choice("--offload <tier>", ["device", "host"], `%: where weights rest between visits (default: ${loading.offload.to})`, { path: "offload.to" }),
   wire: choice("--wire <dtype>", ["fp32", "fp16", "bf16"], "%: weights at rest and in transfer (default: the checkpoint's)", { path: "offload.wire" }),
@@ -85,7 +87,7 @@ export type FlagName = keyof typeof FLAGS;
 export type Flags = { readonly [K in FlagName]?: z.output<(typeof FLAGS)[K]["schema"]> };
 
 /** The flags that say which model, where it computes and how its weights travel. */
-export const MODEL_FLAGS = ["model", "device", "threads", "offload", "wire", "deviceMemory", "unitBytes", "slots", "overlap"] as const satisfies readonly FlagName[];
+export const MODEL_FLAGS = ["model", "device", "dtype", "tf32", "threads", "offload", "wire", "deviceMemory", "unitBytes", "slots", "overlap"] as const satisfies readonly FlagName[];
 /** The flags that say how lines become sequences and scores. */
 export const TEXT_FLAGS = ["maxLength", "truncation", "prompt", "choices", "completion", "labelField", "reduction"] as const satisfies readonly FlagName[];
 /** The flags that every command has. */

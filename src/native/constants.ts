@@ -1,7 +1,7 @@
 /**
  * The numbers of `binding/zo2.h`, under the same words. `scripts/check-api.mjs` compares them with the header.
  */
-export const CONTRACT_VERSION = 1;
+export const CONTRACT_VERSION = 2;
 
 export const DTYPE = { f32: 0, f16: 1, bf16: 2, i32: 3 } as const;
 
@@ -17,11 +17,22 @@ export const SPACE = { weights: 0, carried: 1, workspace: 2, inputs: 3, results:
 
 export const SYMBOL = { rows: 0, sequences: 1, headRows: 2, targets: 3, tableRows: 4 } as const;
 
-export const ACTIVATION = { none: 0, relu: 1, gelu: 2 } as const;
+export const ACTIVATION = { none: 0, relu: 1, gelu: 2, geluTanh: 3, silu: 4 } as const;
 
 export const TILE = { first: 1, last: 2 } as const;
 
-export const OP = { embed: 1, linear: 2, layerNorm: 3, attention: 4, gatherRows: 5, crossEntropy: 6 } as const;
+export const OP = {
+  embed: 1,
+  linear: 2,
+  layerNorm: 3,
+  attention: 4,
+  gatherRows: 5,
+  crossEntropy: 6,
+  rmsNorm: 7,
+  rope: 8,
+  gatedActivation: 9,
+  cast: 10,
+} as const;
 
 export const LOSS = { tokens: 0, choicesMean: 1, choicesSum: 2 } as const;
 

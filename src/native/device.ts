@@ -1,31 +1,37 @@
 import { loadNative, type Device } from "zo2/native";
+import type { DeviceName } from "../config/model.js";
 import { Zo2Error } from "../errors.js";
 
 export interface DeviceChoice {
-  readonly device: "auto" | "cpu" | "cuda";
+  readonly device: DeviceName;
   readonly threads?: number | undefined;
   /** Bytes; absent: what the device has. */
   readonly deviceMemory?: number | undefined;
   readonly delayMicroseconds?: number | undefined;
   readonly delaySeed?: number | undefined;
   readonly genericKernels?: boolean | undefined;
+  /** CUDA: matrix products with an fp32 weight may round their operands to tf32. */
+  readonly tf32?: boolean | undefined;
 }
 
-/** Opens a device; `auto` is the first CUDA device where there is one, else the CPU. Rejects with ZO2_ERR_DEVICE, or ZO2_ERR_ADDON. */
+/** Opens a device. Rejects with ZO2_ERR_DEVICE, or ZO2_ERR_ADDON. */
 export async function openDevice(choice: DeviceChoice): Promise<Device> {
   const addon = loadNative();
   const backends = addon.backends();
   const usable = (kind: string) => backends.some((b) => b.kind === kind && b.devices > 0);
-  const kind = choice.device === "auto" ? (usable("cuda") ? "cuda" : "cpu") : choice.device;
+  const kind = choice.device === "cpu" || (choice.device === "auto" && !usable("cuda")) ? "cpu" : "cuda";
+  const ordinal = Number(choice.device.split(":")[1] ?? 0);
   if (!usable(kind)) {
     const reason = backends.find((b) => b.kind === kind)?.reason ?? "it was not built into the addon";
     throw new Zo2Error("ZO2_ERR_DEVICE", `there is no ${kind} device: ${reason}; use --device cpu, or see \`zo2 info\``);
   }
   return addon.openDevice(kind, {
+    ordinal,
     threads: choice.threads ?? 0,
     memoryLimit: choice.deviceMemory ?? 0,
     delayMicroseconds: choice.delayMicroseconds ?? 0,
     delaySeed: choice.delaySeed ?? 0,
     genericKernels: choice.genericKernels ?? false,
+    tf32: choice.tf32 ?? false,
   });
 }

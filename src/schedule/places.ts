@@ -1,5 +1,6 @@
 import { valuesOf, type Op, type RowSymbol, type Value } from "../models/recorder.js";
-import { align } from "./dtype.js";
+import { activationTypes } from "./activations.js";
+import { align, BYTES_OF, type FloatType } from "./dtype.js";
 import type { Unit, UnitOp } from "./units.js";
 
 /** The largest batch that a plan can hold, per micro-batch; `tableRows` for the whole batch. */
@@ -14,6 +15,7 @@ export interface Place {
   readonly space: "carried" | "workspace" | "inputs" | "results";
   readonly offset: number;
   readonly bytes: number;
+  readonly type: FloatType;
 }
 
 export interface Places {
@@ -30,17 +32,19 @@ interface Life {
   last: number;
 }
 
-const BYTES_PER_ELEMENT = 4;
-
-export function valueBytes(value: Value, capacity: Capacity): number {
-  return align(capacity[value.rows] * value.columns * BYTES_PER_ELEMENT);
-}
+/** Bytes that the largest batch needs for a value, and its type. */
+type Sized = (value: Value) => { readonly bytes: number; readonly type: FloatType };
 
 /**
  * Gives every activation a place. Values used by more than one unit are carried: they share memory only when no unit sees both. The
  * others live in the workspace, where they share memory when no op sees both. A sum takes the place of the residual that ends in it.
  */
-export function placeValues(units: readonly Unit[], capacity: Capacity): Places {
+export function placeValues(units: readonly Unit[], capacity: Capacity, compute: FloatType): Places {
+  const types = activationTypes(units, compute);
+  const sized: Sized = (value) => {
+    const type = types.get(value.id) ?? "fp32";
+    return { bytes: align(capacity[value.rows] * value.columns * BYTES_OF[type]), type };
+  };
   const of = new Map<number, Place>();
   const place = inPlace(units);
   const used = (op: UnitOp) => valuesOf(op.op).map((v) => place.get(v) ?? v);
@@ -48,19 +52,19 @@ export function placeValues(units: readonly Unit[], capacity: Capacity): Places 
 
   let resultBytes = 0;
   for (const { value } of byUnit.filter((l) => l.value.kind === "result")) {
-    const bytes = valueBytes(value, capacity);
-    of.set(value.id, { space: "results", offset: resultBytes, bytes });
-    resultBytes += bytes;
+    const size = sized(value);
+    of.set(value.id, { space: "results", offset: resultBytes, ...size });
+    resultBytes += size.bytes;
   }
 
   const activations = byUnit.filter((l) => l.value.kind === "activation");
-  const carried = firstFit(activations.filter((l) => l.first !== l.last), capacity);
+  const carried = firstFit(activations.filter((l) => l.first !== l.last), sized);
   for (const [id, at] of carried.places) of.set(id, { space: "carried", ...at });
 
   let workspaceBytes = 0;
   for (const unit of units) {
     const local = lives(unit.ops.map(used)).filter((l) => l.value.kind === "activation" && !of.has(l.value.id));
-    const fitted = firstFit(local, capacity);
+    const fitted = firstFit(local, sized);
     for (const [id, at] of fitted.places) of.set(id, { space: "workspace", ...at });
     workspaceBytes = Math.max(workspaceBytes, fitted.bytes);
   }
@@ -98,19 +102,19 @@ function lives(uses: readonly (readonly Value[])[]): Life[] {
 }
 
 /** Lowest offset at which a value meets no other value whose life overlaps its own. */
-function firstFit(values: readonly Life[], capacity: Capacity): { places: Map<number, { offset: number; bytes: number }>; bytes: number } {
-  const placed: { life: Life; offset: number; bytes: number }[] = [];
+function firstFit(values: readonly Life[], sized: Sized): { places: Map<number, Omit<Place, "space">>; bytes: number } {
+  const placed: { life: Life; offset: number; bytes: number; type: FloatType }[] = [];
   let total = 0;
   for (const life of values) {
-    const bytes = valueBytes(life.value, capacity);
+    const { bytes, type } = sized(life.value);
     const rivals = placed.filter((p) => p.life.first <= life.last && life.first <= p.life.last).sort((a, b) => a.offset - b.offset);
     let offset = 0;
     for (const rival of rivals) {
       if (offset + bytes <= rival.offset) break;
       offset = Math.max(offset, rival.offset + rival.bytes);
     }
-    placed.push({ life, offset, bytes });
+    placed.push({ life, offset, bytes, type });
     total = Math.max(total, offset + bytes);
   }
-  return { places: new Map(placed.map((p) => [p.life.value.id, { offset: p.offset, bytes: p.bytes }])), bytes: total };
+  return { places: new Map(placed.map(({ life, ...place }) => [life.value.id, place])), bytes: total };
 }

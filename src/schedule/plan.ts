@@ -29,7 +29,7 @@ export interface PlanOptions {
   readonly capacity: Capacity;
   /** Bytes of the device that working arena and resident units may take; absent: no limit but the device's own. */
   readonly deviceMemory?: number;
-  /** Compute dtype of the gathered table. */
+  /** Dtype of W+, W- and of the activations that only feed the next op. */
   readonly compute: FloatType;
   readonly wire: FloatType;
 }
@@ -142,7 +142,7 @@ function inputLayout(capacity: Capacity): InputLayout {
 export function planMemory(units: readonly Unit[], options: PlanOptions): Plan {
   const { capacity, branches } = options;
   const streaming = options.tier === "host";
-  const places = placeValues(units, capacity);
+  const places = placeValues(units, capacity, options.compute);
   const batch = batchLayout(capacity);
   const table = units.find((u) => u.gathered !== null)?.gathered ?? null;
   const tableRow = table === null ? 0 : rowsOf(table).width;

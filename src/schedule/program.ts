@@ -1,12 +1,14 @@
 import { ACTIVATION, DTYPE, OP, SPACE, SYMBOL, TILE } from "../native/constants.js";
 import { rowsOf, type Parameter } from "../models/parameter.js";
 import { valuesOf, type Inputs, type Value } from "../models/recorder.js";
-import { align, type FloatType } from "./dtype.js";
+import { align, BYTES_OF, type FloatType } from "./dtype.js";
 import type { Plan } from "./plan.js";
 import type { Unit, UnitOp } from "./units.js";
 
-const PROGRAM_VERSION = 1;
+const PROGRAM_VERSION = 2;
 const ABSENT = -1;
+/** Attention without a sliding window. */
+const NO_WINDOW = 0;
 
 export const FLOAT_DTYPE: Readonly<Record<FloatType, number>> = { fp32: DTYPE.f32, fp16: DTYPE.f16, bf16: DTYPE.bf16 };
 
@@ -64,7 +66,7 @@ class ProgramWords {
       case "layerNorm":
         return this.push(OP.layerNorm, [this.value(op.out), this.value(op.x), this.weight(op.gain), this.weight(op.bias), op.epsilon]);
       case "attention":
-        return this.push(OP.attention, [...valuesOf(op).map((v) => this.value(v)), op.heads, op.kvHeads, op.scale]);
+        return this.push(OP.attention, [...valuesOf(op).map((v) => this.value(v)), op.heads, op.kvHeads, op.scale, NO_WINDOW]);
       case "gatherRows":
         return this.push(OP.gatherRows, [this.value(op.out), this.value(op.x), this.value(op.index)]);
       case "crossEntropy": {
@@ -98,7 +100,7 @@ class ProgramWords {
     }
     const place = this.plan.places.of.get(value.id);
     if (place === undefined) throw new Error(`the value ${value.name} has no place in the plan`);
-    return this.operand([SPACE[place.space], place.offset + first * 4, DTYPE.f32, rows, count, value.columns]);
+    return this.operand([SPACE[place.space], place.offset + first * BYTES_OF[place.type], FLOAT_DTYPE[place.type], rows, count, value.columns]);
   }
 
   private weight(parameter: Parameter): number {

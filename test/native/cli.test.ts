@@ -79,7 +79,7 @@ it("SIGINT finishes the step, saves what was learned and exits with 130", async 
 it.each([
   [["train", "--model", "nowhere", "--data", "dev.jsonl", "--out", "o", "--steps", "1", "--learning-rate", "1"], 1, /^ZO2_ERR_\w+: .*nowhere.*\n$/],
   [["eval", "--model", model, "--data", "dev.jsonl"], 1, /ZO2_ERR_DATA: dev\.jsonl:1: .*--prompt.*\n$/],
-  [["eval", "--model", model, "--data", "dev.jsonl", "--device", "cuda", ...task], 1, /^ZO2_ERR_DEVICE: .*\n$/],
+  [["eval", "--model", model, "--data", "dev.jsonl", "--device", "cuda:99", ...task], 1, /^ZO2_ERR_DEVICE: .*\n$/],
   [["train", "--modle", model], 2, /--model/],
 ])("zo2 %j fails in one line with an exit code", async (args, code, message) => {
   const result = await zo2(args);

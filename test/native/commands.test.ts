@@ -1,5 +1,6 @@
 import { CommandList } from "../../src/native/commands.js";
 import { contents, errorOf, hostBytes, submit, submitted, withDevice } from "./support.js";
+import { DEVICE } from "./device.js";
 
 const span = <T>(buffer: T, offset = 0) => ({ buffer, offset });
 
@@ -219,7 +220,7 @@ test("an empty list is accepted", async () => {
 
 test("closing a device rejects what has not happened, and waits for the rest", async () => {
   const { native } = await import("./support.js");
-  const device = await native.openDevice("cpu", { threads: 1 });
+  const device = await native.openDevice(DEVICE, { threads: 1 });
   const stream = device.createStream("s");
   const gate = device.createGate();
   const event = device.createEvent();

@@ -1,6 +1,7 @@
 import type { Device } from "zo2/native";
 import { DTYPE } from "../../src/native/constants.js";
 import { errorOf, native, withDevice } from "./support.js";
+import { DEVICE } from "./device.js";
 
 /**
  * An independent reference: what the bits of a 16-bit format mean, from its definition in double precision, and rounding as the search
@@ -171,7 +172,7 @@ test("conversions that cannot be done are refused with the reason", async () => 
 });
 
 test("closing the device ends conversions early", async () => {
-  const device = await native.openDevice("cpu", { threads: 1 });
+  const device = await native.openDevice(DEVICE, { threads: 1 });
   const count = 1 << 22;
   const target = await device.createBuffer("host", 2 * count);
   const source = new Uint8Array(4 * count);

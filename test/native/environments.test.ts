@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { packageRoot } from "zo2/native";
 import { BUSY, runScript, submit, withDevice } from "./support.js";
+import { DEVICE } from "./device.js";
 
 /**
  * Runs `source` in a worker thread and resolves when the thread has *exited*: a worker whose environment does not come down is what these
@@ -31,7 +32,7 @@ function runWorker(source: string, onStage?: (worker: Worker, stage: unknown) =>
 test("four workers at once each use a device of their own", async () => {
   const source = (fill: number) => `
     const native = loadNative();
-    const device = await native.openDevice("cpu", { threads: 1, delayMicroseconds: 100 });
+    const device = await native.openDevice("${DEVICE}", { threads: 1, delayMicroseconds: 100 });
     const stream = device.createStream("s");
     const event = device.createEvent();
     const [from, to] = [await device.createBuffer("device", 64), await device.createBuffer("host", 64)];
@@ -65,7 +66,7 @@ test("a worker that throws amid matrix products exits", async () => {
 
 test("a worker that ends with a held stream and everything left open exits", async () => {
   const result = await runWorker(`
-    const device = await loadNative().openDevice("cpu", { threads: 2 });
+    const device = await loadNative().openDevice("${DEVICE}", { threads: 2 });
     const [stream, gate, event] = [device.createStream("s"), device.createGate(), device.createEvent()];
     const host = await device.createBuffer("host", 1 << 20);
     globalThis.view = host.view(0, 100);
@@ -77,12 +78,12 @@ test("a worker that ends with a held stream and everything left open exits", asy
 test("a worker that is terminated with promises pending, a conversion running and a device opening exits", async () => {
   const { stages } = await runWorker(
     `const native = loadNative();
-    const device = await native.openDevice("cpu", { threads: 1 });
+    const device = await native.openDevice("${DEVICE}", { threads: 1 });
     const [stream, gate, event] = [device.createStream("s"), device.createGate(), device.createEvent()];
     device.submit(Float64Array.of(3, 2, 0, 1, 1, 2, 0, 2), [stream, gate, event]);
     const target = await device.createBuffer("host", 1 << 26);
     const pending = [event.done(), device.convert(new Uint8Array(1 << 26), 1, target, 0, 1, 1 << 25), device.createBuffer("host", 1 << 20)];
-    pending.push(native.openDevice("cpu", { threads: 2 }));
+    pending.push(native.openDevice("${DEVICE}", { threads: 2 }));
     stage("pending");
     await Promise.all(pending);`,
     (worker) => void worker.terminate(),
@@ -127,10 +128,10 @@ test("process.exit in the main thread while a worker computes ends the process w
 });
 
 test("an idle device does not keep the process alive, a pending promise does", async () => {
-  const idle = await runScript(`loadNative().openDevice("cpu", {}).then((d) => { globalThis.d = d; d.createStream("s"); console.log("open"); });`);
+  const idle = await runScript(`loadNative().openDevice("${DEVICE}", {}).then((d) => { globalThis.d = d; d.createStream("s"); console.log("open"); });`);
   expect(idle).toEqual({ code: 0, signal: null, output: "open\n" });
   const pending = await runScript(`
-    loadNative().openDevice("cpu", {}).then((device) => {
+    loadNative().openDevice("${DEVICE}", {}).then((device) => {
       const [stream, gate, event] = [device.createStream("s"), device.createGate(), device.createEvent()];
       device.submit(Float64Array.of(3, 2, 0, 1, 1, 2, 0, 2), [stream, gate, event]);
       event.done().then(() => console.log("fired"));
@@ -142,7 +143,7 @@ test("an idle device does not keep the process alive, a pending promise does", a
 test("using a device in an exit listener throws a coded error", async () => {
   const ended = await runScript(`
     const native = loadNative();
-    native.openDevice("cpu", {}).then(async (device) => {
+    native.openDevice("${DEVICE}", {}).then(async (device) => {
       const view = new Uint8Array((await device.createBuffer("host", 8)).view(0, 8));
       process.on("exit", () => { try { device.info(); } catch (error) { console.log(error.code, device.disposed, view.length); } });
     });`);

@@ -1,5 +1,6 @@
 import type { Device, Native } from "zo2/native";
 import { errorOf, random, submitted, withDevice } from "./support.js";
+import { DEVICE } from "./device.js";
 
 type Handle = Parameters<Device["submit"]>[1][number];
 
@@ -24,7 +25,7 @@ async function everything(device: Device): Promise<Target> {
     await device.createBuffer("device", 4096),
     await device.createBuffer("host", 4096),
     device.createLayout(Float64Array.of(0, 16, 0, 0, 0, 0, 0, 1)),
-    device.createProgram(Float64Array.of(1, 0, 0, 0), new Float64Array(5)),
+    device.createProgram(Float64Array.of(2, 0, 0, 0), new Float64Array(5)),
   ];
   const commands = [
     [0, 1],
@@ -159,7 +160,7 @@ test("arguments of submit of the wrong type are refused", async () => {
 
 test("a handles array whose getter closes the device does not crash", async () => {
   const { native } = (await import("./support.js")) as { native: Native };
-  const device = await native.openDevice("cpu", { threads: 1 });
+  const device = await native.openDevice(DEVICE, { threads: 1 });
   const stream = device.createStream("s");
   const handles: Handle[] = [stream];
   Object.defineProperty(handles, 0, {

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import type { Buffer, Device, DeviceOptions, Stream } from "zo2/native";
 import { loadNative, packageRoot } from "zo2/native";
 import { CommandList } from "../../src/native/commands.js";
+import { DEVICE } from "./device.js";
 
 /** What tests of the border share. */
 export const native = loadNative();
@@ -11,7 +12,7 @@ const HUNG_MS = 60000;
 
 /** Opens a device for `body` and closes it after, whatever happens. */
 export async function withDevice<T>(options: DeviceOptions, body: (device: Device) => Promise<T>): Promise<T> {
-  const device = await native.openDevice("cpu", { threads: 2, ...options });
+  const device = await native.openDevice(DEVICE, { threads: 2, ...options });
   try {
     return await body(device);
   } finally {
@@ -109,14 +110,15 @@ export function runScript(
  */
 export const BUSY = `
 async function busy(native) {
-  const size = 1024, bytes = size * size * 4;
-  const device = await native.openDevice("cpu", { threads: 2 });
+  const device = await native.openDevice("${DEVICE}", { threads: 2 });
+  // Each product takes milliseconds, so that closing need not wait long for the one that runs.
+  const size = { cpu: 1024, cuda: 4096, "cuda-emulated": 128 }[device.info().kind], bytes = size * size * 4;
   const stream = device.createStream("busy");
   const event = device.createEvent();
   const spaces = [bytes, 2 * bytes, 0, 0, 0];
   const operand = (space, offset) => [space, offset, 0, size, size, size];
   const program = device.createProgram(
-    Float64Array.from([1, 3, 1, 0, ...operand(1, 0), ...operand(1, bytes), ...operand(0, 0), 2, 6, 0, 1, 2, -1, -1, 0]),
+    Float64Array.from([2, 3, 1, 0, ...operand(1, 0), ...operand(1, bytes), ...operand(0, 0), 2, 6, 0, 1, 2, -1, -1, 0]),
     Float64Array.from(spaces));
   const weights = await device.createBuffer("device", bytes);
   const carried = await device.createBuffer("device", 2 * bytes);

@@ -1,4 +1,5 @@
 import { errorOf, hostBytes, native, runScript, submitted, withDevice } from "./support.js";
+import { DEVICE } from "./device.js";
 
 test("a view shows the buffer's own memory: both directions, at its offset, two views at once", async () => {
   await withDevice({}, async (device) => {
@@ -28,7 +29,7 @@ test("disposing a buffer detaches its views, and only its own", async () => {
 });
 
 test("closing a device detaches every view before the memory goes", async () => {
-  const device = await native.openDevice("cpu", { threads: 1 });
+  const device = await native.openDevice(DEVICE, { threads: 1 });
   const buffer = await hostBytes(device, Uint8Array.of(1, 2, 3));
   const view = buffer.view(0, 3);
   const closing = device.close();
@@ -68,7 +69,7 @@ test("memory that was moved to another ArrayBuffer outlives its buffer, and the 
   const flags = "transfer" in ArrayBuffer.prototype ? ["--expose-gc"] : ["--expose-gc", "--harmony-rab-gsab-transfer"];
   const ended = await runScript(
     `(async () => {
-      const device = await loadNative().openDevice("cpu", { threads: 1 });
+      const device = await loadNative().openDevice("${DEVICE}", { threads: 1 });
       const buffer = await device.createBuffer("host", 3);
       const view = buffer.view(0, 3);
       new Uint8Array(view).set([1, 2, 3]);

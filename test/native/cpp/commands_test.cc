@@ -116,12 +116,12 @@ struct Losses {
     args.state = {state, 0};
     args.branch = branch;
     args.first = first;
-    rig.ok(rig.table->loss(stream, &args, &rig.error));
+    rig.launched(rig.table->loss(stream, &args, &rig.error));
   }
 
   void gradient(double total, double eps, uint32_t step) {
     const zo2_gradient_args args = {{state, 0}, total, eps, step, {sticky, 0}};
-    rig.ok(rig.table->gradient(stream, &args, &rig.error));
+    rig.launched(rig.table->gradient(stream, &args, &rig.error));
   }
 
   zo2_step_state read() { return rig.read<zo2_step_state>(stream, state, 1)[0]; }

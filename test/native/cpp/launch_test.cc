@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "cpu/noise.h"
+#include "prepare_reference.h"
 #include "rig.h"
 
 using zo2::test::Rig;
@@ -74,6 +74,7 @@ struct Unit {
   }
 
   zo2_status prepare() { return rig.table->prepare(stream, &args, &rig.error); }
+  void prepare_well() { rig.launched(prepare()); }
   std::vector<float> read(zo2_span span) { return rig.read<float>(stream, span.buffer, elements); }
 
   Rig rig;
@@ -91,13 +92,15 @@ void prepare_perturbs_with_the_noise_of_the_canonical_index(const zo2_device_opt
   Unit unit(options, {segment(kFirst, kCount, 0), segment(uint64_t{1} << 33, 777, kGap * 4)}, kGap + 777);
   unit.args.noise = ZO2_NOISE_GAUSSIAN;
   unit.args.direction = 3;
-  unit.rig.ok(unit.prepare());
+  unit.prepare_well();
   const std::vector<float> w = ramp(unit.elements);
   const std::vector<float> plus = unit.read(unit.args.plus);
   const std::vector<float> minus = unit.read(unit.args.minus);
   std::vector<float> z(kGap + 777);
-  zo2::cpu::fill_noise(z.data(), kFirst, kCount, ZO2_NOISE_GAUSSIAN, 42, 7, 3);
-  zo2::cpu::fill_noise(z.data() + kGap, uint64_t{1} << 33, 777, ZO2_NOISE_GAUSSIAN, 42, 7, 3);
+  for (size_t i = 0; i < z.size(); ++i) {
+    const uint64_t canonical = i < kGap ? kFirst + i : (uint64_t{1} << 33) + i - kGap;
+    z[i] = zo2::test::noise_of(ZO2_NOISE_GAUSSIAN, 42, 7, 3, nullptr, canonical);
+  }
   size_t wrong = 0;
   for (size_t i = 0; i < unit.elements; ++i) {
     if (i >= kCount && i < kGap) continue;
@@ -115,7 +118,7 @@ void prepare_applies_the_update_to_what_is_neither_frozen_nor_without_decay() {
   unit.buffer_noise(z);
   unit.pend({4});
   unit.update.weight_decay = 0.5;  // b = 0.25
-  unit.rig.ok(unit.prepare());
+  unit.prepare_well();
   const std::vector<float> before = ramp(48);
   const std::vector<float> wire = unit.read(unit.args.wire);
   const std::vector<float> plus = unit.read(unit.args.plus);
@@ -138,7 +141,7 @@ void a_flush_writes_the_wire_alone_and_without_store_the_wire_stays() {
   unit.args.store = 0;
   unit.args.minus = kNone;
   unit.args.eps = 0;
-  unit.rig.ok(unit.prepare());
+  unit.prepare_well();
   std::vector<float> updated = ramp(16);
   for (float& w : updated) w -= 1;
   CHECK(unit.read(unit.args.wire) == ramp(16));
@@ -147,7 +150,7 @@ void a_flush_writes_the_wire_alone_and_without_store_the_wire_stays() {
   unit.rig.ok(unit.rig.table->fill(unit.stream, plus, 0, 64, &unit.rig.error));
   unit.args.plus = kNone;
   unit.args.store = 1;
-  unit.rig.ok(unit.prepare());
+  unit.prepare_well();
   CHECK(unit.read(unit.args.wire) == updated);
   CHECK(unit.read(plus) == std::vector<float>(16, 0.0f));
 }
@@ -156,7 +159,7 @@ void a_gradient_that_is_not_finite_leaves_weights_and_raises_the_step_of_the_upd
   Unit unit(threads(2), {segment(0, 100, 0)}, 100);
   unit.buffer_noise(std::vector<float>(100, 1.0f));
   unit.pend({INFINITY});
-  unit.rig.ok(unit.prepare());
+  unit.prepare_well();
   CHECK(unit.read(unit.args.wire) == ramp(100));
   const zo2_sticky sticky = unit.rig.read<zo2_sticky>(unit.stream, unit.args.sticky.buffer, 1)[0];
   CHECK(sticky.flags == ZO2_STICKY_NOT_FINITE && sticky.step == 6);
@@ -173,7 +176,7 @@ void gathered_segments_take_the_noise_of_their_rows() {
   unit.args.rows = {unit.rig.host(std::vector<int32_t>{5, 0, 9}), 0};
   unit.args.row_count = 3;
   unit.rig.ok(unit.rig.table->fill(unit.stream, unit.args.plus, 0, 128, &unit.rig.error));
-  unit.rig.ok(unit.prepare());
+  unit.prepare_well();
   const std::vector<float> w = ramp(32);
   const std::vector<float> plus = unit.read(unit.args.plus);
   const int rows[3] = {5, 0, 9};
@@ -267,7 +270,7 @@ void layouts_are_checked() {
 
 // out[r, :] = x[index[r], :] with 4 columns and at most 8 rows; the rows of out are symbol 0.
 std::vector<double> gather_program() {
-  return {1, 3, 1, 5, 8, 0, 0, 0, 0,                                                   // counts, maxima
+  return {2, 3, 1, 5, 8, 0, 0, 0, 0,                                                   // counts, maxima
           ZO2_SPACE_WORKSPACE, 16, ZO2_F32, -1, 4, 4,                                  // out
           ZO2_SPACE_CARRIED, 0, ZO2_F32, 6, 4, 4,                                      // x
           ZO2_SPACE_INPUTS, 0, ZO2_I32, -1, 1, 1,                                      // index
@@ -279,10 +282,8 @@ void a_program_runs_over_the_buffers_it_is_given() {
   zo2_stream* const stream = rig.stream("compute");
   const std::vector<double> words = gather_program();
   const uint64_t space_bytes[ZO2_SPACES] = {0, 96, 160, 32, 0};
-  zo2_program* program = nullptr;
-  rig.ok(rig.table->program_create(rig.device, words.data(), words.size(), space_bytes, &program, &rig.error));
   zo2_run_args args = {};
-  args.program = program;
+  args.program = rig.program(words, space_bytes);
   zo2_buffer* const out = rig.buffer(ZO2_BUFFER_DEVICE, 160);
   rig.ok(rig.table->fill(stream, {out, 0}, 0, 160, &rig.error));
   args.spaces[ZO2_SPACE_CARRIED] = {rig.on_device(stream, ramp(24)), 0};
@@ -290,7 +291,7 @@ void a_program_runs_over_the_buffers_it_is_given() {
   args.spaces[ZO2_SPACE_INPUTS] = {rig.on_device(stream, std::vector<int32_t>{5, 1, 0, 0, 0, 0, 0, 0}), 0};
   args.symbols[ZO2_SYMBOL_ROWS] = 2;
   const zo2_run_args good = args;
-  rig.ok(rig.table->run(stream, &args, &rig.error));
+  rig.launched(rig.table->run(stream, &args, &rig.error));
   const std::vector<float> x = ramp(24);
   std::vector<float> expected(40, 0.0f);
   for (size_t c = 0; c < 4; ++c) {
@@ -300,7 +301,7 @@ void a_program_runs_over_the_buffers_it_is_given() {
   CHECK(rig.read<float>(stream, out, 40) == expected);
   CHECK(rig.info().launches == 1);
   args.symbols[ZO2_SYMBOL_ROWS] = 0;
-  rig.ok(rig.table->run(stream, &args, &rig.error));
+  rig.launched(rig.table->run(stream, &args, &rig.error));
   CHECK(rig.finish(stream).status == ZO2_OK);
 
   args.symbols[ZO2_SYMBOL_ROWS] = 9;
@@ -318,8 +319,8 @@ void a_program_runs_over_the_buffers_it_is_given() {
   zo2_stream* const foreign = other.stream("s");
   invalid(other, other.table->run(foreign, &good, &other.error), "another device");
   CHECK(rig.finish(stream).status == ZO2_OK);
-  rig.table->program_destroy(program);
 
+  zo2_program* program = nullptr;
   std::vector<double> malformed = words;
   malformed.back() = 7;
   invalid(rig, rig.table->program_create(rig.device, malformed.data(), malformed.size(), space_bytes, &program, &rig.error), "");

@@ -1,4 +1,5 @@
-// What tests of the contract share: a device opened through its table, with everything made on it destroyed in the right order.
+// What tests of the contract share: a device of the backend under test, opened through its table, with everything made on it destroyed in the
+// right order. At its end the device must have said what it is, and have counted launches where the test made some.
 #ifndef ZO2_TEST_RIG_H
 #define ZO2_TEST_RIG_H
 
@@ -8,6 +9,7 @@
 #include <mutex>
 #include <vector>
 
+#include "backend.h"
 #include "check.h"
 #include "zo2.h"
 
@@ -49,28 +51,44 @@ class Notified {
 
 class Rig {
  public:
-  explicit Rig(zo2_device_options options = {}) : table(zo2_cpu_backend()) { ok(table->device_open(&options, &device, &error)); }
+  explicit Rig(const zo2_device_options& options = {}, const zo2_backend* of = backend()) : table(of) {
+    ok(table->device_open(&options, &device, &error));
+  }
 
   ~Rig() { close(); }
   Rig(const Rig&) = delete;
   Rig& operator=(const Rig&) = delete;
 
   void close() {
+    if (device != nullptr) check_device();
+    destroy();
+  }
+
+  // Without a look at the device, which may be lost.
+  void destroy() {
     for (zo2_gate* one : gates_) table->gate_destroy(one);
     for (zo2_stream* one : streams_) table->stream_destroy(one);
     for (zo2_event* one : events_) table->event_destroy(one);
     for (zo2_buffer* one : buffers_) table->buffer_destroy(one);
     for (zo2_layout* one : layouts_) table->layout_destroy(one);
+    for (zo2_program* one : programs_) table->program_destroy(one);
     gates_.clear();
     streams_.clear();
     events_.clear();
     buffers_.clear();
     layouts_.clear();
+    programs_.clear();
     if (device != nullptr) table->device_close(device);
     device = nullptr;
   }
 
   bool ok(zo2_status status) { return CHECK(status == ZO2_OK, "status %d: %s", static_cast<int>(status), error.message); }
+
+  // For the status of prepare, run, loss or gradient: `stream` was given work that must count as a launch once it has ended well.
+  bool launched(zo2_status status) {
+    awaited_launches_ = ok(status) || awaited_launches_;
+    return status == ZO2_OK;
+  }
 
   zo2_stream* stream(const char* name) {
     zo2_stream* one = nullptr;
@@ -114,6 +132,13 @@ class Rig {
     return one;
   }
 
+  zo2_program* program(const std::vector<double>& words, const uint64_t space_bytes[ZO2_SPACES]) {
+    zo2_program* one = nullptr;
+    ok(table->program_create(device, words.data(), words.size(), space_bytes, &one, &error));
+    programs_.push_back(one);
+    return one;
+  }
+
   // A host buffer with a copy of `values`.
   template <typename T>
   zo2_buffer* host(const std::vector<T>& values) {
@@ -151,11 +176,13 @@ class Rig {
     ok(table->stream_record(stream, end, &error));
     ok(table->event_notify(end, Notified::call, &notified, &error));
     if (!CHECK(notified.wait(), "a stream hangs")) abort_hung();
-    return notified.error();
+    const zo2_error ended = notified.error();
+    if (ended.status == ZO2_OK && awaited_launches_) must_have_launched_ = true;
+    return ended;
   }
 
   zo2_device_info info() {
-    zo2_device_info info;
+    zo2_device_info info{};
     ok(table->device_info(device, &info, &error));
     return info;
   }
@@ -172,11 +199,20 @@ class Rig {
     _Exit(1);
   }
 
+  void check_device() {
+    const zo2_device_info known = info();
+    CHECK(table != backend() || is_tested_kind(known.kind), "the device is a \"%s\", which is not the backend under test", known.kind);
+    CHECK(!must_have_launched_ || known.launches > 0, "the test launched work, the device counted none");
+  }
+
+  bool awaited_launches_ = false;
+  bool must_have_launched_ = false;
   std::vector<zo2_stream*> streams_;
   std::vector<zo2_event*> events_;
   std::vector<zo2_gate*> gates_;
   std::vector<zo2_buffer*> buffers_;
   std::vector<zo2_layout*> layouts_;
+  std::vector<zo2_program*> programs_;
 };
 
 }  // namespace zo2::test

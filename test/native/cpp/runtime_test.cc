@@ -1,18 +1,15 @@
 // Streams, events, gates, notifications, closing: the rules at the head of zo2.h.
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <cfenv>
 #include <string>
 #include <thread>
 
-#include "contract/status.h"
-#include "cpu/thread.h"
 #include "rig.h"
 
 using zo2::test::Notified;
+using zo2::test::on_cuda;
 using zo2::test::Rig;
 
 namespace {
@@ -138,9 +135,14 @@ void a_failure_poisons_its_stream_and_those_that_wait_for_it() {
   CHECK(of_bad.status == ZO2_STATUS_INVALID_ARGUMENT);
   CHECK(contains(of_bad, "rows[0] is 1,") && contains(of_bad, "\"bad\""), "%s", of_bad.message);
   CHECK(of_infected.status == of_bad.status && strcmp(of_infected.message, of_bad.message) == 0, "%s", of_infected.message);
-  CHECK(bytes_of(rig, out)[12] == 0 && bytes_of(rig, out)[13] == 0, "commands behind the failure are skipped");
+  // A GPU may have begun on fills and copies before the host learned of the failure: they are skipped only from then on.
+  if (!on_cuda()) CHECK(bytes_of(rig, out)[12] == 0 && bytes_of(rig, out)[13] == 0, "commands behind the failure are skipped");
   CHECK(bytes_of(rig, out)[14] == 7);
+  rig.ok(rig.table->fill(bad, {out, 15}, 7, 1, &rig.error));
+  rig.ok(rig.table->fill(infected, {out, 15}, 7, 1, &rig.error));
   CHECK(rig.finish(bad).status == ZO2_STATUS_INVALID_ARGUMENT, "it stays poisoned");
+  CHECK(rig.finish(infected).status == ZO2_STATUS_INVALID_ARGUMENT, "it stays poisoned");
+  CHECK(bytes_of(rig, out)[15] == 0, "commands behind a failure that is known are skipped");
 }
 
 void stream_fail_is_a_failure_and_the_first_one_counts() {
@@ -186,7 +188,7 @@ void destroying_a_stream_cancels_what_has_not_started() {
 void closing_a_device_cancels_its_streams_and_calls_every_notification() {
   Notified held_notified;
   Notified waiting_notified;
-  const zo2_backend* const table = zo2_cpu_backend();
+  const zo2_backend* const table = zo2::test::backend();
   zo2_error error;
   zo2_device_options options = {};
   zo2_device* device = nullptr;
@@ -321,35 +323,6 @@ void objects_of_two_devices_do_not_mix() {
   CHECK(one.table->fill(stream, {two.buffer(ZO2_BUFFER_HOST, 4), 0}, 0, 4, &one.error) == ZO2_STATUS_INVALID_ARGUMENT);
 }
 
-void a_device_that_does_not_exist_is_refused() {
-  const zo2_backend* const table = zo2_cpu_backend();
-  zo2_error error;
-  zo2_device* device = nullptr;
-  zo2_device_options options = {};
-  options.ordinal = 1;
-  CHECK(table->device_open(&options, &device, &error) == ZO2_STATUS_DEVICE && contains(error, "cpu:1"));
-  options.ordinal = 0;
-  options.threads = 5000;
-  CHECK(table->device_open(&options, &device, &error) == ZO2_STATUS_INVALID_ARGUMENT && contains(error, "5000"));
-  CHECK(device == nullptr);
-  int32_t count = 0;
-  CHECK(table->device_count(&count, &error) == ZO2_OK && count == 1);
-  CHECK(table->contract_version == ZO2_CONTRACT_VERSION && strcmp(table->kind, "cpu") == 0);
-}
-
-void info_describes_the_device() {
-  zo2_device_options options = {};
-  options.threads = 3;
-  options.memory_limit = 4096;
-  options.generic_kernels = 1;
-  Rig rig(options);
-  const zo2_device_info info = rig.info();
-  CHECK(strcmp(info.kind, "cpu") == 0 && strlen(info.name) > 0);
-  CHECK(strncmp(info.features, "generic; ", 9) == 0, "%s", info.features);
-  CHECK(info.threads == 3 && info.memory_limit == 4096);
-  CHECK(info.memory_total > 0 && info.memory_free <= info.memory_total);
-}
-
 void device_memory_is_bounded() {
   zo2_device_options options = {};
   options.memory_limit = 1000;
@@ -386,88 +359,35 @@ void buffers_are_aligned_and_host_ones_are_zero() {
   CHECK(contains(rig.error, "2 is not a kind of buffer") && none == nullptr);
 }
 
-void a_long_message_is_cut_between_two_characters() {
-  // Two bytes each; the room for 507 bytes holds 253 of them and half of the next.
-  std::string message;
-  for (int i = 0; i < 300; ++i) message += "\u00e9";
+void a_device_that_does_not_exist_is_refused() {
+  const zo2_backend* const table = zo2::test::backend();
   zo2_error error;
-  zo2::contract::write_error(&error, ZO2_STATUS_DEVICE, message.c_str());
-  CHECK(strlen(error.message) == 506 && message.compare(0, 506, error.message) == 0, "%zu bytes", strlen(error.message));
-  const std::string exact(507, 'x');
-  zo2::contract::write_error(&error, ZO2_STATUS_DEVICE, exact.c_str());
-  CHECK(exact == error.message);
-}
-
-// What is read before it was written shows: the CPU backend's test mode does not leave zeros there.
-void device_memory_is_not_a_number_under_delays() {
-  for (const uint64_t bytes : {uint64_t{64}, uint64_t{3} << 20}) {
-    Rig rig(delayed(1, 1));
-    const std::vector<uint32_t> words = rig.read<uint32_t>(rig.stream("s"), rig.buffer(ZO2_BUFFER_DEVICE, bytes), 16);
-    CHECK(words == std::vector<uint32_t>(16, UINT32_MAX));
+  int32_t count = 0;
+  CHECK(table->device_count(&count, &error) == ZO2_OK && count >= 1);
+  CHECK(table->contract_version == ZO2_CONTRACT_VERSION && strcmp(table->kind, on_cuda() ? "cuda" : "cpu") == 0);
+  zo2_device* device = nullptr;
+  for (const int32_t ordinal : {count, -1}) {
+    zo2_device_options options = {};
+    options.ordinal = ordinal;
+    const std::string name = std::string(table->kind) + ":" + std::to_string(ordinal);
+    CHECK(table->device_open(&options, &device, &error) == ZO2_STATUS_DEVICE && contains(error, name.c_str()), "%s", error.message);
+    CHECK(device == nullptr);
   }
 }
 
-void threads_of_ours_round_to_nearest_whoever_starts_them() {
-  std::fesetround(FE_UPWARD);
-  int mode = -1;
-  zo2::cpu::start_thread("rounding", [&] { mode = std::fegetround(); }).join();
-  std::fesetround(FE_TONEAREST);
-  CHECK(mode == FE_TONEAREST);
+void info_describes_the_device() {
+  zo2_device_options options = {};
+  options.memory_limit = 4096;
+  Rig rig(options);
+  const zo2_device_info info = rig.info();
+  CHECK(strlen(info.name) > 0 && strlen(info.features) > 0);
+  CHECK(info.memory_limit == 4096 && info.device_bytes == 0 && info.host_bytes == 0 && info.commands == 0 && info.launches == 0);
+  CHECK(info.memory_total > 0 && info.memory_free <= info.memory_total);
 }
-
-#if !defined(__SANITIZE_THREAD__)
-
-// Runs `body` in a child that is killed after a minute. Its exit code; -1 when it hung or crashed.
-template <typename Body>
-int in_child(Body body) {
-  fflush(nullptr);
-  const pid_t child = fork();
-  if (child == 0) {
-    alarm(60);
-    body();
-    _exit(99);
-  }
-  int state = 0;
-  if (child < 0 || waitpid(child, &state, 0) != child) return -1;
-  return WIFEXITED(state) ? WEXITSTATUS(state) : -1;
-}
-
-void a_process_exits_while_a_stream_is_held() {
-  const int code = in_child([] {
-    Rig* const rig = new Rig();
-    zo2_stream* const stream = rig->stream("held");
-    rig->ok(rig->table->stream_hold(stream, rig->gate(), &rig->error));
-    rig->ok(rig->table->stream_record(stream, rig->event(), &rig->error));
-    exit(7);
-  });
-  CHECK(code == 7, "%d", code);
-}
-
-void a_fork_gets_errors_and_does_not_hang() {
-  Rig rig;
-  zo2_stream* const stream = rig.stream("s");
-  zo2_event* const event = rig.event();
-  rig.ok(rig.table->stream_record(stream, event, &rig.error));
-  rig.finish(stream);
-  const int code = in_child([&] {
-    zo2_event* other = nullptr;
-    const bool refused = rig.table->stream_record(stream, event, &rig.error) == ZO2_STATUS_DEVICE && contains(rig.error, "forked") &&
-                         rig.table->event_create(rig.device, &other, &rig.error) == ZO2_STATUS_DEVICE;
-    rig.close();
-    _exit(refused ? 7 : 8);
-  });
-  CHECK(code == 7, "%d", code);
-}
-
-#endif
 
 }  // namespace
 
 int main() {
-#if !defined(__SANITIZE_THREAD__)  // which does not support threads in a fork
-  a_process_exits_while_a_stream_is_held();
-  a_fork_gets_errors_and_does_not_hang();
-#endif
   for (const uint64_t seed : {0, 1, 2}) events_order_streams_under_random_delays(seed);
   an_event_never_recorded_is_an_error();
   a_wait_binds_to_the_latest_record_when_it_is_enqueued();
@@ -485,8 +405,5 @@ int main() {
   info_describes_the_device();
   device_memory_is_bounded();
   buffers_are_aligned_and_host_ones_are_zero();
-  a_long_message_is_cut_between_two_characters();
-  device_memory_is_not_a_number_under_delays();
-  threads_of_ours_round_to_nearest_whoever_starts_them();
   return zo2::test::report();
 }

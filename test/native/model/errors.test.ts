@@ -5,6 +5,7 @@ import { Worker } from "node:worker_threads";
 import { loadModel } from "../../../src/model.js";
 import { Trainer } from "../../../src/train/trainer.js";
 import { fixtures, withModel } from "./helpers.js";
+import { DEVICE } from "../device.js";
 
 const source = path.join(fixtures, "trajectories/models/A");
 let work: string;
@@ -32,7 +33,7 @@ function damaged(change: { config?: (c: Record<string, unknown>) => void; header
 }
 
 const fc1 = "model.decoder.layers.1.fc1.weight";
-const load = (dir: string, options = {}) => loadModel(dir, { device: "cpu", threads: 1, ...options });
+const load = (dir: string, options = {}) => loadModel(dir, { device: DEVICE, threads: 1, ...options });
 const coded = (code: string, ...parts: string[]) => expect.objectContaining({ code, message: expect.stringMatching(new RegExp(parts.map((p) => p.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("[\\s\\S]*"))) });
 
 describe("a checkpoint that cannot be used is refused with the place:", () => {
@@ -199,7 +200,7 @@ it("a worker thread that exits in the middle of a step takes nothing else with i
     const { loadModel, Trainer } = require(${JSON.stringify(dist)});
     const { parentPort } = require("node:worker_threads");
     (async () => {
-      const model = await loadModel(${JSON.stringify(source)}, { device: "cpu", threads: 2 });
+      const model = await loadModel(${JSON.stringify(source)}, { device: "${DEVICE}", threads: 2 });
       const ids = Array.from({ length: 120 }, (_, i) => i + 3);
       for await (const step of new Trainer(model, { method: { name: "mezo-sgd", learningRate: 1e-4 }, steps: 100000, batchSize: 4 }).fit([{ ids }]))
         if (step.index === 2) { parentPort.postMessage("stepping"); setTimeout(() => process.exit(7), 1); }

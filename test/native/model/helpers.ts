@@ -5,6 +5,7 @@ import { packBatch, unpackPadded, type PackedBatch, type PaddedBatch } from "../
 import { loadModel, type Model } from "../../../src/model.js";
 import type { ModelOptions } from "../../../src/config/model.js";
 import type { StepRequest, StepResult } from "../../../src/schedule/engine.js";
+import { DEVICE } from "../device.js";
 
 export const fixtures = path.join(__dirname, "../../fixtures");
 
@@ -13,9 +14,14 @@ export function readJson(...parts: string[]) {
 }
 
 export async function withModel<T>(dir: string, options: ModelOptions, body: (model: Model) => Promise<T>): Promise<T> {
-  const model = await loadModel(dir, { device: "cpu", threads: 2, ...options });
+  const model = await loadModel(dir, { device: DEVICE, threads: 2, ...options });
   try {
-    return await body(model);
+    const result = await body(model);
+    // A test that was meant for a GPU must not pass on something else, or without a kernel.
+    const { kind, launches } = model.deviceInfo();
+    if (!kind.startsWith(options.device ?? DEVICE)) throw new Error(`the model is on a ${kind} device`);
+    if (model.engine.plan !== null && launches === 0) throw new Error("nothing was launched");
+    return result;
   } finally {
     await model.dispose();
   }

@@ -13,6 +13,7 @@ import { doneEvent, schedulePass, START, type Command } from "../../../src/sched
 import { WeightStore } from "../../../src/schedule/store.js";
 import { cutUnits } from "../../../src/schedule/units.js";
 import { fixtures, packed, readJson } from "./helpers.js";
+import { DEVICE } from "../device.js";
 
 const dir = path.join(fixtures, "trajectories/models/A");
 
@@ -47,7 +48,7 @@ async function firstPass(device: Device, overlap: boolean) {
 
 /** Submits the pass with the compute lane stopped in front of the forward pass of `unit`. */
 async function held(overlap: boolean, unit: number) {
-  const device = await loadNative().openDevice("cpu", { threads: 2 });
+  const device = await loadNative().openDevice(DEVICE, { threads: 2 });
   const { executor, commands, data } = await firstPass(device, overlap);
   const gate = device.createGate();
   const list = new CommandList();

@@ -68,7 +68,7 @@ describe("a program that is cut op by op", () => {
     expect(flops("crossEntropy")).toBe(2 * HEAD_ROWS * VOCAB * HIDDEN);
     expect(pieces.filter((p) => p.what === "crossEntropy").length).toBeGreaterThan(1);
     expect(pieces.reduce((sum, p) => sum + p.flops, 0)).toBe(flops("linear") + flops("crossEntropy"));
-    expect(new Set(pieces.map((p) => p.what))).toEqual(new Set(Object.keys(OP)));
+    expect(new Set(pieces.map((p) => p.what))).toEqual(new Set(["embed", "linear", "layerNorm", "attention", "gatherRows", "crossEntropy"]));
   });
 });
 

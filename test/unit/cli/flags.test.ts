@@ -24,7 +24,7 @@ test("every option that a flag says it sets is one of the library's", () => {
 
 test("`zo2 train` has the flags that users know", () => {
   const expected =
-    "model data out steps batch-size micro-batch-size learning-rate lr-schedule warmup-steps eps weight-decay noise seed device threads offload wire device-memory unit-bytes slots no-overlap no-deferred-update rounding max-length truncation freeze prompt choices completion label-field reduction eval-data eval-every no-keep-best metrics save-dtype config json debug quiet";
+    "model data out steps batch-size micro-batch-size learning-rate lr-schedule warmup-steps eps weight-decay noise seed device dtype tf32 threads offload wire device-memory unit-bytes slots no-overlap no-deferred-update rounding max-length truncation freeze prompt choices completion label-field reduction eval-data eval-every no-keep-best metrics save-dtype config json debug quiet";
   const train = COMMANDS.find((command) => command.name === "train");
   expect((train?.flags ?? []).map(longFlag).sort()).toEqual(expected.split(" ").map((flag) => `--${flag}`).sort());
 });

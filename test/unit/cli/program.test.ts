@@ -20,7 +20,7 @@ describe("usage errors", () => {
   test.each([
     [["train", "--stps", "3"], "ZO2_ERR_CONFIG: unknown option '--stps'; did you mean --steps?"],
     [["trian"], "ZO2_ERR_CONFIG: unknown command 'trian'; did you mean train?"],
-    [["train", "--device", "gpu"], 'ZO2_ERR_CONFIG: --device is "gpu"; must be "auto", "cpu" or "cuda"'],
+    [["train", "--device", "gpu"], 'ZO2_ERR_CONFIG: --device is "gpu"; must be "auto", "cpu", "cuda" or "cuda:N"'],
     [["train", "--steps", "many"], "ZO2_ERR_CONFIG: option '--steps <n>' argument 'many' is invalid. It must be a finite number."],
     [["train", "--steps"], "ZO2_ERR_CONFIG: option '--steps <n>' argument missing"],
     [["train", "--seed", "1.5"], "ZO2_ERR_CONFIG: option '--seed <n>' argument '1.5' is invalid. It must be a whole number."],

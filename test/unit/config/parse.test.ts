@@ -61,7 +61,7 @@ describe("wrong values", () => {
   test("every problem is reported at once, on one line", () => {
     const message = messageOf(modelOptionsSchema, { device: "gpu", threads: 0, offload: { deviceMemory: "4 elephants", slts: 3 } });
     expect(message).toMatch(/^options: 4 problems: \(1\) .*\(2\) .*\(3\) .*\(4\) /);
-    for (const part of ['"device" is "gpu"; must be "auto", "cpu" or "cuda"', '"threads" is 0', '"offload.deviceMemory" is "4 elephants"', '"offload.slots"']) {
+    for (const part of ['"device" is "gpu"; must be "auto", "cpu", "cuda" or "cuda:N"', '"threads" is 0', '"offload.deviceMemory" is "4 elephants"', '"offload.slots"']) {
       expect(message).toContain(part);
     }
     expect(message).not.toContain("\n");
@@ -74,6 +74,7 @@ describe("resolved options", () => {
       device: "auto",
       offload: { to: "host", wire: "stored", slots: 3, overlap: true },
       dtype: "fp32",
+      tf32: false,
       rounding: "nearest",
     });
     expect(parseOptions(trainerOptionsSchema, required, "t")).toEqual({

@@ -4,7 +4,7 @@ import { CANONICAL_ALIGNMENT, canonicalLength, numberParameters } from "../../..
 import { parametersOf, Recorder, valuesOf } from "../../../src/models/recorder.js";
 import type { Head } from "../../../src/models/family.js";
 import { capacityOf, touchedRows } from "../../../src/schedule/batch-tables.js";
-import { placeValues, valueBytes } from "../../../src/schedule/places.js";
+import { placeValues } from "../../../src/schedule/places.js";
 import { deviceBytes, planMemory, type PlanOptions } from "../../../src/schedule/plan.js";
 import { encodeProgram } from "../../../src/schedule/program.js";
 import { cutUnits, type UnitOptions } from "../../../src/schedule/units.js";
@@ -95,8 +95,8 @@ describe.each([
     }
   });
 
-  it("no two values that are alive together share memory, but for a sum and the residual that ends in it", () => {
-    const places = placeValues(units, capacity);
+  it.each(["fp32", "bf16"] as const)("no two values that are alive together share memory, but for a sum and the residual that ends in it (%s)", (compute) => {
+    const places = placeValues(units, capacity, compute);
     const uses = units.flatMap((u) => u.ops.map((o) => ({ unit: u.index, values: valuesOf(o.op) })));
     const life = new Map<number, { value: (typeof uses)[0]["values"][0]; first: number; last: number; units: Set<number> }>();
     uses.forEach(({ unit, values }, i) => values.forEach((value) => {
@@ -114,7 +114,8 @@ describe.each([
         if (sums.get(a.value) === b.value || sums.get(b.value) === a.value) continue;
         const pb = places.of.get(b.value.id);
         if (a === b || pa === undefined || pb === undefined || pa.space !== pb.space || a.last < b.first || b.last < a.first) continue;
-        expect(pa.offset + valueBytes(a.value, capacity) <= pb.offset || pb.offset + valueBytes(b.value, capacity) <= pa.offset).toBe(true);
+        expect(pa.offset + pa.bytes <= pb.offset || pb.offset + pb.bytes <= pa.offset).toBe(true);
+        expect(pa.bytes).toBeGreaterThanOrEqual(capacity[a.value.rows] * a.value.columns * (pa.type === "fp32" ? 4 : 2));
       }
     }
   });

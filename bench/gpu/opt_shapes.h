@@ -1,0 +1,30 @@
+// The OPT models of the paper's tables (arXiv 2205.01068, table 1) whose shapes the benches use.
+#ifndef ZO2_BENCH_GPU_OPT_SHAPES_H
+#define ZO2_BENCH_GPU_OPT_SHAPES_H
+
+#include <cstdint>
+#include <vector>
+
+#include "bench/gpu/bench.h"
+
+namespace zo2::bench {
+
+struct OptShape {
+  const char* name;
+  int64_t hidden;
+  int64_t heads;
+};
+
+inline std::vector<OptShape> opt_shapes() {
+  if (tiny()) return {{"opt-tiny", 128, 2}};
+  return {{"opt-1.3b", 2048, 32}, {"opt-6.7b", 4096, 32}, {"opt-13b", 5120, 40}};
+}
+
+inline std::vector<int64_t> token_counts() {
+  if (tiny()) return {65};
+  return {2048, 4096};
+}
+
+}  // namespace zo2::bench
+
+#endif  // ZO2_BENCH_GPU_OPT_SHAPES_H

@@ -1,0 +1,85 @@
+#include "cuda/commands.h"
+
+#include <vector>
+
+#include "contract/commands.h"
+#include "cuda/ops/fill.cuh"
+#include "cuda/ops/gather.cuh"
+#include "cuda/ops/loss.cuh"
+#include "cuda/ops/prepare.cuh"
+#include "cuda/program_run.h"
+#include "cuda/runtime/check.h"
+#include "cuda/runtime/device.h"
+
+namespace zo2::cuda {
+namespace {
+
+using Counted = CommandStream::Counted;
+using Uses = CommandStream::Uses;
+
+}  // namespace
+
+DeviceLayout::DeviceLayout(std::shared_ptr<Device> device, const zo2_segment* list, uint64_t count)
+    : contract::Layout(device.get(), list, count), owner(std::move(device)) {
+  if (segments().empty()) return;
+  owner->enter();
+  const uint64_t bytes = segments().size() * sizeof(zo2_segment);
+  on_device = DeviceArena(bytes);
+  ZO2_CUDA_CHECK(cudaMemcpy(on_device.data(), segments().data(), bytes, cudaMemcpyHostToDevice));
+}
+
+DeviceLayout::~DeviceLayout() { owner->enter_quietly(); }
+
+void enqueue_copy(CommandStream& stream, const zo2_span& dst, const zo2_span& src, uint64_t bytes) {
+  const contract::CopyCommand command = contract::resolve_copy(&stream.device(), dst, src, bytes);
+  stream.command(Counted::kCommand, Uses::kCopies, [&](const Launch& launch) {
+    if (command.bytes == 0) return;
+    ZO2_CUDA_CHECK(cudaMemcpyAsync(command.to, command.from, command.bytes, cudaMemcpyDefault, launch.stream));
+  });
+}
+
+void enqueue_fill(CommandStream& stream, const zo2_span& dst, uint8_t byte, uint64_t bytes) {
+  const contract::FillCommand command = contract::resolve_fill(&stream.device(), dst, byte, bytes);
+  stream.command(Counted::kCommand, Uses::kKernels, [&](const Launch& launch) { ZO2_CUDA_LAUNCH("fill", launch_fill(launch, command)); });
+}
+
+void enqueue_gather(CommandStream& stream, const zo2_span& dst, const zo2_span& src, const zo2_span& rows, uint64_t count, int64_t row_base,
+                    uint64_t row_bytes) {
+  const contract::GatherCommand command = contract::resolve_gather(&stream.device(), dst, src, rows, count, row_base, row_bytes);
+  stream.command(Counted::kCommand, Uses::kKernels, [&](const Launch& launch) { ZO2_CUDA_LAUNCH("gather", launch_gather(launch, command)); });
+}
+
+void enqueue_prepare(CommandStream& stream, const zo2_prepare_args& args) {
+  const contract::PrepareCommand command = contract::resolve_prepare(&stream.device(), args);
+  stream.command(Counted::kLaunch, Uses::kKernels, [&](const Launch& launch) {
+    const auto* const layout = static_cast<const DeviceLayout*>(command.layout);
+    PrepareResources resources{};
+    resources.segments = reinterpret_cast<const zo2_segment*>(layout->on_device.data());
+    resources.tally = stream.tally();
+    if (command.updates.size() > kInlineUpdates) {
+      std::vector<PrepareUpdate> updates;
+      for (const contract::PendingUpdate& pending : command.updates) updates.push_back(prepare_update(pending));
+      resources.updates = static_cast<const PrepareUpdate*>(stream.table(launch, updates.data(), updates.size() * sizeof(PrepareUpdate)));
+    }
+    ZO2_CUDA_LAUNCH("prepare", launch_prepare(launch, command, resources));
+  });
+}
+
+void enqueue_run(CommandStream& stream, const zo2_run_args& args) {
+  const contract::RunCommand command = contract::resolve_run(&stream.device(), args);
+  const auto& program = *static_cast<const DeviceProgram*>(command.program);
+  stream.command(Counted::kLaunch, Uses::kKernels,
+                 [&](const Launch& launch) { program.run(launch, command, stream.scratch(program.scratch_bytes())); });
+}
+
+void enqueue_loss(CommandStream& stream, const zo2_loss_args& args) {
+  const contract::LossCommand command = contract::resolve_loss(&stream.device(), args);
+  stream.command(Counted::kLaunch, Uses::kKernels, [&](const Launch& launch) { ZO2_CUDA_LAUNCH("loss", launch_loss(launch, command)); });
+}
+
+void enqueue_gradient(CommandStream& stream, const zo2_gradient_args& args) {
+  const contract::GradientCommand command = contract::resolve_gradient(&stream.device(), args);
+  stream.command(Counted::kLaunch, Uses::kKernels, [&](const Launch& launch) { ZO2_CUDA_LAUNCH("gradient", launch_gradient(launch, command)); });
+}
+
+}  // namespace zo2::cuda

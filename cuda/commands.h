@@ -1,0 +1,34 @@
+// The commands of zo2.h: checked by contract/, then handed to CUDA on the calling thread.
+#pragma once
+
+#include <memory>
+
+#include "contract/layout.h"
+#include "cuda/runtime/command_stream.h"
+#include "cuda/runtime/owners.h"
+#include "zo2.h"
+
+namespace zo2::cuda {
+
+// What a zo2_layout is; contract/ sees the base. The segments lie on the device too.
+struct DeviceLayout : contract::Layout {
+  // Throws Failure: of contract::Layout, or OUT_OF_MEMORY.
+  DeviceLayout(std::shared_ptr<Device> device, const zo2_segment* list, uint64_t count);
+  ~DeviceLayout();
+
+  const std::shared_ptr<Device> owner;
+  DeviceArena on_device;
+};
+
+// See the table in zo2.h. All throw Failure(INVALID_ARGUMENT), which names the field, before anything is enqueued. What is wrong with tables that
+// the device reads fails when the command runs: row lists, ranges and labels, sequences, targets.
+void enqueue_copy(CommandStream& stream, const zo2_span& dst, const zo2_span& src, uint64_t bytes);
+void enqueue_fill(CommandStream& stream, const zo2_span& dst, uint8_t byte, uint64_t bytes);
+void enqueue_gather(CommandStream& stream, const zo2_span& dst, const zo2_span& src, const zo2_span& rows, uint64_t count, int64_t row_base,
+                    uint64_t row_bytes);
+void enqueue_prepare(CommandStream& stream, const zo2_prepare_args& args);
+void enqueue_run(CommandStream& stream, const zo2_run_args& args);
+void enqueue_loss(CommandStream& stream, const zo2_loss_args& args);
+void enqueue_gradient(CommandStream& stream, const zo2_gradient_args& args);
+
+}  // namespace zo2::cuda

@@ -1,0 +1,33 @@
+// Memory that commands work on.
+#pragma once
+
+#include <memory>
+
+#include "contract/memory.h"
+#include "cuda/runtime/owners.h"
+#include "zo2.h"
+
+namespace zo2::cuda {
+
+class Device;
+
+// A zo2_buffer points at its base.
+class Buffer : public contract::Memory {
+ public:
+  // HOST memory is zeroed; DEVICE memory is not, and under random delays holds NaN, so that what reads it too early shows. Throws
+  // Failure(OUT_OF_MEMORY) with what was asked for, what is in use or free, and the limit.
+  Buffer(std::shared_ptr<Device> device, zo2_buffer_kind kind, uint64_t bytes);
+  // The runtime may wait until the device is idle before it takes the memory back.
+  ~Buffer();
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  Device& owner() const { return *device_; }
+
+ private:
+  const std::shared_ptr<Device> device_;
+  DeviceArena on_device_;
+  PinnedArena on_host_;
+};
+
+}  // namespace zo2::cuda

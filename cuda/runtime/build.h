@@ -1,0 +1,17 @@
+// What kind of build this is: over the CUDA runtime, or over the emulator of cuda/emu (which its CMakeLists.txt says).
+#pragma once
+
+#if defined(ZO2_CUDA_EMULATED)
+// The last report of a kernel or a check that failed, or an empty text; valid until the next one.
+extern "C" const char* zo2_emu_last_report(void);
+#endif
+
+namespace zo2::cuda {
+
+#if defined(ZO2_CUDA_EMULATED)
+constexpr bool kEmulated = true;
+#else
+constexpr bool kEmulated = false;
+#endif
+
+}  // namespace zo2::cuda

@@ -1,0 +1,226 @@
+#include "cuda/runtime/command_stream.h"
+
+#include <algorithm>
+
+#include "contract/status.h"
+#include "cuda/ops/checkpoint.cuh"
+#include "cuda/ops/store.cuh"
+#include "cuda/runtime/check.h"
+#include "cuda/runtime/device.h"
+
+namespace zo2::cuda {
+namespace {
+
+// So many commands may pass before a stream with kernels looks whether it was cancelled.
+constexpr uint64_t kCheckpointInterval = 64;
+
+constexpr uint64_t kSmallestPiece = 4096;
+
+std::shared_ptr<Lane> make_lane(Device& device, std::string name) {
+  device.enter();
+  return std::make_shared<Lane>(std::move(name), device.words().take());
+}
+
+}  // namespace
+
+CommandStream::CommandStream(std::shared_ptr<Device> device, std::string name)
+    : device_(std::move(device)),
+      lane_(make_lane(*device_, std::move(name))),
+      holds_(std::make_shared<HoldLine>(&lane_->host_words().passed)),
+      delay_(device_->delay_microseconds(), device_->enroll(this)) {
+  try {
+    stream_ = make_stream();
+    watcher_ = std::make_shared<Watcher>(*device_, lane_->name());
+  } catch (...) {
+    device_->dismiss(this);
+    throw;
+  }
+}
+
+CommandStream::~CommandStream() {
+  cancel();
+  join();
+  device_->dismiss(this);
+  lane_->retire();
+}
+
+bool CommandStream::begin() {
+  if (cancelled_) contract::fail(ZO2_STATUS_CANCELLED, "stream \"%s\" was closed; open the device again", name().c_str());
+  ++ordinal_;
+  look_for_faults();
+  return error_.status == ZO2_OK;
+}
+
+void CommandStream::look_for_faults() {
+  if (error_.status != ZO2_OK) return;
+  if (const auto fault = lane_->fault(ordinal_)) error_ = *fault;
+  for (size_t i = 0; i < past_.size() && error_.status == ZO2_OK; ++i) {
+    if (const auto fault = past_[i].lane->fault(past_[i].ordinal)) error_ = *fault;
+  }
+}
+
+void CommandStream::attempt(const std::function<void()>& step) {
+  try {
+    device_->enter();
+    step();
+  } catch (...) {
+    zo2_error cause;
+    contract::write_current_exception(&cause);
+    error_ = named(name(), cause.status, cause.message);
+  }
+}
+
+Launch CommandStream::launch() const {
+  return {stream_.get(), &lane_->device_words().slot, &lane_->host_words().mirror, ordinal_, &device_->traits()};
+}
+
+void CommandStream::command(Counted counted, Uses uses, const std::function<void(const Launch&)>& body) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!begin()) return;
+  attempt([&] {
+    const Launch now = launch();
+    if (delay_.enabled()) {
+      delay_.enqueue(stream_.get());
+      checkpoint_due_ = true;
+    }
+    if (uses == Uses::kKernels) {
+      lane_->note_kernels(ordinal_);
+      checkpoint(now);
+    }
+    body(now);
+  });
+  device_->count(counted);
+}
+
+void CommandStream::checkpoint(const Launch& launch) {
+  if (!checkpoint_due_ && pending_.empty() && ordinal_ - last_checkpoint_ < kCheckpointInterval) return;
+  Checkpoint checkpoint = {};
+  checkpoint.cancelled = &lane_->host_words().cancelled;
+  for (size_t i = 0; i < pending_.size() || i == 0; i += kCheckpointSources) {
+    checkpoint.count = static_cast<uint32_t>(std::min<size_t>(kCheckpointSources, pending_.size() - i));
+    for (uint32_t k = 0; k < checkpoint.count; ++k) {
+      const Seen& seen = pending_[i + k];
+      checkpoint.sources[k] = {&seen.lane->device_words().slot, seen.ordinal};
+    }
+    ZO2_CUDA_LAUNCH("a checkpoint", launch_checkpoint(launch, checkpoint));
+  }
+  pending_.clear();
+  checkpoint_due_ = false;
+  last_checkpoint_ = ordinal_;
+}
+
+void CommandStream::record(RecordedEvent& event) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  begin();
+  Record::Origin origin{device_, watcher_, lane_, ordinal_, past_, error_, {}, nullptr};
+  attempt([&] {
+    if (delay_.enabled()) delay_.enqueue(stream_.get());
+    EventPool::Lent lent = device_->events().take();
+    origin.anchor = device_->clock().anchor();
+    ZO2_CUDA_CHECK(cudaEventRecord(lent.get(), stream_.get()));
+    origin.event = std::move(lent);
+  });
+  // On a stream that had failed before, that failure stays.
+  if (origin.known.status == ZO2_OK) {
+    origin.known = error_;
+  } else {
+    error_ = origin.known;
+  }
+  auto record = std::make_shared<Record>(std::move(origin));
+  watcher_->push(record);
+  event.hold(std::move(record));
+}
+
+void CommandStream::wait(const RecordedEvent& event) {
+  const std::shared_ptr<Record> record = event.latest();
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!begin()) return;
+  if (const auto error = record->error_so_far()) {
+    error_ = *error;
+    return;
+  }
+  attempt([&] {
+    if (delay_.enabled()) delay_.enqueue(stream_.get());
+    if (record->event() != nullptr) ZO2_CUDA_CHECK(cudaStreamWaitEvent(stream_.get(), record->event(), 0));
+  });
+  if (!record->fired_well()) absorb(*record);
+}
+
+void CommandStream::absorb(const Record& record) {
+  past_.erase(std::remove_if(past_.begin(), past_.end(), [](const Seen& seen) { return seen.lane->spent(seen.ordinal); }), past_.end());
+  const auto see = [this](const std::shared_ptr<Lane>& lane, uint64_t ordinal) {
+    if (lane == lane_) return;
+    const auto known = std::find_if(past_.begin(), past_.end(), [&](const Seen& seen) { return seen.lane == lane; });
+    if (known == past_.end()) {
+      past_.push_back({lane, ordinal});
+    } else if (known->ordinal < ordinal) {
+      known->ordinal = ordinal;
+    } else {
+      return;
+    }
+    if (!lane->may_be_raised(ordinal)) return;
+    const auto asked = std::find_if(pending_.begin(), pending_.end(), [&](const Seen& seen) { return seen.lane == lane; });
+    if (asked == pending_.end()) {
+      pending_.push_back({lane, ordinal});
+    } else {
+      asked->ordinal = std::max(asked->ordinal, ordinal);
+    }
+  };
+  for (const Seen& seen : record.past()) see(seen.lane, seen.ordinal);
+  see(record.lane(), record.ordinal());
+}
+
+void CommandStream::hold(Gate& gate) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!begin() || gate.is_open()) return;
+  attempt([&] {
+    gate.add(holds_, holds_->enqueue(stream_.get()));
+    checkpoint_due_ = true;
+  });
+}
+
+void CommandStream::poison(const zo2_error& cause) {
+  if (cause.status == ZO2_OK) {
+    contract::fail(ZO2_STATUS_INVALID_ARGUMENT, "the cause of a failure has status ZO2_OK; give the status that failed");
+  }
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (begin()) error_ = cause;
+}
+
+uint8_t* CommandStream::Growing::at_least(uint64_t bytes) {
+  if (pieces.empty() || pieces.back().bytes() < bytes) {
+    const uint64_t twice = pieces.empty() ? kSmallestPiece : 2 * pieces.back().bytes();
+    pieces.push_back(DeviceArena(std::max(bytes, twice)));
+  }
+  return pieces.back().data();
+}
+
+void* CommandStream::scratch(uint64_t bytes) { return bytes == 0 ? nullptr : scratch_.at_least(bytes); }
+
+const void* CommandStream::table(const Launch& launch, const void* data, uint64_t bytes) {
+  if (bytes == 0) return nullptr;
+  uint8_t* const place = table_.at_least(bytes);
+  ZO2_CUDA_LAUNCH("a table", launch_store(launch, place, data, bytes));
+  return place;
+}
+
+void CommandStream::cancel() {
+  if (cancelled_.exchange(true)) return;
+  // The host first: a record that fires from now on is cancelled, whatever the device still does.
+  watcher_->cancel(*lane_);
+  __atomic_store_n(&lane_->host_words().cancelled, 1u, __ATOMIC_RELEASE);
+  delay_.cancel();
+  holds_->cancel();
+}
+
+void CommandStream::join() {
+  {
+    // Not before a command that another thread is enqueueing.
+    std::lock_guard<std::mutex> lock(mutex_);
+    device_->enter_quietly();
+    ZO2_CUDA_QUIET(cudaStreamSynchronize(stream_.get()));
+  }
+  watcher_->stop();
+}
+
+}  // namespace zo2::cuda

@@ -1,0 +1,97 @@
+// What a zo2_stream is: a CUDA stream with the rules of zo2.h for failures.
+//
+// Commands go to CUDA on the thread that enqueues them. What the host knows to have failed is exact: no later command reaches the device. What
+// only the device knows (a fault that a check kernel found, here or in a stream that this one waited for) makes the later kernels of the stream
+// return at once, by the word Launch::poison(); checkpoints carry it from one stream into another (ops/checkpoint.cuh). The host learns of it when
+// a record fires, or, early, when it enqueues the next command. Copies that were queued before the host knew still run.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "cuda/launch.h"
+#include "cuda/runtime/delay.h"
+#include "cuda/runtime/hold.h"
+#include "cuda/runtime/lane.h"
+#include "cuda/runtime/record.h"
+#include "cuda/runtime/watcher.h"
+#include "zo2.h"
+
+namespace zo2::cuda {
+
+class Device;
+
+class CommandStream {
+ public:
+  CommandStream(std::shared_ptr<Device> device, std::string name);
+  // Cancels what has not started, waits for what runs, fires every record. Waits too for streams that this one was made to wait for.
+  ~CommandStream();
+  CommandStream(const CommandStream&) = delete;
+  CommandStream& operator=(const CommandStream&) = delete;
+
+  const std::string& name() const { return lane_->name(); }
+  Device& device() const { return *device_; }
+
+  // What the counters of zo2_device_info tell apart.
+  enum class Counted { kCommand, kLaunch };
+  enum class Uses { kCopies, kKernels };
+
+  // Each of these enqueues and returns; all throw Failure(CANCELLED) once the stream was cancelled. `body` hands the command to CUDA, here and now;
+  // what it throws poisons the stream. It is not called on a poisoned stream.
+  void command(Counted counted, Uses uses, const std::function<void(const Launch&)>& body);
+  void record(RecordedEvent& event);
+  void wait(const RecordedEvent& event);
+  void hold(Gate& gate);
+  void poison(const zo2_error& cause);
+
+  // Only inside a body.
+  //
+  // Device memory of at least `bytes` that only commands of this stream use. Its bytes stay until a larger piece is asked for.
+  void* scratch(uint64_t bytes);
+  // A copy of host memory in device memory, there when the next kernel of the body runs and until the next command that asks.
+  const void* table(const Launch& launch, const void* data, uint64_t bytes);
+  PrepareTally* tally() const { return &lane_->device_words().tally; }
+
+  // Any thread. From then on only records fire. Any number of times.
+  void cancel();
+  // Waits until the device has passed everything, and every record has fired.
+  void join();
+
+ private:
+  // Device memory that grows. What it outgrew is kept, because queued kernels may use it: in all not more than the last piece again.
+  struct Growing {
+    std::vector<DeviceArena> pieces;
+    uint8_t* at_least(uint64_t bytes);
+  };
+
+  bool begin();  // with the lock: counts the command; false when the stream has failed
+  void attempt(const std::function<void()>& step);
+  void checkpoint(const Launch& launch);
+  void absorb(const Record& record);
+  void look_for_faults();
+  Launch launch() const;
+
+  const std::shared_ptr<Device> device_;
+  const std::shared_ptr<Lane> lane_;
+  std::shared_ptr<HoldLine> holds_;
+  Delay delay_;
+  Stream stream_;
+  std::shared_ptr<Watcher> watcher_;
+  std::atomic<bool> cancelled_{false};
+
+  std::mutex mutex_;  // of what follows; held while CUDA takes a command, which may block when its queue is full
+  zo2_error error_{};
+  uint64_t ordinal_ = 0;
+  Past past_;
+  Past pending_;  // what the next checkpoint looks at
+  bool checkpoint_due_ = false;
+  uint64_t last_checkpoint_ = 0;
+  Growing scratch_;
+  Growing table_;
+};
+
+}  // namespace zo2::cuda

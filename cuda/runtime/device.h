@@ -1,0 +1,90 @@
+// A GPU as a device of the contract: its streams, its clock, and the books of its memory.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cuda/launch.h"
+#include "cuda/runtime/clock.h"
+#include "cuda/runtime/command_stream.h"
+#include "cuda/runtime/event_pool.h"
+#include "cuda/runtime/lane.h"
+#include "zo2.h"
+
+namespace zo2::cuda {
+
+// Streams, events, gates, buffers, layouts and programs share the device, so that one that is destroyed after device_close (an error of the
+// caller) finds what it needs where it was.
+class Device {
+ public:
+  // Throws Failure(DEVICE) for an ordinal that does not exist or a machine without a driver, and Failure(UNSUPPORTED) for a GPU that is too old.
+  explicit Device(const zo2_device_options& options);
+  ~Device();
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  // Cancels and joins every stream. Not from a notification.
+  void close();
+
+  void describe(zo2_device_info* info);
+
+  // Makes this the calling thread's current device. Every function of the table begins with it. The quiet one is for where nothing can be said.
+  void enter() const;
+  void enter_quietly() const noexcept;
+
+  const Traits& traits() const { return traits_; }
+  Clock& clock() { return *clock_; }
+  EventPool& events() { return *events_; }
+  WordsPool& words() { return *words_; }
+  uint32_t delay_microseconds() const { return options_.delay_microseconds; }
+
+  // A stream's place in the list that close() cancels, and the seed of its random delays. Throws Failure(CANCELLED) after close().
+  uint64_t enroll(CommandStream* stream);
+  void dismiss(CommandStream* stream);
+  void count(CommandStream::Counted counted);
+
+  // Books `bytes` of a kind of memory. Throws Failure(OUT_OF_MEMORY) when that would pass the limit, or what there is.
+  void reserve(zo2_buffer_kind kind, uint64_t bytes);
+  void release(zo2_buffer_kind kind, uint64_t bytes);
+
+  // Whether this process is a fork of the one that opened the device. A fork cannot use CUDA, and has none of the threads.
+  bool forked() const;
+
+ private:
+  const zo2_device_options options_;
+  const int ordinal_;
+  const pid_t process_;
+  Traits traits_{};
+  uint64_t memory_total_ = 0;  // bytes of the GPU
+  std::unique_ptr<Clock> clock_;
+  std::shared_ptr<EventPool> events_;
+  std::unique_ptr<WordsPool> words_;
+
+  std::mutex memory_mutex_;
+  uint64_t device_bytes_ = 0;
+  uint64_t device_bytes_peak_ = 0;
+  uint64_t host_bytes_ = 0;
+
+  std::atomic<uint64_t> commands_{0};
+  std::atomic<uint64_t> launches_{0};
+
+  std::mutex streams_mutex_;
+  std::vector<CommandStream*> streams_;
+  uint64_t streams_made_ = 0;
+  bool closed_ = false;
+};
+
+// How many GPUs there are, and, when there are none, why.
+struct DeviceCount {
+  int count;
+  std::string reason;
+};
+DeviceCount count_devices();
+
+}  // namespace zo2::cuda

@@ -1,0 +1,107 @@
+#include "cuda/runtime/hold.h"
+
+#include "cuda/runtime/build.h"
+#include "cuda/runtime/check.h"
+
+#if !defined(ZO2_CUDA_EMULATED)
+#include <cuda.h>
+#endif
+
+namespace zo2::cuda {
+namespace {
+
+#if defined(ZO2_CUDA_EMULATED)
+
+bool wait_for_word(cudaStream_t, uint32_t*, uint32_t) { return false; }
+
+#else
+
+using WaitValue = CUresult (*)(CUstream, CUdeviceptr, cuuint32_t, unsigned int);
+
+// Asked of the driver at run time, so that nothing links it; null where it has none.
+WaitValue wait_value() {
+  void* entry = nullptr;
+  cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+  const cudaError_t status = cudaGetDriverEntryPointByVersion("cuStreamWaitValue32", &entry, 12000, cudaEnableDefault, &found);
+  ignore(status);
+  return status == cudaSuccess && found == cudaDriverEntryPointSuccess ? reinterpret_cast<WaitValue>(entry) : nullptr;
+}
+
+// Makes the stream wait until *word is at least `value`. False when this driver or device cannot.
+bool wait_for_word(cudaStream_t stream, uint32_t* word, uint32_t value) {
+  const WaitValue wait = wait_value();
+  return wait != nullptr && wait(stream, reinterpret_cast<CUdeviceptr>(word), value, CU_STREAM_WAIT_VALUE_GEQ) == CUDA_SUCCESS;
+}
+
+#endif
+
+}  // namespace
+
+uint32_t HoldLine::enqueue(cudaStream_t stream) {
+  uint32_t number = 0;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    open_.push_back(cancelled_);
+    number = static_cast<uint32_t>(open_.size());
+    if (cancelled_) let_pass();
+  }
+  if (!wait_for_word(stream, passed_, number)) ZO2_CUDA_CHECK(cudaLaunchHostFunc(stream, wait, this));
+  return number;
+}
+
+void HoldLine::open(uint32_t number) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  open_[number - 1] = true;
+  let_pass();
+}
+
+void HoldLine::cancel() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  cancelled_ = true;
+  open_.assign(open_.size(), true);
+  let_pass();
+}
+
+void HoldLine::let_pass() {
+  uint32_t passed = *passed_;
+  while (passed < open_.size() && open_[passed]) ++passed;
+  __atomic_store_n(passed_, passed, __ATOMIC_RELEASE);
+  changed_.notify_all();
+}
+
+void CUDART_CB HoldLine::wait(void* self) {
+  HoldLine& line = *static_cast<HoldLine*>(self);
+  std::unique_lock<std::mutex> lock(line.mutex_);
+  const uint32_t number = ++line.waited_;
+  line.changed_.wait(lock, [&] { return *line.passed_ >= number; });
+}
+
+void Gate::open() {
+  std::vector<std::pair<std::weak_ptr<HoldLine>, uint32_t>> holds;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    open_ = true;
+    holds.swap(holds_);
+  }
+  for (const auto& [line, number] : holds) {
+    if (const std::shared_ptr<HoldLine> alive = line.lock()) alive->open(number);
+  }
+}
+
+bool Gate::is_open() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return open_;
+}
+
+void Gate::add(const std::shared_ptr<HoldLine>& line, uint32_t number) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!open_) {
+      holds_.emplace_back(line, number);
+      return;
+    }
+  }
+  line->open(number);
+}
+
+}  // namespace zo2::cuda

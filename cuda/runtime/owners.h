@@ -1,0 +1,97 @@
+// Move-only owners of what the CUDA runtime hands out. Their destructors never throw; the current device of the calling thread must be that
+// of the constructor (Device::enter).
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <utility>
+
+namespace zo2::cuda {
+
+// Which handle a moved-from owner holds none of.
+template <typename Handle, void (*release)(Handle)>
+class Owner {
+ public:
+  Owner() = default;
+  explicit Owner(Handle handle) : handle_(handle) {}
+  Owner(Owner&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+  Owner& operator=(Owner&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  ~Owner() {
+    if (handle_ != nullptr) release(handle_);
+  }
+
+  Handle get() const { return handle_; }
+  explicit operator bool() const { return handle_ != nullptr; }
+
+ private:
+  Handle handle_ = nullptr;
+};
+
+void release_stream(cudaStream_t stream);
+void release_event(cudaEvent_t event);
+
+// A stream that does not follow the default stream. Destroying it does not wait for what is queued on it.
+using Stream = Owner<cudaStream_t, release_stream>;
+Stream make_stream();
+
+// An event with a time, on which a host thread sleeps while it waits.
+using Event = Owner<cudaEvent_t, release_event>;
+Event make_event();
+
+// Device memory of one cudaMalloc, aligned to 256 bytes; its bytes are whatever was there.
+class DeviceArena {
+ public:
+  DeviceArena() = default;
+  // At least one byte is allocated, so that data() names a place. Throws Failure(OUT_OF_MEMORY) with what was asked for and what is free.
+  explicit DeviceArena(uint64_t bytes);
+  DeviceArena(DeviceArena&& other) noexcept : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  DeviceArena& operator=(DeviceArena&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~DeviceArena();
+
+  uint8_t* data() const { return data_; }
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  uint8_t* data_ = nullptr;
+  uint64_t bytes_ = 0;
+};
+
+// Page-locked host memory, zeroed, aligned to 256 bytes, at one address for the host and for every device of the process.
+//
+// Small arenas are one cudaHostAlloc and a memset. Large ones are mapped and then registered: the kernel hands out zeroed pages as it locks them,
+// so that no second pass over what may be hundreds of GB is needed, and huge pages are asked for.
+class PinnedArena {
+ public:
+  PinnedArena() = default;
+  // At least one byte is allocated. Throws Failure(OUT_OF_MEMORY) with what was asked for and what the host has.
+  explicit PinnedArena(uint64_t bytes);
+  PinnedArena(PinnedArena&& other) noexcept
+      : base_(std::exchange(other.base_, nullptr)), mapped_(std::exchange(other.mapped_, 0)), data_(std::exchange(other.data_, nullptr)) {}
+  PinnedArena& operator=(PinnedArena&& other) noexcept {
+    std::swap(base_, other.base_);
+    std::swap(mapped_, other.mapped_);
+    std::swap(data_, other.data_);
+    return *this;
+  }
+  ~PinnedArena();
+
+  uint8_t* data() const { return data_; }
+
+ private:
+  void* base_ = nullptr;
+  uint64_t mapped_ = 0;  // bytes of the mapping; 0: from cudaHostAlloc
+  uint8_t* data_ = nullptr;
+};
+
+// Bytes of memory that the host has, and a bound for what may be locked.
+uint64_t host_memory_total();
+
+}  // namespace zo2::cuda
