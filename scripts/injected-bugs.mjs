@@ -149,7 +149,8 @@ for (const [name, settings] of Object.entries(BUILDS)) {
     for (const environment of environments.values()) {
       const { status, output } = runTest(build, test, environment);
       const report = firstReport(output);
-      conclude(`${name}: ${test}, clean`, status === 0 && report === undefined ? null : (report ?? `ends with ${status}: ${output.slice(-300)}`), started);
+      const problem = status === 0 && report === undefined ? null : (report ?? `ends with ${status}: ${output.slice(-300)}`);
+      conclude(`${name}: ${test}, clean`, problem, started);
     }
   }
   for (const bug of ours) {

@@ -5,6 +5,7 @@
  *   --debug          a Debug build          --force   build even when nothing changed
  *   ZO2_CUDA         auto | on | off: the CUDA backend; emulated | emulated-race: the same kernels on the CPU, for tests
  *   ZO2_CUDA_ARCHITECTURES  what the kernels are compiled for, as CMake writes it: "90a-real;80-virtual"
+ *   ZO2_TESTS        on: the C++ tests too, in the same folder
  *   ZO2_BLAS         auto | on | off: the matrix product of the CPU backend
  *   ZO2_BUILD_DIR    another folder than build/
  */
@@ -33,6 +34,7 @@ function options() {
     if (!values.includes(value)) fail(`${name} is "${value}"; use ${values.join(", ")}`);
     chosen[name] = value;
   }
+  if (process.env.ZO2_TESTS === "on") chosen.ZO2_TESTS = "ON";
   if (process.env.ZO2_CUDA_ARCHITECTURES) chosen.ZO2_CUDA_ARCHITECTURES = process.env.ZO2_CUDA_ARCHITECTURES;
   return chosen;
 }

@@ -6,7 +6,8 @@
  *   npm test -- unit config           one part, of it the files (of cpp: the programs) whose path has "config"
  *   ZO2_SANITIZE=address|thread npm test -- cpp      the C++ tests under a sanitizer
  *   ZO2_CUDA=emulated npm test -- cpp                with the CUDA backend too; off when it is not set
- *   ZO2_BUILD_DIR=DIR, ZO2_BLAS=off   as in scripts/install.mjs; the C++ tests follow ZO2_BLAS
+ *   ZO2_BUILD_DIR=DIR, ZO2_BLAS=off   as in scripts/install.mjs; the C++ tests follow them
+ *   ZO2_TEST_DEVICE=cuda              the native tests on the CUDA backend (a GPU, or the emulator in a build with ZO2_CUDA=emulated)
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
@@ -47,10 +48,16 @@ function cpp(patterns) {
   const cuda = process.env.ZO2_CUDA || "off";
   const parts = [sanitize, blas === "auto" ? "" : `blas-${blas}`, cuda === "off" ? "" : `cuda-${cuda}`];
   const suffix = parts.filter((part) => part !== "").map((part) => `-${part}`).join("");
-  const folder = path.join(root, `build-tests${suffix}`);
+  // With a folder of its own, the addon is there, and its libraries serve both.
+  const shared = process.env.ZO2_TESTS === "on";
+  const folder = shared ? path.resolve(root, process.env.ZO2_BUILD_DIR) : path.join(root, `build-tests${suffix}`);
   const settings = ["-DZO2_TESTS=ON", `-DZO2_SANITIZE=${sanitize}`, `-DZO2_BLAS=${blas}`, `-DZO2_CUDA=${cuda}`, "-DCMAKE_BUILD_TYPE=Release"];
-  if (show("cmake", ["-S", root, "-B", folder, ...settings]) !== 0) return counts(0, 1);
-  if (show("cmake", ["--build", folder, "--parallel", "2"]) !== 0) return counts(0, 1);
+  if (shared) {
+    if (show(process.execPath, [path.join(root, "scripts", "install.mjs")]) !== 0) return counts(0, 1);
+  } else {
+    if (show("cmake", ["-S", root, "-B", folder, ...settings]) !== 0) return counts(0, 1);
+    if (show("cmake", ["--build", folder, "--parallel", "2"]) !== 0) return counts(0, 1);
+  }
   // The names come from CMake's own list, so that a program left behind by an older build does not run.
   const listed = JSON.parse(spawnSync("ctest", ["--show-only=json-v1"], { cwd: folder, encoding: "utf8" }).stdout);
   const total = counts(0, 0);
@@ -115,6 +122,7 @@ const args = process.argv.slice(2);
 const asked = PARTS.filter((part) => args.includes(part));
 const patterns = args.filter((arg) => !PARTS.includes(arg));
 const chosen = asked.length > 0 ? asked : PARTS.filter((part) => part !== "stress" && (part !== "gpu" || hasTests("gpu")));
+if (chosen.includes("cpp") && process.env.ZO2_BUILD_DIR && !process.env.ZO2_SANITIZE) process.env.ZO2_TESTS = "on";
 const total = counts(0, 0);
 const lines = [];
 for (const part of chosen) {

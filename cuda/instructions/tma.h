@@ -23,7 +23,8 @@ inline cudaError_t tma_describe(CUtensorMap* map, TmaElement element, const void
   const int64_t bytes = element == TmaElement::kF32 ? 4 : 2;
   const bool aligned = reinterpret_cast<uintptr_t>(base) % 16 == 0 && stride * bytes % 16 == 0;
   const int64_t limit = int64_t{1} << 32;
-  if (base == nullptr || !aligned || rows < 1 || rows > limit || columns < 1 || columns > limit || stride < columns || box_rows < 1 || box_rows > 256) {
+  const bool sized = rows >= 1 && rows <= limit && columns >= 1 && columns <= limit && stride >= columns && box_rows >= 1 && box_rows <= 256;
+  if (base == nullptr || !aligned || !sized) {
     return cudaErrorInvalidValue;
   }
 #if ZO2_EMULATED

@@ -10,7 +10,7 @@ import type { FloatType } from "./dtype.js";
 import { Executor, resultsOffset, type NoiseSource, type PassData, type PendingUpdate } from "./execute.js";
 import type { Capacity } from "./places.js";
 import { CONTROL, planMemory, READBACK, STEP_STATES, STEPS_IN_FLIGHT, type Plan } from "./plan.js";
-import { doneEvent, schedulePass, START, type Frontier, type Pass, type SchedulePlan } from "./schedule.js";
+import { doneEvent, hostSaw, schedulePass, START, type Frontier, type Pass, type SchedulePlan } from "./schedule.js";
 import type { WeightStore } from "./store.js";
 import type { Unit } from "./units.js";
 
@@ -158,9 +158,10 @@ export class Engine {
     return this.serialize(async () => {
       if (this.pending?.committed !== true) return;
       const executor = await this.ensure(NO_BATCH, 1);
-      const { end } = await this.pass(executor, "flush", [], { step: null, labelled: 0, inject: null }, () => undefined);
+      const { end, event } = await this.pass(executor, "flush", [], { step: null, labelled: 0, inject: null }, () => undefined);
       this.pending = null;
       await end;
+      this.frontier = hostSaw(this.frontier, event);
     });
   }
 
@@ -233,7 +234,7 @@ export class Engine {
     executor: Executor, kind: Pass["kind"], batch: Batch,
     about: { readonly step: PassData["step"]; readonly labelled: number; readonly inject: number | null },
     read: (memory: ArrayBuffer) => T,
-  ): Promise<{ readonly end: Promise<T> }> {
+  ): Promise<{ readonly end: Promise<T>; readonly event: string }> {
     const ring = this.passes++ % STEPS_IN_FLIGHT;
     await this.ringFree[ring];
     const { plan } = executor;
@@ -245,7 +246,7 @@ export class Engine {
       writeBatch(batch, plan.batch, staging, table, this.options.positionRow);
       if (about.inject !== null) writeGradient(new DataView(staging, plan.batch.state), about.inject);
     }
-    const { commands, after } = schedulePass(schedulePlan(plan, this.options), pass, this.frontier);
+    const { commands, after } = schedulePass(schedulePlan(plan, this.options), pass, hostSaw(this.frontier, doneEvent(ring)));
     const { rounding, wire } = this.options;
     const submitted = executor.submit(commands, { pass, batch, table, step: about.step, pending, rounding, labelled: about.labelled }, doneEvent(ring));
     this.frontier = after;
@@ -255,7 +256,7 @@ export class Engine {
       return read(memory);
     });
     this.ringFree[ring] = end.catch(() => undefined);
-    return { end };
+    return { end, event: doneEvent(ring) };
   }
 
   private async noiseSource(request: StepRequest, state: number): Promise<NoiseSource> {

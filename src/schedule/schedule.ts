@@ -144,6 +144,15 @@ export function schedulePass(plan: SchedulePlan, pass: Pass, before: Frontier): 
   return { commands: lanes.finish(), after: lanes.frontier() };
 }
 
+/**
+ * The frontier once the host has seen `event` fire: whatever is submitted from now on comes after all that the recording lane knew.
+ */
+export function hostSaw(before: Frontier, event: string): Frontier {
+  const then = before.recorded.get(event) ?? zeroes();
+  const joined = (lane: Lane) => Object.fromEntries(LANES.map((other) => [other, Math.max(before.known[lane][other], then[other])])) as Record<Lane, number>;
+  return { ...before, known: { upload: joined("upload"), compute: joined("compute"), offload: joined("offload") } };
+}
+
 /** The event that fires when the pass that used this ring has ended. */
 export function doneEvent(ring: number): string {
   return `done:${ring}`;

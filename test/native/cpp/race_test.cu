@@ -181,7 +181,8 @@ void blocks_and_bounds() {
   expect_race("atomic and plain", "racecheck", {"word add", "word read"}, [] {
     CHECK(ZO2_LAUNCH(atomic_and_plain, dim3(1), dim3(kThreads), 0, nullptr, device_memory(1, 0), device_memory(1, 0)) == cudaSuccess);
   });
-  expect_race("past the end", "memcheck", {"global read"}, [] { launch_copy(device_memory(kCount, 0), device_memory(kCount - 1, 0), kCount, nullptr); });
+  expect_race("past the end", "memcheck", {"global read"},
+              [] { launch_copy(device_memory(kCount, 0), device_memory(kCount - 1, 0), kCount, nullptr); });
   expect_race("written past the end", "memcheck", {"global write"},
               [] { launch_copy(device_memory(kCount - 1, 0), device_memory(kCount, 0), kCount, nullptr); });
   expect_race("freed", "memcheck", {"global read"}, [] {
@@ -189,7 +190,8 @@ void blocks_and_bounds() {
     CHECK(cudaFree(freed) == cudaSuccess);
     launch_copy(device_memory(kCount, 0), freed, kCount, nullptr);
   });
-  expect_race("never written", "initcheck", {"global read"}, [] { launch_copy(device_memory(kCount, 0), unwritten_memory(kCount), kCount, nullptr); });
+  expect_race("never written", "initcheck", {"global read"},
+              [] { launch_copy(device_memory(kCount, 0), unwritten_memory(kCount), kCount, nullptr); });
   expect_race("copy of nothing", "initcheck", {}, [] {
     CHECK(cudaMemcpyAsync(pinned_memory(kCount), unwritten_memory(kCount), kCount * 4, cudaMemcpyDeviceToHost, nullptr) == cudaSuccess);
   });

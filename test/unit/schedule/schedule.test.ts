@@ -1,4 +1,4 @@
-import { schedulePass, START, type Command, type Frontier, type Pass, type SchedulePlan } from "../../../src/schedule/schedule.js";
+import { doneEvent, hostSaw, schedulePass, START, type Command, type Frontier, type Pass, type SchedulePlan } from "../../../src/schedule/schedule.js";
 
 /** What a command touches, said a second time and independently of the schedule: memory by name, "r" or "w". */
 function touches(plan: SchedulePlan, pass: Pass, command: Command): { name: string; write: boolean }[] {
@@ -53,8 +53,10 @@ function races(list: readonly Entry[]): string[] {
       for (const [lane, at] of Object.entries(events.get(command.after) ?? {})) own[lane] = Math.max(own[lane] ?? 0, at);
     }
     own[command.lane] = (own[command.lane] ?? 0) + 1;
-    // Submitting hands over what the host did.
-    if (command.kind === "host") for (const lane of ["upload", "compute", "offload"]) clock[lane].host = own.host;
+    // Submitting hands over what the host did and saw.
+    if (command.kind === "host") {
+      for (const lane of ["upload", "compute", "offload"]) for (const [other, at] of Object.entries(own)) clock[lane][other] = Math.max(clock[lane][other] ?? 0, at);
+    }
     for (const { name, write } of touched) {
       const before = seen.get(name) ?? [];
       for (const b of before) {
@@ -81,9 +83,10 @@ function run(p: SchedulePlan, microBatches = 2) {
   const list: Entry[] = [];
   kinds.forEach((kind, i) => {
     const pass: Pass = { kind, microBatches: kind === "flush" ? 0 : microBatches, update: kind !== "forward" && pending, ring: i % 2, inject: i === 2 };
-    const { commands, after } = schedulePass(p, pass, frontier);
-    frontier = after;
     const ring = i % 2;
+    const { commands, after } = schedulePass(p, pass, hostSaw(frontier, doneEvent(ring)));
+    // A flush is awaited before anything else is submitted.
+    frontier = kind === "flush" ? hostSaw(after, doneEvent(ring)) : after;
     const byHost = [{ name: `readback ${ring}`, write: false }, ...(kind === "flush" ? [] : [{ name: `staging ${ring}`, write: true }])];
     list.push({ command: { kind: "host", lane: "host", after: i < 2 ? null : `done:${ring}` }, touched: byHost, pass: i });
     list.push(...commands.map((command) => ({ command, touched: touches(p, pass, command), pass: i })));
