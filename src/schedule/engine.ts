@@ -158,10 +158,9 @@ export class Engine {
     return this.serialize(async () => {
       if (this.pending?.committed !== true) return;
       const executor = await this.ensure(NO_BATCH, 1);
-      const { end, event } = await this.pass(executor, "flush", [], { step: null, labelled: 0, inject: null }, () => undefined);
+      const { end } = await this.pass(executor, "flush", [], { step: null, labelled: 0, inject: null }, () => undefined);
       this.pending = null;
       await end;
-      this.frontier = hostSaw(this.frontier, event);
     });
   }
 
@@ -234,7 +233,7 @@ export class Engine {
     executor: Executor, kind: Pass["kind"], batch: Batch,
     about: { readonly step: PassData["step"]; readonly labelled: number; readonly inject: number | null },
     read: (memory: ArrayBuffer) => T,
-  ): Promise<{ readonly end: Promise<T>; readonly event: string }> {
+  ): Promise<{ readonly end: Promise<T> }> {
     const ring = this.passes++ % STEPS_IN_FLIGHT;
     await this.ringFree[ring];
     const { plan } = executor;
@@ -246,17 +245,19 @@ export class Engine {
       writeBatch(batch, plan.batch, staging, table, this.options.positionRow);
       if (about.inject !== null) writeGradient(new DataView(staging, plan.batch.state), about.inject);
     }
-    const { commands, after } = schedulePass(schedulePlan(plan, this.options), pass, hostSaw(this.frontier, doneEvent(ring)));
+    const { commands, after } = schedulePass(schedulePlan(plan, this.options), pass, this.frontier);
     const { rounding, wire } = this.options;
     const submitted = executor.submit(commands, { pass, batch, table, step: about.step, pending, rounding, labelled: about.labelled }, doneEvent(ring));
     this.frontier = after;
     const end = submitted.then(() => {
+      // No later pass of this ring was scheduled before this: the event is still that of this pass.
+      this.frontier = hostSaw(this.frontier, doneEvent(ring));
       const memory = executor.readback(ring);
       checkSticky(memory, wire);
       return read(memory);
     });
     this.ringFree[ring] = end.catch(() => undefined);
-    return { end, event: doneEvent(ring) };
+    return { end };
   }
 
   private async noiseSource(request: StepRequest, state: number): Promise<NoiseSource> {

@@ -82,6 +82,14 @@ async function run(without: number | null): Promise<string | null> {
 /** The host reads the weights when a flush has ended, and the detector does not see the host: test/unit/schedule shows that this wait is needed. */
 const forTheHost = (wait: string) => wait.startsWith("flush: compute waits for offloaded");
 
+/** Of waits that differ in the unit only, the first and the last, unless ZO2_RACE_EVERY is set: each takes seconds. */
+function chosen(all: readonly string[], wait: number): boolean {
+  if (process.env.ZO2_RACE_EVERY) return true;
+  const pattern = (w: number) => all[w]?.replace(/\d+$/, "");
+  const alike = all.flatMap((_, w) => (pattern(w) === pattern(wait) ? [w] : []));
+  return wait === alike[0] || wait === alike.at(-1);
+}
+
 const raceBuild = DEVICE === "cuda" && loadNative().build.includes("emulated-race");
 (raceBuild ? describe : describe.skip)("the race detector over the schedule (ZO2_CUDA=emulated-race, ZO2_TEST_DEVICE=cuda)", () => {
   it("reports nothing on the schedule as it is, and every wait between lanes that is left out", async () => {
@@ -90,7 +98,7 @@ const raceBuild = DEVICE === "cuda" && loadNative().build.includes("emulated-rac
     expect(all.length).toBeGreaterThan(10);
     const unseen: string[] = [];
     for (let w = 0; w < all.length; w++) {
-      if (forTheHost(all[w])) continue;
+      if (forTheHost(all[w]) || !chosen(all, w)) continue;
       const failure = await run(w);
       if (failure === null || !/racecheck/.test(failure)) unseen.push(`${w}. ${all[w]} (${failure ?? "nothing was reported"})`);
     }
