@@ -12,6 +12,8 @@ cd "$work"
 cat > package.json <<'JSON'
 { "name": "consumer", "private": true, "type": "module" }
 JSON
+# The kernels take minutes to compile, and npm install has compiled them once.
+export ZO2_CUDA="${ZO2_CUDA:-off}"
 npm install --no-audit --no-fund "./$tarball" >install.log 2>&1 || { cat install.log; exit 1; }
 
 node --input-type=module -e '
