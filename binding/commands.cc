@@ -53,7 +53,7 @@ command::Prepare decode_prepare(WordReader& in) {
 }
 
 command::Run decode_run(WordReader& in) {
-  static constexpr const char* kSpaceNames[ZO2_SPACES] = {"weights", "carried", "workspace", "inputs", "results"};
+  static constexpr const char* kSpaceNames[ZO2_SPACES] = {"weights", "carried", "workspace", "inputs", "results", "cache"};
   static constexpr const char* kSymbolNames[ZO2_SYMBOLS] = {"rows", "sequences", "head rows", "targets", "table rows"};
   command::Run out{};
   out.args.program = in.handle<zo2_program>(Kind::kProgram, "program");
@@ -64,9 +64,10 @@ command::Run decode_run(WordReader& in) {
 
 command::Loss decode_loss(WordReader& in) {
   command::Loss out{};
-  out.args.kind = in.choice("kind", ZO2_LOSS_CHOICES_SUM);
-  out.args.logprobs = in.span("logprobs");
+  out.args.kind = in.choice("kind", ZO2_LOSS_SPANS);
+  out.args.values = in.span("values");
   out.args.targets = in.integer("targets");
+  out.args.labels = in.optional_span("labels");
   out.args.choices = in.optional_span("choices");
   out.args.choice_count = in.integer("choice count");
   out.args.examples = in.optional_span("examples");

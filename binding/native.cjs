@@ -8,7 +8,7 @@ const fs = require("node:fs");
 const path = require("node:path");
 
 const packageRoot = path.join(__dirname, "..");
-const CONTRACT_VERSION = 2;
+const CONTRACT_VERSION = 3;
 const NAPI_VERSION = 8;
 
 /** The folders that a build may have left the addon in, a debug build first. `ZO2_BUILD_DIR` names another build folder, from the package's own. */

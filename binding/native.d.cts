@@ -100,7 +100,7 @@ export interface Device extends NativeHandle {
   createBuffer(kind: "device" | "host", bytes: number): Promise<Buffer>;
   /** Eight words a segment, in the order of the fields of `zo2_segment` without `reserved`. */
   createLayout(segments: Float64Array): Layout;
-  /** `words`: see "programs" in `zo2.h`. `spaceBytes`: the size of each of the five spaces. */
+  /** `words`: see "programs" in `zo2.h`. `spaceBytes`: the size of each of the six spaces. */
   createProgram(words: Float64Array, spaceBytes: Float64Array): Program;
   /**
    * Hands over a list of commands (`src/native/commands.ts` encodes it). The whole list is decoded and every handle checked before

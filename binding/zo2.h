@@ -39,7 +39,7 @@
 extern "C" {
 #endif
 
-#define ZO2_CONTRACT_VERSION 2u
+#define ZO2_CONTRACT_VERSION 3u
 
 typedef enum zo2_status {
   ZO2_OK = 0,
@@ -207,7 +207,7 @@ typedef struct zo2_prepare_args {
 /*
  * A program is a flat list of 64-bit floating point words (integers up to 2^53 are exact):
  *
- *   version (2), operand count, op count, symbol count, maximum of each symbol...
+ *   version (3), operand count, op count, symbol count, maximum of each symbol...
  *   operands: space, offset (bytes), dtype, rows, columns, row stride (elements)            6 words each
  *   ops: opcode, number of words that follow, words...
  *
@@ -222,7 +222,8 @@ enum {
   ZO2_SPACE_WORKSPACE = 2, /* activations that live inside one run */
   ZO2_SPACE_INPUTS = 3,    /* int32 tables of one micro-batch */
   ZO2_SPACE_RESULTS = 4,   /* log-probabilities, logits */
-  ZO2_SPACES = 5
+  ZO2_SPACE_CACHE = 5,     /* keys and values that live from pass to pass */
+  ZO2_SPACES = 6
 };
 
 enum {
@@ -260,11 +261,12 @@ enum {
    * x's own memory. */
   ZO2_OP_LAYER_NORM = 3,
   /* out q k v sequences heads kvHeads scale window
-   * Causal attention over packed sequences; q, out: [rows, heads * d]; k, v: [rows, kvHeads * d]; sequences: int32 [S, 4] = start, length,
-   * prefixStart, prefixLength (rows). Row start + i attends to all prefix rows and to rows start .. start + i. With a window (0: none), only
-   * to those of them whose position is greater than its own minus window; the prefix has the positions 0 .. prefixLength - 1, row start + i
-   * has prefixLength + i. No matrix of length x length exists in memory. Rows outside every sequence are left as they are. out may be q's
-   * own memory. */
+   * Causal attention over packed sequences; q, out: [rows, heads * d]; k, v: [keyRows, kvHeads * d]; sequences: int32 [S, 4] or [S, 5] = start,
+   * length (rows of q), prefixStart, prefixLength, keyStart (rows of k and v). With four columns keyStart is start, and k and v have as many rows
+   * as q. Row start + i attends to all prefix rows and to the rows keyStart .. keyStart + i. With a window (0: none), only to those of them whose
+   * position is greater than its own minus window; the prefix has the positions 0 .. prefixLength - 1, row start + i and its key keyStart + i have
+   * prefixLength + i. No two sequences share a row of q; they may share rows of k and v. No matrix of length x length exists in memory. Rows
+   * outside every sequence are left as they are. out may be q's own memory. */
   ZO2_OP_ATTENTION = 4,
   /* out x index
    * out[r, :] = x[index[r], :]; index: int32 [rows of out, 1]. */
@@ -289,7 +291,14 @@ enum {
   ZO2_OP_GATED_ACTIVATION = 9,
   /* out x
    * out = x in out's dtype, rounded to nearest even. */
-  ZO2_OP_CAST = 10
+  ZO2_OP_CAST = 10,
+  /* out x
+   * out[c, r] = x[r, c] in out's dtype, rounded to nearest even. x: [M, N], out: [N, M], both of a fixed number of rows. */
+  ZO2_OP_TRANSPOSE = 11,
+  /* out x index
+   * out[index[r], :] = x[r, :] in out's dtype, rounded to nearest even; index: int32 [rows of x, 1]. Other rows of out are left as they are. No
+   * row may be named twice: what such a row holds afterwards is undefined. */
+  ZO2_OP_SCATTER_ROWS = 12
 };
 
 typedef struct zo2_run_args {
@@ -305,15 +314,24 @@ typedef enum zo2_loss_kind {
   /* choices: int32 [C, 2] = begin, end into targets; examples: int32 [E, 3] = begin, end into choices, label. The score of a choice is
    * the mean (or sum) of its targets' log-probabilities; an example adds the cross entropy of its scores at its label. */
   ZO2_LOSS_CHOICES_MEAN = 1,
-  ZO2_LOSS_CHOICES_SUM = 2
+  ZO2_LOSS_CHOICES_SUM = 2,
+  /* Losses of logits. BINARY: sum over targets of the binary cross entropy of the logit x with the label y, max(x, 0) - x y + log1p(exp(-|x|)).
+   * SQUARED: sum over targets of (x - y)^2. labels: f32 [targets]. */
+  ZO2_LOSS_BINARY = 3,
+  ZO2_LOSS_SQUARED = 4,
+  /* Extractive question answering: values are row-major [targets / 2, 2], the logits of each row to be the start and the end of an answer.
+   * examples: int32 [E, 4] = begin, end (rows, begin < end), start, end of the answer, counted from begin, or -100 for a half that is ignored. An
+   * example adds half the cross entropy of its rows' start logits at start, and half that of their end logits at end; an ignored half adds 0. */
+  ZO2_LOSS_SPANS = 5
 } zo2_loss_kind;
 
 /* Adds the micro-batch's summed loss, in fp64 and in batch order, to loss_plus (branch 0) or loss_minus (branch 1) of `state`;
- * with `first` it starts from 0. */
+ * with `first` it starts from 0. Spans that a kind does not name may be none. */
 typedef struct zo2_loss_args {
   zo2_loss_kind kind;
-  zo2_span logprobs; /* f32 [targets], DEVICE */
+  zo2_span values; /* f32 [targets], DEVICE: log-probabilities, or logits */
   uint64_t targets;
+  zo2_span labels;
   zo2_span choices;
   uint64_t choice_count;
   zo2_span examples;

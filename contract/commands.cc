@@ -10,7 +10,8 @@
 namespace zo2::contract {
 namespace {
 
-constexpr const char* kSpaceNames[ZO2_SPACES] = {"spaces[weights]", "spaces[carried]", "spaces[workspace]", "spaces[inputs]", "spaces[results]"};
+constexpr const char* kSpaceNames[ZO2_SPACES] = {"spaces[weights]", "spaces[carried]", "spaces[workspace]", "spaces[inputs]", "spaces[results]",
+                                                 "spaces[cache]"};
 constexpr const char* kSymbolNames[ZO2_SYMBOLS] = {"rows", "sequences", "head rows", "targets", "table rows"};
 
 void check_positive(const char* command, const char* field, double value) {
@@ -19,14 +20,16 @@ void check_positive(const char* command, const char* field, double value) {
   }
 }
 
-// A table of `rows` rows of `columns` int32; null when it is empty.
-const int32_t* resolve_table(const void* device, const zo2_span& span, const char* name, uint64_t rows, uint64_t columns) {
+// A table of `rows` rows of `columns` elements of 4 bytes; null when it is empty.
+template <typename Element = int32_t>
+const Element* resolve_table(const void* device, const zo2_span& span, const char* name, uint64_t rows, uint64_t columns) {
   if (rows == 0) return nullptr;
-  if (rows > UINT64_MAX / (columns * sizeof(int32_t))) {
+  static_assert(sizeof(Element) == 4, "tables have elements of 4 bytes");
+  if (rows > UINT64_MAX / (columns * sizeof(Element))) {
     fail(ZO2_STATUS_INVALID_ARGUMENT, "loss: %s has %" PRIu64 " rows, more than 2^64 bytes", name, rows);
   }
-  return reinterpret_cast<const int32_t*>(
-      resolve(device, "loss", span, {name, rows * columns * sizeof(int32_t), sizeof(int32_t), Kinds::kAny}));
+  return reinterpret_cast<const Element*>(
+      resolve(device, "loss", span, {name, rows * columns * sizeof(Element), sizeof(Element), Kinds::kAny}));
 }
 
 }  // namespace
@@ -85,21 +88,29 @@ RunCommand resolve_run(const void* device, const zo2_run_args& args) {
 
 LossCommand resolve_loss(const void* device, const zo2_loss_args& args) {
   const int kind = raw(args.kind);
-  if (kind != ZO2_LOSS_TOKENS && kind != ZO2_LOSS_CHOICES_MEAN && kind != ZO2_LOSS_CHOICES_SUM) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "loss: kind is %d; use 0 (tokens), 1 (mean of a choice) or 2 (sum of a choice)", kind);
+  if (kind < ZO2_LOSS_TOKENS || kind > ZO2_LOSS_SPANS) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT,
+         "loss: kind is %d; use 0 (tokens), 1 (mean of a choice), 2 (sum of a choice), 3 (binary), 4 (squared) or 5 (spans)", kind);
   }
   if (args.branch > 1) fail(ZO2_STATUS_INVALID_ARGUMENT, "loss: branch is %" PRIu32 "; use 0 (plus) or 1 (minus)", args.branch);
   if (args.targets > UINT64_MAX / sizeof(float)) fail(ZO2_STATUS_INVALID_ARGUMENT, "loss: %" PRIu64 " targets are more than 2^64 bytes", args.targets);
+  if (kind == ZO2_LOSS_SPANS && args.targets % 2 != 0) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "loss: targets is %" PRIu64 ", but every row of spans has two logits", args.targets);
+  }
   LossCommand command{};
   command.kind = args.kind;
   command.targets = args.targets;
-  command.logprobs = reinterpret_cast<const float*>(
-      resolve(device, "loss", args.logprobs, {"logprobs", args.targets * sizeof(float), sizeof(float), Kinds::kDeviceOnly}));
-  if (args.kind != ZO2_LOSS_TOKENS) {
+  command.values = reinterpret_cast<const float*>(
+      resolve(device, "loss", args.values, {"values", args.targets * sizeof(float), sizeof(float), Kinds::kDeviceOnly}));
+  if (kind == ZO2_LOSS_BINARY || kind == ZO2_LOSS_SQUARED) command.labels = resolve_table<float>(device, args.labels, "labels", args.targets, 1);
+  const bool choices = kind == ZO2_LOSS_CHOICES_MEAN || kind == ZO2_LOSS_CHOICES_SUM;
+  if (choices) {
     command.choice_count = args.choice_count;
     command.choices = resolve_table(device, args.choices, "choices", args.choice_count, 2);
+  }
+  if (choices || kind == ZO2_LOSS_SPANS) {
     command.example_count = args.example_count;
-    command.examples = resolve_table(device, args.examples, "examples", args.example_count, 3);
+    command.examples = resolve_table(device, args.examples, "examples", args.example_count, choices ? 3 : 4);
   }
   command.state = reinterpret_cast<zo2_step_state*>(
       resolve(device, "loss", args.state, {"state", sizeof(zo2_step_state), alignof(zo2_step_state), Kinds::kDeviceOnly}));

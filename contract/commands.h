@@ -81,11 +81,12 @@ RunCommand resolve_run(const void* device, const zo2_run_args& args);
 // Tables may be in host or device memory.
 struct LossCommand {
   zo2_loss_kind kind;
-  const float* logprobs;  // [targets]
+  const float* values;  // [targets]
   uint64_t targets;
-  const int32_t* choices;  // [choice_count, 2]; null for TOKENS
+  const float* labels;     // [targets], BINARY and SQUARED; null otherwise
+  const int32_t* choices;  // [choice_count, 2], choices; null otherwise
   uint64_t choice_count;
-  const int32_t* examples;  // [example_count, 3]; null for TOKENS
+  const int32_t* examples;  // [example_count, 3], choices; [example_count, 4], SPANS; null otherwise
   uint64_t example_count;
   zo2_step_state* state;
   bool minus;

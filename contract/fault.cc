@@ -52,6 +52,18 @@ std::string describe(const Fault& fault) {
       return describe_range(fault, "example", "choices");
     case FaultKind::kLabel:
       return format("loss: example %" PRIu64 " has the label %" PRId64 ", but %" PRId64 " choices", fault.index, v[0], v[1]);
+    case FaultKind::kSequenceKeys:
+      return format("op %" PRIu32 " (attention): sequence %" PRIu64 " has length %" PRId64 ", prefixStart %" PRId64 ", prefixLength %" PRId64
+                    ", keyStart %" PRId64 ", but k has %" PRId64 " rows",
+                    fault.op, fault.index, v[0], v[1], v[2], v[3], v[4]);
+    case FaultKind::kScatterRow:
+      return format("op %" PRIu32 " (scatterRows): index row %" PRIu64 " names row %" PRId64 " of out, which has %" PRId64 " rows", fault.op,
+                    fault.index, v[0], v[1]);
+    case FaultKind::kSpanRange:
+      return describe_range(fault, "example", "rows");
+    case FaultKind::kSpanPosition:
+      return format("loss: example %" PRIu64 " has the %s position %" PRId64 ", but %" PRId64 " rows; use 0 to %" PRId64 ", or -100 to ignore it",
+                    fault.index, v[0] == 0 ? "start" : "end", v[1], v[2], v[2] - 1);
   }
   return "a table of the command is wrong in a way that has no name";
 }

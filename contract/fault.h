@@ -21,6 +21,10 @@ enum class FaultKind : uint32_t {
   kChoiceRange = 8,      // loss: begin, end, targets. index: choice
   kExampleRange = 9,     // loss: begin, end, choices. index: example
   kLabel = 10,           // loss: label, choices of the example. index: example
+  kSequenceKeys = 11,    // attention with keyStart: length, prefixStart, prefixLength, keyStart, rows of k. index: sequence
+  kScatterRow = 12,      // scatterRows: row of out, rows of out. index: row of index
+  kSpanRange = 13,       // loss: begin, end, rows. index: example
+  kSpanPosition = 14,    // loss: 0 for start or 1 for end, position, rows of the example. index: example
 };
 
 struct Fault {

@@ -12,13 +12,13 @@ namespace zo2::contract {
 
 namespace {
 
-constexpr double kVersion = 2;
+constexpr double kVersion = 3;
 constexpr double kMostInteger = 9007199254740992.0;                    // 2^53
 constexpr int64_t kMostColumns = std::numeric_limits<int32_t>::max();  // what a BLAS takes
 constexpr uint64_t kMostBytes = uint64_t{1} << 62;                     // so that sums of two extents stay within 64 bits
 constexpr uint64_t kOperandWords = 6;
 
-const char* const kSpaceNames[ZO2_SPACES] = {"weights", "carried", "workspace", "inputs", "results"};
+const char* const kSpaceNames[ZO2_SPACES] = {"weights", "carried", "workspace", "inputs", "results", "cache"};
 
 unsigned long long printed(uint64_t value) { return static_cast<unsigned long long>(value); }
 
@@ -108,7 +108,7 @@ Op read_op(Reader& reader, uint64_t number, uint64_t operand_count) {
   Op op;
   op.opcode = static_cast<int>(reader.integer(prefix + "'s opcode", 0, kMostColumns));
   const OpRule* rule = find_rule(op.opcode);
-  if (!rule) fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu: there is no opcode %d; there are 1 to 10", printed(number), op.opcode);
+  if (!rule) fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu: there is no opcode %d; there are 1 to 12", printed(number), op.opcode);
   const std::string name = prefix + " (" + rule->name + "), ";
   const double fixed = static_cast<double>(rule->operands.size() + rule->attributes.size());
   const int64_t count = reader.integer(name + "number of words", fixed, rule->repeated ? kMostColumns : fixed);

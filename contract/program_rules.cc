@@ -73,6 +73,8 @@ const std::vector<OpRule>& rules() {
        {{"out", R::kActivation, false}, {"gate", R::kActivation, false}, {"up", R::kActivation, false}},
        {{"activation", true, ZO2_ACTIVATION_NONE, kMostActivation}}},
       {ZO2_OP_CAST, "cast", {{"out", R::kActivation, false}, {"x", R::kActivation, false}}, {}},
+      {ZO2_OP_TRANSPOSE, "transpose", {{"out", R::kActivation, false}, {"x", R::kWeight, false}}, {}},
+      {ZO2_OP_SCATTER_ROWS, "scatterRows", {{"out", R::kActivation, false}, {"x", R::kActivation, false}, {"index", R::kTable, false}}, {}},
   };
   return all;
 }
@@ -223,7 +225,12 @@ void check_layer_norm(const Examination& e) {
 void check_attention(const Examination& e) {
   enum { kOut, kQ, kK, kV, kSequences };
   const int64_t heads = e.op().integer(0), key_heads = e.op().integer(1), columns = e.at(kQ).cols;
-  for (size_t i : {kOut, kK, kV}) e.same_rows(i, kQ);
+  e.same_rows(kOut, kQ);
+  const int64_t table = e.at(kSequences).cols;
+  if (table != 4 && table != 5) e.reject("sequences has %lld columns, it must have 4, or 5 with keyStart", static_cast<long long>(table));
+  // Without keyStart the rows of a sequence are its keys.
+  e.same_rows(kK, table == 5 ? kV : kQ);
+  if (table == 4) e.same_rows(kV, kQ);
   e.same_columns(kOut, kQ);
   if (heads % key_heads != 0) {
     e.reject("heads is %lld, which is not a multiple of kvHeads, %lld", static_cast<long long>(heads), static_cast<long long>(key_heads));
@@ -231,7 +238,6 @@ void check_attention(const Examination& e) {
   if (columns % heads != 0)
     e.reject("q has %lld columns, which %lld heads do not divide", static_cast<long long>(columns), static_cast<long long>(heads));
   for (size_t i : {kK, kV}) e.columns(i, columns / heads * key_heads, "q");
-  e.columns(kSequences, 4, "sequences");
   e.no_overlap(kOut, kQ);
 }
 
@@ -298,6 +304,22 @@ void check_cast(const Examination& e) {
   e.no_overlap(kOut, kNone);
 }
 
+void check_transpose(const Examination& e) {
+  enum { kOut, kX };
+  if (e.at(kX).rows < 0) e.reject("x has a run-time number of rows; what is transposed has a fixed one");
+  e.rows(kOut, e.at(kX).cols, "x");
+  e.columns(kOut, e.at(kX).rows, "x");
+  e.no_overlap(kOut, kNone);
+}
+
+void check_scatter_rows(const Examination& e) {
+  enum { kOut, kX, kIndex };
+  e.same_columns(kX, kOut);
+  e.same_rows(kIndex, kX);
+  e.columns(kIndex, 1, "index");
+  e.no_overlap(kOut, kNone);
+}
+
 }  // namespace
 
 int64_t element_size(zo2_dtype dtype) { return dtype == ZO2_F16 || dtype == ZO2_BF16 ? 2 : 4; }
@@ -332,8 +354,12 @@ void check_op(const OpRule& rule, const Op& op, uint64_t number, const std::vect
       return check_rope(e);
     case ZO2_OP_GATED_ACTIVATION:
       return check_gated_activation(e);
-    default:
+    case ZO2_OP_CAST:
       return check_cast(e);
+    case ZO2_OP_TRANSPOSE:
+      return check_transpose(e);
+    default:
+      return check_scatter_rows(e);
   }
 }
 

@@ -9,6 +9,8 @@
 namespace zo2::cpu {
 namespace {
 
+constexpr int32_t kIgnored = -100;
+
 struct IndexRange {
   int32_t begin;
   int32_t end;
@@ -25,8 +27,33 @@ IndexRange range_at(const int32_t* row, uint64_t limit, FaultKind kind, uint64_t
 double score(const contract::LossCommand& t, uint64_t choice) {
   const IndexRange range = range_at(t.choices + choice * 2, t.targets, FaultKind::kChoiceRange, choice);
   double sum = 0;
-  for (int32_t i = range.begin; i < range.end; ++i) sum += static_cast<double>(t.logprobs[i]);
+  for (int32_t i = range.begin; i < range.end; ++i) sum += static_cast<double>(t.values[i]);
   return t.kind == ZO2_LOSS_CHOICES_MEAN ? sum / (range.end - range.begin) : sum;
+}
+
+double summed_tokens(const contract::LossCommand& t) {
+  double loss = 0;
+  for (uint64_t i = 0; i < t.targets; ++i) loss -= static_cast<double>(t.values[i]);
+  return loss;
+}
+
+double summed_binary(const contract::LossCommand& t) {
+  double loss = 0;
+  for (uint64_t i = 0; i < t.targets; ++i) {
+    const double x = t.values[i], y = t.labels[i];
+    // std::max would turn a logit that is NaN into 0.
+    loss += (x < 0 ? 0 : x) - x * y + std::log1p(std::exp(-std::fabs(x)));
+  }
+  return loss;
+}
+
+double summed_squares(const contract::LossCommand& t) {
+  double loss = 0;
+  for (uint64_t i = 0; i < t.targets; ++i) {
+    const double difference = static_cast<double>(t.values[i]) - static_cast<double>(t.labels[i]);
+    loss += difference * difference;
+  }
+  return loss;
 }
 
 // -log softmax(scores)[label]
@@ -37,14 +64,8 @@ double cross_entropy(const std::vector<double>& scores, size_t label) {
   return std::log(sum) + largest - scores[label];
 }
 
-}  // namespace
-
-double summed_loss(const contract::LossCommand& t) {
+double summed_choices(const contract::LossCommand& t) {
   double loss = 0;
-  if (t.kind == ZO2_LOSS_TOKENS) {
-    for (uint64_t i = 0; i < t.targets; ++i) loss -= static_cast<double>(t.logprobs[i]);
-    return loss;
-  }
   std::vector<double> scores;
   for (uint64_t e = 0; e < t.example_count; ++e) {
     const int32_t* const row = t.examples + e * 3;
@@ -56,6 +77,44 @@ double summed_loss(const contract::LossCommand& t) {
     loss += cross_entropy(scores, static_cast<size_t>(label));
   }
   return loss;
+}
+
+// The cross entropy of one column (0: start, 1: end) of an example's rows at its position; 0 where that is ignored.
+double position_loss(const contract::LossCommand& t, uint64_t example, const IndexRange& rows, int column) {
+  const int32_t position = t.examples[example * 4 + 2 + static_cast<uint64_t>(column)];
+  if (position == kIgnored) return 0;
+  const int32_t count = rows.end - rows.begin;
+  if (position < 0 || position >= count) fail_with({FaultKind::kSpanPosition, 0, example, {column, position, count}});
+  std::vector<double> scores;
+  for (int64_t r = rows.begin; r < rows.end; ++r) scores.push_back(t.values[r * 2 + column]);
+  return cross_entropy(scores, static_cast<size_t>(position));
+}
+
+double summed_spans(const contract::LossCommand& t) {
+  double loss = 0;
+  for (uint64_t e = 0; e < t.example_count; ++e) {
+    const IndexRange rows = range_at(t.examples + e * 4, t.targets / 2, FaultKind::kSpanRange, e);
+    const double start = position_loss(t, e, rows, 0), end = position_loss(t, e, rows, 1);
+    loss += (start + end) / 2;
+  }
+  return loss;
+}
+
+}  // namespace
+
+double summed_loss(const contract::LossCommand& t) {
+  switch (t.kind) {
+    case ZO2_LOSS_TOKENS:
+      return summed_tokens(t);
+    case ZO2_LOSS_BINARY:
+      return summed_binary(t);
+    case ZO2_LOSS_SQUARED:
+      return summed_squares(t);
+    case ZO2_LOSS_SPANS:
+      return summed_spans(t);
+    default:
+      return summed_choices(t);
+  }
 }
 
 void finish_gradient(zo2_step_state* state, double total, double eps, uint32_t step, zo2_sticky* sticky) {

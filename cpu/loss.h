@@ -1,4 +1,4 @@
-// From log-probabilities to the losses and the projected gradient of a step, in fp64.
+// From log-probabilities or logits to the losses and the projected gradient of a step, in fp64.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,8 @@
 
 namespace zo2::cpu {
 
-// The summed loss of a micro-batch, added in batch order: over targets, or over examples the cross entropy of the choices' scores at the
-// label. Throws Failure(INVALID_ARGUMENT) for a range outside its table, an empty one, or a label that is no choice of its example.
+// The summed loss of a micro-batch, added in batch order over targets or examples: see zo2_loss_kind. Throws Failure(INVALID_ARGUMENT) for a
+// range outside its table, an empty one, a label that is no choice of its example, or a position that is none of its rows.
 double summed_loss(const contract::LossCommand& command);
 
 // Divides both losses by `total`, and writes g = fp32((L+ - L-) / (2 eps)) (the SPSA estimate of MeZO, arXiv 2305.17333) and whether it is

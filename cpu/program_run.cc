@@ -26,8 +26,12 @@ void dispatch(const OpRun& run) {
       return run_rope(run);
     case ZO2_OP_GATED_ACTIVATION:
       return run_gated_activation(run);
-    default:
+    case ZO2_OP_CAST:
       return run_cast(run);
+    case ZO2_OP_TRANSPOSE:
+      return run_transpose(run);
+    default:
+      return run_scatter_rows(run);
   }
 }
 

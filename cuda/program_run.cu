@@ -17,6 +17,8 @@
 #include "cuda/ops/linear.cuh"
 #include "cuda/ops/rms_norm.cuh"
 #include "cuda/ops/rope.cuh"
+#include "cuda/ops/scatter_rows.cuh"
+#include "cuda/ops/transpose.cuh"
 #include "cuda/runtime/check.h"
 #include "cuda/runtime/device.h"
 
@@ -39,14 +41,20 @@ struct Run {
   void* scratch;
   uint64_t scratch_bytes;
   const float* frequencies;  // of all ropes
-  // Tables that have been checked: operand, and the number of rows that its entries may name.
-  std::vector<std::pair<int, int64_t>> checked;
+  // A table that has been checked: its operand, and the rows that its entries may name (of attention those of q, and of k).
+  struct Checked {
+    int table;
+    int64_t rows, key_rows;
+
+    bool operator==(const Checked& other) const { return table == other.table && rows == other.rows && key_rows == other.key_rows; }
+  };
+  std::vector<Checked> checked;
 
   Matrix operand(const Op& op, size_t i) const { return op.operands[i] < 0 ? Matrix{} : matrix(views[static_cast<size_t>(op.operands[i])]); }
 
-  // Whether the table `i` of the op, whose entries name rows of a matrix of `rows`, is to be checked now: one check serves all ops of a run.
-  bool first_use(const Op& op, size_t i, int64_t rows) {
-    const std::pair<int, int64_t> use(op.operands[i], rows);
+  // Whether the table `i` of the op, whose entries name rows of matrices of so many, is to be checked now: one check serves all ops of a run.
+  bool first_use(const Op& op, size_t i, int64_t rows, int64_t key_rows = 0) {
+    const Checked use = {op.operands[i], rows, key_rows};
     if (std::find(checked.begin(), checked.end(), use) != checked.end()) return false;
     checked.push_back(use);
     return true;
@@ -63,20 +71,30 @@ cudaError_t run_attention(Run& run, const Op& op, uint32_t number) {
   const AttentionArgs args =
       attention_args(op, run.operand(op, 0), run.operand(op, 1), run.operand(op, 2), run.operand(op, 3), run.operand(op, 4));
   const Matrix& table = args.sequences;
-  if (run.first_use(op, 4, args.q.rows)) {
-    const cudaError_t checked = launch_check_sequences(run.launch, number, entries(table), table.stride, table.rows, args.q.rows);
+  if (run.first_use(op, 4, args.q.rows, args.k.rows)) {
+    const SequenceLimits limits = {args.q.rows, args.k.rows, table.cols == 5};
+    const cudaError_t checked = launch_check_sequences(run.launch, number, entries(table), table.stride, table.rows, limits);
     if (checked != cudaSuccess) return checked;
   }
   return launch_attention(run.launch, args);
 }
 
+// The index of a gather or a scatter, whose entries name some of `rows`.
+cudaError_t check_index(Run& run, const Op& op, uint32_t number, const Matrix& index, int64_t rows, contract::FaultKind kind) {
+  if (!run.first_use(op, 2, rows)) return cudaSuccess;
+  return launch_check_index(run.launch, number, entries(index), index.stride, index.rows, rows, kind);
+}
+
 cudaError_t run_gather_rows(Run& run, const Op& op, uint32_t number) {
   const GatherRowsArgs args{run.operand(op, 0), run.operand(op, 1), run.operand(op, 2)};
-  if (run.first_use(op, 2, args.x.rows)) {
-    const cudaError_t checked = launch_check_index(run.launch, number, entries(args.index), args.index.stride, args.index.rows, args.x.rows);
-    if (checked != cudaSuccess) return checked;
-  }
-  return launch_gather_rows(run.launch, args);
+  const cudaError_t checked = check_index(run, op, number, args.index, args.x.rows, contract::FaultKind::kIndexRow);
+  return checked != cudaSuccess ? checked : launch_gather_rows(run.launch, args);
+}
+
+cudaError_t run_scatter_rows(Run& run, const Op& op, uint32_t number) {
+  const ScatterRowsArgs args{run.operand(op, 0), run.operand(op, 1), run.operand(op, 2)};
+  const cudaError_t checked = check_index(run, op, number, args.index, args.out.rows, contract::FaultKind::kScatterRow);
+  return checked != cudaSuccess ? checked : launch_scatter_rows(run.launch, args);
 }
 
 cudaError_t run_cross_entropy(Run& run, const Op& op, uint32_t number) {
@@ -121,6 +139,10 @@ cudaError_t run_op(Run& run, const Op& op, uint32_t number, uint64_t first_frequ
       return launch_gated_activation(launch, {m(0), m(1), m(2), static_cast<int>(op.integer(0))});
     case ZO2_OP_CAST:
       return launch_cast(launch, {m(0), m(1)});
+    case ZO2_OP_TRANSPOSE:
+      return launch_transpose(launch, {m(0), m(1)});
+    case ZO2_OP_SCATTER_ROWS:
+      return run_scatter_rows(run, op, number);
     default:
       return cudaErrorNotSupported;
   }
@@ -141,7 +163,7 @@ Matrix shape(const contract::Program& program, const Op& op, size_t i) {
 
 // Refuses what the launchers would refuse when the program runs.
 void check_supported(const contract::Program& program, const Op& op, size_t number) {
-  if (op.opcode < ZO2_OP_EMBED || op.opcode > ZO2_OP_CAST) {
+  if (op.opcode < ZO2_OP_EMBED || op.opcode > ZO2_OP_SCATTER_ROWS) {
     contract::fail(ZO2_STATUS_UNSUPPORTED, "op %zu (%s): the CUDA backend has no kernel for it", number, name_of(op));
   }
   if (op.opcode != ZO2_OP_ATTENTION) return;

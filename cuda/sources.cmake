@@ -37,7 +37,9 @@ set(zo2_cuda_sources
   ops/prepare.cu
   ops/rms_norm.cu
   ops/rope.cu
+  ops/scatter_rows.cu
   ops/store.cu
+  ops/transpose.cu
 )
 
 # Whose bits are part of the contract (numerics/): the compiler must not join a product and a sum.

@@ -1,13 +1,18 @@
 import type { Device, DeviceInfo } from "zo2/native";
 import { openCheckpoint, writeCheckpoint, type Checkpoint } from "./checkpoint/index.js";
+import { unusedTensors } from "./checkpoint/names.js";
 import { checkTensors, loadWeights, storedType, torchDtype, weightSources } from "./checkpoint/weights.js";
 import { evaluateOptionsSchema, type EvaluateOptions } from "./config/evaluate.js";
+import { generateOptionsSchema, type GenerateOptions } from "./config/generate.js";
 import { modelOptionsSchema, type ModelOptions, type ResolvedModelOptions } from "./config/model.js";
 import { parseOptions } from "./config/parse.js";
 import { openDataset, packBatch, type Dataset, type DatasetSource, type Template } from "./data/index.js";
 import { Zo2Error } from "./errors.js";
+import { generateMany, generateOne, type Generated, type GenerateInput, type GenerateModel, type Generation, type Inputs } from "./generate/index.js";
+import { resolveModel, type DownloadProgress } from "./hub/index.js";
 import { defineModel } from "./models/index.js";
-import type { Head, ModelDefinition } from "./models/family.js";
+import type { ModelDefinition } from "./models/family.js";
+import type { HeadSpec } from "./models/head.js";
 import { numberParameters, type Parameter } from "./models/parameter.js";
 import { Recorder, type Recording } from "./models/recorder.js";
 import { openDevice } from "./native/device.js";
@@ -18,6 +23,7 @@ import { WeightStore } from "./schedule/store.js";
 import { cutUnits, type Unit } from "./schedule/units.js";
 import { hasTokenizer, loadTokenizer, type Tokenizer } from "./tokenizer/index.js";
 import { evaluateDataset, type Evaluation } from "./train/evaluate.js";
+import { predictInputs, type LabelPrediction, type PredictInput, type SpanPrediction } from "./train/predict.js";
 import { scoreInputs, type Score, type ScoreInput } from "./train/score.js";
 
 /** Examples, a path to JSON Lines, or a data set that is open already (and stays open). */
@@ -40,6 +46,8 @@ interface ModelParts {
   readonly options: ResolvedModelOptions;
   readonly definition: ModelDefinition;
   readonly parameters: readonly Parameter[];
+  readonly unused: readonly string[];
+  readonly recording: Recording;
   readonly device: Device;
   readonly store: WeightStore;
   readonly units: readonly Unit[];
@@ -47,17 +55,29 @@ interface ModelParts {
   readonly engine: Engine;
 }
 
+export interface LoadOptions {
+  /** Stops the download or the loading. */
+  readonly signal?: AbortSignal;
+  /** Sees the download of a model from the Hub. */
+  readonly onProgress?: (progress: DownloadProgress) => void;
+}
+
 const DEFAULT_SCORE_BATCH = 16;
 const DEFAULT_SEQUENCES = 8;
 
+/** What older checkpoints store beside the weights: causal masks, and rotary tables that follow from the config. */
+const BUFFERS = [/\.attn\.(masked_)?bias$/, /\.rotary_emb\.inv_freq$/];
+
 /**
- * Loads a Hugging Face folder (`config.json`, safetensors, tokenizer) onto a device.
+ * Loads a model onto a device: a Hugging Face folder (`config.json`; safetensors or `pytorch_model.bin`; tokenizer), or the id of a repository
+ * of the Hugging Face Hub ("org/name", "org/name@revision"), which is downloaded to the cache that all tools of Hugging Face share.
  *
  * @throws Zo2Error ZO2_ERR_CONFIG, ZO2_ERR_MODEL_UNSUPPORTED, ZO2_ERR_CHECKPOINT, ZO2_ERR_TOKENIZER, ZO2_ERR_DEVICE,
  *   ZO2_ERR_OUT_OF_MEMORY or ZO2_ERR_MEMORY_BUDGET; nothing is left open then.
  */
-export async function loadModel(dir: string, options: ModelOptions = {}, o: { readonly signal?: AbortSignal } = {}): Promise<Model> {
+export async function loadModel(name: string, options: ModelOptions = {}, o: LoadOptions = {}): Promise<Model> {
   const resolved = parseOptions(modelOptionsSchema, options, "model options");
+  const dir = await resolveModel(name, { ...resolved.hub, ...o });
   const checkpoint = await openCheckpoint(dir);
   try {
     return await loadFrom(dir, checkpoint, resolved, o.signal);
@@ -67,13 +87,15 @@ export async function loadModel(dir: string, options: ModelOptions = {}, o: { re
 }
 
 async function loadFrom(dir: string, checkpoint: Checkpoint, resolved: ResolvedModelOptions, signal: AbortSignal | undefined): Promise<Model> {
-  const definition = defineModel(checkpoint.config);
+  const definition = defineModel(checkpoint.config, resolved.ignoreConfigFields);
   const parameters = numberParameters(definition.parameters);
-  const entries = checkTensors(checkpoint, parameters, definition.namePrefixes);
+  const entries = checkTensors(checkpoint, parameters, definition.namePrefixes, definition.aliases);
+  const used = new Map([...entries].map(([parameter, entry]) => [parameter.name, entry]));
+  const unused = unusedTensors(checkpoint, used, { prefixes: definition.namePrefixes, aliases: definition.aliases, ignored: BUFFERS });
   const tokenizer = (await hasTokenizer(dir)) ? await loadTokenizer(dir) : null;
   const { offload } = resolved;
-  const wire = offload.wire === "stored" ? storedType(checkpoint, parameters, definition.namePrefixes) : offload.wire;
-  const recording = record(definition, parameters, "logprobs");
+  const wire = offload.wire === "stored" ? storedType(checkpoint, parameters, definition.namePrefixes, definition.aliases) : offload.wire;
+  const recording = record(definition, parameters);
   const units = cutUnits(recording, { wire, compute: resolved.dtype, ...(offload.unitBytes === undefined ? {} : { unitBytes: offload.unitBytes }) });
   const device = await openDevice({
     device: resolved.device, threads: resolved.threads, deviceMemory: offload.deviceMemory,
@@ -84,7 +106,7 @@ async function loadFrom(dir: string, checkpoint: Checkpoint, resolved: ResolvedM
     await loadWeights(device, store, units, checkpoint, entries, signal);
     const engine = await createEngine({ device, store, recording, units, definition, options: resolved, wire });
     return new Model({
-      dir, config: checkpoint.config as Readonly<Record<string, unknown>>, tokenizer, options: resolved, definition, parameters, device, store, units, wire, engine,
+      dir, config: checkpoint.config as Readonly<Record<string, unknown>>, tokenizer, options: resolved, definition, parameters, unused, recording, device, store, units, wire, engine,
     });
   } catch (error) {
     await device.close();
@@ -92,9 +114,10 @@ async function loadFrom(dir: string, checkpoint: Checkpoint, resolved: ResolvedM
   }
 }
 
-function record(definition: ModelDefinition, parameters: readonly Parameter[], head: Head): Recording {
+function record(definition: ModelDefinition, parameters: readonly Parameter[]): Recording {
   const recorder = new Recorder(parameters);
-  return recorder.finish(definition.record(recorder, head));
+  definition.record(recorder);
+  return recorder.finish();
 }
 
 function createEngine(parts: {
@@ -104,7 +127,8 @@ function createEngine(parts: {
   const { slots, overlap, deviceMemory } = options.offload;
   return Engine.create(parts.device, parts.store, parts.recording, parts.units, {
     slots, overlap, wire: parts.wire, compute: options.dtype, rounding: options.rounding,
-    positionRow: definition.positionRow, poison: options.test?.poison ?? false, ...(deviceMemory === undefined ? {} : { deviceMemory }),
+    positionRow: definition.positionRow, poison: options.test?.poison ?? false,
+    ...(deviceMemory === undefined ? {} : { deviceMemory }), ...(options.test?.onPass === undefined ? {} : { onPass: options.test.onPass }),
   });
 }
 
@@ -118,6 +142,8 @@ export class Model implements AsyncDisposable {
   readonly options: ResolvedModelOptions;
   /** In the canonical order, on which the noise depends. */
   readonly parameters: readonly Parameter[];
+  /** Tensors of the checkpoint that the architecture has no use for, masks and rotary tables left out. */
+  readonly unusedTensors: readonly string[];
   private disposing: Promise<void> | null = null;
   private user: string | null = null;
 
@@ -127,6 +153,7 @@ export class Model implements AsyncDisposable {
     this.tokenizer = parts.tokenizer;
     this.options = parts.options;
     this.parameters = parts.parameters;
+    this.unusedTensors = parts.unused;
   }
 
   get parameterCount(): number {
@@ -142,9 +169,19 @@ export class Model implements AsyncDisposable {
     return this.parts.definition.vocabSize;
   }
 
+  /** What the model predicts: tokens, labels, or where an answer stands. */
+  get head(): HeadSpec {
+    return this.parts.definition.head;
+  }
+
   /** Tokens of one micro-batch at most, when the caller sets no limit. */
   maxTokens(maxLength: number): number {
     return this.options.maxTokens ?? DEFAULT_SEQUENCES * maxLength;
+  }
+
+  /** Logits of one head row: the vocabulary, the labels, or the start and the end of an answer. */
+  get logitColumns(): number {
+    return this.parts.recording.head.logits.columns;
   }
 
   /** For `Trainer`. @throws Zo2Error ZO2_ERR_DISPOSED */
@@ -164,6 +201,38 @@ export class Model implements AsyncDisposable {
     });
   }
 
+  /**
+   * Labels of texts, or answers to questions, in order, as they come; with every update that was taken.
+   * @throws Zo2Error ZO2_ERR_MODEL_UNSUPPORTED for a language model, ZO2_ERR_LENGTH past the model's positions
+   */
+  predict(
+    inputs: AsyncIterable<PredictInput> | Iterable<PredictInput>, o: { readonly signal?: AbortSignal; readonly batchSize?: number } = {},
+  ): AsyncIterable<LabelPrediction | SpanPrediction> {
+    return predictInputs(this.engine, this.tokenizer, inputs, {
+      head: this.head, batchSize: o.batchSize ?? DEFAULT_SCORE_BATCH, maxLength: this.maxPositions, vocabSize: this.vocabSize,
+      ...(o.signal === undefined ? {} : { signal: o.signal }),
+    });
+  }
+
+  /**
+   * Continues a prompt, with every update that was taken applied: iterate for pieces of text, or take `result()` for the whole.
+   *
+   * Greedy where no temperature is given. Iterating throws ZO2_ERR_DATA for an empty prompt or ids outside the vocabulary, ZO2_ERR_LENGTH
+   * where the positions leave no room, ZO2_ERR_TOKENIZER for text without a tokenizer or messages without a chat template, ZO2_ERR_NOT_FINITE,
+   * ZO2_ERR_ABORTED, and ZO2_ERR_MEMORY_BUDGET or ZO2_ERR_OUT_OF_MEMORY where there is no room for the keys and values.
+   * @throws Zo2Error ZO2_ERR_CONFIG, and ZO2_ERR_MODEL_UNSUPPORTED for a model without a language model's head
+   */
+  generate(prompt: string | GenerateInput, options: GenerateOptions & { readonly signal?: AbortSignal } = {}): Generation {
+    const { signal, ...rest } = options;
+    return generateOne(this.generating(), prompt, parseOptions(generateOptionsSchema, rest, "generation options"), signal);
+  }
+
+  /** Continues prompts in order, `batchSize` at a time; else as `generate`. */
+  generateAll(inputs: Inputs<string | GenerateInput>, options: GenerateOptions & { readonly signal?: AbortSignal } = {}): AsyncIterable<Generated> {
+    const { signal, ...rest } = options;
+    return generateMany(this.generating(), inputs, parseOptions(generateOptionsSchema, rest, "generation options"), signal);
+  }
+
   /** Loss and accuracy over a data set, with every update that was taken applied. */
   async evaluate(data: DataSource, options: EvaluateOptions & { readonly signal?: AbortSignal } = {}): Promise<Evaluation> {
     const { signal, ...rest } = options;
@@ -171,7 +240,7 @@ export class Model implements AsyncDisposable {
     const maxLength = this.checkLength(o.maxLength);
     const opened = await this.openData(data, o.template);
     try {
-      return await evaluateDataset(this.engine, this.tokenizer, opened.dataset, {
+      return await evaluateDataset(this.engine, this.tokenizer, this.head, opened.dataset, {
         batchSize: o.batchSize, microBatchSize: o.batchSize, maxLength, truncation: o.truncation, reduction: o.reduction,
         vocabSize: this.vocabSize, maxTokens: this.maxTokens(maxLength),
       }, signal);
@@ -185,20 +254,10 @@ export class Model implements AsyncDisposable {
    */
   async logits(ids: readonly number[]): Promise<Float32Array> {
     this.alive();
-    await this.engine.flush();
-    const { device, store, units, definition, options, wire, parameters } = this.parts;
-    const recording = record(definition, parameters, "logits");
     // A label behind every token asks for the logits of every row.
     const batch = [packBatch([{ kind: "tokens", ids: Int32Array.from([...ids, 0]), labels: Int32Array.from([-100, ...ids]) }])];
-    const cut = cutUnits(recording, { wire, compute: options.dtype, ...(options.offload.unitBytes === undefined ? {} : { unitBytes: options.offload.unitBytes }) });
-    if (cut.length !== units.length) throw new Error("the two heads of a model are cut differently");
-    const engine = await createEngine({ device, store, recording, units: cut, definition, options, wire });
-    try {
-      const [logits] = await engine.forward(batch);
-      return logits ?? new Float32Array();
-    } finally {
-      await engine.dispose();
-    }
+    const [logits] = await this.engine.forward(batch, { output: "logits" });
+    return logits ?? new Float32Array();
   }
 
   /**
@@ -287,10 +346,20 @@ export class Model implements AsyncDisposable {
   }
 
   /** Opens a data source; `close` leaves alone what was open already. */
-  async openData(data: DataSource, template: Template | undefined): Promise<{ readonly dataset: Dataset; close(): Promise<void> }> {
+  async openData(data: DataSource, template: Template | undefined, prompts = false): Promise<{ readonly dataset: Dataset; close(): Promise<void> }> {
     if (isDataset(data)) return { dataset: data, close: () => Promise.resolve() };
-    const dataset = await openDataset(data, { vocabSize: this.vocabSize, ...(template === undefined ? {} : { template }) });
+    const dataset = await openDataset(data, { vocabSize: this.vocabSize, head: this.head, prompts, ...(template === undefined ? {} : { template }) });
     return { dataset, close: () => dataset.close() };
+  }
+
+  /** For generation, and objectives over what is generated. @throws Zo2Error ZO2_ERR_MODEL_UNSUPPORTED, ZO2_ERR_DISPOSED */
+  generating(): GenerateModel {
+    const { engine, tokenizer, dir, config, vocabSize, maxPositions } = this;
+    const { head } = this.parts.definition;
+    if (head.kind !== "causal") {
+      throw new Zo2Error("ZO2_ERR_MODEL_UNSUPPORTED", `${dir}: the head is for ${head.kind}, and text comes from the head of a causal language model; load such a checkpoint`);
+    }
+    return { engine, tokenizer, dir, config, vocabSize, maxPositions, maxTokens: this.maxTokens(maxPositions) };
   }
 
   private alive(): void {

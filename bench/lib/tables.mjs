@@ -2,11 +2,15 @@ import { OPT_125M } from "./opt-shape.mjs";
 
 const COMMIT_LETTERS = 12;
 const KINDS_SHOWN = 6;
+/** Steps of one mark of a curve. */
+const SMOOTHED_OVER = 25;
+const MARKS = "▁▂▃▄▅▆▇█";
 
-/** The blocks of a README that are made from results: marker, file of results, and what stands between the markers. */
+/** The blocks of the pages that are made from results: marker, file of results, and what stands between the markers. */
 export const TABLES = {
   opt125m: { results: "opt125m-cpu.json", render: opt125mBlock },
   "event-loop": { results: "event-loop-cpu.json", render: eventLoopBlock },
+  smollm2: { results: "smollm2-cpu.json", render: smollm2Block },
 };
 
 /** Markdown of `opt125m-cpu.json`: every row that was measured, the slow ones included. */
@@ -80,6 +84,73 @@ export function eventLoopBlock(result) {
   ].join("\n");
 }
 
+/** Markdown of `smollm2-cpu.json`: what the model was before and after its fine-tuning, and what that took. */
+export function smollm2Block(result) {
+  const { before, after, evaluations, curve, model, template, threads } = result;
+  const weights = `${result.wire} weights ${result.offload === "host" ? "streamed from host memory" : "resident on the device"}`;
+  const score = ({ accuracy, loss }) => [accuracy.toFixed(3), loss.toFixed(4)];
+  const means = smoothed(curve.loss);
+  const lines = [
+    `${model.name} (${model.parameters.toLocaleString("en")} parameters), prompt \`${template.prompt}\`: ${result.steps} steps of ${result.batch} sentences, ` +
+      `${weights}, ${threads} threads; learning rate ${exponential(result.learningRate)} (${result.schedule}), eps ${exponential(result.eps)}, seed ${result.seed}. ` +
+      `A step took ${result.secondsPerStep.toFixed(2)} s (median). By the memory plan, ${mebibytes(result.deviceBytes)} of device memory and ` +
+      `${mebibytes(result.hostBytes)} of host memory.`,
+    "",
+    table(
+      [`\`test.jsonl\`, ${before.test.examples} sentences`, "accuracy", "loss"],
+      [["before", ...score(before.test)], ["after, saved and loaded again", ...score(after.test)]],
+      1,
+    ),
+    "",
+    "On the way, on the sentences of `train.jsonl` that were left out of training:",
+    "",
+    table(["steps taken", "accuracy", "loss"], evaluations.map((e) => [String(e.step), ...score(e)]), 0),
+    "",
+    `The training loss, a mark for the mean of each ${SMOOTHED_OVER} steps, from ${Math.min(...means).toFixed(3)} (lowest mark) to ${Math.max(...means).toFixed(3)}:`,
+    "",
+    `\`${sparkline(means)}\``,
+    "",
+    table(
+      ["asked", "said before", "said after"],
+      before.said.map((said, i) => [cell(said.question), quoted(said), after.said[i] === undefined ? "" : quoted(after.said[i])]),
+      3,
+    ),
+    "",
+    provenance(result),
+  ];
+  return lines.join("\n");
+}
+
+/** Means of `SMOOTHED_OVER` values each; the last of what is left. */
+function smoothed(values) {
+  const means = [];
+  for (let i = 0; i < values.length; i += SMOOTHED_OVER) {
+    const part = values.slice(i, i + SMOOTHED_OVER);
+    means.push(part.reduce((sum, v) => sum + v, 0) / part.length);
+  }
+  return means;
+}
+
+/** One mark for each value, its height between the least and the most of them. */
+function sparkline(values) {
+  const [least, most] = [Math.min(...values), Math.max(...values)];
+  const level = (value) => (most === least ? 0 : Math.round(((value - least) / (most - least)) * (MARKS.length - 1)));
+  return values.map((value) => MARKS[level(value)]).join("");
+}
+
+/** What a model said, in one cell; dots where it was cut off. */
+function quoted({ answer, reason }) {
+  return `${cell(answer)}${reason === "length" ? " ..." : ""}`;
+}
+
+/** Text that may hold anything, as it is shown in a cell of a table. */
+function cell(text) {
+  return text.trim().replace(/\s+/g, " ").replace(/[\\`*_<>|[\]~]/g, "\\$&");
+}
+
+const exponential = (value) => value.toExponential().replace("e+", "e").replace(/e0$/, "");
+const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+
 function provenance({ device, commit, dirty, date, node, build }) {
   const tree = `commit ${commit.slice(0, COMMIT_LETTERS)}${dirty ? " with changes beside it" : ""}`;
   return `${device.cpu}, ${device.cores} cores, ${device.memoryGiB} GiB; Node ${node}; addon: ${build.split(";")[0]}; ${tree}; ${date.slice(0, 10)}.`;
@@ -105,7 +176,7 @@ export function replaceBlock(text, name, block) {
   return `${text.slice(0, begin + open.length)}\n${block}\n${text.slice(end)}`;
 }
 
-/** Whether the text has a place for this table. */
-export function hasBlock(text, name) {
-  return text.includes(`<!-- bench:${name} -->`) || text.includes(`<!-- /bench:${name} -->`);
+/** Names of the tables that the text has a place for, or half of one. */
+export function blocksOf(text) {
+  return [...new Set([...text.matchAll(/<!-- \/?bench:([\w-]+) -->/g)].map(([, name]) => name))];
 }

@@ -24,13 +24,33 @@ struct Sight {
 };
 
 struct Sequence {
-  int64_t start, length, prefix_start, prefix_length;
+  int64_t start, length, prefix_start, prefix_length, key_start;
 };
 
 struct QueryBlock {
   Sequence sequence;
   int64_t first, count;  // rows of the sequence
 };
+
+// The sequence in row i of the table. Throws Failure when it has rows that q, or k and v, have not.
+Sequence sequence_at(const OpRun& run, int64_t i) {
+  const View& table = run.views[kSequences];
+  const int64_t rows = run.views[kQ].rows, key_rows = run.views[kK].rows;
+  const int32_t* s = table.integers(i);
+  const bool keyed = table.cols == 5;
+  const Sequence sequence = {s[0], s[1], s[2], s[3], keyed ? s[4] : s[0]};
+  const auto fits = [](int64_t start, int64_t length, int64_t limit) { return start >= 0 && length >= 0 && start + length <= limit; };
+  const bool prefix_fits = fits(sequence.prefix_start, sequence.prefix_length, key_rows);
+  const auto op = static_cast<uint32_t>(run.number);
+  const auto index = static_cast<uint64_t>(i);
+  if (!fits(sequence.start, sequence.length, rows) || (!keyed && !prefix_fits)) {
+    fail_with({FaultKind::kSequence, op, index, {s[0], s[1], s[2], s[3], rows}});
+  }
+  if (!prefix_fits || !fits(sequence.key_start, sequence.length, key_rows)) {
+    fail_with({FaultKind::kSequenceKeys, op, index, {s[1], s[2], s[3], sequence.key_start, key_rows}});
+  }
+  return sequence;
+}
 
 // Two sequences that share a row would be written by two threads.
 void check_disjoint(const OpRun& run, const std::vector<Sequence>& sequences) {
@@ -49,18 +69,10 @@ void check_disjoint(const OpRun& run, const std::vector<Sequence>& sequences) {
 }
 
 std::vector<QueryBlock> query_blocks(const OpRun& run) {
-  const View& table = run.views[kSequences];
-  const int64_t rows = run.views[kQ].rows;
   std::vector<Sequence> sequences;
   std::vector<QueryBlock> blocks;
-  for (int64_t i = 0; i < table.rows; i++) {
-    const int32_t* s = table.integers(i);
-    const Sequence sequence = {s[0], s[1], s[2], s[3]};
-    const bool fits = s[0] >= 0 && s[1] >= 0 && s[2] >= 0 && s[3] >= 0 && sequence.start + sequence.length <= rows &&
-                      sequence.prefix_start + sequence.prefix_length <= rows;
-    if (!fits) {
-      fail_with({FaultKind::kSequence, static_cast<uint32_t>(run.number), static_cast<uint64_t>(i), {s[0], s[1], s[2], s[3], rows}});
-    }
+  for (int64_t i = 0; i < run.views[kSequences].rows; i++) {
+    const Sequence sequence = sequence_at(run, i);
     sequences.push_back(sequence);
     // The last rows have the most keys: they come first, so that no thread is left with a long chunk at the end.
     for (int64_t first = (sequence.length - 1) / kQueryBlock * kQueryBlock; sequence.length > 0 && first >= 0; first -= kQueryBlock) {
@@ -168,7 +180,7 @@ void run_attention(const OpRun& run) {
     const int64_t position = sequence.prefix_length + block.first;
     const Sight sight = {window == 0 ? kNothingHidden : position - window + 1, position + 1};
     walk.keys(sequence.prefix_start, sequence.prefix_length, sight);
-    walk.keys(sequence.start, block.first + block.count, sight.after(sequence.prefix_length));
+    walk.keys(sequence.key_start, block.first + block.count, sight.after(sequence.prefix_length));
     for (int64_t i = 0; i < block.count; i++) write_row(run.kernels, out, row + i, head * width, width, walk.result(i));
   });
 }

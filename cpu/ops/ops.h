@@ -30,6 +30,8 @@ void run_rms_norm(const OpRun& run);
 void run_rope(const OpRun& run);
 void run_gated_activation(const OpRun& run);
 void run_cast(const OpRun& run);
+void run_transpose(const OpRun& run);
+void run_scatter_rows(const OpRun& run);
 
 // Elements (row, column) .. (row, column + count) as fp32: in place where they are, widened into `memory` otherwise.
 const float* read_row(const OpKernels& kernels, const View& view, int64_t row, int64_t column, int64_t count, float* memory);

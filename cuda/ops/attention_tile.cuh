@@ -12,8 +12,8 @@ namespace zo2::cuda::attention {
 
 // Rows and positions fit 31 bits with room to spare: attention_unsupported refuses more than kMostAttentionRows rows.
 struct QueryTile {
-  int start, length, prefix_start, prefix_length;  // of the sequence
-  int first;                                       // first row of the tile, counted from `start`
+  int start, length, prefix_start, prefix_length, key_start;  // of the sequence
+  int first;                                                  // first row of the tile, counted from `start`
 };
 
 // Positions of the keys that some row of the tile sees: begin .. end.
@@ -37,7 +37,7 @@ struct KeyTile {
       : count(end - first),
         prefix(tile.prefix_length - first),
         prefix_row(tile.prefix_start + first),
-        own_row(tile.start + first - tile.prefix_length) {}
+        own_row(tile.key_start + first - tile.prefix_length) {}
 
   // -1 for keys that are not there.
   __device__ int row(int i) const { return i >= count ? -1 : (i < prefix ? prefix_row : own_row) + i; }
@@ -114,7 +114,7 @@ __device__ inline bool find_query_tile(const Matrix& sequences, int64_t rank, in
     if (!found) sequence += 32;
   }
   const int32_t* s = reinterpret_cast<const int32_t*>(element_address(sequences, sequence, 0));
-  tile = {s[0], s[1], s[2], s[3], low * tile_rows};
+  tile = {s[0], s[1], s[2], s[3], sequences.cols == 5 ? s[4] : s[0], low * tile_rows};
   return true;
 }
 

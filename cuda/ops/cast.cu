@@ -1,28 +1,15 @@
 #include "cuda/ops/cast.cuh"
 
-#include "cuda/ops/row_grid.cuh"
+#include "cuda/ops/row_copy.cuh"
 
 namespace zo2::cuda {
 namespace {
 
-__global__ void __launch_bounds__(RowGrid::kThreads)
-    cast_kernel(const uint32_t* poison, CastArgs args, int lanes_log2, bool x_vector, bool out_vector) {
+__global__ void __launch_bounds__(RowGrid::kThreads) cast_kernel(const uint32_t* poison, CastArgs args, int lanes_log2, RowVectors vectors) {
   if (*poison != 0) return;
   const RowLane lane(lanes_log2);
   if (lane.row >= args.out.rows) return;
-  for_dtype(args.x.dtype, [&](auto source) {
-    for_dtype(args.out.dtype, [&](auto target) {
-      using Source = decltype(source);
-      using Target = decltype(target);
-      const Source* from = elements<Source>(args.x, lane.row, 0);
-      Target* to = elements<Target>(args.out, lane.row, 0);
-      for (int64_t c = lane.first; c < args.out.cols; c += lane.step) {
-        float x[kPack];
-        load_pack(from + c, args.out.cols - c, x_vector, x);
-        store_pack(to + c, args.out.cols - c, out_vector, x);
-      }
-    });
-  });
+  copy_row(lane, vectors, args.out, lane.row, args.x, lane.row);
 }
 
 }  // namespace
@@ -31,7 +18,7 @@ cudaError_t launch_cast(const Launch& launch, const CastArgs& args) {
   if (args.out.empty()) return cudaSuccess;
   const RowGrid rows = row_grid(args.out);
   return ZO2_LAUNCH(cast_kernel, rows.grid, dim3(RowGrid::kThreads), 0, launch.stream, launch.poison(), args, rows.lanes_log2,
-                    packs_aligned(args.x), packs_aligned(args.out));
+                    row_vectors(args.out, args.x));
 }
 
 }  // namespace zo2::cuda

@@ -11,6 +11,7 @@ using contract::Fault;
 using contract::FaultKind;
 using contract::LossCommand;
 
+constexpr int32_t kIgnored = -100;
 constexpr uint64_t kPerLane = 8;
 constexpr uint64_t kTile = 32 * kPerLane;
 
@@ -18,8 +19,12 @@ __device__ inline bool is_range(const int32_t* range, uint64_t limit) {
   return range[0] >= 0 && range[1] > range[0] && static_cast<uint64_t>(range[1]) <= limit;
 }
 
-// What is wrong with an example, in the order in which it is read: its range, its label, its choices one by one.
-__device__ inline bool example_fault(const LossCommand& c, uint64_t e, Fault* fault) {
+__host__ __device__ inline bool has_choices(const LossCommand& c) {
+  return c.kind == ZO2_LOSS_CHOICES_MEAN || c.kind == ZO2_LOSS_CHOICES_SUM;
+}
+
+// What is wrong with an example of choices, in the order in which it is read: its range, its label, its choices one by one.
+__device__ inline bool choices_fault(const LossCommand& c, uint64_t e, Fault* fault) {
   const int32_t* const example = c.examples + e * 3;
   if (!is_range(example, c.choice_count)) {
     *fault = {FaultKind::kExampleRange, 0, e, {example[0], example[1], static_cast<int64_t>(c.choice_count)}};
@@ -38,18 +43,36 @@ __device__ inline bool example_fault(const LossCommand& c, uint64_t e, Fault* fa
   return false;
 }
 
-__global__ void __launch_bounds__(kCheckThreads) check_loss_kernel(FaultTarget target, LossCommand c) {
-  if (already_raised(target)) return;
-  check_rows(target, c.example_count, [=](uint64_t e, Fault* fault) { return example_fault(c, e, fault); });
+// The same for an example of spans: its range, its start, its end.
+__device__ inline bool spans_fault(const LossCommand& c, uint64_t e, Fault* fault) {
+  const int32_t* const example = c.examples + e * 4;
+  if (!is_range(example, c.targets / 2)) {
+    *fault = {FaultKind::kSpanRange, 0, e, {example[0], example[1], static_cast<int64_t>(c.targets / 2)}};
+    return true;
+  }
+  const int32_t rows = example[1] - example[0];
+  for (int column = 0; column < 2; ++column) {
+    const int32_t position = example[2 + column];
+    if (position == kIgnored || (position >= 0 && position < rows)) continue;
+    *fault = {FaultKind::kSpanPosition, 0, e, {column, position, rows}};
+    return true;
+  }
+  return false;
 }
 
-// A tile of log-probabilities on its way from global to shared memory: the loads of the next tile are under way while one lane adds up this
+__global__ void __launch_bounds__(kCheckThreads) check_loss_kernel(FaultTarget target, LossCommand c) {
+  if (already_raised(target)) return;
+  check_rows(target, c.example_count,
+             [=](uint64_t e, Fault* fault) { return has_choices(c) ? choices_fault(c, e, fault) : spans_fault(c, e, fault); });
+}
+
+// A tile of values on its way from global to shared memory: the loads of the next tile are under way while one lane adds up this
 // one, whose sum must follow the order of the batch.
 __device__ inline void fetch(const LossCommand& c, uint64_t first, float (&held)[kPerLane]) {
 #pragma unroll
   for (uint64_t k = 0; k < kPerLane; ++k) {
     const uint64_t i = first + k * 32 + threadIdx.x;
-    held[k] = i < c.targets ? c.logprobs[i] : 0.0f;
+    held[k] = i < c.targets ? c.values[i] : 0.0f;
   }
 }
 
@@ -76,12 +99,12 @@ __device__ inline double tokens_loss(const LossCommand& c) {
 __device__ inline double score(const LossCommand& c, int32_t choice) {
   const int32_t begin = c.choices[static_cast<int64_t>(choice) * 2], end = c.choices[static_cast<int64_t>(choice) * 2 + 1];
   double sum = 0;
-  for (int32_t i = begin; i < end; ++i) sum += static_cast<double>(c.logprobs[i]);
+  for (int32_t i = begin; i < end; ++i) sum += static_cast<double>(c.values[i]);
   return c.kind == ZO2_LOSS_CHOICES_MEAN ? sum / (end - begin) : sum;
 }
 
 // -log softmax(scores)[label]. Scores are computed twice, because an example may have any number of choices and there is no place for them.
-__device__ inline double example_loss(const LossCommand& c, uint64_t e) {
+__device__ inline double choices_loss(const LossCommand& c, uint64_t e) {
   const int32_t begin = c.examples[e * 3], end = c.examples[e * 3 + 1], label = c.examples[e * 3 + 2];
   double largest = score(c, begin);
   for (int32_t k = begin + 1; k < end; ++k) {
@@ -97,13 +120,44 @@ __device__ inline double example_loss(const LossCommand& c, uint64_t e) {
   return log(sum) + largest - labelled;
 }
 
-// The sum, in lane 0: each lane has an example, and lane 0 adds them up in batch order. One warp.
-__device__ inline double choices_loss(const LossCommand& c) {
+__device__ inline double binary_loss(const LossCommand& c, uint64_t i) {
+  const double x = c.values[i], y = c.labels[i];
+  // fmax would turn a logit that is NaN into 0.
+  return (x < 0 ? 0 : x) - x * y + log1p(exp(-fabs(x)));
+}
+
+__device__ inline double squared_loss(const LossCommand& c, uint64_t i) {
+  const double difference = static_cast<double>(c.values[i]) - static_cast<double>(c.labels[i]);
+  return difference * difference;
+}
+
+// The cross entropy of one column (0: start, 1: end) of an example's rows at its position; 0 where that is ignored.
+__device__ inline double position_loss(const LossCommand& c, uint64_t e, int column) {
+  const int32_t* const example = c.examples + e * 4;
+  const int32_t position = example[2 + column];
+  if (position == kIgnored) return 0;
+  const float* const logits = c.values + static_cast<int64_t>(example[0]) * 2 + column;
+  const int64_t rows = example[1] - example[0];
+  double largest = logits[0];
+  for (int64_t r = 1; r < rows; ++r) {
+    const double logit = logits[r * 2];
+    if (largest < logit) largest = logit;
+  }
+  double sum = 0;
+  for (int64_t r = 0; r < rows; ++r) sum += exp(static_cast<double>(logits[r * 2]) - largest);
+  return log(sum) + largest - static_cast<double>(logits[static_cast<int64_t>(position) * 2]);
+}
+
+__device__ inline double spans_loss(const LossCommand& c, uint64_t e) { return (position_loss(c, e, 0) + position_loss(c, e, 1)) / 2; }
+
+// The sum of term(0) .. term(count - 1), in lane 0: each lane has a term, and lane 0 adds them up in batch order. One warp.
+template <class Term>
+__device__ inline double summed(uint64_t count, const Term& term) {
   ZO2_SHARED_STATIC(double[32], losses);
   double loss = 0;
-  for (uint64_t first = 0; first < c.example_count; first += 32) {
-    const uint64_t n = c.example_count - first < 32 ? c.example_count - first : 32;
-    if (threadIdx.x < n) losses[threadIdx.x] = example_loss(c, first + threadIdx.x);
+  for (uint64_t first = 0; first < count; first += 32) {
+    const uint64_t n = count - first < 32 ? count - first : 32;
+    if (threadIdx.x < n) losses[threadIdx.x] = term(first + threadIdx.x);
     __syncwarp();
     if (threadIdx.x == 0) {
       for (uint64_t i = 0; i < n; ++i) loss += losses[i];
@@ -113,9 +167,24 @@ __device__ inline double choices_loss(const LossCommand& c) {
   return loss;
 }
 
+__device__ inline double summed_loss(const LossCommand& c) {
+  switch (c.kind) {
+    case ZO2_LOSS_TOKENS:
+      return tokens_loss(c);
+    case ZO2_LOSS_BINARY:
+      return summed(c.targets, [&](uint64_t i) { return binary_loss(c, i); });
+    case ZO2_LOSS_SQUARED:
+      return summed(c.targets, [&](uint64_t i) { return squared_loss(c, i); });
+    case ZO2_LOSS_SPANS:
+      return summed(c.example_count, [&](uint64_t e) { return spans_loss(c, e); });
+    default:
+      return summed(c.example_count, [&](uint64_t e) { return choices_loss(c, e); });
+  }
+}
+
 __global__ void __launch_bounds__(32) loss_kernel(LossCommand c, const uint32_t* poison) {
   if (*poison != 0) return;
-  const double sum = c.kind == ZO2_LOSS_TOKENS ? tokens_loss(c) : choices_loss(c);
+  const double sum = summed_loss(c);
   if (threadIdx.x != 0) return;
   double& loss = c.minus ? c.state->loss_minus : c.state->loss_plus;
   loss = c.first ? sum : loss + sum;
@@ -136,7 +205,7 @@ __global__ void __launch_bounds__(1) gradient_kernel(contract::GradientCommand c
 }  // namespace
 
 cudaError_t launch_loss(const Launch& launch, const LossCommand& command) {
-  if (command.kind != ZO2_LOSS_TOKENS && command.example_count != 0) {
+  if (command.example_count != 0) {
     const cudaError_t checked = ZO2_LAUNCH(check_loss_kernel, 1, kCheckThreads, 0, launch.stream, fault_target(launch), command);
     if (checked != cudaSuccess) return checked;
   }

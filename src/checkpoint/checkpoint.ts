@@ -1,22 +1,28 @@
-import { open, stat, type FileHandle } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Zo2Error } from "../errors.js";
-import { errnoOf, isRecord, messageOf, readJsonFile } from "./files.js";
-import { headerLength, LENGTH_BYTES, parseHeader, type SafetensorsHeader, type TensorEntry } from "./safetensors.js";
+import { errnoOf, isRecord, readJsonFile } from "./files.js";
+import { headerLength, LENGTH_BYTES, parseHeader, type TensorEntry } from "./safetensors.js";
+import { broken, type FileSource, openSource, type OpenSource, unreadable } from "./source.js";
+import { readStrided } from "./strided.js";
+import { readTorchFile } from "./torch-file.js";
 
 export type { TensorDtype, TensorEntry } from "./safetensors.js";
 
 export const WEIGHTS_FILE = "model.safetensors";
 export const INDEX_FILE = "model.safetensors.index.json";
+export const TORCH_WEIGHTS_FILE = "pytorch_model.bin";
+export const TORCH_INDEX_FILE = "pytorch_model.bin.index.json";
 export const CONFIG_FILE = "config.json";
-const PICKLED = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
-/** One system call moves at most this many bytes: Linux stops a little below 2 GiB. */
-const MAX_READ = 2 ** 30;
+/** Reads what a file of weights says of its tensors. */
+type ReadTensors = (file: FileSource) => Promise<readonly TensorEntry[]>;
 
-function broken(message: string): Zo2Error {
-  return new Zo2Error("ZO2_ERR_CHECKPOINT", message);
-}
+/** The forms of weights, the preferred one first, as Hugging Face tools look for them. */
+const FORMS: readonly { readonly weights: string; readonly index: string; readonly read: ReadTensors }[] = [
+  { weights: WEIGHTS_FILE, index: INDEX_FILE, read: readSafetensors },
+  { weights: TORCH_WEIGHTS_FILE, index: TORCH_INDEX_FILE, read: readTorchFile },
+];
 
 /** An open Hugging Face folder: what tensors it holds, and ranged reads of their bytes. Close it when done. */
 export interface Checkpoint extends AsyncDisposable {
@@ -25,7 +31,8 @@ export interface Checkpoint extends AsyncDisposable {
   readonly config: unknown;
   readonly tensors: ReadonlyMap<string, TensorEntry>;
   /**
-   * Fills `into` with the bytes of `entry` from byte `offset` on. Reads may run side by side.
+   * Fills `into` with the row-major bytes of `entry` from byte `offset` on, however its file has them. Reads may run
+   * side by side.
    * Throws `ZO2_ERR_INVALID_ARGUMENT` for a range outside the tensor, `ZO2_ERR_CHECKPOINT` when the file has become
    * shorter, `ZO2_ERR_DISPOSED` after `close`, `ZO2_ERR_IO` when the system fails.
    */
@@ -35,14 +42,15 @@ export interface Checkpoint extends AsyncDisposable {
 }
 
 /**
- * Opens the folder `dir`: `config.json` and `model.safetensors`, or `model.safetensors.index.json` with its shards. Every
- * header is checked; no weight is read. Throws `ZO2_ERR_CHECKPOINT` naming the file and the tensor, or `ZO2_ERR_IO`.
+ * Opens the folder `dir`: `config.json` and `model.safetensors`, or `model.safetensors.index.json` with its shards, or
+ * else `pytorch_model.bin`, or its index with its shards. Every header or pickle is checked; no weight is read. Throws
+ * `ZO2_ERR_CHECKPOINT` naming the file and the tensor, or `ZO2_ERR_IO`.
  */
 export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   const config = await readJsonFile(join(dir, CONFIG_FILE), "ZO2_ERR_CHECKPOINT");
   if (config === undefined) throw await missing(dir, CONFIG_FILE);
-  if (!isRecord(config)) throw broken(`${join(dir, CONFIG_FILE)}: not a JSON object`);
-  const files = new Map<string, FileHandle>();
+  if (!isRecord(config)) throw broken(join(dir, CONFIG_FILE), "not a JSON object");
+  const files = new Map<string, OpenSource>();
   try {
     const tensors = await readTensors(dir, files);
     return new OpenCheckpoint(dir, config, tensors, files);
@@ -52,82 +60,65 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   }
 }
 
-async function readTensors(dir: string, files: Map<string, FileHandle>): Promise<Map<string, TensorEntry>> {
-  const tensors = new Map<string, TensorEntry>();
-  if (await exists(join(dir, WEIGHTS_FILE))) {
-    const header = await openShard(join(dir, WEIGHTS_FILE), files);
-    for (const entry of header.tensors) tensors.set(entry.name, entry);
-    return tensors;
+async function readTensors(dir: string, files: Map<string, OpenSource>): Promise<ReadonlyMap<string, TensorEntry>> {
+  for (const { weights, index, read } of FORMS) {
+    const path = join(dir, weights);
+    if (await exists(path)) return byName(await openShard(path, files, read));
+    const indexPath = join(dir, index);
+    const parsed = await readJsonFile(indexPath, "ZO2_ERR_CHECKPOINT");
+    if (parsed !== undefined) return readShards(dir, indexPath, weightMap(indexPath, parsed), files, read);
   }
-  const indexPath = join(dir, INDEX_FILE);
-  const index = await readJsonFile(indexPath, "ZO2_ERR_CHECKPOINT");
-  if (index === undefined) throw await missing(dir, WEIGHTS_FILE);
-  const shards = new Map<string, Map<string, TensorEntry>>();
-  for (const [name, shard] of weightMap(indexPath, index)) {
+  throw await missing(dir, WEIGHTS_FILE);
+}
+
+async function readShards(
+  dir: string, indexPath: string, places: readonly (readonly [string, string])[], files: Map<string, OpenSource>, read: ReadTensors,
+): Promise<ReadonlyMap<string, TensorEntry>> {
+  const tensors = new Map<string, TensorEntry>();
+  const shards = new Map<string, ReadonlyMap<string, TensorEntry>>();
+  for (const [name, shard] of places) {
     let entries = shards.get(shard);
     if (entries === undefined) {
       const path = join(dir, shard);
-      if (!(await exists(path))) throw broken(`${indexPath}: tensor ${JSON.stringify(name)} should be in ${shard}, which is missing; download it`);
-      const header = await openShard(path, files);
-      entries = new Map(header.tensors.map((entry) => [entry.name, entry]));
+      if (!(await exists(path))) throw broken(indexPath, `tensor ${JSON.stringify(name)} should be in ${shard}, which is missing; download it`);
+      entries = byName(await openShard(path, files, read));
       shards.set(shard, entries);
     }
     const entry = entries.get(name);
-    if (entry === undefined) throw broken(`${indexPath}: tensor ${JSON.stringify(name)} is not in ${shard}, where the index says it is`);
+    if (entry === undefined) throw broken(indexPath, `tensor ${JSON.stringify(name)} is not in ${shard}, where the index says it is`);
     tensors.set(name, entry);
   }
   return tensors;
 }
 
+function byName(entries: readonly TensorEntry[]): ReadonlyMap<string, TensorEntry> {
+  return new Map(entries.map((entry) => [entry.name, entry]));
+}
+
 function weightMap(path: string, index: unknown): [string, string][] {
   const map = isRecord(index) ? index["weight_map"] : undefined;
-  if (!isRecord(map)) throw broken(`${path}: weight_map is missing or not an object`);
+  if (!isRecord(map)) throw broken(path, `weight_map is missing or not an object`);
   return Object.entries(map).map(([name, shard]) => {
-    if (typeof shard !== "string") throw broken(`${path}: tensor ${JSON.stringify(name)}: its file is not a string`);
+    if (typeof shard !== "string") throw broken(path, `tensor ${JSON.stringify(name)}: its file is not a string`);
     if (shard === "" || shard.startsWith(".") || shard.includes("\0") || shard.includes("\\") || basename(shard) !== shard) {
-      throw broken(`${path}: tensor ${JSON.stringify(name)}: ${JSON.stringify(shard)} is not the name of a file in this folder`);
+      throw broken(path, `tensor ${JSON.stringify(name)}: ${JSON.stringify(shard)} is not the name of a file in this folder`);
     }
     return [name, shard];
   });
 }
 
-async function openShard(path: string, files: Map<string, FileHandle>): Promise<SafetensorsHeader> {
-  let handle: FileHandle;
-  let size: number;
-  try {
-    handle = await open(path, "r");
-    files.set(path, handle);
-    const info = await handle.stat();
-    if (!info.isFile()) throw broken(`${path}: not a regular file`);
-    size = info.size;
-  } catch (error) {
-    throw error instanceof Zo2Error ? error : unreadable(path, error);
-  }
-  const head = new Uint8Array(Math.min(LENGTH_BYTES, size));
-  await readRange(handle, path, 0, head);
-  const json = new Uint8Array(headerLength(path, head, size));
-  await readRange(handle, path, LENGTH_BYTES, json);
-  return parseHeader(path, json, size);
+async function openShard(path: string, files: Map<string, OpenSource>, read: ReadTensors): Promise<readonly TensorEntry[]> {
+  const file = await openSource(path);
+  files.set(path, file);
+  return read(file);
 }
 
-async function readRange(handle: FileHandle, path: string, position: number, into: Uint8Array): Promise<void> {
-  let done = 0;
-  while (done < into.byteLength) {
-    let bytesRead: number;
-    try {
-      ({ bytesRead } = await handle.read(into, done, Math.min(MAX_READ, into.byteLength - done), position + done));
-    } catch (error) {
-      throw unreadable(path, error);
-    }
-    if (bytesRead === 0) {
-      throw broken(`${path}: ends at byte ${position + done}, ${into.byteLength - done} bytes early: it changed after it was opened`);
-    }
-    done += bytesRead;
-  }
-}
-
-function unreadable(path: string, cause: unknown): Zo2Error {
-  return new Zo2Error("ZO2_ERR_IO", `${path}: cannot be read: ${messageOf(cause)}`, { cause });
+async function readSafetensors(file: FileSource): Promise<readonly TensorEntry[]> {
+  const head = new Uint8Array(Math.min(LENGTH_BYTES, file.bytes));
+  await file.read(0, head);
+  const json = new Uint8Array(headerLength(file.path, head, file.bytes));
+  await file.read(LENGTH_BYTES, json);
+  return parseHeader(file.path, json, file.bytes).tensors;
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -140,38 +131,34 @@ async function exists(path: string): Promise<boolean> {
   }
 }
 
-/** The error for a folder without `file`: says whether the folder itself, or only a form of weights that we read, is missing. */
+/** The error for a folder without `file`: says whether the folder itself is missing. */
 async function missing(dir: string, file: string): Promise<Zo2Error> {
   const info = await stat(dir).catch(() => undefined);
-  if (info === undefined) return broken(`${dir}: there is no such folder; give the folder of a model`);
-  if (!info.isDirectory()) return broken(`${dir}: not a folder; give the folder that holds ${CONFIG_FILE} and ${WEIGHTS_FILE}`);
-  if (file === CONFIG_FILE) return broken(`${dir}: has no ${CONFIG_FILE}; give the folder of a model in Hugging Face form`);
-  for (const name of PICKLED) {
-    if (await exists(join(dir, name))) {
-      return broken(`${dir}: has ${name} only, and that is not supported yet; convert it to ${WEIGHTS_FILE} first`);
-    }
-  }
-  return broken(`${dir}: has neither ${WEIGHTS_FILE} nor ${INDEX_FILE}`);
+  if (info === undefined) return broken(dir, "there is no such folder; give the folder of a model");
+  if (!info.isDirectory()) return broken(dir, `not a folder; give the folder that holds ${CONFIG_FILE} and ${WEIGHTS_FILE}`);
+  if (file === CONFIG_FILE) return broken(dir, `has no ${CONFIG_FILE}; give the folder of a model in Hugging Face form`);
+  return broken(dir, `has no ${FORMS.map(({ weights, index }) => `${weights}, ${index}`).join(", ")}; give the folder that holds the weights`);
 }
 
-async function closeAll(files: ReadonlyMap<string, FileHandle>): Promise<void> {
-  await Promise.allSettled([...files.values()].map((handle) => handle.close()));
+async function closeAll(files: ReadonlyMap<string, OpenSource>): Promise<void> {
+  await Promise.allSettled([...files.values()].map((file) => file.close()));
 }
 
 class OpenCheckpoint implements Checkpoint {
   #closed: Promise<void> | undefined;
+  readonly #reads = new Set<Promise<void>>();
 
   constructor(
     readonly dir: string,
     readonly config: unknown,
     readonly tensors: ReadonlyMap<string, TensorEntry>,
-    private readonly files: ReadonlyMap<string, FileHandle>,
+    private readonly files: ReadonlyMap<string, OpenSource>,
   ) {}
 
   async read(entry: TensorEntry, offset: number, into: Uint8Array): Promise<void> {
     if (this.#closed !== undefined) throw new Zo2Error("ZO2_ERR_DISPOSED", `checkpoint ${this.dir}: read after close`);
-    const handle = this.files.get(entry.file);
-    if (handle === undefined || this.tensors.get(entry.name) !== entry) {
+    const file = this.files.get(entry.file);
+    if (file === undefined || this.tensors.get(entry.name) !== entry) {
       throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `tensor ${JSON.stringify(entry.name)} is not an entry of the checkpoint ${this.dir}`);
     }
     if (!Number.isSafeInteger(offset) || offset < 0 || into.byteLength > entry.bytes - offset) {
@@ -180,11 +167,18 @@ class OpenCheckpoint implements Checkpoint {
         `tensor ${JSON.stringify(entry.name)}: ${into.byteLength} bytes from byte ${offset} are not all within its ${entry.bytes}`,
       );
     }
-    await readRange(handle, entry.file, entry.offset + offset, into);
+    const work = entry.strides === undefined ? file.read(entry.offset + offset, into) : readStrided(file, entry, entry.strides, offset, into);
+    this.#reads.add(work);
+    try {
+      await work;
+    } finally {
+      this.#reads.delete(work);
+    }
   }
 
   close(): Promise<void> {
-    this.#closed ??= closeAll(this.files);
+    // A read in several parts must not find its file closed between two of them.
+    this.#closed ??= Promise.allSettled(this.#reads).then(() => closeAll(this.files));
     return this.#closed;
   }
 

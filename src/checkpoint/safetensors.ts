@@ -17,16 +17,19 @@ export const DTYPE_BITS = {
 
 export type TensorDtype = keyof typeof DTYPE_BITS;
 
-/** Where one tensor's bytes are. Elements are little-endian, row-major, without padding. */
+/** Where one tensor's bytes are. Elements are little-endian; without `strides` they are row-major, without padding. */
 export interface TensorEntry {
   readonly name: string;
   readonly dtype: TensorDtype;
   readonly shape: readonly number[];
   /** Path of the file that holds it. */
   readonly file: string;
-  /** Of the first byte, from the start of the file. */
+  /** Of the first element, from the start of the file. */
   readonly offset: number;
+  /** Of the tensor in row-major order. */
   readonly bytes: number;
+  /** Elements from one to the next along each dimension, where the file does not have them in row-major order. */
+  readonly strides?: readonly number[];
 }
 
 export interface SafetensorsHeader {

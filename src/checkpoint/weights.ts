@@ -6,37 +6,50 @@ import { FLOAT_DTYPE } from "../schedule/program.js";
 import type { HostBytes, WeightStore } from "../schedule/store.js";
 import type { TensorSlice, Unit } from "../schedule/units.js";
 import type { Checkpoint } from "./checkpoint.js";
-import { requireTensor } from "./names.js";
+import { FLOAT_SOURCES, type FloatSource } from "./float-sources.js";
+import { type Aliases, requireTensor } from "./names.js";
 import type { TensorDtype, TensorEntry } from "./safetensors.js";
 import type { TensorSource } from "./writer.js";
 
 /** Source bytes that are in memory at once while weights are read or written. */
 const PIECE_BYTES = 8 * 2 ** 20;
 
-const FLOAT_OF: Partial<Record<TensorDtype, FloatType>> = { F32: "fp32", F16: "fp16", BF16: "bf16" };
 const STORED_AS: Readonly<Record<FloatType, TensorDtype>> = { fp32: "F32", fp16: "F16", bf16: "BF16" };
 
-/** The dtype in which a checkpoint stores its matrices. Throws ZO2_ERR_CHECKPOINT when it is none that can be read. */
-export function storedType(checkpoint: Checkpoint, parameters: readonly Parameter[], prefixes: readonly string[]): FloatType {
+/** What stands beside an 8-bit weight that has to be multiplied by it. */
+const SCALES = ["_scale_inv", "_scale"];
+
+/**
+ * The dtype in which a checkpoint stores its matrices, or the narrowest that holds their values: bf16 for 8-bit floats, fp32
+ * for fp64. Throws ZO2_ERR_CHECKPOINT when it is none that can be read.
+ */
+export function storedType(checkpoint: Checkpoint, parameters: readonly Parameter[], prefixes: readonly string[], aliases?: Aliases): FloatType {
   const matrix = parameters.find((p) => p.shape.length > 1) ?? parameters[0];
   if (matrix === undefined) return "fp32";
-  return floatType(checkpoint, requireTensor(checkpoint, matrix.name, prefixes));
+  return floatSource(checkpoint, requireTensor(checkpoint, matrix.name, prefixes, aliases)).stored;
 }
 
-function floatType(checkpoint: Checkpoint, entry: TensorEntry): FloatType {
-  const type = FLOAT_OF[entry.dtype];
-  if (type === undefined) {
-    throw new Zo2Error("ZO2_ERR_CHECKPOINT", `${checkpoint.dir}: tensor ${JSON.stringify(entry.name)} is stored as ${entry.dtype}; F32, F16 and BF16 can be read`);
-  }
-  return type;
+function floatSource(checkpoint: Checkpoint, entry: TensorEntry): FloatSource {
+  const fail = (what: string) =>
+    new Zo2Error("ZO2_ERR_CHECKPOINT", `${checkpoint.dir}: tensor ${JSON.stringify(entry.name)} is stored as ${entry.dtype}${what}`);
+  const source = FLOAT_SOURCES[entry.dtype];
+  if (source === undefined) throw fail(`; ${Object.keys(FLOAT_SOURCES).join(", ")} can be read`);
+  const scale = source.bytes === 1 ? SCALES.map((end) => entry.name + end).find((name) => checkpoint.tensors.has(name)) : undefined;
+  if (scale !== undefined) throw fail(` with the scales ${JSON.stringify(scale)}, which are not applied; convert the model to bf16 first`);
+  return source;
 }
 
-/** Checks that every parameter is there with its shape. Throws ZO2_ERR_CHECKPOINT naming the first that is not. */
-export function checkTensors(checkpoint: Checkpoint, parameters: readonly Parameter[], prefixes: readonly string[]): ReadonlyMap<Parameter, TensorEntry> {
+/**
+ * Finds every parameter and checks its dtype and shape. `aliases` has the other names of tied tensors. Throws
+ * ZO2_ERR_CHECKPOINT naming the first that is missing or different.
+ */
+export function checkTensors(
+  checkpoint: Checkpoint, parameters: readonly Parameter[], prefixes: readonly string[], aliases?: Aliases,
+): ReadonlyMap<Parameter, TensorEntry> {
   const found = new Map<Parameter, TensorEntry>();
   for (const parameter of parameters) {
-    const entry = requireTensor(checkpoint, parameter.name, prefixes);
-    floatType(checkpoint, entry);
+    const entry = requireTensor(checkpoint, parameter.name, prefixes, aliases);
+    floatSource(checkpoint, entry);
     if (entry.shape.join() !== parameter.shape.join()) {
       throw new Zo2Error(
         "ZO2_ERR_CHECKPOINT",
@@ -67,24 +80,31 @@ export async function loadWeights(
 async function loadSlice(
   device: Device, checkpoint: Checkpoint, entry: TensorEntry, tensor: TensorSlice, memory: HostBytes, piece: Uint8Array,
 ): Promise<void> {
-  const source = floatType(checkpoint, entry);
+  const source = floatSource(checkpoint, entry);
   const first = tensor.rowStart * rowsOf(tensor.parameter).width;
-  const perPiece = Math.floor(piece.byteLength / BYTES_OF[source]);
+  const perPiece = Math.floor(piece.byteLength / Math.max(source.bytes, BYTES_OF[source.type]));
+  const wide = source.widen === undefined ? undefined : new Float32Array(Math.min(perPiece, tensor.count));
   for (let done = 0; done < tensor.count; done += perPiece) {
     const count = Math.min(perPiece, tensor.count - done);
-    const bytes = piece.subarray(0, count * BYTES_OF[source]);
-    await checkpoint.read(entry, (first + done) * BYTES_OF[source], bytes);
+    let bytes = piece.subarray(0, count * source.bytes);
+    await checkpoint.read(entry, (first + done) * source.bytes, bytes);
+    if (wide !== undefined) {
+      source.widen?.(bytes, wide);
+      bytes = new Uint8Array(wide.buffer, 0, count * BYTES_OF[source.type]);
+    }
     const target = memory.offset + tensor.wireOffset + done * BYTES_OF[tensor.wire];
-    const bad = await device.convert(bytes, FLOAT_DTYPE[source], memory.buffer, target, FLOAT_DTYPE[tensor.wire], count);
-    if (bad >= 0) throw notFinite(checkpoint, entry, first + done + bad, source, tensor.wire);
+    const bad = await device.convert(bytes, FLOAT_DTYPE[source.type], memory.buffer, target, FLOAT_DTYPE[tensor.wire], count);
+    if (bad >= 0) throw notFinite(checkpoint, entry, first + done + bad, tensor.wire);
   }
 }
 
-function notFinite(checkpoint: Checkpoint, entry: TensorEntry, index: number, source: FloatType, wire: FloatType): Zo2Error {
-  const narrowing = source !== wire && wire === "fp16" ? `, or does not fit in ${wire} (choose --wire bf16 or fp32)` : "";
+function notFinite(checkpoint: Checkpoint, entry: TensorEntry, index: number, wire: FloatType): Zo2Error {
+  const narrowing = entry.dtype !== STORED_AS[wire] && wire === "fp16" ? `, or does not fit in ${wire} (choose --wire bf16 or fp32)` : "";
+  const rounding = entry.dtype === "F64" && narrowing === "" ? ", or does not fit in fp32" : "";
+  const name = JSON.stringify(entry.name);
   return new Zo2Error(
     "ZO2_ERR_CHECKPOINT",
-    `${checkpoint.dir}: tensor ${JSON.stringify(entry.name)} (${entry.file}): element ${index} is not a finite number${narrowing}; get the file again`,
+    `${checkpoint.dir}: tensor ${name} (${entry.file}): element ${index} is not a finite number${narrowing}${rounding}; get the file again`,
   );
 }
 

@@ -4,11 +4,11 @@
 import type { EvaluateOptions } from "../config/evaluate.js";
 import type { ModelOptions } from "../config/model.js";
 import type { TrainerOptions } from "../config/trainer.js";
-import type { Model } from "../model.js";
+import type { LoadOptions, Model } from "../model.js";
 import type { Evaluation } from "../train/evaluate.js";
 import type { FitOptions, Step } from "../train/trainer.js";
 
-export interface ModelView extends Pick<Model, "dir" | "options" | "parameterCount" | "score" | "save" | "plan" | "deviceInfo" | "dispose"> {
+export interface ModelView extends Pick<Model, "dir" | "options" | "unusedTensors" | "parameterCount" | "score" | "generate" | "generateAll" | "save" | "plan" | "deviceInfo" | "dispose"> {
   evaluate(data: string, options?: EvaluateOptions & { readonly signal?: AbortSignal }): Promise<Evaluation>;
 }
 
@@ -26,7 +26,7 @@ export interface SystemView {
 }
 
 export interface Api {
-  loadModel(dir: string, options: ModelOptions, o: { readonly signal: AbortSignal }): Promise<ModelView>;
+  loadModel(name: string, options: ModelOptions, o: LoadOptions): Promise<ModelView>;
   createTrainer(model: ModelView, options: TrainerOptions): TrainerView;
   systemInfo(options: { threads?: number }): Promise<SystemView>;
 }

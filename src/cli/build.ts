@@ -1,6 +1,7 @@
 /** From flags to the options of the library, checked before a model is loaded. */
 import type { z } from "zod";
 import { evaluateOptionsSchema, type EvaluateOptions } from "../config/evaluate.js";
+import { generateOptionsSchema, type GenerateOptions } from "../config/generate.js";
 import { modelOptionsSchema, type ModelOptions } from "../config/model.js";
 import { parseOptions } from "../config/parse.js";
 import { trainerOptionsSchema, type TrainerOptions } from "../config/trainer.js";
@@ -10,7 +11,8 @@ import { inFlags, longFlag, type FlagName, type Flags } from "./flags.js";
 /** @throws Zo2Error `ZO2_ERR_CONFIG` in the words of the flags */
 export function buildModelOptions(flags: Flags): ModelOptions {
   return checked(modelOptionsSchema, {
-    ...defined({ device: flags.device, dtype: flags.dtype, tf32: flags.tf32, threads: flags.threads, rounding: flags.rounding }),
+    ...defined({ device: flags.device, dtype: flags.dtype, tf32: flags.tf32, threads: flags.threads, rounding: flags.rounding, ignoreConfigFields: flags.ignoreConfigFields }),
+    ...(flags.revision === undefined ? {} : { hub: { revision: flags.revision } }),
     offload: defined({
       to: flags.offload,
       wire: flags.wire,
@@ -25,6 +27,12 @@ export function buildModelOptions(flags: Flags): ModelOptions {
 /** @throws Zo2Error `ZO2_ERR_CONFIG` in the words of the flags */
 export function buildEvaluateOptions(flags: Flags): EvaluateOptions {
   return checked(evaluateOptionsSchema, { ...defined({ batchSize: flags.batchSize }), ...textOptionsOf(flags) });
+}
+
+/** @throws Zo2Error `ZO2_ERR_CONFIG` in the words of the flags */
+export function buildGenerateOptions(flags: Flags): GenerateOptions {
+  const { maxNewTokens, temperature, topK, topP, seed, stop, ignoreEos, batchSize, cache } = flags;
+  return checked(generateOptionsSchema, defined({ maxNewTokens, temperature, topK, topP, seed, stop, ignoreEos, batchSize, cache }));
 }
 
 /** @throws Zo2Error `ZO2_ERR_CONFIG` in the words of the flags */

@@ -13,6 +13,8 @@ export interface CommandSpec {
   readonly flags: readonly FlagName[];
   /** Shown below the help, one a line. */
   readonly examples: readonly string[];
+  /** What flags that other commands have too mean here, where that differs. */
+  readonly help?: { readonly [K in FlagName]?: string };
   /** Shown between the description and the flags. */
   readonly details?: string;
   /** @returns the exit code */
@@ -23,7 +25,7 @@ export interface CommandSpec {
 export function addCommand(program: Command, spec: CommandSpec, context: Context, finish: (exitCode: number) => void): void {
   const command = program.command(spec.name).summary(spec.summary).allowExcessArguments(false);
   command.description(spec.details === undefined ? spec.summary : `${spec.summary}\n\n${spec.details}`);
-  for (const flag of spec.flags) command.addOption(commanderOption(flag));
+  for (const flag of spec.flags) command.addOption(commanderOption(flag, spec.help?.[flag]));
   command.addHelpText("after", `\nExamples:\n${spec.examples.map((example) => `  $ ${example}`).join("\n")}`);
   command.action(async () => {
     const flags = await mergeFlags(spec.flags, given(command));

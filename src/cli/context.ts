@@ -18,8 +18,13 @@ export interface Context {
 }
 
 /** Writes one line and waits while the stream's buffer is full. */
-export async function writeLine(stream: NodeJS.WritableStream, line: string): Promise<void> {
-  if (stream.write(`${line}\n`)) return;
+export function writeLine(stream: NodeJS.WritableStream, line: string): Promise<void> {
+  return writeText(stream, `${line}\n`);
+}
+
+/** Writes text and waits while the stream's buffer is full. */
+export async function writeText(stream: NodeJS.WritableStream, text: string): Promise<void> {
+  if (stream.write(text)) return;
   await new Promise<void>((resolve, reject) => {
     const settle = (error?: Error) => {
       stream.off("drain", settle).off("error", settle).off("close", settle);

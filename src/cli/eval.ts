@@ -1,9 +1,9 @@
 import { formatCount, formatDuration, formatLoss, formatShare } from "../report/units.js";
 import { buildEvaluateOptions, buildModelOptions, requireFlags } from "./build.js";
 import type { CommandSpec } from "./command.js";
-import { modelLine } from "./describe-model.js";
 import { EXIT } from "./exit.js";
 import { COMMON_FLAGS, MODEL_FLAGS, TEXT_FLAGS } from "./flags.js";
+import { openModel } from "./load.js";
 
 export const evalCommand: CommandSpec = {
   name: "eval",
@@ -15,9 +15,8 @@ export const evalCommand: CommandSpec = {
     const flags = requireFlags(given, ["model", "data"]);
     const modelOptions = buildModelOptions(flags);
     const evaluateOptions = buildEvaluateOptions(flags);
-    const model = await (await context.loadApi()).loadModel(flags.model, modelOptions, { signal: context.signal });
+    const model = await openModel(await context.loadApi(), flags.model, modelOptions, context, output);
     try {
-      output.say(modelLine(model));
       const { loss, accuracy, examples, tokens, seconds } = await model.evaluate(flags.data, { ...evaluateOptions, signal: context.signal });
       await output.result(
         [

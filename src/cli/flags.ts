@@ -2,8 +2,10 @@ import { InvalidArgumentError, Option } from "commander";
 import { z } from "zod";
 import { BYTE_SIZE_FORMS, byteSizeSchema, parseBytes } from "../config/bytes.js";
 import { evaluateOptionsSchema } from "../config/evaluate.js";
+import { generateOptionsSchema } from "../config/generate.js";
 import { deviceSchema, modelOptionsSchema } from "../config/model.js";
-import { seedSchema, trainerOptionsSchema } from "../config/trainer.js";
+import { seedSchema } from "../config/seed.js";
+import { trainerOptionsSchema } from "../config/trainer.js";
 
 /** One flag: how it is written, what a config file may hold for it, and the option of the library that it sets. */
 interface Flag<S extends z.ZodType> {
@@ -29,10 +31,13 @@ const choice = <const C extends readonly [string, ...string[]]>(flags: string, c
 const training = trainerOptionsSchema.parse({ method: { name: "mezo-sgd", learningRate: 1 }, steps: 1 });
 const loading = modelOptionsSchema.parse({});
 const evaluating = evaluateOptionsSchema.parse({});
+const generating = generateOptionsSchema.parse({});
 
 /** Every flag of `zo2`, by its key in a config file: the long flag in camelCase, without `no`. */
 export const FLAGS = {
-  model: text("--model <dir>", "folder of the model, as Hugging Face lays it out"),
+  model: text("--model <dir|id>", "folder of the model, as Hugging Face lays it out, or its Hub id: org/name"),
+  revision: text("--revision <name>", "branch, tag or commit of a model from the Hub (default: main)", { path: "hub.revision" }),
+  ignoreConfigFields: texts("--ignore-config-fields <name...>", "unknown fields of config.json that change nothing", { path: "ignoreConfigFields" }),
   data: text("--data <file>", "JSON Lines to train or evaluate on"),
   out: text("--out <dir>", "folder for the tuned model"),
   input: text("--input <file>", "JSON Lines to score (default: standard input)"),
@@ -64,11 +69,21 @@ export const FLAGS = {
 
   maxLength: number("--max-length <n>", "longest sequence in tokens (default: the model's positions)", { path: "maxLength" }),
   truncation: choice("--truncation <side>", ["error", "left", "right"], `%: what happens to a longer one (default: ${evaluating.truncation})`, { path: "truncation" }),
-  prompt: text("--prompt <template>", 'prompt with {field}s of a line: "{text} How is it?"', { path: "template.prompt" }),
+  prompt: text("--prompt <text>", 'prompt with {field}s of a line: "{text} How is it?"', { path: "template.prompt" }),
   choices: texts("--choices <text...>", 'answers to choose from: " terrible" " great"', { path: "template.choices" }),
   completion: text("--completion <template>", "text to learn after the prompt, with {field}s", { path: "template.completion" }),
   labelField: text("--label-field <name>", "field of the label, an index or a choice (default: label)", { path: "template.labelField" }),
   reduction: choice("--reduction <way>", ["mean", "sum"], `%: score of a choice from its tokens (default: ${evaluating.reduction})`, { path: "reduction" }),
+
+  chat: text("--chat <text>", "what a user says, to be answered through the model's chat template"),
+  system: text("--system <text>", "what is said to a chat model before that"),
+  maxNewTokens: number("--max-new-tokens <n>", `tokens to generate at most (default: ${generating.maxNewTokens})`, { path: "maxNewTokens" }),
+  temperature: number("--temperature <x>", `logits are divided by it; 0 takes the likeliest token (default: ${generating.temperature})`, { path: "temperature" }),
+  topK: number("--top-k <n>", "draw among the n likeliest tokens (default: all)", { path: "topK" }),
+  topP: number("--top-p <x>", "draw among the likeliest tokens that make up this share (default: all)", { path: "topP" }),
+  stop: texts("--stop <text...>", "texts that end what is generated, left out of it", { path: "stop" }),
+  ignoreEos: toggle("--ignore-eos", "go on past the model's end tokens", { path: "ignoreEos" }),
+  cache: choice("--cache <where>", ["auto", "device", "host"], `%: where keys and values rest (default: ${generating.cache})`, { path: "cache" }),
 
   evalData: text("--eval-data <file>", "held-out JSON Lines, evaluated before, during and after", { path: "evaluation.data" }),
   evalEvery: number("--eval-every <n>", "steps between evaluations (default: only at the end)", { path: "evaluation.every" }),
@@ -87,16 +102,16 @@ export type FlagName = keyof typeof FLAGS;
 export type Flags = { readonly [K in FlagName]?: z.output<(typeof FLAGS)[K]["schema"]> };
 
 /** The flags that say which model, where it computes and how its weights travel. */
-export const MODEL_FLAGS = ["model", "device", "dtype", "tf32", "threads", "offload", "wire", "deviceMemory", "unitBytes", "slots", "overlap"] as const satisfies readonly FlagName[];
+export const MODEL_FLAGS = ["model", "revision", "ignoreConfigFields", "device", "dtype", "tf32", "threads", "offload", "wire", "deviceMemory", "unitBytes", "slots", "overlap"] as const satisfies readonly FlagName[];
 /** The flags that say how lines become sequences and scores. */
 export const TEXT_FLAGS = ["maxLength", "truncation", "prompt", "choices", "completion", "labelField", "reduction"] as const satisfies readonly FlagName[];
 /** The flags that every command has. */
 export const COMMON_FLAGS = ["json", "debug", "quiet"] as const satisfies readonly FlagName[];
 
-/** The flag for commander. Defaults stay with the schemas. */
-export function commanderOption(name: FlagName): Option {
+/** The flag for commander. Defaults stay with the schemas. `help`: what it means for one command, where that differs. */
+export function commanderOption(name: FlagName, help?: string): Option {
   const flag: Flag<z.ZodType> = FLAGS[name];
-  const option = new Option(flag.flags, flag.help);
+  const option = new Option(flag.flags, help ?? flag.help);
   if (flag.parse !== undefined) option.argParser(flag.parse);
   return option;
 }

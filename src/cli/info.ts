@@ -5,6 +5,7 @@ import { buildModelOptions } from "./build.js";
 import type { CommandSpec } from "./command.js";
 import { EXIT } from "./exit.js";
 import { COMMON_FLAGS, MODEL_FLAGS } from "./flags.js";
+import { openModel } from "./load.js";
 
 export const infoCommand: CommandSpec = {
   name: "info",
@@ -19,7 +20,7 @@ export const infoCommand: CommandSpec = {
     const lines = systemLines(versions, system);
     const json: Record<string, unknown> = { versions, ...system };
     if (flags.model !== undefined) {
-      const model = await api.loadModel(flags.model, modelOptions, { signal: context.signal });
+      const model = await openModel(api, flags.model, modelOptions, context, output);
       try {
         const plan = model.plan();
         lines.push("", `model     ${model.dir}`, `          ${formatCount(model.parameterCount)} parameters, weights rest on the ${model.options.offload.to}`, ...planLines(plan));

@@ -4,12 +4,13 @@ import type { Context } from "./context.js";
 import { demoCommand } from "./demo.js";
 import { evalCommand } from "./eval.js";
 import { describeError, EXIT, exitCodeOf } from "./exit.js";
+import { generateCommand } from "./generate.js";
 import { infoCommand } from "./info.js";
 import { scoreCommand } from "./score.js";
 import { trainCommand } from "./train.js";
 
 /** Every command of `zo2`, in the order of the help. */
-export const COMMANDS = [demoCommand, trainCommand, evalCommand, scoreCommand, infoCommand] as const;
+export const COMMANDS = [demoCommand, trainCommand, evalCommand, scoreCommand, generateCommand, infoCommand] as const;
 
 /**
  * Runs `zo2` with these arguments (without the interpreter and the script).

@@ -3,9 +3,9 @@ import { formatDuration, formatLoss, formatRate } from "../report/units.js";
 import type { Evaluation } from "../train/evaluate.js";
 import { buildEvaluateOptions, buildModelOptions, buildTrainerOptions, requireFlags } from "./build.js";
 import type { CommandSpec } from "./command.js";
-import { modelLine } from "./describe-model.js";
 import { EXIT } from "./exit.js";
 import { COMMON_FLAGS, MODEL_FLAGS, TEXT_FLAGS } from "./flags.js";
+import { openModel } from "./load.js";
 import { checkTarget } from "./target.js";
 import { runTraining, scoreText, type TrainingResult } from "./training.js";
 
@@ -32,9 +32,8 @@ export const trainCommand: CommandSpec = {
     const evaluateOptions = buildEvaluateOptions(flags);
     await checkTarget(flags.out, flags.model);
     const api = await context.loadApi();
-    const model = await api.loadModel(flags.model, modelOptions, { signal: context.signal });
+    const model = await openModel(api, flags.model, modelOptions, context, output);
     try {
-      output.say(modelLine(model));
       const evaluate = (data: string) => model.evaluate(data, { ...evaluateOptions, signal: context.signal });
       const before = flags.evalData === undefined ? undefined : await evaluate(flags.evalData);
       if (before !== undefined) output.say(`before training: ${scoreText(before)}`);

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { PassObserver } from "../schedule/engine.js";
 import { byteSizeSchema } from "./bytes.js";
 import type { Frozen } from "./parse.js";
 
@@ -24,6 +25,19 @@ const offloadSchema = z.strictObject({
   overlap: z.boolean().default(true),
 });
 
+const hubSchema = z.strictObject({
+  /** Branch, tag or commit. @default "main" */
+  revision: z.string().min(1).optional(),
+  /** The cache folder. @default HF_HUB_CACHE, or `hub` in HF_HOME, or `~/.cache/huggingface/hub` */
+  cacheDir: z.string().min(1).optional(),
+  /** For gated and private repositories. @default HF_TOKEN, or the token that `hf auth login` stored */
+  token: z.string().optional(),
+  /** @default HF_ENDPOINT, or "https://huggingface.co" */
+  endpoint: z.string().min(1).optional(),
+  /** Whether only the cache is used. @default HF_HUB_OFFLINE */
+  offline: z.boolean().optional(),
+});
+
 const testSchema = z.strictObject({
   /** Fills slots, scratch and staging memory with NaN when they are released. @default false */
   poison: z.boolean().optional(),
@@ -31,6 +45,8 @@ const testSchema = z.strictObject({
   delayMicroseconds: z.int().min(0).optional(),
   /** Seed of those delays. @default 0 */
   delaySeed: z.int().min(0).optional(),
+  /** Sees every pass over the model and its commands. @default none */
+  onPass: z.custom<PassObserver>((value) => typeof value === "function", { error: "must be a function" }).optional(),
   /** Uses the portable kernels even where the CPU has better ones. @default false */
   genericKernels: z.boolean().optional(),
 });
@@ -48,6 +64,8 @@ export const modelOptionsSchema = z.strictObject({
   device: deviceSchema.default("auto"),
   /** Threads of the CPU backend. @default one for each core that the process may use */
   threads: z.int().min(1).optional(),
+  /** Where a model that is given by its Hub id comes from. */
+  hub: hubSchema.prefault({}),
   /** Where the weights live, and how they travel. */
   offload: offloadSchema.prefault({}),
   /**
@@ -62,6 +80,11 @@ export const modelOptionsSchema = z.strictObject({
   rounding: z.enum(["nearest", "stochastic"]).default("nearest"),
   /** Largest number of tokens in one training, evaluation or scoring batch. @default 8 sequences of the longest length */
   maxTokens: z.int().min(1).optional(),
+  /**
+   * Fields of `config.json` that zo2 does not know and that do not change what the model computes; without being named here, they are refused.
+   * @default []
+   */
+  ignoreConfigFields: z.array(z.string().min(1)).readonly().default([]),
   /** Switches for tests. They change speed and never results. */
   test: testSchema.optional(),
 });

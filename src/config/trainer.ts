@@ -1,19 +1,9 @@
 import { z } from "zod";
 import type { Frozen } from "./parse.js";
+import { objectiveSchema } from "./objective.js";
+import { seedSchema } from "./seed.js";
 import { textOptions } from "./text.js";
 
-const SEED_MIN = -(2n ** 63n);
-const SEED_END = 2n ** 64n;
-
-function isSeed(value: unknown): value is number | bigint {
-  if (typeof value === "number") return Number.isSafeInteger(value);
-  return typeof value === "bigint" && value >= SEED_MIN && value < SEED_END;
-}
-
-/** Any 64-bit integer, as a safe integer or a bigint; resolved to its 64 bits as an unsigned bigint, so -1 and 2^64 - 1 are one seed. */
-export const seedSchema = z
-  .custom<number | bigint>(isSeed, { error: "must be a safe integer, or a bigint from -2^63 to 2^64 - 1" })
-  .transform((seed) => BigInt.asUintN(64, BigInt(seed)));
 
 const scheduleSchema = z.strictObject({
   /** How the learning rate goes on after the warm-up: stays, or falls to 0 at the last step along a line or half a cosine. @default "constant" */
@@ -75,6 +65,8 @@ export const trainerOptionsSchema = z
     freeze: z.array(z.string().min(1)).readonly().default([]),
     /** Whether a unit's update waits for its next visit, which saves a pass over the weights. @default true */
     deferredUpdate: z.boolean().default(true),
+    /** An objective computed in TypeScript instead of the data's own loss; it costs the overlap of steps. @default none */
+    objective: objectiveSchema.optional(),
     /** Evaluation during training. @default none */
     evaluation: evaluationSchema.optional(),
     /** Switches for tests: recorded noise and gradients put in place of the run's own. */

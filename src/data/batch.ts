@@ -1,5 +1,6 @@
 import { Zo2Error } from "../errors.js";
 import { commonPrefix, NOT_SCORED, type EncodedChoices, type EncodedExample, type EncodedTokens } from "./encode.js";
+import type { EncodedLabelled, EncodedSpan } from "./encode-labelled.js";
 
 /** One micro-batch, packed without padding. All tables are int32. */
 export interface PackedBatch {
@@ -7,17 +8,24 @@ export interface PackedBatch {
   readonly tokens: Int32Array;
   /** [rows] position of each token in its own sequence, from 0. */
   readonly positions: Int32Array;
-  /** [sequences x 4] start, length, prefixStart, prefixLength, in rows: a sequence attends to its prefix rows whole and to itself causally. */
+  /**
+   * [sequences x 5] start, length, prefixStart, prefixLength, keyStart, in rows: a sequence attends to its prefix rows whole and to itself
+   * causally. Its own keys begin at keyStart: its rows, or where the cache has them.
+   */
   readonly sequences: Int32Array;
   /** [headRows] rows whose logits are needed, ascending, each once. */
   readonly headRows: Int32Array;
   /** [targets x 2] index into headRows, token id to score. In batch order. */
   readonly targets: Int32Array;
-  /** How the log-probabilities of the targets become one loss. */
+  /** [rows] where the key and value of each row go in the cache; only for passes that keep them. */
+  readonly cacheRows?: Int32Array;
+  /** How what the head leaves behind becomes one loss. */
   readonly objective: Objective;
 }
 
+/** From log-probabilities of targets (tokens, choices), or from logits of head rows (values, spans, none). */
 export type Objective =
+  /** Cross entropy, summed over targets: next tokens, or the classes of a classifier. */
   | { readonly kind: "tokens" }
   | {
       readonly kind: "choices";
@@ -26,7 +34,18 @@ export type Objective =
       readonly choices: Int32Array;
       /** [examples x 3] begin, end into choices, label */
       readonly examples: Int32Array;
-    };
+    }
+  /** Binary cross entropy or squared error of every logit; labels: [headRows x columns]. */
+  | { readonly kind: "values"; readonly loss: "binary" | "squared"; readonly labels: Float32Array }
+  /** Cross entropy of the start and of the end of an answer, by halves; examples: [examples x 4] begin, end (head rows), start, end from begin, or -100. */
+  | { readonly kind: "spans"; readonly examples: Int32Array }
+  /** The logits are all that is asked for. */
+  | { readonly kind: "none" };
+
+/** What the head has to leave behind for an objective. */
+export function outputOf(objective: Objective): "logprobs" | "logits" {
+  return objective.kind === "tokens" || objective.kind === "choices" ? "logprobs" : "logits";
+}
 
 /** Whether a choice's score is the mean or the sum of its tokens' log-probabilities. */
 export type Reduction = "mean" | "sum";
@@ -37,10 +56,11 @@ export interface PackOptions {
 }
 
 /** Columns of the tables. */
-export const SEQUENCE_FIELDS = 4;
+export { SEQUENCE_FIELDS } from "../models/recorder.js";
 export const TARGET_FIELDS = 2;
 export const CHOICE_FIELDS = 2;
 export const EXAMPLE_FIELDS = 3;
+export const SPAN_FIELDS = 4;
 
 /**
  * Packs encoded examples, all of one kind, into the rows that must be computed and no more: what several choices share
@@ -51,29 +71,70 @@ export function packBatch(examples: readonly EncodedExample[], options: PackOpti
   const packer = new Packer();
   const choices: number[] = [];
   const table: number[] = [];
+  const labels: number[] = [];
   const kind = examples[0]?.kind ?? "tokens";
   for (const [i, example] of examples.entries()) {
     if (example.kind !== kind) {
       throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `examples 0 and ${i} of the batch are of the kinds ${kind} and ${example.kind}; a batch has one objective`);
     }
-    if (example.kind === "tokens") {
-      packer.addTokens(example, i);
-      continue;
+    switch (example.kind) {
+      case "tokens":
+        packer.addTokens(example, i);
+        break;
+      case "choices": {
+        const begin = choices.length / CHOICE_FIELDS;
+        choices.push(...packer.addChoices(example, i));
+        table.push(begin, choices.length / CHOICE_FIELDS, example.label);
+        break;
+      }
+      case "labelled":
+        labels.push(...packer.addLabelled(example));
+        break;
+      case "span":
+        table.push(...packer.addSpan(example));
+        break;
     }
-    const begin = choices.length / CHOICE_FIELDS;
-    choices.push(...packer.addChoices(example, i));
-    table.push(begin, choices.length / CHOICE_FIELDS, example.label);
   }
-  const objective: Objective =
-    kind === "tokens"
-      ? { kind }
-      : { kind, reduction: options.reduction ?? "mean", choices: Int32Array.from(choices), examples: Int32Array.from(table) };
-  return packer.finish(objective);
+  return packer.finish(objectiveOf());
+
+  function objectiveOf(): Objective {
+    switch (kind) {
+      case "tokens":
+        return { kind };
+      case "choices":
+        return { kind, reduction: options.reduction ?? "mean", choices: Int32Array.from(choices), examples: Int32Array.from(table) };
+      case "span":
+        return { kind: "spans", examples: Int32Array.from(table) };
+      case "labelled": {
+        const problem = examples[0]?.kind === "labelled" ? examples[0].problem : "regression";
+        if (problem === "single_label_classification") return { kind: "tokens" };
+        return { kind: "values", loss: problem === "regression" ? "squared" : "binary", labels: Float32Array.from(labels) };
+      }
+    }
+  }
 }
 
-/** What a batch's loss is divided by: labelled tokens, or examples with choices. */
-export function labelledCount(batch: PackedBatch): number {
-  return batch.objective.kind === "tokens" ? batch.targets.length / TARGET_FIELDS : batch.objective.examples.length / EXAMPLE_FIELDS;
+/** Packs token sequences for the logits at positions of each (indices into its tokens, ascending, each once), without an objective. */
+export function packPositions(sequences: readonly { readonly ids: Int32Array; readonly positions: readonly number[] }[]): PackedBatch {
+  const packer = new Packer();
+  for (const { ids, positions } of sequences) packer.addPositions(ids, positions);
+  return packer.finish({ kind: "none" });
+}
+
+/** What a batch's loss is divided by: labelled tokens, examples with choices or spans, or labelled logits. */
+export function labelledCount({ objective, targets }: PackedBatch): number {
+  switch (objective.kind) {
+    case "tokens":
+      return targets.length / TARGET_FIELDS;
+    case "choices":
+      return objective.examples.length / EXAMPLE_FIELDS;
+    case "values":
+      return objective.labels.length;
+    case "spans":
+      return objective.examples.length / SPAN_FIELDS;
+    case "none":
+      return 0;
+  }
 }
 
 class Packer {
@@ -82,6 +143,8 @@ class Packer {
   private readonly sequences: number[] = [];
   /** [targets x 2] row, token id. */
   private readonly scored: number[] = [];
+  /** Rows whose logits are asked for without a target. */
+  private readonly asked: number[] = [];
 
   addTokens({ ids, labels }: EncodedTokens, index: number): void {
     if (ids.length !== labels.length) {
@@ -123,6 +186,30 @@ class Packer {
     return ranges;
   }
 
+  /** Adds a text to classify; returns its labels as values, none when they are a target. */
+  addLabelled({ ids, labels, problem }: EncodedLabelled): readonly number[] {
+    const last = this.addSequence(ids, 0, ids.length, 0, 0) + ids.length - 1;
+    if (problem === "single_label_classification") {
+      this.scored.push(last, labels[0] ?? 0);
+      return [];
+    }
+    this.asked.push(last);
+    return labels;
+  }
+
+  /** Adds a text with an answer, every row of which the head reads; returns [begin, end, start, end] in head rows. */
+  addSpan({ ids, start, end }: EncodedSpan): number[] {
+    const begin = this.asked.length;
+    const first = this.addSequence(ids, 0, ids.length, 0, 0);
+    for (let t = 0; t < ids.length; t++) this.asked.push(first + t);
+    return [begin, this.asked.length, start, end];
+  }
+
+  addPositions(ids: Int32Array, positions: readonly number[]): void {
+    const first = this.addSequence(ids, 0, ids.length, 0, 0);
+    for (const position of positions) this.asked.push(first + position);
+  }
+
   /** Rows for the tokens [begin, end) of a sequence; returns the first. */
   private addSequence(ids: Int32Array, begin: number, end: number, prefixStart: number, prefixLength: number): number {
     const start = this.tokens.length;
@@ -130,14 +217,15 @@ class Packer {
       this.tokens.push(ids[t] ?? 0);
       this.positions.push(t);
     }
-    this.sequences.push(start, end - begin, prefixStart, prefixLength);
+    this.sequences.push(start, end - begin, prefixStart, prefixLength, start);
     return start;
   }
 
   finish(objective: Objective): PackedBatch {
-    if (this.scored.length === 0) throw new Zo2Error("ZO2_ERR_DATA", "the batch has no labelled token, so it has no loss");
+    if (this.scored.length === 0 && this.asked.length === 0) throw new Zo2Error("ZO2_ERR_DATA", "the batch has no labelled token, so it has no loss");
     const needed = new Uint8Array(this.tokens.length);
     for (let i = 0; i < this.scored.length; i += TARGET_FIELDS) needed[this.scored[i] ?? 0] = 1;
+    for (const row of this.asked) needed[row] = 1;
     const headRows: number[] = [];
     const indexOf = new Int32Array(needed.length);
     for (let row = 0; row < needed.length; row++) if (needed[row] === 1) indexOf[row] = headRows.push(row) - 1;

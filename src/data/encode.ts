@@ -1,6 +1,9 @@
 import { Zo2Error } from "../errors.js";
+import type { ChatMessage } from "../tokenizer/chat.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import { encodeLabelled, encodeSpan, leadingTokens, type EncodedLabelled, type EncodedSpan } from "./encode-labelled.js";
 import { checkIds, type Example } from "./examples.js";
+import { assistantTurns } from "./turns.js";
 
 /** A label that asks for no loss, as in Hugging Face. */
 export const NOT_SCORED = -100;
@@ -19,7 +22,7 @@ export interface EncodedChoices {
   readonly label: number;
 }
 
-export type EncodedExample = EncodedTokens | EncodedChoices;
+export type EncodedExample = EncodedTokens | EncodedChoices | EncodedLabelled | EncodedSpan;
 
 export type Truncation = "left" | "right" | "error";
 
@@ -35,9 +38,9 @@ export interface EncodeOptions {
 }
 
 /**
- * Token ids and labels of an example. A text gets the model's special tokens, ids are used as they are, and a prompt is
- * tokenised together with what follows it. Throws `ZO2_ERR_LENGTH` past `maxLength`, `ZO2_ERR_DATA` where nothing is left
- * to score or a given id is outside the vocabulary, `ZO2_ERR_TOKENIZER` where the tokenizer's is.
+ * Token ids and labels of an example. A text gets the model's special tokens, ids are used as they are, a prompt is tokenised
+ * together with what follows it, and of a conversation the assistant's turns are scored. Throws `ZO2_ERR_LENGTH` past `maxLength`,
+ * `ZO2_ERR_DATA` where nothing is left to score or a given id is outside the vocabulary, `ZO2_ERR_TOKENIZER` where the tokenizer's is.
  */
 export function encodeExample(tokenizer: Tokenizer | null, example: Example, options: EncodeOptions): EncodedExample {
   if (!Number.isSafeInteger(options.maxLength) || options.maxLength < 1) {
@@ -59,6 +62,16 @@ export function encodeExample(tokenizer: Tokenizer | null, example: Example, opt
       const { sequences, from } = encodeContinuations(context, example.prompt, example.choices);
       return { kind: "choices", choices: sequences.map((ids) => ({ ids, from })), label: example.label };
     }
+    case "prompt":
+      throw new Zo2Error("ZO2_ERR_DATA", `${example.place}: is a prompt, and has no labels of its own`);
+    case "labelled": {
+      const lead = leadingTokens(tokenizer, example.input);
+      return encodeLabelled(example, (text) => tokenize(context, text), lead, options);
+    }
+    case "span":
+      return encodeSpan(example, (text) => tokenize(context, text), options);
+    case "messages":
+      return encodeTurns(context, example.messages);
   }
 }
 
@@ -68,9 +81,15 @@ interface Context {
   readonly place: string;
 }
 
-function tokenize({ tokenizer, options, place }: Context, text: string): number[] {
+function tokenizerOf({ tokenizer, place }: Context): Tokenizer {
   if (tokenizer === null) throw new Zo2Error("ZO2_ERR_TOKENIZER", `${place}: is text, and there is no tokenizer; give {"ids"}, or a model folder with a tokenizer`);
-  const ids = tokenizer.encode(text);
+  return tokenizer;
+}
+
+function tokenize(context: Context, text: string, addSpecialTokens = true): number[] {
+  const { options, place } = context;
+  const tokenizer = tokenizerOf(context);
+  const ids = tokenizer.encode(text, { addSpecialTokens });
   const outside = ids.find((id) => id >= options.vocabSize);
   if (outside !== undefined) {
     throw new Zo2Error("ZO2_ERR_TOKENIZER", `${place}: the tokenizer of ${tokenizer.dir} gives id ${outside}, the model knows 0 to ${options.vocabSize - 1}; they do not belong together`);
@@ -124,6 +143,39 @@ function encodeContinuations(context: Context, prompt: string, continuations: re
   if (from - excess < 1) throw tooLong(context, longest, `, of which ${longest - from} follow the prompt and are never cut; raise --max-length`);
   const begin = truncation === "left" ? Math.min(leading(context, alone), from - excess) : from - excess;
   return { sequences: all.map((ids) => Int32Array.from(without(ids, begin, excess))), from: from - excess };
+}
+
+/**
+ * A conversation as the chat template writes it; each turn of the assistant is scored from the first token that the text before it does
+ * not have alone (as for a completion) to the last one that lies in the turn. A token shared with the text behind a turn is not scored.
+ */
+function encodeTurns(context: Context, messages: readonly ChatMessage[]): EncodedTokens {
+  const { maxLength, truncation = "error" } = context.options;
+  const { text, turns } = assistantTurns(tokenizerOf(context), messages, context.place);
+  const ids = tokenize(context, text, false);
+  const labels = ids.map(() => NOT_SCORED);
+  let first = ids.length;
+  let last = 0;
+  for (const { index, begin, end } of turns) {
+    const from = commonPrefix(tokenize(context, text.slice(0, begin), false), ids);
+    const to = end === text.length ? ids.length : commonPrefix(tokenize(context, text.slice(0, end), false), ids);
+    if (from < 1 || to <= from) {
+      throw new Zo2Error("ZO2_ERR_DATA", `${context.place}: no labelled token in messages[${index}]: it has no token of its own`);
+    }
+    for (let t = from; t < to; t++) labels[t] = ids[t] ?? NOT_SCORED;
+    first = Math.min(first, from);
+    last = Math.max(last, to);
+  }
+  if (ids.length > maxLength && truncation === "error") throw tooLong(context, ids.length, CHOOSE);
+  // What follows the last scored token goes first: nothing is predicted from it.
+  const length = ids.length > maxLength ? Math.max(last, maxLength) : ids.length;
+  const excess = Math.max(0, length - maxLength);
+  if (excess > 0 && first - excess < 1) {
+    throw tooLong(context, ids.length, `, of which ${last - first} begin at the assistant's first turn and are never cut; raise --max-length`);
+  }
+  const begin = truncation === "left" ? Math.min(leading(context, ids), first - excess) : first - excess;
+  const cut = (all: readonly number[]) => Int32Array.from(excess > 0 ? without(all.slice(0, length), begin, excess) : all.slice(0, length));
+  return { kind: "tokens", ids: cut(ids), labels: cut(labels) };
 }
 
 /** How many tokens `a` and `b` share from the front. */

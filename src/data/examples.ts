@@ -1,5 +1,9 @@
 import { isRecord } from "../checkpoint/files.js";
 import { Zo2Error } from "../errors.js";
+import type { HeadSpec, Problem } from "../models/head.js";
+import type { ChatMessage } from "../tokenizer/chat.js";
+import { labelledParser, spanParser } from "./labelled.js";
+import { promptParser, type Prompt } from "./prompts.js";
 import { compileTemplate, fieldOf, type Fill, type Template } from "./template.js";
 
 export type { Template } from "./template.js";
@@ -9,19 +13,33 @@ interface Placed {
   readonly place: string;
 }
 
-/** One example, in one of the four shapes that a line may have. */
+/** One example, in one of the shapes that a line may have. */
 export type Example = Placed &
   (
     | { readonly kind: "text"; readonly text: string }
     | { readonly kind: "ids"; readonly ids: readonly number[] }
     | { readonly kind: "completion"; readonly prompt: string; readonly completion: string }
     | { readonly kind: "choices"; readonly prompt: string; readonly choices: readonly string[]; /** Index of the right choice. */ readonly label: number }
+    | { readonly kind: "labelled"; readonly input: string | readonly number[]; readonly labels: readonly number[]; readonly problem: Problem }
+    | {
+        readonly kind: "span"; readonly input: { readonly question: string; readonly context: string } | readonly number[];
+        /** Characters of the context (end excluded), or tokens of the ids (end included); null: the text has no answer. */
+        readonly answer: { readonly start: number; readonly end: number } | null;
+      }
+    /** For an objective that the caller computes from the model's answer to it. */
+    | { readonly kind: "prompt"; readonly prompt: Prompt; readonly record: Readonly<Record<string, unknown>> }
+    | { readonly kind: "messages"; /** At least one is the assistant's, and not the first. */ readonly messages: readonly ChatMessage[] }
   );
 
-export type ExampleKind = Example["kind"];
+/** Shapes of examples for language models, told apart by their fields. */
+export type ExampleKind = Exclude<Example["kind"], "labelled" | "span" | "prompt">;
 
 export interface ExampleOptions {
   readonly template?: Template;
+  /** Whether lines are prompts of an objective that the caller computes. @default false */
+  readonly prompts?: boolean;
+  /** What the model predicts, which decides the shapes. @default the next token */
+  readonly head?: HeadSpec;
   /** Ids must be below it. */
   readonly vocabSize?: number;
   /** The shapes that are of use; others are errors. @default all */
@@ -37,17 +55,27 @@ const SHAPES: Record<ExampleKind, readonly string[]> = {
   ids: ["ids"],
   completion: ["prompt", "completion"],
   choices: ["prompt", "choices", "label"],
+  messages: ["messages"],
 };
 const KINDS = Object.keys(SHAPES) as ExampleKind[];
 
 /** Makes a parser; a template is compiled once. Throws `ZO2_ERR_CONFIG` for a template that cannot work. */
 export function exampleParser(options: ExampleOptions = {}): ExampleParser {
+  const { head } = options;
+  if (options.prompts === true) return promptParser(options);
+  if (head !== undefined && head.kind !== "causal") {
+    if (options.template !== undefined) throw new Zo2Error("ZO2_ERR_CONFIG", `a template makes prompts for language models; a model with a ${head.kind} head takes its lines as they are`);
+    return head.kind === "spans" ? spanParser(options.vocabSize) : labelledParser(head, options.vocabSize);
+  }
   const fill = options.template === undefined ? undefined : templateParser(options.template);
   const accept = options.accept ?? KINDS;
   return (record, place) => {
     if (!isRecord(record)) throw bad(place, "not an object");
     const example = fill === undefined ? parseShape(record, place, accept, options.vocabSize) : fill(record, place);
-    if (!accept.includes(example.kind)) throw bad(place, `is of the shape ${shapeText(example.kind)}; here ${accept.map(shapeText).join(" or ")} is needed`);
+    const kind = KINDS.find((known) => known === example.kind);
+    if (kind === undefined || !accept.includes(kind)) {
+      throw bad(place, `is of the shape ${kind === undefined ? example.kind : shapeText(kind)}; here ${accept.map(shapeText).join(" or ")} is needed`);
+    }
     return example;
   };
 }
@@ -82,6 +110,8 @@ function parseShape(record: Record<string, unknown>, place: string, accept: read
       const texts = choices.map((choice, i) => textOf(choice, `choices[${i}]`, place));
       return choicesOf(place, textOf(record["prompt"], "prompt", place), texts, "label", record["label"]);
     }
+    case "messages":
+      return { kind, place, messages: messagesOf(record["messages"], place) };
   }
 }
 
@@ -113,6 +143,30 @@ function idsOf(value: unknown, place: string, vocabSize: number | undefined): nu
   if (value.length === 0) throw bad(place, '"ids" is empty');
   checkIds(value, place, vocabSize);
   return value as number[];
+}
+
+/** The turns of a conversation. Throws `ZO2_ERR_DATA` beginning with `place`. */
+export function chatMessages(value: unknown, place: string): ChatMessage[] {
+  if (!Array.isArray(value)) throw bad(place, '"messages" is not a list of {"role", "content"}');
+  return value.map((message: unknown, i): ChatMessage => {
+    const at = `${place}: messages[${i}]`;
+    if (!isRecord(message)) throw bad(at, 'not an object with "role" and "content"');
+    const { role, content } = message;
+    if (typeof role !== "string" || role === "") throw bad(at, '"role" is not a text such as "user" or "assistant"');
+    // A turn that only calls tools says nothing.
+    const silent = Array.isArray(message["tool_calls"]) && message["tool_calls"].length > 0 && (content === null || content === undefined);
+    if (silent) return { ...message, role, content: null };
+    if (typeof content !== "string") throw bad(at, '"content" is not a text');
+    return { ...message, role, content };
+  });
+}
+
+function messagesOf(value: unknown, place: string): ChatMessage[] {
+  const messages = chatMessages(value, place);
+  const first = messages.findIndex(({ role }) => role === "assistant");
+  if (first < 0) throw bad(place, 'none of the messages has the role "assistant", so there is nothing to learn');
+  if (first === 0) throw bad(place, "messages[0] is the assistant's; something must stand before it from which it is predicted");
+  return messages;
 }
 
 /** Throws `ZO2_ERR_DATA` at the first of `ids` that is not an integer from 0 to below `vocabSize`. */

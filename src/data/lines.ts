@@ -46,8 +46,8 @@ export async function* splitLines(chunks: AsyncIterable<Uint8Array>, name: strin
       from = end + 1;
     }
     if (from < chunk.byteLength) {
-      // A stream may use its buffer again once it has been asked for more.
-      parts.push(chunk.slice(from));
+      // A stream may use its buffer again once it has been asked for more. Not slice: that of a Buffer copies nothing.
+      parts.push(Uint8Array.from(chunk.subarray(from)));
       held += chunk.byteLength - from;
     }
   }

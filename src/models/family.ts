@@ -1,8 +1,6 @@
+import type { HeadSpec } from "./head.js";
 import type { ParameterSpec } from "./parameter.js";
-import type { Recorder, Value } from "./recorder.js";
-
-/** Which end the forward pass has: the log-probabilities of the targets, or the logits of the head rows. */
-export type Head = "logprobs" | "logits";
+import type { Recorder } from "./recorder.js";
 
 /** What the rest of the package needs to know of one model, whatever its family. */
 export interface ModelDefinition {
@@ -10,18 +8,21 @@ export interface ModelDefinition {
   readonly vocabSize: number;
   /** Longest sequence, in tokens. */
   readonly maxPositions: number;
+  readonly head: HeadSpec;
   /** In the order of transformers' `named_parameters()`; a tied tensor once. */
   readonly parameters: readonly ParameterSpec[];
   /** Prefixes of the names under which checkpoints of the family store the tensors ("" for none), as Hugging Face accepts them. */
   readonly namePrefixes: readonly string[];
-  /** Position p of a sequence (from 0) reads this row of the position table. */
+  /** Other names under which a tensor may be stored: those of what is tied to it. */
+  readonly aliases: ReadonlyMap<string, readonly string[]>;
+  /** Position p of a sequence (from 0) reads this row of the position table, or turns by this many steps. */
   positionRow(position: number): number;
-  record(recorder: Recorder, head: Head): Value;
+  record(recorder: Recorder): void;
 }
 
 /** One architecture: reads a `config.json` and declares the model. Throws ZO2_ERR_MODEL_UNSUPPORTED, naming the field. */
 export interface ModelFamily {
   /** `model_type` of `config.json`. */
   readonly modelType: string;
-  define(config: Readonly<Record<string, unknown>>): ModelDefinition;
+  define(config: Readonly<Record<string, unknown>>, head: HeadSpec): ModelDefinition;
 }

@@ -1,24 +1,33 @@
 import { Zo2Error } from "../errors.js";
 import type { ModelDefinition, ModelFamily } from "./family.js";
+import { unsupported } from "./fields.js";
+import { gpt2 } from "./gpt2.js";
+import { readHead } from "./head.js";
+import { canonicalLength, numberParameters } from "./parameter.js";
+import { llama } from "./llama.js";
+import { mistral } from "./mistral.js";
 import { opt } from "./opt.js";
+import { qwen2 } from "./qwen2.js";
+import { qwen3 } from "./qwen3.js";
 
 /** Every architecture that can be loaded. A new one is a new file here. */
-const families: readonly ModelFamily[] = [opt];
+const families: readonly ModelFamily[] = [opt, gpt2, llama, mistral, qwen2, qwen3];
 
-/** @param config the parsed `config.json` of a Hugging Face folder. */
-export function defineModel(config: unknown): ModelDefinition {
+/**
+ * @param config the parsed `config.json` of a Hugging Face folder.
+ * @param ignored names of fields that the caller vouches for: they do not change what the model computes.
+ * @throws Zo2Error ZO2_ERR_MODEL_UNSUPPORTED for an unknown architecture, and for a field that changes the mathematics and is not supported, by name
+ */
+export function defineModel(config: unknown, ignored: readonly string[] = []): ModelDefinition {
   if (typeof config !== "object" || config === null || Array.isArray(config)) {
     throw new Zo2Error("ZO2_ERR_MODEL_UNSUPPORTED", "config.json is not a JSON object; give the folder of a Hugging Face model");
   }
-  const fields = config as Readonly<Record<string, unknown>>;
-  const known = families.map((f) => f.modelType).join(", ");
+  const fields = Object.fromEntries(Object.entries(config).filter(([field]) => !ignored.includes(field)));
   const family = families.find((f) => f.modelType === fields["model_type"]);
-  if (family === undefined) {
-    throw new Zo2Error("ZO2_ERR_MODEL_UNSUPPORTED", `config.json: model_type = ${JSON.stringify(fields["model_type"])} is not supported; supported: ${known}`);
-  }
-  const architectures = fields["architectures"];
-  if (Array.isArray(architectures) && architectures.some((a) => typeof a === "string" && !/ForCausalLM$|Model$/.test(a))) {
-    throw new Zo2Error("ZO2_ERR_MODEL_UNSUPPORTED", `config.json: architectures = ${JSON.stringify(architectures)}: only causal language models are supported`);
-  }
-  return family.define(fields);
+  if (family === undefined) throw unsupported("model_type", fields["model_type"], `use one of ${families.map((f) => f.modelType).join(", ")}`);
+  const definition = family.define(fields, readHead(fields));
+  // Canonical indices, and bytes of fp32 weights, have to be exact in a double.
+  const elements = canonicalLength(numberParameters(definition.parameters));
+  if (elements * 4 > Number.MAX_SAFE_INTEGER) throw new Zo2Error("ZO2_ERR_MODEL_UNSUPPORTED", `config.json: its sizes make ${elements} weights; at most 2^51 are supported`);
+  return definition;
 }

@@ -1,6 +1,8 @@
 import { z } from "zod";
-import { Zo2Error } from "../errors.js";
+import { activationOf } from "./activation.js";
 import type { ModelDefinition, ModelFamily } from "./family.js";
+import { readFields, size, unsupported } from "./fields.js";
+import { headParameters, recordHead, tieAliases, type HeadSpec } from "./head.js";
 import type { ParameterSpec } from "./parameter.js";
 import type { Recorder, Value } from "./recorder.js";
 
@@ -8,15 +10,14 @@ import type { Recorder, Value } from "./recorder.js";
 const POSITION_OFFSET = 2;
 const LAYER_NORM_EPSILON = 1e-5;
 
-const size = z.number().int().positive();
-const configSchema = z.object({
+const schema = z.object({
   vocab_size: size,
   hidden_size: size,
-  num_hidden_layers: size,
+  num_hidden_layers: size.max(10_000),
   num_attention_heads: size,
   ffn_dim: size,
   max_position_embeddings: size,
-  activation_function: z.string().default("relu"),
+  activation_function: z.string().default("relu").transform((name) => activationOf("activation_function", name)),
   do_layer_norm_before: z.boolean().default(true),
   word_embed_proj_dim: size.optional(),
   tie_word_embeddings: z.boolean().default(true),
@@ -24,115 +25,116 @@ const configSchema = z.object({
   layer_norm_elementwise_affine: z.boolean().default(true),
   _remove_final_layer_norm: z.boolean().default(false),
 });
-type OptConfig = z.infer<typeof configSchema>;
+type OptConfig = z.infer<typeof schema>;
 
-/**
- * OPT (arXiv 2205.01068), every size whose layer norms come first; the post-LN 350M variant is refused by name.
- * Learned positions, biases everywhere, ReLU or GELU, tied or untied head.
- */
+const PREFIX = "model.decoder.";
+const EMBEDDING = `${PREFIX}embed_tokens.weight`;
+
+/** OPT (arXiv 2205.01068), every size: learned positions, ReLU or GELU, tied or untied head; of 350M, norms after the sums and projected embeddings. */
 export const opt: ModelFamily = {
   modelType: "opt",
-  define(raw) {
-    const parsed = configSchema.safeParse(raw);
-    if (!parsed.success) {
-      const issue = parsed.error.issues[0];
-      throw new Zo2Error("ZO2_ERR_MODEL_UNSUPPORTED", `config.json: ${issue?.path.join(".") ?? "?"}: ${issue?.message ?? "invalid"}; an OPT model needs it`);
+  define(raw, head) {
+    const c = readFields("opt", raw, schema);
+    if (!c.layer_norm_elementwise_affine) throw unsupported("layer_norm_elementwise_affine", false, "layer norms without gains are not");
+    if (c.hidden_size % c.num_attention_heads !== 0) {
+      throw unsupported("num_attention_heads", c.num_attention_heads, `it does not divide hidden_size = ${c.hidden_size}`);
     }
-    const config = parsed.data;
-    refuse(config);
-    return definition(config);
+    return definition(c, head);
   },
 };
 
-function refuse(config: OptConfig): void {
-  const unsupported = (field: string, value: unknown, why: string): never => {
-    throw new Zo2Error("ZO2_ERR_MODEL_UNSUPPORTED", `config.json: ${field} = ${JSON.stringify(value)} is not supported: ${why}`);
-  };
-  if (!config.do_layer_norm_before) unsupported("do_layer_norm_before", false, "layer norms after the residual (OPT-350M) are not there yet; use another size");
-  if (config.word_embed_proj_dim !== undefined && config.word_embed_proj_dim !== config.hidden_size) {
-    unsupported("word_embed_proj_dim", config.word_embed_proj_dim, `projected embeddings (hidden_size is ${config.hidden_size}) are not there yet; use another size`);
-  }
-  if (!config.enable_bias) unsupported("enable_bias", false, "layers without biases are not there yet");
-  if (!config.layer_norm_elementwise_affine) unsupported("layer_norm_elementwise_affine", false, "layer norms without gains are not there yet");
-  if (config._remove_final_layer_norm) unsupported("_remove_final_layer_norm", true, "models without the final layer norm are not there yet");
-  if (config.activation_function !== "relu" && config.activation_function !== "gelu") {
-    unsupported("activation_function", config.activation_function, "use relu or gelu");
-  }
-  if (config.hidden_size % config.num_attention_heads !== 0) {
-    unsupported("num_attention_heads", config.num_attention_heads, `it does not divide hidden_size = ${config.hidden_size}`);
-  }
+/** Columns of the embedding and of what the head reads. */
+function embeddingWidth(c: OptConfig): number {
+  return c.word_embed_proj_dim ?? c.hidden_size;
 }
 
-const DECODER = "model.decoder.";
+function isProjected(c: OptConfig): boolean {
+  return embeddingWidth(c) !== c.hidden_size;
+}
 
-function parameterSpecs(config: OptConfig): ParameterSpec[] {
-  const { hidden_size: hidden, ffn_dim: ffn } = config;
+function hasFinalNorm(c: OptConfig): boolean {
+  return c.do_layer_norm_before && !c._remove_final_layer_norm;
+}
+
+function definition(c: OptConfig, head: HeadSpec): ModelDefinition {
+  const tied = c.tie_word_embeddings ? EMBEDDING : null;
+  return {
+    family: "opt",
+    vocabSize: c.vocab_size,
+    maxPositions: c.max_position_embeddings,
+    head,
+    parameters: [...parameterSpecs(c), ...headParameters(head, { width: embeddingWidth(c), vocabSize: c.vocab_size, tied })],
+    namePrefixes: [PREFIX, "decoder.", ""],
+    aliases: tieAliases(head, tied),
+    positionRow: (position) => position + POSITION_OFFSET,
+    record: (recorder) => record(c, recorder, head, tied),
+  };
+}
+
+function parameterSpecs(c: OptConfig): ParameterSpec[] {
+  const { hidden_size: hidden, ffn_dim: ffn } = c;
   const specs: ParameterSpec[] = [];
-  const matrix = (name: string, rows: number, columns: number) => specs.push({ name, shape: [rows, columns], decay: true });
-  const vector = (name: string, length: number) => specs.push({ name, shape: [length], decay: false });
+  const matrix = (name: string, rows: number, columns: number) => specs.push({ name: `${PREFIX}${name}`, shape: [rows, columns], decay: true });
+  const vector = (name: string, length: number) => specs.push({ name: `${PREFIX}${name}`, shape: [length], decay: false });
   const linear = (name: string, rows: number, columns: number) => {
     matrix(`${name}.weight`, rows, columns);
-    vector(`${name}.bias`, rows);
+    if (c.enable_bias) vector(`${name}.bias`, rows);
   };
   const norm = (name: string) => {
     vector(`${name}.weight`, hidden);
     vector(`${name}.bias`, hidden);
   };
-  matrix(`${DECODER}embed_tokens.weight`, config.vocab_size, hidden);
-  matrix(`${DECODER}embed_positions.weight`, config.max_position_embeddings + POSITION_OFFSET, hidden);
-  norm(`${DECODER}final_layer_norm`);
-  for (let i = 0; i < config.num_hidden_layers; i++) {
-    const layer = `${DECODER}layers.${i}.`;
+  const width = embeddingWidth(c);
+  matrix("embed_tokens.weight", c.vocab_size, width);
+  matrix("embed_positions.weight", c.max_position_embeddings + POSITION_OFFSET, hidden);
+  if (isProjected(c)) {
+    matrix("project_out.weight", width, hidden);
+    matrix("project_in.weight", hidden, width);
+  }
+  if (hasFinalNorm(c)) norm("final_layer_norm");
+  for (let i = 0; i < c.num_hidden_layers; i++) {
+    const layer = `layers.${i}.`;
     for (const name of ["k_proj", "v_proj", "q_proj", "out_proj"]) linear(`${layer}self_attn.${name}`, hidden, hidden);
     norm(`${layer}self_attn_layer_norm`);
     linear(`${layer}fc1`, ffn, hidden);
     linear(`${layer}fc2`, hidden, ffn);
     norm(`${layer}final_layer_norm`);
   }
-  if (!config.tie_word_embeddings) matrix("lm_head.weight", config.vocab_size, hidden);
   return specs;
 }
 
-function definition(config: OptConfig): ModelDefinition {
-  return {
-    family: "opt",
-    vocabSize: config.vocab_size,
-    maxPositions: config.max_position_embeddings,
-    parameters: parameterSpecs(config),
-    namePrefixes: [DECODER, "decoder.", ""],
-    positionRow: (position) => position + POSITION_OFFSET,
-    record: (recorder, head) => record(config, recorder, head === "logits"),
-  };
-}
-
-function record(config: OptConfig, r: Recorder, logits: boolean): Value {
-  const norm = (x: Value, name: string) => r.layerNorm(x, r.parameter(`${name}.weight`), r.parameter(`${name}.bias`), LAYER_NORM_EPSILON);
+function record(c: OptConfig, r: Recorder, head: HeadSpec, tied: string | null): void {
+  const parameter = (name: string) => r.parameter(`${PREFIX}${name}`);
+  const norm = (x: Value, name: string) => r.layerNorm(x, parameter(`${name}.weight`), parameter(`${name}.bias`), LAYER_NORM_EPSILON);
   const linear = (x: Value, name: string, o?: Parameters<Recorder["linear"]>[3]) =>
-    r.linear(x, r.parameter(`${name}.weight`), r.parameter(`${name}.bias`), o);
-  const heads = config.num_attention_heads;
-  const scale = 1 / Math.sqrt(config.hidden_size / heads);
-  const activation = config.activation_function === "gelu" ? "gelu" : "relu";
+    r.linear(x, parameter(`${name}.weight`), r.optional(`${PREFIX}${name}.bias`), o);
+  const project = (x: Value, name: string) => (isProjected(c) ? r.linear(x, parameter(`${name}.weight`), null) : x);
+  const heads = c.num_attention_heads;
+  const scale = 1 / Math.sqrt(c.hidden_size / heads);
+  const first = c.do_layer_norm_before;
+  /** The norm where it comes before the layer, or after its sum. */
+  const before = (x: Value, name: string) => (first ? norm(x, name) : x);
+  const after = (x: Value, name: string) => (first ? x : norm(x, name));
 
   let x = r.block("embedding", "embedding", () => {
-    const tokens = r.embed(r.parameter(`${DECODER}embed_tokens.weight`), r.inputs.tokens);
-    return r.embed(r.parameter(`${DECODER}embed_positions.weight`), r.inputs.positions, tokens);
+    const tokens = project(r.embed(parameter("embed_tokens.weight"), r.inputs.tokens), "project_in");
+    return r.embed(parameter("embed_positions.weight"), r.inputs.positions, tokens);
   });
-  for (let i = 0; i < config.num_hidden_layers; i++) {
-    const layer = `${DECODER}layers.${i}.`;
+  for (let i = 0; i < c.num_hidden_layers; i++) {
+    const layer = `layers.${i}.`;
     x = r.block(`layers.${i}`, "layer", () => {
-      const h = norm(x, `${layer}self_attn_layer_norm`);
+      const h = before(x, `${layer}self_attn_layer_norm`);
       const k = linear(h, `${layer}self_attn.k_proj`);
       const v = linear(h, `${layer}self_attn.v_proj`);
       const q = linear(h, `${layer}self_attn.q_proj`);
       const attended = r.attention(q, k, v, { heads, kvHeads: heads, scale });
-      const middle = linear(attended, `${layer}self_attn.out_proj`, { residual: x });
-      const wide = linear(norm(middle, `${layer}final_layer_norm`), `${layer}fc1`, { activation });
-      return linear(wide, `${layer}fc2`, { residual: middle });
+      const middle = after(linear(attended, `${layer}self_attn.out_proj`, { residual: x }), `${layer}self_attn_layer_norm`);
+      const wide = linear(before(middle, `${layer}final_layer_norm`), `${layer}fc1`, { activation: c.activation_function });
+      return after(linear(wide, `${layer}fc2`, { residual: middle }), `${layer}final_layer_norm`);
     });
   }
-  return r.block("head", "head", () => {
-    const h = norm(r.gatherRows(x, r.inputs.headRows), `${DECODER}final_layer_norm`);
-    const weight = r.parameter(config.tie_word_embeddings ? `${DECODER}embed_tokens.weight` : "lm_head.weight");
-    return logits ? r.linear(h, weight, null, { result: true }) : r.crossEntropy(h, weight);
+  r.block("head", "head", () => {
+    const rows = r.gatherRows(x, r.inputs.headRows);
+    recordHead(r, head, project(hasFinalNorm(c) ? norm(rows, "final_layer_norm") : rows, "project_out"), tied);
   });
 }

@@ -3,17 +3,51 @@ import type { Parameter } from "./parameter.js";
 /** A number of rows that a batch decides (`ZO2_SYMBOL_*`). */
 export type RowSymbol = "rows" | "sequences" | "headRows" | "targets" | "tableRows";
 
-/** What an op reads or writes besides parameters. Activations are fp32; `inputs` are int32 tables that come with a batch. */
+/** Columns of the table of sequences: start, length, prefixStart, prefixLength, keyStart (`ZO2_OP_ATTENTION`). */
+export const SEQUENCE_FIELDS = 5;
+
+/** What an op reads or writes besides parameters; `inputs` are int32 tables that come with a batch. */
 export interface Value {
   readonly id: number;
   readonly name: string;
-  readonly rows: RowSymbol;
+  /** Decided by a batch, or the same always. */
+  readonly rows: RowSymbol | number;
   readonly columns: number;
   /** `activation`: placed by the memory plan. `input`, `result`: at a fixed place in the space of that name. */
   readonly kind: "activation" | "input" | "result";
+  /** Columns of another value, from `first` on: it has no place of its own. */
+  readonly view?: { readonly of: Value; readonly first: number };
 }
 
-export type Activation = "none" | "relu" | "gelu";
+export type Activation = "none" | "relu" | "gelu" | "geluTanh" | "silu";
+
+/** What the head of a pass leaves behind: log-probabilities of the targets, or the logits of the head rows. */
+export type Output = "logprobs" | "logits";
+
+/** The head: x weight^T + bias, at the head rows. Which of its values are written depends on the pass. */
+export interface HeadOp {
+  readonly kind: "head";
+  readonly x: Value;
+  readonly weight: Parameter;
+  /** Null where the targets' log-probabilities are asked for: the streamed cross entropy has no bias. */
+  readonly bias: Parameter | null;
+  readonly targets: Value;
+  /** [targets, 1] */
+  readonly logprob: Value;
+  /** [headRows, 2] running maximum and sum of exponentials of the streamed vocabulary. */
+  readonly state: Value;
+  /** [headRows, rows of weight] */
+  readonly logits: Value;
+}
+
+/** Rotary position embedding of heads of `headSize` columns, of which the first 2 x frequencies turn (RoFormer, arXiv 2104.09864). */
+export interface Rotary {
+  readonly headSize: number;
+  /** Radians per position, for each pair of columns. */
+  readonly frequencies: readonly number[];
+  /** Factor of sine and cosine. */
+  readonly scaling: number;
+}
 
 /** One operation of the recorded forward pass; the meaning of each is that of its opcode in `binding/zo2.h`. */
 export type Op =
@@ -21,17 +55,21 @@ export type Op =
   | {
       readonly kind: "linear"; readonly out: Value; readonly x: Value; readonly weight: Parameter; readonly bias: Parameter | null;
       readonly residual: Value | null; readonly activation: Activation;
+      /** Where a weight that the checkpoint stores as [inputs, outputs] is turned to [outputs, inputs]; null for one that is stored so. */
+      readonly turned: Value | null;
     }
   | { readonly kind: "layerNorm"; readonly out: Value; readonly x: Value; readonly gain: Parameter; readonly bias: Parameter; readonly epsilon: number }
+  | { readonly kind: "rmsNorm"; readonly out: Value; readonly x: Value; readonly gain: Parameter; readonly epsilon: number }
+  | { readonly kind: "rope"; readonly out: Value; readonly x: Value; readonly positions: Value; readonly rotary: Rotary }
+  | { readonly kind: "gatedActivation"; readonly out: Value; readonly gate: Value; readonly up: Value; readonly activation: Activation }
   | {
       readonly kind: "attention"; readonly out: Value; readonly q: Value; readonly k: Value; readonly v: Value; readonly sequences: Value;
       readonly heads: number; readonly kvHeads: number; readonly scale: number;
+      /** Positions that a token sees, itself included; 0: all before it. */
+      readonly window: number;
     }
   | { readonly kind: "gatherRows"; readonly out: Value; readonly x: Value; readonly index: Value }
-  | {
-      readonly kind: "crossEntropy"; readonly logprob: Value; readonly state: Value; readonly x: Value; readonly weight: Parameter;
-      readonly targets: Value;
-    };
+  | HeadOp;
 
 /** A model's natural stage. `layer` blocks repeat; the largest of them is the default size of a unit. */
 export interface Block {
@@ -44,8 +82,7 @@ export interface Recording {
   readonly parameters: readonly Parameter[];
   readonly blocks: readonly Block[];
   readonly inputs: Inputs;
-  /** Log-probabilities of the targets, or the logits of the head rows. */
-  readonly result: Value;
+  readonly head: HeadOp;
 }
 
 /** The int32 tables of one micro-batch (`PackedBatch`). */
@@ -54,12 +91,14 @@ export interface Inputs {
   readonly tokens: Value;
   /** [rows, 1] */
   readonly positions: Value;
-  /** [sequences, 4] */
+  /** [sequences, 5] */
   readonly sequences: Value;
   /** [headRows, 1] */
   readonly headRows: Value;
   /** [targets, 2] */
   readonly targets: Value;
+  /** [rows, 1] where each row's key and value go in the cache. */
+  readonly cacheRows: Value;
 }
 
 /**
@@ -70,6 +109,7 @@ export class Recorder {
   private readonly byName: ReadonlyMap<string, Parameter>;
   private readonly blocks: Block[] = [];
   private ops: Op[] | null = null;
+  private recordedHead: HeadOp | null = null;
   private values = 0;
 
   constructor(private readonly parameters: readonly Parameter[]) {
@@ -77,9 +117,10 @@ export class Recorder {
     this.inputs = {
       tokens: this.value("tokens", "rows", 1, "input"),
       positions: this.value("positions", "rows", 1, "input"),
-      sequences: this.value("sequences", "sequences", 4, "input"),
+      sequences: this.value("sequences", "sequences", SEQUENCE_FIELDS, "input"),
       headRows: this.value("headRows", "headRows", 1, "input"),
       targets: this.value("targets", "targets", 2, "input"),
+      cacheRows: this.value("cacheRows", "rows", 1, "input"),
     };
   }
 
@@ -87,6 +128,11 @@ export class Recorder {
     const parameter = this.byName.get(name);
     if (parameter === undefined) throw new Error(`the model records the parameter ${name}, which it does not declare`);
     return parameter;
+  }
+
+  /** Null where the model declares no such parameter: a bias that the family may lack. */
+  optional(name: string): Parameter | null {
+    return this.byName.get(name) ?? null;
   }
 
   block<T>(name: string, kind: Block["kind"], body: () => T): T {
@@ -105,10 +151,14 @@ export class Recorder {
     return out;
   }
 
-  /** activation(x weight^T + bias) + residual */
-  linear(x: Value, weight: Parameter, bias: Parameter | null, o: { activation?: Activation; residual?: Value; result?: boolean } = {}): Value {
-    const out = this.value("linear", x.rows, weight.shape[0] ?? 1, o.result === true ? "result" : "activation");
-    this.push({ kind: "linear", out, x, weight, bias, residual: o.residual ?? null, activation: o.activation ?? "none" });
+  /** activation(x weight^T + bias) + residual; `turned`: activation(x weight + bias) + residual, for a weight stored as [inputs, outputs]. */
+  linear(
+    x: Value, weight: Parameter, bias: Parameter | null, o: { activation?: Activation; residual?: Value; turned?: boolean } = {},
+  ): Value {
+    const [rows = 1, columns = 1] = weight.shape;
+    const turned = o.turned === true ? this.value("weight^T", columns, rows) : null;
+    const out = this.value("linear", x.rows, turned === null ? rows : columns);
+    this.push({ kind: "linear", out, x, weight, bias, residual: o.residual ?? null, activation: o.activation ?? "none", turned });
     return out;
   }
 
@@ -118,10 +168,30 @@ export class Recorder {
     return out;
   }
 
+  /** Each group of as many columns as `gain` has is normalised by itself (RMSNorm, arXiv 1910.07467). */
+  rmsNorm(x: Value, gain: Parameter, epsilon: number): Value {
+    const out = this.value("rmsNorm", x.rows, x.columns);
+    this.push({ kind: "rmsNorm", out, x, gain, epsilon });
+    return out;
+  }
+
+  rope(x: Value, rotary: Rotary): Value {
+    const out = this.value("rope", x.rows, x.columns);
+    this.push({ kind: "rope", out, x, positions: this.inputs.positions, rotary });
+    return out;
+  }
+
+  /** activation(gate) x up */
+  gatedActivation(gate: Value, up: Value, activation: Activation): Value {
+    const out = this.value("gatedActivation", gate.rows, gate.columns);
+    this.push({ kind: "gatedActivation", out, gate, up, activation });
+    return out;
+  }
+
   /** Causal attention over the packed sequences of the batch. q: [rows, heads x d]; k, v: [rows, kvHeads x d]. */
-  attention(q: Value, k: Value, v: Value, o: { heads: number; kvHeads: number; scale: number }): Value {
+  attention(q: Value, k: Value, v: Value, o: { heads: number; kvHeads: number; scale: number; window?: number }): Value {
     const out = this.value("attention", q.rows, q.columns);
-    this.push({ kind: "attention", out, q, k, v, sequences: this.inputs.sequences, ...o });
+    this.push({ kind: "attention", out, q, k, v, sequences: this.inputs.sequences, window: 0, ...o });
     return out;
   }
 
@@ -131,16 +201,25 @@ export class Recorder {
     return out;
   }
 
-  /** Log-probability of each target under x weight^T, with the vocabulary streamed. */
-  crossEntropy(x: Value, weight: Parameter): Value {
-    const logprob = this.value("logprob", "targets", 1, "result");
-    const state = this.value("logSumExp", "headRows", 2);
-    this.push({ kind: "crossEntropy", logprob, state, x, weight, targets: this.inputs.targets });
-    return logprob;
+  /** Columns first .. first + count of a value; nothing is copied. */
+  columns(of: Value, first: number, count: number): Value {
+    return { id: this.values++, name: `${of.name} columns`, rows: of.rows, columns: count, kind: of.kind, view: { of, first } };
   }
 
-  finish(result: Value): Recording {
-    return { parameters: this.parameters, blocks: this.blocks, inputs: this.inputs, result };
+  /** What the model predicts from x, which has the head rows: it ends the recording. */
+  head(x: Value, weight: Parameter, bias: Parameter | null = null): void {
+    this.recordedHead = {
+      kind: "head", x, weight, bias, targets: this.inputs.targets,
+      logprob: this.value("logprob", "targets", 1, "result"),
+      state: this.value("logSumExp", "headRows", 2),
+      logits: this.value("logits", "headRows", weight.shape[0] ?? 1, "result"),
+    };
+    this.push(this.recordedHead);
+  }
+
+  finish(): Recording {
+    if (this.recordedHead === null) throw new Error("the model records no head");
+    return { parameters: this.parameters, blocks: this.blocks, inputs: this.inputs, head: this.recordedHead };
   }
 
   private push(op: Op): void {
@@ -148,26 +227,35 @@ export class Recorder {
     this.ops.push(op);
   }
 
-  private value(name: string, rows: RowSymbol, columns: number, kind: Value["kind"] = "activation"): Value {
+  private value(name: string, rows: Value["rows"], columns: number, kind: Value["kind"] = "activation"): Value {
     return { id: this.values++, name, rows, columns, kind };
   }
 }
 
-/** The values that an op reads and writes, parameters left out. */
-export function valuesOf(op: Op): readonly Value[] {
+/** The values with a place of their own that an op reads and writes, parameters left out. */
+export function valuesOf(op: Op, output: Output): readonly Value[] {
+  return operandsOf(op, output).map((value) => value.view?.of ?? value);
+}
+
+function operandsOf(op: Op, output: Output): readonly Value[] {
   switch (op.kind) {
     case "embed":
       return [op.out, op.index];
     case "linear":
-      return op.residual === null ? [op.out, op.x] : [op.out, op.x, op.residual];
+      return [op.out, op.x, op.residual, op.turned].filter((value) => value !== null);
     case "layerNorm":
+    case "rmsNorm":
       return [op.out, op.x];
+    case "rope":
+      return [op.out, op.x, op.positions];
+    case "gatedActivation":
+      return [op.out, op.gate, op.up];
     case "attention":
       return [op.out, op.q, op.k, op.v, op.sequences];
     case "gatherRows":
       return [op.out, op.x, op.index];
-    case "crossEntropy":
-      return [op.logprob, op.state, op.x, op.targets];
+    case "head":
+      return output === "logits" ? [op.logits, op.x] : [op.logprob, op.state, op.x, op.targets];
   }
 }
 
@@ -177,11 +265,14 @@ export function parametersOf(op: Op): readonly Parameter[] {
     case "embed":
       return [op.table];
     case "linear":
+    case "head":
       return op.bias === null ? [op.weight] : [op.weight, op.bias];
     case "layerNorm":
       return [op.gain, op.bias];
-    case "crossEntropy":
-      return [op.weight];
+    case "rmsNorm":
+      return [op.gain];
+    case "rope":
+    case "gatedActivation":
     case "attention":
     case "gatherRows":
       return [];

@@ -1,5 +1,5 @@
 import type { Buffer, Event, Gate, Layout, Program, Stream } from "zo2/native";
-import { COMMAND } from "./constants.js";
+import { COMMAND, SPACE } from "./constants.js";
 
 /** A place in a buffer (`zo2_span`); `null` stands for "none". Offsets in bytes. */
 export interface Span {
@@ -40,18 +40,21 @@ export interface PrepareArgs {
   readonly updates: readonly UpdateArgs[];
 }
 
-/** `zo2_run_args`: one span per space (DESIGN section 4), one value per symbol. */
+const SPACES = Object.keys(SPACE).length;
+
+/** `zo2_run_args`: spans by `SPACE`, of which those that the program does not use may be missing, and one value per symbol. */
 export interface RunArgs {
   readonly program: Program;
-  readonly spaces: readonly (Span | null)[];
+  readonly spaces: readonly (Span | null | undefined)[];
   readonly symbols: readonly number[];
 }
 
 /** `zo2_loss_args`. */
 export interface LossArgs {
   readonly kind: number;
-  readonly logprobs: Span;
+  readonly values: Span;
   readonly targets: number;
+  readonly labels: Span | null;
   readonly choices: Span | null;
   readonly choiceCount: number;
   readonly examples: Span | null;
@@ -134,15 +137,14 @@ export class CommandList {
   }
 
   run(stream: Stream, args: RunArgs): void {
-    this.push(COMMAND.run, [
-      this.handle(stream), this.handle(args.program), ...args.spaces.flatMap((s) => this.span(s)), ...args.symbols,
-    ]);
+    const spaces = Array.from({ length: SPACES }, (_, s) => this.span(args.spaces[s] ?? null));
+    this.push(COMMAND.run, [this.handle(stream), this.handle(args.program), ...spaces.flat(), ...args.symbols]);
   }
 
   loss(stream: Stream, args: LossArgs): void {
     this.push(COMMAND.loss, [
-      this.handle(stream), args.kind, ...this.span(args.logprobs), args.targets, ...this.span(args.choices), args.choiceCount,
-      ...this.span(args.examples), args.exampleCount, ...this.span(args.state), args.branch, args.first ? 1 : 0,
+      this.handle(stream), args.kind, ...this.span(args.values), args.targets, ...this.span(args.labels), ...this.span(args.choices),
+      args.choiceCount, ...this.span(args.examples), args.exampleCount, ...this.span(args.state), args.branch, args.first ? 1 : 0,
     ]);
   }
 

@@ -1,7 +1,7 @@
 /**
  * The numbers of `binding/zo2.h`, under the same words. `scripts/check-api.mjs` compares them with the header.
  */
-export const CONTRACT_VERSION = 2;
+export const CONTRACT_VERSION = 3;
 
 export const DTYPE = { f32: 0, f16: 1, bf16: 2, i32: 3 } as const;
 
@@ -13,7 +13,7 @@ export const ROUND = { nearest: 0, stochastic: 1 } as const;
 
 export const STICKY = { notFinite: 1, overflow: 2 } as const;
 
-export const SPACE = { weights: 0, carried: 1, workspace: 2, inputs: 3, results: 4 } as const;
+export const SPACE = { weights: 0, carried: 1, workspace: 2, inputs: 3, results: 4, cache: 5 } as const;
 
 export const SYMBOL = { rows: 0, sequences: 1, headRows: 2, targets: 3, tableRows: 4 } as const;
 
@@ -32,9 +32,11 @@ export const OP = {
   rope: 8,
   gatedActivation: 9,
   cast: 10,
+  transpose: 11,
+  scatterRows: 12,
 } as const;
 
-export const LOSS = { tokens: 0, choicesMean: 1, choicesSum: 2 } as const;
+export const LOSS = { tokens: 0, choicesMean: 1, choicesSum: 2, binary: 3, squared: 4, spans: 5 } as const;
 
 /** Bytes of `zo2_step_state` and `zo2_sticky`. */
 export const STEP_STATE_BYTES = 32;

@@ -13,12 +13,12 @@ export function activationTypes(units: readonly Unit[], compute: FloatType): Rea
   for (const op of ops) {
     if (op.kind === "embed") fp32(op.out);
     if (op.kind === "linear" && op.residual !== null) fp32(op.out, op.residual);
-    if (op.kind === "crossEntropy") fp32(op.logprob, op.state);
-    if (op.kind === "linear" && op.out.kind === "result") fp32(op.out);
+    if (op.kind === "head") fp32(op.logprob, op.state, op.logits);
   }
   for (const op of ops) if (op.kind === "gatherRows" && types.get(op.x.id) === "fp32") fp32(op.out);
   for (const op of ops) {
     if ("out" in op && !types.has(op.out.id)) types.set(op.out.id, compute);
+    if (op.kind === "linear" && op.turned !== null) types.set(op.turned.id, compute);
   }
   return types;
 }

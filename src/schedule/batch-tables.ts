@@ -1,4 +1,4 @@
-import type { PackedBatch } from "../data/batch.js";
+import { SEQUENCE_FIELDS, type PackedBatch } from "../data/batch.js";
 import type { Capacity } from "./places.js";
 import type { BatchLayout } from "./plan.js";
 
@@ -13,13 +13,28 @@ export function capacityOf(batch: Batch, table: Int32Array | null): Capacity {
   const most = (of: (b: PackedBatch) => number) => roundUp(Math.max(1, ...batch.map(of)));
   return {
     rows: most((b) => b.tokens.length),
-    sequences: most((b) => b.sequences.length / 4),
+    sequences: most((b) => b.sequences.length / SEQUENCE_FIELDS),
     headRows: most((b) => b.headRows.length),
     targets: most((b) => b.targets.length / 2),
     tableRows: table === null ? 1 : roundUp(table.length),
     microBatches: batch.length,
-    objectiveWords: most((b) => (b.objective.kind === "choices" ? b.objective.choices.length + b.objective.examples.length : 0)),
+    objectiveWords: most((b) => objectiveTables(b).reduce((sum, table) => sum + table.length, 0)),
   };
+}
+
+/** The tables of an objective, one behind the other in the inputs region; fp32 ones as the words they are. */
+export function objectiveTables({ objective }: PackedBatch): Int32Array[] {
+  switch (objective.kind) {
+    case "choices":
+      return [objective.choices, objective.examples];
+    case "values":
+      return [new Int32Array(objective.labels.buffer, objective.labels.byteOffset, objective.labels.length)];
+    case "spans":
+      return [objective.examples];
+    case "tokens":
+    case "none":
+      return [];
+  }
 }
 
 function roundUp(count: number): number {
@@ -67,11 +82,13 @@ export function writeBatch(
     at(tables.tokens, b.tokens.length).set(table === null ? b.tokens : b.tokens.map((token) => place.get(token) ?? 0));
     at(tables.positions, b.positions.length).set(b.positions.map(positionRow));
     at(tables.sequences, b.sequences.length).set(b.sequences);
+    if (b.cacheRows !== undefined) at(tables.cacheRows, b.cacheRows.length).set(b.cacheRows);
     at(tables.headRows, b.headRows.length).set(b.headRows);
     at(tables.targets, b.targets.length).set(b.targets);
-    if (b.objective.kind === "choices") {
-      at(tables.objective, b.objective.choices.length).set(b.objective.choices);
-      at(tables.objective + b.objective.choices.length * 4, b.objective.examples.length).set(b.objective.examples);
+    let offset = tables.objective;
+    for (const table of objectiveTables(b)) {
+      at(offset, table.length).set(table);
+      offset += table.length * 4;
     }
   });
   if (table !== null) new Int32Array(into, layout.tableRows, table.length).set(table);

@@ -1,16 +1,17 @@
 import type { Buffer, Device } from "zo2/native";
-import { Zo2Error } from "../errors.js";
-import type { Recording } from "../models/recorder.js";
+import { isZo2Error, Zo2Error } from "../errors.js";
+import type { Output, Recording } from "../models/recorder.js";
 import { canonicalLength, type Parameter } from "../models/parameter.js";
+import { KeyValueCache, type CacheUse } from "./key-value-cache.js";
 import { CommandList } from "../native/commands.js";
-import { STEP_GRADIENT, STICKY } from "../native/constants.js";
-import { labelledCount } from "../data/batch.js";
+import { STEP_GRADIENT, STEP_STATE_BYTES, STICKY } from "../native/constants.js";
+import { labelledCount, outputOf } from "../data/batch.js";
 import { capacityOf, holds, joinCapacity, touchedRows, writeBatch, type Batch } from "./batch-tables.js";
 import type { FloatType } from "./dtype.js";
-import { Executor, resultsOffset, type NoiseSource, type PassData, type PendingUpdate } from "./execute.js";
+import { Executor, resultsOffset, type NoiseSource, type PassData, type PendingUpdate, type StepNoise } from "./execute.js";
 import type { Capacity } from "./places.js";
-import { CONTROL, planMemory, READBACK, STEP_STATES, STEPS_IN_FLIGHT, type Plan } from "./plan.js";
-import { doneEvent, hostSaw, schedulePass, START, type Frontier, type Pass, type SchedulePlan } from "./schedule.js";
+import { CONTROL, planMemory, READBACK, STEP_STATES, STEPS_IN_FLIGHT, type Plan, type PlanOptions, type Tier } from "./plan.js";
+import { doneEvent, hostSaw, schedulePass, START, type Command, type Frontier, type Pass, type SchedulePlan } from "./schedule.js";
 import type { WeightStore } from "./store.js";
 import type { Unit } from "./units.js";
 
@@ -24,7 +25,12 @@ export interface EngineOptions {
   readonly positionRow: (position: number) => number;
   /** Test mode: what nothing may read any more is filled with NaN. */
   readonly poison: boolean;
+  /** Test mode: sees every pass and its commands when they are submitted. */
+  readonly onPass?: PassObserver;
 }
+
+/** Sees a pass and the commands it was turned into. */
+export type PassObserver = (pass: Pass, commands: readonly Command[]) => void;
 
 /** One zeroth-order step (MeZO, arXiv 2305.17333): g = (loss+ - loss-) / (2 eps), to be applied with the learning rate given here. */
 export interface StepRequest {
@@ -38,6 +44,26 @@ export interface StepRequest {
   readonly noise: "gaussian" | "rademacher" | { readonly z: Float32Array };
   /** Replaces the projected gradient of the losses. For tests and for objectives computed elsewhere. */
   readonly projectedGradient?: number;
+}
+
+/** One side of a step: the weights stand eps away from their place along its direction. */
+export interface Perturbation extends Pick<StepRequest, "seed" | "step" | "eps" | "noise"> {
+  readonly side: "plus" | "minus";
+}
+
+export interface ForwardOptions {
+  /** What the head leaves behind. @default what the batch's objective needs */
+  readonly output?: Output;
+  /** The key/value cache that attention reads and adds to. */
+  readonly cache?: CacheUse;
+  /** Where the weights stand. @default in their place */
+  readonly perturbation?: Perturbation;
+}
+
+/** The results of both branches of a step, by micro-batch: [targets], or [headRows x columns]. */
+export interface BranchResults {
+  readonly plus: Float32Array[];
+  readonly minus: Float32Array[];
 }
 
 export interface StepResult {
@@ -67,6 +93,8 @@ export class Engine {
   private readonly gathers: boolean;
   private disposed = false;
   private frozen: ReadonlySet<Parameter> = new Set();
+  /** Forward passes that have worked out the pending update anew, without storing it. */
+  private applied = 0;
 
   private constructor(
     private readonly device: Device,
@@ -74,6 +102,8 @@ export class Engine {
     private readonly recording: Recording,
     private readonly units: readonly Unit[],
     private readonly control: Buffer,
+    /** Host memory of the step states, for gradients that come from the caller. */
+    private readonly gradients: Buffer,
     private readonly options: EngineOptions,
   ) {
     this.gathers = units.some((u) => u.gathered !== null);
@@ -90,7 +120,8 @@ export class Engine {
     await ready.done();
     ready.dispose();
     stream.dispose();
-    return new Engine(device, store, recording, units, control, options);
+    const gradients = await device.createBuffer("host", STEP_STATES * STEP_STATE_BYTES);
+    return new Engine(device, store, recording, units, control, gradients, options);
   }
 
   /** The plan in force; null before the first batch. */
@@ -100,17 +131,39 @@ export class Engine {
 
   /** The plan for this batch, without allocating anything. Throws ZO2_ERR_MEMORY_BUDGET. */
   planForBatch(batch: Batch, branches: 1 | 2): Plan {
-    return this.planFor(this.capacityFor(batch), branches);
+    return this.planFor({ capacity: this.capacityFor(batch), branches, output: outputFor(batch), cache: null });
   }
 
   private capacityFor(batch: Batch): Capacity {
     return capacityOf(batch, this.gathers ? touchedRows(batch) : null);
   }
 
-  private planFor(capacity: Capacity, branches: 1 | 2): Plan {
+  private planFor(needs: Needs): Plan {
     const { slots, deviceMemory, wire, compute } = this.options;
-    return planMemory(this.units, {
-      tier: this.store.tier, slots, branches, capacity, wire, compute, ...(deviceMemory === undefined ? {} : { deviceMemory }),
+    return planMemory(this.units, { tier: this.store.tier, slots, ...needs, wire, compute, ...(deviceMemory === undefined ? {} : { deviceMemory }) });
+  }
+
+  /**
+   * A key/value cache of `rows` rows for every attention, on the device where the plan for `prompts` has room for it, else in host memory.
+   * @param tier where it has to rest; absent: by plan.
+   * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET, ZO2_ERR_OUT_OF_MEMORY
+   */
+  async createCache(rows: number, prompts: Batch, tier?: Tier): Promise<KeyValueCache> {
+    const needs = (where: Tier): Needs => ({ capacity: this.capacityFor(prompts), branches: 1, output: "logits", cache: { tier: where, rows } });
+    const fits = (where: Tier): boolean => {
+      try {
+        this.planFor(needs(where));
+        return true;
+      } catch (error) {
+        if (isZo2Error(error) && error.code === "ZO2_ERR_MEMORY_BUDGET") return false;
+        throw error;
+      }
+    };
+    return this.serialize(async () => {
+      const where = tier ?? (fits("device") ? "device" : "host");
+      // What an executor of another shape holds may be in the way.
+      const { plan } = await this.ensure(needs(where));
+      return KeyValueCache.create(this.device, where, rows, plan.cache?.bytes ?? 0);
     });
   }
 
@@ -121,15 +174,68 @@ export class Engine {
   train(batch: Batch, request: StepRequest): Promise<{ readonly result: Promise<StepResult> }> {
     return this.serialize(async () => {
       const labelled = batch.reduce((sum, b) => sum + labelledCount(b), 0);
-      if (labelled === 0) throw new Zo2Error("ZO2_ERR_DATA", `step ${request.step}: no token of the batch carries a label; every example needs one`);
-      const executor = await this.ensure(this.capacityFor(batch), 2);
-      const state = this.steps++ % STEP_STATES;
-      const noise = await this.noiseSource(request, state);
-      const step = { seed: request.seed, step: request.step, noise, eps: request.eps, state };
-      const { end } = await this.pass(executor, "train", batch, { step, labelled, inject: request.projectedGradient ?? null }, readStep);
-      this.pending = { ...step, learningRate: request.learningRate, weightDecay: request.weightDecay, committed: false };
+      if (labelled === 0) throw new Zo2Error("ZO2_ERR_DATA", `step ${request.step}: nothing of the batch carries a label; every example needs one`);
+      const executor = await this.ensure({ capacity: this.capacityFor(batch), branches: 2, output: outputFor(batch), cache: null });
+      const step = await this.newStep(request);
+      const inject = request.projectedGradient ?? null;
+      const { end } = await this.pass(executor, { kind: "train", gradient: inject === null ? "losses" : "batch" }, batch, { step, labelled, inject }, readStep);
+      this.setPending(step, request);
       return { result: end };
     });
+  }
+
+  /**
+   * The first half of a step whose objective is computed by the caller: the results of both branches. `finishStep` is the other half;
+   * a step that is left unfinished has no update.
+   */
+  async branches(batch: Batch, request: StepRequest): Promise<BranchResults> {
+    const { end } = await this.serialize(async () => {
+      const executor = await this.ensure({ capacity: this.capacityFor(batch), branches: 2, output: outputFor(batch), cache: null });
+      const step = await this.newStep(request);
+      const read = (memory: ArrayBuffer): BranchResults => ({
+        plus: readResults(memory, executor, batch, 0),
+        minus: readResults(memory, executor, batch, batch.length),
+      });
+      const pass = await this.pass(executor, { kind: "train", gradient: "caller" }, batch, { step }, read);
+      // The update that was pending is on its way into the weights.
+      this.pending = null;
+      return pass;
+    });
+    return end;
+  }
+
+  /**
+   * The second half of a step: g from the two losses, or the one given with the request, is pending and not committed afterwards.
+   * @throws Zo2Error ZO2_ERR_NOT_FINITE, and there is no update then
+   */
+  async finishStep(request: StepRequest, losses: { readonly plus: number; readonly minus: number }): Promise<StepResult> {
+    await this.flush();
+    return this.serialize(async () => {
+      const g = Math.fround(request.projectedGradient ?? (losses.plus - losses.minus) / (2 * request.eps));
+      if (!Number.isFinite(g)) {
+        throw new Zo2Error("ZO2_ERR_NOT_FINITE", `step ${request.step}: the losses ${losses.plus} and ${losses.minus} give a projected gradient of ${g}; the objective must return finite numbers`);
+      }
+      const executor = await this.ensure(NOTHING);
+      const step = await this.newStep(request);
+      const offset = step.state * STEP_STATE_BYTES;
+      writeGradient(new DataView(this.gradients.view(offset, STEP_STATE_BYTES)), g);
+      const commands = new CommandList();
+      // On the compute lane, where what reads it comes later.
+      commands.copy(executor.stream("compute"), { buffer: this.control, offset: CONTROL.states + offset }, { buffer: this.gradients, offset }, STEP_STATE_BYTES);
+      this.device.submit(commands.words, commands.handles);
+      this.setPending(step, request);
+      return { lossPlus: losses.plus, lossMinus: losses.minus, projectedGradient: g };
+    });
+  }
+
+  private async newStep(request: StepRequest): Promise<StepNoise & { eps: number; state: number }> {
+    const state = this.steps++ % STEP_STATES;
+    return { seed: request.seed, step: request.step, noise: await this.noiseSource(request, state), eps: request.eps, state };
+  }
+
+  private setPending(step: StepNoise & { readonly state: number }, { learningRate, weightDecay }: StepRequest): void {
+    this.pending = { ...step, learningRate, weightDecay, committed: false };
+    this.applied = 0;
   }
 
   /** From now on these parameters are neither perturbed nor updated. What is committed is applied before. */
@@ -157,31 +263,43 @@ export class Engine {
   flush(): Promise<void> {
     return this.serialize(async () => {
       if (this.pending?.committed !== true) return;
-      const executor = await this.ensure(NO_BATCH, 1);
-      const { end } = await this.pass(executor, "flush", [], { step: null, labelled: 0, inject: null }, () => undefined);
+      const executor = await this.ensure(NOTHING);
+      const { end } = await this.pass(executor, { kind: "flush" }, [], {}, () => undefined);
       this.pending = null;
+      this.applied = 0;
       await end;
     });
   }
 
   /**
-   * One forward pass with the weights as they rest, after a flush of what is committed. Resolves with the result of each micro-batch: its
-   * log-probabilities [targets], or logits [headRows x vocabulary].
+   * One forward pass, with every committed update. Resolves with the result of each micro-batch: its log-probabilities [targets], or
+   * logits [headRows x columns].
+   *
+   * It stores nothing: a pending update is worked out in scratch. After `APPLIED_AT_MOST` such passes a flush is cheaper than the next one.
    */
-  async forward(batch: Batch): Promise<Float32Array[]> {
-    await this.flush();
+  async forward(batch: Batch, o: ForwardOptions = {}): Promise<Float32Array[]> {
+    if (this.applied >= APPLIED_AT_MOST) await this.flush();
     const { end } = await this.serialize(async () => {
-      const executor = await this.ensure(this.capacityFor(batch), 1);
-      const read = (memory: ArrayBuffer) => readResults(memory, executor.plan, this.recording.result, batch);
-      return this.pass(executor, "forward", batch, { step: null, labelled: 0, inject: null }, read);
+      const { cache } = o;
+      const needs = cache === undefined ? null : { tier: cache.cache.tier, rows: cache.cache.rows };
+      const executor = await this.ensure({ capacity: this.capacityFor(batch), branches: 1, output: o.output ?? outputFor(batch), cache: needs });
+      const perturbation = o.perturbation === undefined ? null : await this.perturbed(o.perturbation);
+      const read = (memory: ArrayBuffer) => readResults(memory, executor, batch, 0);
+      if (this.pending?.committed === true) this.applied++;
+      return this.pass(executor, { kind: "forward" }, batch, { perturbation, ...(cache === undefined ? {} : { cache }) }, read);
     });
     return end;
+  }
+
+  private async perturbed({ seed, step, eps, noise, side }: Perturbation): Promise<NonNullable<PassData["perturbation"]>> {
+    // fma(-eps, z, w) as W+ is W- of eps, bit for bit.
+    return { seed, step, noise: await this.noiseSource({ noise }, this.steps % STEP_STATES), eps: side === "plus" ? eps : -eps };
   }
 
   /** Clears the flags that an update which went wrong has left. */
   clearSticky(): Promise<void> {
     return this.serialize(async () => {
-      const executor = await this.ensure(NO_BATCH, 1);
+      const executor = await this.ensure(NOTHING);
       const stream = executor.stream("compute");
       const commands = new CommandList();
       commands.fill(stream, { buffer: this.control, offset: CONTROL.sticky }, 0, 8);
@@ -198,6 +316,7 @@ export class Engine {
     this.executor?.dispose();
     for (const table of this.noiseTables.values()) table.dispose();
     this.control.dispose();
+    this.gradients.dispose();
   }
 
   private serialize<T>(work: () => Promise<T>): Promise<T> {
@@ -208,13 +327,16 @@ export class Engine {
   }
 
   /** Makes the arenas large enough. The pending update survives: its state is in the control buffer. */
-  private async ensure(needed: Capacity, branches: 1 | 2): Promise<Executor> {
+  private async ensure(needed: Needs): Promise<Executor> {
     const current = this.executor;
     const have = current?.plan.options;
-    if (current !== null && have !== undefined && have.branches >= branches && holds(have.capacity, needed)) return current;
-    const capacity = have === undefined ? needed : joinCapacity(have.capacity, needed);
-    const plan = this.planFor(capacity, have?.branches === 2 ? 2 : branches);
-    return this.rebuild(plan);
+    if (current === null || have === undefined) return this.rebuild(this.planFor(needed === NOTHING ? { ...NOTHING, branches: 1 } : needed));
+    if (needed === NOTHING) return current;
+    const sameKind = have.output === needed.output && sameCache(have.cache, needed.cache);
+    if (sameKind && have.branches >= needed.branches && holds(have.capacity, needed.capacity)) return current;
+    // A pass of another kind has its own sizes: logits of every row that a training batch scores would be gigabytes.
+    if (!sameKind) return this.rebuild(this.planFor(needed));
+    return this.rebuild(this.planFor({ ...needed, capacity: joinCapacity(have.capacity, needed.capacity), branches: have.branches === 2 ? 2 : needed.branches }));
   }
 
   private async rebuild(plan: Plan): Promise<Executor> {
@@ -230,24 +352,35 @@ export class Engine {
 
   /** Enqueues a pass; resolves when that is done, with a promise of what `read` makes of the memory that comes back. */
   private async pass<T>(
-    executor: Executor, kind: Pass["kind"], batch: Batch,
-    about: { readonly step: PassData["step"]; readonly labelled: number; readonly inject: number | null },
+    executor: Executor, what: { readonly kind: Pass["kind"]; readonly gradient?: Pass["gradient"] }, batch: Batch,
+    about: {
+      readonly step?: PassData["step"]; readonly labelled?: number; readonly inject?: number | null;
+      readonly perturbation?: PassData["perturbation"]; readonly cache?: CacheUse;
+    },
     read: (memory: ArrayBuffer) => T,
   ): Promise<{ readonly end: Promise<T> }> {
     const ring = this.passes++ % STEPS_IN_FLIGHT;
     await this.ringFree[ring];
     const { plan } = executor;
-    const pending = kind === "forward" ? null : this.pending;
-    const pass: Pass = { kind, microBatches: batch.length, update: pending !== null, ring, inject: about.inject !== null };
+    const { kind } = what;
+    const { step = null, labelled = 0, inject = null, perturbation = null, cache } = about;
+    const pending = kind === "forward" && this.pending?.committed !== true ? null : this.pending;
+    const pass: Pass = {
+      kind, microBatches: batch.length, update: pending !== null, ring, gradient: what.gradient ?? "losses", perturbed: perturbation !== null,
+      cache: cache === undefined ? null : { tier: cache.cache.tier, upload: cache.used.some((range) => range.count > 0) },
+    };
     const table = this.gathers && kind !== "flush" ? touchedRows(batch) : null;
     if (kind !== "flush") {
       const staging = executor.staging(ring);
       writeBatch(batch, plan.batch, staging, table, this.options.positionRow);
-      if (about.inject !== null) writeGradient(new DataView(staging, plan.batch.state), about.inject);
+      if (inject !== null) writeGradient(new DataView(staging, plan.batch.state), inject);
     }
     const { commands, after } = schedulePass(schedulePlan(plan, this.options), pass, this.frontier);
     const { rounding, wire } = this.options;
-    const submitted = executor.submit(commands, { pass, batch, table, step: about.step, pending, rounding, labelled: about.labelled }, doneEvent(ring));
+    this.options.onPass?.(pass, commands);
+    const memory = cache === undefined ? null : { buffer: cache.cache.buffer, used: cache.used, added: cache.added };
+    const data = { pass, batch, table, step, perturbation, cache: memory, pending, rounding, labelled };
+    const submitted = executor.submit(commands, data, doneEvent(ring));
     this.frontier = after;
     const end = submitted.then(() => {
       // No later pass of this ring was scheduled before this: the event is still that of this pass.
@@ -260,7 +393,7 @@ export class Engine {
     return { end };
   }
 
-  private async noiseSource(request: StepRequest, state: number): Promise<NoiseSource> {
+  private async noiseSource(request: Pick<StepRequest, "noise">, state: number): Promise<NoiseSource> {
     if (typeof request.noise === "string") return { kind: request.noise };
     const bytes = canonicalLength(this.recording.parameters) * 4;
     const buffer = this.noiseTables.get(state) ?? (await this.device.createBuffer("host", bytes));
@@ -272,13 +405,35 @@ export class Engine {
 
 const NO_BATCH: Capacity = { rows: 1, sequences: 1, headRows: 1, targets: 1, tableRows: 1, microBatches: 1, objectiveWords: 1 };
 
+/** What a pass needs of a plan. */
+type Needs = Pick<PlanOptions, "capacity" | "branches" | "output" | "cache">;
+
+/** A pass without a batch: any plan will do. */
+const NOTHING: Needs = { capacity: NO_BATCH, branches: 1, output: "logprobs", cache: null };
+
+/** Working out a pending update takes noise for every weight; a flush takes that and one transfer more. */
+const APPLIED_AT_MOST = 2;
+
+function outputFor(batch: Batch): Output {
+  return batch[0] === undefined ? "logprobs" : outputOf(batch[0].objective);
+}
+
+function sameCache(a: PlanOptions["cache"], b: PlanOptions["cache"]): boolean {
+  return a?.tier === b?.tier && a?.rows === b?.rows;
+}
+
 function schedulePlan(plan: Plan, options: EngineOptions): SchedulePlan {
   const table = plan.units.find((u) => u.gathered !== null)?.gathered ?? null;
   return {
     tier: plan.options.tier,
-    units: plan.units.map((u) => ({ gathered: u.gathered !== null })),
+    units: plan.units.map((u) => ({
+      gathered: u.gathered !== null,
+      direct: u.gathered === null && u.tensors.every((t) => t.wire === t.scratch),
+      cached: plan.cache?.units.some((c) => c.unit === u.index) ?? false,
+    })),
     gatherSources: plan.units.filter((u) => table !== null && u.tensors.some((t) => t.parameter === table)).map((u) => u.index),
     slots: plan.device.slots.length,
+    cacheSlots: plan.device.cacheSlots.length,
     overlap: options.overlap,
     poison: options.poison,
   };
@@ -299,11 +454,8 @@ function readStep(memory: ArrayBuffer): StepResult {
   };
 }
 
-function readResults(memory: ArrayBuffer, plan: Plan, result: Recording["result"], batch: Batch): Float32Array[] {
-  return batch.map((b, area) => {
-    const count = result.rows === "targets" ? b.targets.length / 2 : b.headRows.length * result.columns;
-    return new Float32Array(memory, resultsOffset(plan, area), count).slice();
-  });
+function readResults(memory: ArrayBuffer, executor: Executor, batch: Batch, firstArea: number): Float32Array[] {
+  return batch.map((b, i) => new Float32Array(memory, resultsOffset(executor.plan, firstArea + i), executor.resultCount(b)).slice());
 }
 
 function checkSticky(memory: ArrayBuffer, wire: FloatType): void {

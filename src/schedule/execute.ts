@@ -1,10 +1,11 @@
 import type { Buffer, Device, Event, Layout, Program, Stream } from "zo2/native";
-import { CommandList, type Span, type UpdateArgs } from "../native/commands.js";
+import { CommandList, type LossArgs, type Span, type UpdateArgs } from "../native/commands.js";
 import { LOSS, NOISE, ROUND, SEGMENT, SPACE, STEP_GRADIENT, STEP_STATE_BYTES, SYMBOL } from "../native/constants.js";
 import { rowsOf, type Parameter } from "../models/parameter.js";
 import type { Recording } from "../models/recorder.js";
-import type { PackedBatch } from "../data/batch.js";
-import type { Batch } from "./batch-tables.js";
+import { CHOICE_FIELDS, EXAMPLE_FIELDS, SEQUENCE_FIELDS, SPAN_FIELDS, TARGET_FIELDS, type PackedBatch } from "../data/batch.js";
+import { objectiveTables, type Batch } from "./batch-tables.js";
+import type { RowRange } from "./cache.js";
 import { align, BYTES_OF } from "./dtype.js";
 import { CONTROL, READBACK, STEP_STATES, type Plan, type Region } from "./plan.js";
 import { encodeProgram, FLOAT_DTYPE, spaceBytes } from "./program.js";
@@ -38,6 +39,10 @@ export interface PassData {
   readonly table: Int32Array | null;
   /** The new step, for `train`. */
   readonly step: (StepNoise & { readonly eps: number; readonly state: number }) | null;
+  /** `forward`: the side on which the weights stand, eps away (below 0: W-). */
+  readonly perturbation: (StepNoise & { readonly eps: number }) | null;
+  /** The memory behind `pass.cache`: rows that earlier passes filled, and those that this one adds. */
+  readonly cache: { readonly buffer: Buffer; readonly used: readonly RowRange[]; readonly added: readonly RowRange[] } | null;
   readonly pending: PendingUpdate | null;
   readonly rounding: "nearest" | "stochastic";
   /** Labelled tokens or examples of the whole batch. */
@@ -67,6 +72,7 @@ export class Executor {
     private readonly host: Buffer,
     private readonly streams: Readonly<Record<Lane, Stream>>,
     private readonly units: readonly UnitObjects[],
+    private readonly logitColumns: number,
   ) {}
 
   /**
@@ -90,7 +96,7 @@ export class Executor {
       gathered: unit.gathered === null ? null : device.createLayout(gatheredSegment(plan, unit, unit.gathered, frozen)),
       program: device.createProgram(encodeProgram(plan, unit, recording.inputs), spaces),
     }));
-    return new Executor(plan, device, store, control, arena, host, streams, units);
+    return new Executor(plan, device, store, control, arena, host, streams, units, recording.head.logits.columns);
   }
 
   /** Host memory of a batch, to be filled before its pass is submitted. */
@@ -103,6 +109,11 @@ export class Executor {
   readback(ring: number): ArrayBuffer {
     const region = at(this.plan.host.readback, ring);
     return this.host.view(region.offset, region.bytes);
+  }
+
+  /** fp32 values that the head leaves behind for a micro-batch: [targets], or [headRows x columns]. */
+  resultCount(batch: PackedBatch): number {
+    return this.plan.options.output === "logprobs" ? batch.targets.length / TARGET_FIELDS : batch.headRows.length * this.logitColumns;
   }
 
   /** Submits a pass; the result resolves when its last command has run. */
@@ -174,7 +185,7 @@ export class Executor {
       case "prepare": {
         const { layout } = at(this.units, command.unit);
         const wire = this.onDevice(command.unit, command.slot);
-        return this.prepare(list, stream, { layout, wire, rows: null, rowCount: 0, scratch: command.scratch, store: command.update }, data);
+        return this.prepare(list, stream, { layout, wire, rows: null, rowCount: 0, scratch: command.scratch, store: command.store }, data);
       }
       case "prepareGathered": {
         const { gathered } = at(this.units, command.unit);
@@ -183,6 +194,10 @@ export class Executor {
         const wire = this.deviceSpan(plan.device.gathered);
         return this.prepare(list, stream, { layout: gathered, wire, rows, rowCount: data.table.length, scratch: true, store: false }, data);
       }
+      case "uploadCache":
+        return this.copyCache(list, stream, command, data, data.cache?.used ?? []);
+      case "offloadCache":
+        return this.copyCache(list, stream, command, data, data.cache?.added ?? []);
       case "run":
         return this.run(list, stream, command, data);
       case "loss":
@@ -228,22 +243,23 @@ export class Executor {
     target: { layout: Layout; wire: Span; rows: Span | null; rowCount: number; scratch: boolean; store: boolean },
     data: PassData,
   ): void {
-    const { step, pending, pass } = data;
+    const { pending, pass } = data;
     const { plan } = this;
-    const perturbing = pass.kind === "train" && step !== null;
+    const both = pass.kind === "train";
+    const direction = both ? data.step : data.perturbation;
     list.prepare(stream, {
       layout: target.layout,
       wire: target.wire,
       plus: target.scratch ? this.deviceSpan(plan.device.plus) : null,
-      minus: target.scratch && perturbing ? this.deviceSpan(plan.device.minus) : null,
+      minus: target.scratch && both ? this.deviceSpan(plan.device.minus) : null,
       rows: target.rows,
       rowCount: target.rowCount,
-      eps: perturbing ? step.eps : 0,
-      noise: perturbing ? NOISE[step.noise.kind] : NOISE.gaussian,
-      seed: perturbing ? step.seed : 0n,
-      step: perturbing ? step.step : 0,
+      eps: direction?.eps ?? 0,
+      noise: NOISE[direction?.noise.kind ?? "gaussian"],
+      seed: direction?.seed ?? 0n,
+      step: direction?.step ?? 0,
       direction: 0,
-      z: perturbing ? tableOf(step.noise) : null,
+      z: direction === null ? null : tableOf(direction.noise),
       store: target.store,
       rounding: ROUND[data.rounding],
       sticky: this.sticky(),
@@ -270,28 +286,28 @@ export class Executor {
     const micro = at(data.batch, command.microBatch);
     const area = command.branch * data.pass.microBatches + command.microBatch;
     const spaces: Span[] = [];
-    spaces[SPACE.weights] = this.deviceSpan(command.branch === 0 ? plan.device.plus : plan.device.minus);
+    const scratch = command.branch === 0 ? plan.device.plus : plan.device.minus;
+    spaces[SPACE.weights] = command.direct ? this.onDevice(command.unit, command.slot) : this.deviceSpan(scratch);
     spaces[SPACE.carried] = this.deviceSpan(at(plan.device.carried, area));
     spaces[SPACE.workspace] = this.deviceSpan(plan.device.workspace);
     spaces[SPACE.inputs] = this.microBatchInputs(command.ring, command.microBatch);
     spaces[SPACE.results] = this.deviceSpan(at(plan.device.results, area));
+    const piece = this.cachePiece(command.unit);
+    if (data.cache !== null && piece !== null) {
+      const { cacheSlot } = command;
+      spaces[SPACE.cache] = cacheSlot === null ? { buffer: data.cache.buffer, offset: piece.offset } : this.deviceSpan(at(plan.device.cacheSlots, cacheSlot));
+    }
     list.run(stream, { program: at(this.units, command.unit).program, spaces, symbols: symbolsOf(micro, data.table) });
   }
 
   private loss(list: CommandList, stream: Stream, command: Extract<Command, { kind: "loss" }>, data: PassData): void {
     if (data.step === null) return;
-    const { objective, targets } = at(data.batch, command.microBatch);
+    const micro = at(data.batch, command.microBatch);
     const area = command.branch * data.pass.microBatches + command.microBatch;
     const tables = offsetBy(this.microBatchInputs(command.ring, command.microBatch), this.plan.batch.microBatch.objective);
-    const choices = objective.kind === "choices" ? objective.choices.length : 0;
     list.loss(stream, {
-      kind: objective.kind === "tokens" ? LOSS.tokens : objective.reduction === "mean" ? LOSS.choicesMean : LOSS.choicesSum,
-      logprobs: this.deviceSpan(at(this.plan.device.results, area)),
-      targets: targets.length / 2,
-      choices: objective.kind === "choices" ? tables : null,
-      choiceCount: choices / 2,
-      examples: objective.kind === "choices" ? offsetBy(tables, choices * 4) : null,
-      exampleCount: objective.kind === "choices" ? objective.examples.length / 3 : 0,
+      ...lossTables(micro, tables),
+      values: this.deviceSpan(at(this.plan.device.results, area)),
       state: this.state(data.step.state),
       branch: command.branch,
       first: command.microBatch === 0,
@@ -302,11 +318,34 @@ export class Executor {
     const region = this.hostSpan(at(this.plan.host.readback, ring));
     list.copy(stream, offsetBy(region, READBACK.sticky), this.sticky(), 8);
     if (data.step !== null) list.copy(stream, offsetBy(region, READBACK.state), this.state(data.step.state), STEP_STATE_BYTES);
-    if (data.pass.kind !== "forward") return;
-    data.batch.forEach((_, area) => {
-      const results = at(this.plan.device.results, area);
-      list.copy(stream, offsetBy(region, resultsOffset(this.plan, area)), this.deviceSpan(results), results.bytes);
-    });
+    if (data.pass.kind === "flush" || (data.pass.kind === "train" && data.pass.gradient !== "caller")) return;
+    const areas = data.batch.length * (data.pass.kind === "train" ? 2 : 1);
+    for (let area = 0; area < areas; area++) {
+      const results = this.deviceSpan(at(this.plan.device.results, area));
+      list.copy(stream, offsetBy(region, resultsOffset(this.plan, area)), results, this.resultCount(at(data.batch, area % data.batch.length)) * 4);
+    }
+  }
+
+  /** Copies rows of a unit's piece of the cache between host memory and its slot, for every attention of the unit. */
+  private copyCache(
+    list: CommandList, stream: Stream, command: Extract<Command, { kind: "uploadCache" | "offloadCache" }>, data: PassData, ranges: readonly RowRange[],
+  ): void {
+    const piece = this.cachePiece(command.unit);
+    if (data.cache === null || piece === null) return;
+    const host = { buffer: data.cache.buffer, offset: piece.offset };
+    const slot = this.deviceSpan(at(this.plan.device.cacheSlots, command.slot));
+    for (const { offset, rowBytes } of piece.attentions) {
+      for (const { start, count } of ranges) {
+        if (count === 0) continue;
+        const first = offset + start * rowBytes;
+        const [to, from] = command.kind === "uploadCache" ? [slot, host] : [host, slot];
+        list.copy(stream, offsetBy(to, first), offsetBy(from, first), count * rowBytes);
+      }
+    }
+  }
+
+  private cachePiece(unit: number) {
+    return this.plan.cache?.units.find((u) => u.unit === unit) ?? null;
   }
 
   private poison(list: CommandList, stream: Stream, command: Extract<Command, { kind: "poison" }>): void {
@@ -378,11 +417,36 @@ function segmentFlags(parameter: Parameter, frozen: Frozen): number {
 function symbolsOf(batch: PackedBatch, table: Int32Array | null): number[] {
   const symbols: number[] = [];
   symbols[SYMBOL.rows] = batch.tokens.length;
-  symbols[SYMBOL.sequences] = batch.sequences.length / 4;
+  symbols[SYMBOL.sequences] = batch.sequences.length / SEQUENCE_FIELDS;
   symbols[SYMBOL.headRows] = batch.headRows.length;
-  symbols[SYMBOL.targets] = batch.targets.length / 2;
+  symbols[SYMBOL.targets] = batch.targets.length / TARGET_FIELDS;
   symbols[SYMBOL.tableRows] = table?.length ?? 0;
   return symbols;
+}
+
+/** What a loss reads besides the values: its kind, how many values, and the tables of `objectiveTables`. */
+function lossTables(micro: PackedBatch, tables: Span): Pick<LossArgs, "kind" | "targets" | "labels" | "choices" | "choiceCount" | "examples" | "exampleCount"> {
+  const { objective } = micro;
+  const none = { labels: null, choices: null, choiceCount: 0, examples: null, exampleCount: 0 };
+  const targets = micro.targets.length / TARGET_FIELDS;
+  switch (objective.kind) {
+    case "tokens":
+    case "none":
+      return { ...none, kind: LOSS.tokens, targets };
+    case "choices": {
+      const [choices] = objectiveTables(micro);
+      const words = choices?.length ?? 0;
+      return {
+        ...none, kind: objective.reduction === "mean" ? LOSS.choicesMean : LOSS.choicesSum, targets,
+        choices: tables, choiceCount: words / CHOICE_FIELDS,
+        examples: offsetBy(tables, words * 4), exampleCount: objective.examples.length / EXAMPLE_FIELDS,
+      };
+    }
+    case "values":
+      return { ...none, kind: LOSS[objective.loss], targets: objective.labels.length, labels: tables };
+    case "spans":
+      return { ...none, kind: LOSS.spans, targets: 2 * micro.headRows.length, examples: tables, exampleCount: objective.examples.length / SPAN_FIELDS };
+  }
 }
 
 function tableOf(noise: NoiseSource): Span | null {

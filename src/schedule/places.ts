@@ -1,4 +1,4 @@
-import { valuesOf, type Op, type RowSymbol, type Value } from "../models/recorder.js";
+import { valuesOf, type Op, type Output, type RowSymbol, type Value } from "../models/recorder.js";
 import { activationTypes } from "./activations.js";
 import { align, BYTES_OF, type FloatType } from "./dtype.js";
 import type { Unit, UnitOp } from "./units.js";
@@ -39,15 +39,16 @@ type Sized = (value: Value) => { readonly bytes: number; readonly type: FloatTyp
  * Gives every activation a place. Values used by more than one unit are carried: they share memory only when no unit sees both. The
  * others live in the workspace, where they share memory when no op sees both. A sum takes the place of the residual that ends in it.
  */
-export function placeValues(units: readonly Unit[], capacity: Capacity, compute: FloatType): Places {
+export function placeValues(units: readonly Unit[], capacity: Capacity, compute: FloatType, output: Output): Places {
   const types = activationTypes(units, compute);
   const sized: Sized = (value) => {
     const type = types.get(value.id) ?? "fp32";
-    return { bytes: align(capacity[value.rows] * value.columns * BYTES_OF[type]), type };
+    const rows = typeof value.rows === "number" ? value.rows : capacity[value.rows];
+    return { bytes: align(rows * value.columns * BYTES_OF[type]), type };
   };
   const of = new Map<number, Place>();
-  const place = inPlace(units);
-  const used = (op: UnitOp) => valuesOf(op.op).map((v) => place.get(v) ?? v);
+  const place = inPlace(units, types, output);
+  const used = (op: UnitOp) => valuesOf(op.op, output).map((v) => place.get(v) ?? v);
   const byUnit = lives(units.map((u) => u.ops.flatMap(used)));
 
   let resultBytes = 0;
@@ -75,17 +76,34 @@ export function placeValues(units: readonly Unit[], capacity: Capacity, compute:
   return { of, carriedBytes: carried.bytes, workspaceBytes, resultBytes };
 }
 
-/** For each sum whose residual is not used after it: the value whose place it takes. */
-function inPlace(units: readonly Unit[]): ReadonlyMap<Value, Value> {
+/** For each value that an op may write over one of its operands, when that operand is not used after it: the value whose place it takes. */
+function inPlace(units: readonly Unit[], types: ReadonlyMap<number, FloatType>, output: Output): ReadonlyMap<Value, Value> {
   const lastUse = new Map<Value, Op>();
   const ops = units.flatMap((u) => u.ops.map((o) => o.op));
-  for (const op of ops) for (const value of valuesOf(op)) lastUse.set(value, op);
+  for (const op of ops) for (const value of valuesOf(op, output)) lastUse.set(value, op);
   const root = new Map<Value, Value>();
   for (const op of new Set(ops)) {
-    if (op.kind !== "linear" || op.residual === null || op.out.kind !== "activation" || op.residual.kind !== "activation") continue;
-    if (lastUse.get(op.residual) === op && op.residual !== op.x) root.set(op.out, root.get(op.residual) ?? op.residual);
+    const over = overwritten(op);
+    if (over === null || !("out" in op) || over.kind !== "activation" || over.view !== undefined || lastUse.get(over) !== op) continue;
+    if (over.columns === op.out.columns && types.get(over.id) === types.get(op.out.id)) root.set(op.out, root.get(over) ?? over);
   }
   return root;
+}
+
+/** The operand that an op's result may take the place of (`binding/zo2.h`: "out may be ... own memory"). */
+function overwritten(op: Op): Value | null {
+  switch (op.kind) {
+    case "linear":
+      return op.residual === op.x ? null : op.residual;
+    case "layerNorm":
+    case "rmsNorm":
+    case "rope":
+      return op.x;
+    case "gatedActivation":
+      return op.gate === op.up ? null : op.gate;
+    default:
+      return null;
+  }
 }
 
 /** First and last position (inclusive) at which each value is used. */

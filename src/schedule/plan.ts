@@ -2,6 +2,8 @@ import { formatBytes } from "../config/bytes.js";
 import { Zo2Error } from "../errors.js";
 import { STEP_STATE_BYTES } from "../native/constants.js";
 import { rowsOf } from "../models/parameter.js";
+import { SEQUENCE_FIELDS, type Output } from "../models/recorder.js";
+import { cacheLayout, type CacheLayout } from "./cache.js";
 import { align, BYTES_OF, type FloatType } from "./dtype.js";
 import { placeValues, type Capacity, type Places } from "./places.js";
 import type { Unit } from "./units.js";
@@ -27,6 +29,9 @@ export interface PlanOptions {
   /** 2: W+ and W-; 1: W alone (evaluation). */
   readonly branches: 1 | 2;
   readonly capacity: Capacity;
+  readonly output: Output;
+  /** Rows of the key/value cache and where it rests, when the pass has one. */
+  readonly cache: { readonly tier: Tier; readonly rows: number } | null;
   /** Bytes of the device that working arena and resident units may take; absent: no limit but the device's own. */
   readonly deviceMemory?: number;
   /** Dtype of W+, W- and of the activations that only feed the next op. */
@@ -41,6 +46,7 @@ export interface InputLayout {
   readonly sequences: number;
   readonly headRows: number;
   readonly targets: number;
+  readonly cacheRows: number;
   readonly objective: number;
   readonly bytes: number;
 }
@@ -62,8 +68,11 @@ export interface Plan {
   readonly places: Places;
   readonly batch: BatchLayout;
   readonly slotBytes: number;
+  readonly cache: CacheLayout | null;
   readonly device: {
     readonly slots: readonly Region[];
+    /** Pieces of a cache in host memory, while their units are visited. */
+    readonly cacheSlots: readonly Region[];
     readonly plus: Region;
     readonly minus: Region;
     /** Wire bytes of the rows gathered for a tied embedding. */
@@ -96,6 +105,9 @@ export const READBACK = { sticky: 0, state: 64, results: 256 } as const;
 
 const ARENA_ALIGNMENT = 256;
 
+/** One piece of a cache in host memory is worked with while the next comes and the one before goes. */
+const CACHE_SLOTS = 3;
+
 class Arena {
   bytes = 0;
 
@@ -110,14 +122,14 @@ class Arena {
   }
 }
 
-function batchLayout(capacity: Capacity): BatchLayout {
-  const microBatch = inputLayout(capacity);
+function batchLayout(capacity: Capacity, cached: boolean): BatchLayout {
+  const microBatch = inputLayout(capacity, cached);
   const tableRows = microBatch.bytes * capacity.microBatches;
   const state = tableRows + align(capacity.tableRows * 4);
   return { microBatch, tableRows, state, bytes: state + align(STEP_STATE_BYTES) };
 }
 
-function inputLayout(capacity: Capacity): InputLayout {
+function inputLayout(capacity: Capacity, cached: boolean): InputLayout {
   let bytes = 0;
   const take = (words: number): number => {
     const at = bytes;
@@ -127,9 +139,10 @@ function inputLayout(capacity: Capacity): InputLayout {
   const tables = {
     tokens: take(capacity.rows),
     positions: take(capacity.rows),
-    sequences: take(capacity.sequences * 4),
+    sequences: take(capacity.sequences * SEQUENCE_FIELDS),
     headRows: take(capacity.headRows),
     targets: take(capacity.targets * 2),
+    cacheRows: take(cached ? capacity.rows : 0),
     objective: take(capacity.objectiveWords),
   };
   return { ...tables, bytes };
@@ -142,8 +155,10 @@ function inputLayout(capacity: Capacity): InputLayout {
 export function planMemory(units: readonly Unit[], options: PlanOptions): Plan {
   const { capacity, branches } = options;
   const streaming = options.tier === "host";
-  const places = placeValues(units, capacity, options.compute);
-  const batch = batchLayout(capacity);
+  const places = placeValues(units, capacity, options.compute, options.output);
+  const batch = batchLayout(capacity, options.cache !== null);
+  const cache = options.cache === null ? null : cacheLayout(units, options.cache.rows, options.compute);
+  const cachePieces = options.cache?.tier === "host" ? (cache?.units ?? []) : [];
   const table = units.find((u) => u.gathered !== null)?.gathered ?? null;
   const tableRow = table === null ? 0 : rowsOf(table).width;
   const gatheredScratch = align(capacity.tableRows * tableRow * BYTES_OF[options.compute]);
@@ -154,6 +169,7 @@ export function planMemory(units: readonly Unit[], options: PlanOptions): Plan {
   const areas = branches * capacity.microBatches;
   const deviceRegions = {
     slots: streaming ? device.takeEach(Math.min(options.slots, units.length), slotBytes) : [],
+    cacheSlots: device.takeEach(Math.min(CACHE_SLOTS, cachePieces.length), Math.max(0, ...cachePieces.map((u) => u.bytes))),
     plus: device.take(scratchBytes),
     minus: device.take(branches === 2 ? scratchBytes : 0),
     gathered: device.take(capacity.tableRows * tableRow * BYTES_OF[options.wire]),
@@ -169,7 +185,7 @@ export function planMemory(units: readonly Unit[], options: PlanOptions): Plan {
     readback: host.takeEach(STEPS_IN_FLIGHT, READBACK.results + areas * align(places.resultBytes, ARENA_ALIGNMENT)),
   };
   const plan: Plan = {
-    options, units, places, batch, slotBytes,
+    options, units, places, batch, slotBytes, cache,
     device: { ...deviceRegions, bytes: device.bytes },
     host: { ...hostRegions, bytes: host.bytes },
     residentBytes: streaming ? 0 : residentLayout(units).bytes,
@@ -192,6 +208,7 @@ export function deviceParts(plan: Plan): { readonly name: string; readonly bytes
   return [
     { name: "resident weights", bytes: plan.residentBytes },
     { name: `${d.slots.length} slots`, bytes: sum(d.slots) },
+    { name: "key/value cache", bytes: deviceCacheBytes(plan) + sum(d.cacheSlots) },
     { name: "W+ and W-", bytes: d.plus.bytes + d.minus.bytes },
     { name: "gathered embedding rows", bytes: d.gathered.bytes },
     { name: "activations between units", bytes: sum(d.carried) },
@@ -203,7 +220,11 @@ export function deviceParts(plan: Plan): { readonly name: string; readonly bytes
 
 /** Device memory that a plan takes in all. */
 export function deviceBytes(plan: Plan): number {
-  return plan.device.bytes + plan.residentBytes + CONTROL.bytes;
+  return plan.device.bytes + plan.residentBytes + deviceCacheBytes(plan) + CONTROL.bytes;
+}
+
+function deviceCacheBytes({ options, cache }: Plan): number {
+  return options.cache?.tier === "device" ? (cache?.bytes ?? 0) : 0;
 }
 
 function checkBudget(plan: Plan): void {

@@ -1,14 +1,12 @@
 import { ACTIVATION, DTYPE, OP, SPACE, SYMBOL, TILE } from "../native/constants.js";
 import { rowsOf, type Parameter } from "../models/parameter.js";
-import { valuesOf, type Inputs, type Value } from "../models/recorder.js";
+import type { Inputs, Op, Value } from "../models/recorder.js";
 import { align, BYTES_OF, type FloatType } from "./dtype.js";
 import type { Plan } from "./plan.js";
 import type { Unit, UnitOp } from "./units.js";
 
-const PROGRAM_VERSION = 2;
+const PROGRAM_VERSION = 3;
 const ABSENT = -1;
-/** Attention without a sliding window. */
-const NO_WINDOW = 0;
 
 export const FLOAT_DTYPE: Readonly<Record<FloatType, number>> = { fp32: DTYPE.f32, fp16: DTYPE.f16, bf16: DTYPE.bf16 };
 
@@ -21,12 +19,13 @@ export function encodeProgram(plan: Plan, unit: Unit, inputs: Inputs): Float64Ar
 
 /** Bytes of each space that a unit's program is given. */
 export function spaceBytes(plan: Plan): Float64Array {
-  const sizes = new Float64Array(5);
+  const sizes = new Float64Array(Object.keys(SPACE).length);
   sizes[SPACE.weights] = plan.device.plus.bytes;
   sizes[SPACE.carried] = plan.places.carriedBytes;
   sizes[SPACE.workspace] = plan.places.workspaceBytes;
   sizes[SPACE.inputs] = plan.batch.microBatch.bytes;
   sizes[SPACE.results] = plan.places.resultBytes;
+  sizes[SPACE.cache] = Math.max(0, ...(plan.cache?.units ?? []).map((u) => u.bytes));
   return sizes;
 }
 
@@ -36,7 +35,7 @@ class ProgramWords {
   private readonly ops: number[][] = [];
   private readonly inputOffsets: ReadonlyMap<number, number>;
 
-  constructor(private readonly plan: Plan, private readonly unit: Unit, inputs: Inputs) {
+  constructor(private readonly plan: Plan, private readonly unit: Unit, private readonly inputs: Inputs) {
     const tables = plan.batch.microBatch;
     this.inputOffsets = new Map([
       [inputs.tokens.id, tables.tokens],
@@ -44,6 +43,7 @@ class ProgramWords {
       [inputs.sequences.id, tables.sequences],
       [inputs.headRows.id, tables.headRows],
       [inputs.targets.id, tables.targets],
+      [inputs.cacheRows.id, tables.cacheRows],
     ]);
   }
 
@@ -59,17 +59,36 @@ class ProgramWords {
       case "linear": {
         // A slice of the weight's rows makes the same slice of the output's columns.
         const columns = rows === null ? undefined : { start: rows.start, count: rows.count };
-        const bias = op.bias === null ? ABSENT : this.weight(op.bias);
         const residual = op.residual === null ? ABSENT : this.value(op.residual, columns);
-        return this.push(OP.linear, [this.value(op.out, columns), this.value(op.x), this.weight(op.weight), bias, residual, ACTIVATION[op.activation]]);
+        const weight = op.turned === null ? this.weight(op.weight) : this.value(op.turned);
+        if (op.turned !== null) this.push(OP.transpose, [weight, this.weight(op.weight)]);
+        return this.push(OP.linear, [this.value(op.out, columns), this.value(op.x), weight, this.bias(op.bias), residual, ACTIVATION[op.activation]]);
       }
       case "layerNorm":
         return this.push(OP.layerNorm, [this.value(op.out), this.value(op.x), this.weight(op.gain), this.weight(op.bias), op.epsilon]);
-      case "attention":
-        return this.push(OP.attention, [...valuesOf(op).map((v) => this.value(v)), op.heads, op.kvHeads, op.scale, NO_WINDOW]);
+      case "rmsNorm":
+        return this.push(OP.rmsNorm, [this.value(op.out), this.value(op.x), this.weight(op.gain), op.epsilon]);
+      case "rope": {
+        const { headSize, frequencies, scaling } = op.rotary;
+        const words = [headSize, 2 * frequencies.length, scaling, frequencies.length, ...frequencies];
+        return this.push(OP.rope, [this.value(op.out), this.value(op.x), this.value(op.positions), ...words]);
+      }
+      case "gatedActivation":
+        return this.push(OP.gatedActivation, [this.value(op.out), this.value(op.gate), this.value(op.up), ACTIVATION[op.activation]]);
+      case "attention": {
+        const [k, v] = this.keysAndValues(op);
+        return this.push(OP.attention, [
+          this.value(op.out), this.value(op.q), k, v, this.value(op.sequences), op.heads, op.kvHeads, op.scale, op.window,
+        ]);
+      }
       case "gatherRows":
         return this.push(OP.gatherRows, [this.value(op.out), this.value(op.x), this.value(op.index)]);
-      case "crossEntropy": {
+      case "head": {
+        if (this.plan.options.output === "logits") {
+          const columns = rows === null ? undefined : { start: rows.start, count: rows.count };
+          const logits = this.value(op.logits, columns);
+          return this.push(OP.linear, [logits, this.value(op.x), this.weight(op.weight), this.bias(op.bias), ABSENT, ACTIVATION.none]);
+        }
         const flags = (rows?.first ?? true ? TILE.first : 0) | (rows?.last ?? true ? TILE.last : 0);
         return this.push(OP.crossEntropy, [
           this.value(op.logprob), this.value(op.state), this.value(op.x), this.weight(op.weight), this.value(op.targets), rows?.start ?? 0, flags,
@@ -90,8 +109,28 @@ class ProgramWords {
     this.ops.push([opcode, words.length, ...words]);
   }
 
+  /** The operands that attention reads keys and values from; with a cache, the rows' own are put there first. */
+  private keysAndValues(op: Extract<Op, { kind: "attention" }>): [number, number] {
+    const { cache } = this.plan;
+    const place = cache?.units.find((u) => u.unit === this.unit.index)?.attentions.find((a) => a.op === op);
+    if (cache === null || place === undefined) return [this.value(op.k), this.value(op.v)];
+    const stride = op.k.columns + op.v.columns;
+    const columns = (offset: number, count: number) => this.operand([SPACE.cache, offset, FLOAT_DTYPE[cache.type], cache.rows, count, stride]);
+    const k = columns(place.offset, op.k.columns);
+    const v = columns(place.offset + op.k.columns * BYTES_OF[cache.type], op.v.columns);
+    const rows = this.value(this.inputs.cacheRows);
+    this.push(OP.scatterRows, [k, this.value(op.k), rows]);
+    this.push(OP.scatterRows, [v, this.value(op.v), rows]);
+    return [k, v];
+  }
+
+  private bias(bias: Parameter | null): number {
+    return bias === null ? ABSENT : this.weight(bias);
+  }
+
   private value(value: Value, columns?: { start: number; count: number }): number {
-    const rows = -1 - SYMBOL[value.rows];
+    if (value.view !== undefined) return this.value(value.view.of, { start: value.view.first, count: value.columns });
+    const rows = typeof value.rows === "number" ? value.rows : -1 - SYMBOL[value.rows];
     const first = columns?.start ?? 0;
     const count = columns?.count ?? value.columns;
     if (value.kind === "input") {

@@ -9,15 +9,22 @@ export type Command =
   | { readonly kind: "inputs"; readonly lane: Lane; readonly ring: number }
   | { readonly kind: "gather"; readonly lane: Lane; readonly ring: number }
   | { readonly kind: "upload"; readonly lane: Lane; readonly unit: number; readonly slot: number }
-  | { readonly kind: "prepare"; readonly lane: Lane; readonly unit: number; readonly slot: number | null; readonly update: boolean; readonly scratch: boolean }
+  | { readonly kind: "prepare"; readonly lane: Lane; readonly unit: number; readonly slot: number | null; readonly update: boolean; readonly store: boolean; readonly scratch: boolean }
   /** The tied embedding's gathered rows: pending update in, W+ and W- out, nothing stored. */
   | { readonly kind: "prepareGathered"; readonly lane: Lane; readonly unit: number; readonly ring: number; readonly update: boolean }
-  | { readonly kind: "run"; readonly lane: Lane; readonly unit: number; readonly branch: 0 | 1; readonly microBatch: number; readonly ring: number }
+  /** `direct`: with the wire bytes as they are, in their slot or where they rest. */
+  | {
+      readonly kind: "run"; readonly lane: Lane; readonly unit: number; readonly branch: 0 | 1; readonly microBatch: number; readonly ring: number;
+      readonly direct: boolean; readonly slot: number | null; readonly cacheSlot: number | null;
+    }
   | { readonly kind: "loss"; readonly lane: Lane; readonly branch: 0 | 1; readonly microBatch: number; readonly ring: number }
   | { readonly kind: "gradient"; readonly lane: Lane }
   /** Replaces the step's g by the one that came with the batch: a projected gradient from outside. */
   | { readonly kind: "inject"; readonly lane: Lane; readonly ring: number }
   | { readonly kind: "offload"; readonly lane: Lane; readonly unit: number; readonly slot: number }
+  /** A unit's piece of a key/value cache in host memory: what earlier passes have left there comes, what this one adds goes. */
+  | { readonly kind: "uploadCache"; readonly lane: Lane; readonly unit: number; readonly slot: number }
+  | { readonly kind: "offloadCache"; readonly lane: Lane; readonly unit: number; readonly slot: number }
   | { readonly kind: "readback"; readonly lane: Lane; readonly ring: number }
   /** Test mode: fills with NaN what nothing may read any more. */
   | { readonly kind: "poison"; readonly lane: Lane; readonly what: "slot" | "scratch" | "staging"; readonly index: number }
@@ -27,25 +34,39 @@ export type Command =
 /** The part of a plan that a schedule depends on. */
 export interface SchedulePlan {
   readonly tier: Tier;
-  readonly units: readonly { readonly gathered: boolean }[];
+  readonly units: readonly {
+    readonly gathered: boolean;
+    /** Whether its wire bytes are what its program reads, so that nothing has to be prepared where nothing changes them. */
+    readonly direct: boolean;
+    readonly cached: boolean;
+  }[];
   /** Units whose wire bytes hold the rows that are gathered. */
   readonly gatherSources: readonly number[];
   readonly slots: number;
+  /** Pieces of a cache in host memory that fit on the device at once. */
+  readonly cacheSlots: number;
   readonly overlap: boolean;
   readonly poison: boolean;
 }
 
 /** One pass over the model. */
 export interface Pass {
-  /** `train`: W+ and W-, losses and g. `forward`: W alone, results back. `flush`: what is pending is applied, nothing runs. */
+  /**
+   * `train`: W+ and W-, losses and g; what is pending is stored. `forward`: one set of weights, results back, and nothing is stored.
+   * `flush`: what is pending is stored, nothing runs.
+   */
   readonly kind: "train" | "forward" | "flush";
   readonly microBatches: number;
   /** Whether an update is pending for the units. */
   readonly update: boolean;
   /** Which of the two sets of batch tables and readback memory this pass uses. */
   readonly ring: number;
-  /** Whether g comes with the batch instead of from the losses. */
-  readonly inject: boolean;
+  /** `train`: g comes from the losses, with the batch, or from the caller, who gets the results of both branches instead. */
+  readonly gradient: "losses" | "batch" | "caller";
+  /** `forward`: whether the weights stand to one side of their place. */
+  readonly perturbed: boolean;
+  /** The key/value cache that attention works with; `upload`: whether earlier passes have left something there. */
+  readonly cache: { readonly tier: Tier; readonly upload: boolean } | null;
 }
 
 /** Where a command stands: the `index`-th of its lane since the device was opened. */
@@ -90,6 +111,7 @@ export const START: Frontier = {
 export function schedulePass(plan: SchedulePlan, pass: Pass, before: Frontier): { readonly commands: readonly Command[]; readonly after: Frontier } {
   const lanes = new Lanes(plan.overlap, before);
   const computing = pass.kind !== "flush";
+  const stores = pass.update && pass.kind !== "forward";
   const branches: readonly (0 | 1)[] = pass.kind === "train" ? [0, 1] : [0];
   const { ring } = pass;
   const inputs = `inputs:${ring}`;
@@ -104,39 +126,55 @@ export function schedulePass(plan: SchedulePlan, pass: Pass, before: Frontier): 
     if (plan.poison) lanes.issue("upload", { kind: "poison", what: "staging", index: ring }, { writes: [`staging:${ring}`], event: `staging:${ring}` });
   }
 
+  let cachePieces = 0;
   plan.units.forEach((unit, u) => {
     const slot = plan.tier === "host" ? u % plan.slots : null;
     if (slot !== null) {
       lanes.issue("upload", { kind: "upload", unit: u, slot }, { reads: [atRest(u)], writes: [onDevice(u)], event: `uploaded:${u}` });
     }
-    lanes.issue("compute", { kind: "prepare", unit: u, slot, update: pass.update, scratch: computing }, {
-      ...(pass.update ? { writes: [onDevice(u)] } : { reads: [onDevice(u)] }),
-      event: `prepared:${u}`,
-    });
-    if (slot !== null && pass.update) {
+    const direct = pass.kind === "forward" && !pass.update && !pass.perturbed && unit.direct;
+    if (!direct) {
+      lanes.issue("compute", { kind: "prepare", unit: u, slot, update: pass.update, store: stores, scratch: computing }, {
+        ...(stores ? { writes: [onDevice(u)] } : { reads: [onDevice(u)] }),
+        event: `prepared:${u}`,
+      });
+    }
+    if (slot !== null && stores) {
       lanes.issue("offload", { kind: "offload", unit: u, slot }, { reads: [onDevice(u)], writes: [atRest(u)], event: `offloaded:${u}` });
     }
-    if (plan.poison && slot !== null) {
-      const lane = pass.update ? "offload" : "compute";
-      lanes.issue(lane, { kind: "poison", what: "slot", index: slot }, { writes: [onDevice(u)], event: `released:${u}` });
-    }
+    const release = () => {
+      if (!plan.poison || slot === null) return;
+      lanes.issue(stores ? "offload" : "compute", { kind: "poison", what: "slot", index: slot }, { writes: [onDevice(u)], event: `released:${u}` });
+    };
+    if (!direct) release();
     if (!computing) return;
     if (unit.gathered) {
       lanes.issue("compute", { kind: "prepareGathered", unit: u, ring, update: pass.update }, { reads: ["gathered", inputs], event: "preparedGathered" });
     }
+    const streamsCache = pass.cache?.tier === "host" && unit.cached;
+    const cacheSlot = streamsCache ? cachePieces++ % plan.cacheSlots : null;
+    const inCacheSlot = cacheSlot === null ? [] : [`cacheSlot:${cacheSlot}`];
+    if (cacheSlot !== null && pass.cache?.upload === true) {
+      lanes.issue("upload", { kind: "uploadCache", unit: u, slot: cacheSlot }, { reads: [`cache:${u}`], writes: inCacheSlot, event: `cacheUploaded:${u}` });
+    }
     for (let microBatch = 0; microBatch < pass.microBatches; microBatch++) {
       for (const branch of branches) {
-        lanes.issue("compute", { kind: "run", unit: u, branch, microBatch, ring }, { reads: [inputs], event: `ran:${u}` });
-        if (pass.kind === "train" && u === plan.units.length - 1) {
+        const reads = direct ? [inputs, onDevice(u)] : [inputs];
+        lanes.issue("compute", { kind: "run", unit: u, branch, microBatch, ring, direct, slot, cacheSlot }, { reads, writes: inCacheSlot, event: `ran:${u}` });
+        if (pass.kind === "train" && pass.gradient !== "caller" && u === plan.units.length - 1) {
           lanes.issue("compute", { kind: "loss", branch, microBatch, ring }, { reads: [inputs], event: "loss" });
         }
       }
     }
+    if (cacheSlot !== null) {
+      lanes.issue("offload", { kind: "offloadCache", unit: u, slot: cacheSlot }, { reads: inCacheSlot, writes: [`cache:${u}`], event: `cacheOffloaded:${u}` });
+    }
+    if (direct) release();
     if (plan.poison) lanes.issue("compute", { kind: "poison", what: "scratch", index: 0 }, {});
   });
 
-  if (pass.kind === "train") lanes.issue("compute", { kind: "gradient" }, {});
-  if (pass.inject) lanes.issue("compute", { kind: "inject", ring }, { reads: [inputs], event: "injected" });
+  if (pass.kind === "train" && pass.gradient !== "caller") lanes.issue("compute", { kind: "gradient" }, {});
+  if (pass.kind === "train" && pass.gradient === "batch") lanes.issue("compute", { kind: "inject", ring }, { reads: [inputs], event: "injected" });
   // On the compute lane: what it reads (states, flags, results) is written there and nowhere else. A flush ends when the weights rest.
   const rest = pass.kind === "flush" ? plan.units.map((_, u) => atRest(u)) : [];
   // The end of a pass lets JavaScript write the staging memory again.

@@ -111,7 +111,8 @@ function carriedColumns(parts: readonly Part[]): number[] {
   const first = new Map<Value, number>();
   const last = new Map<Value, number>();
   parts.forEach((part, i) => {
-    for (const value of valuesOf(part.unitOp.op)) {
+    // Units are the same whatever a pass makes of the head.
+    for (const value of valuesOf(part.unitOp.op, "logprobs")) {
       if (value.kind !== "activation") continue;
       if (!first.has(value)) first.set(value, i);
       last.set(value, i);
@@ -142,7 +143,7 @@ function lastUses(recording: Recording): ReadonlyMap<Parameter, Op> {
 }
 
 function isSliceable(op: Op): boolean {
-  return op.kind === "linear" || op.kind === "crossEntropy" || op.kind === "embed";
+  return (op.kind === "linear" && op.turned === null) || op.kind === "head" || op.kind === "embed";
 }
 
 function sliceRows(op: Op, unitBytes: number, options: UnitOptions): UnitOp[] {

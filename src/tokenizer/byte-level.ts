@@ -16,7 +16,8 @@ interface AddedToken {
 
 type Json = Record<string, unknown>;
 
-const SPECIAL_NAMES = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"] as const;
+/** The fields by which tokenizer configs name special tokens. */
+export const SPECIAL_NAMES = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"] as const;
 
 function broken(message: string): Zo2Error {
   return new Zo2Error("ZO2_ERR_TOKENIZER", message);

@@ -3,10 +3,15 @@ import { join } from "node:path";
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { isRecord, messageOf, readJsonFile } from "../checkpoint/files.js";
 import { Zo2Error } from "../errors.js";
-import { byteLevelTokenizer, tokenText } from "./byte-level.js";
+import { byteLevelTokenizer, SPECIAL_NAMES, tokenText } from "./byte-level.js";
+import { CHAT_FILES, type ChatTemplate, readChatTemplate } from "./chat.js";
+import { textStreams, type TextStream } from "./decoder.js";
+import { mended } from "./mended.js";
 
 /** The files a tokenizer is read from, those that make it first. */
-const FILES = ["tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"] as const;
+const FILES = [
+  "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", ...CHAT_FILES,
+] as const;
 
 /** Special tokens of the families whose older folders may come without any tokenizer config. */
 const DEFAULTS: Record<string, Record<string, unknown>> = {
@@ -23,6 +28,8 @@ export interface Tokenizer {
   encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[];
   /** The text of `ids`; bytes that are no UTF-8 become U+FFFD. Throws `ZO2_ERR_INVALID_ARGUMENT` for an id outside the vocabulary. */
   decode(ids: ArrayLike<number>, options?: { readonly skipSpecialTokens?: boolean }): string;
+  /** What `StreamDecoder` works with: `decode` of ids that come one by one. Undefined where the text is known only when all ids are. */
+  stream?(options?: { readonly skipSpecialTokens?: boolean }): IdStream | undefined;
   readonly bosId?: number;
   readonly eosId?: number;
   readonly padId?: number;
@@ -31,11 +38,27 @@ export interface Tokenizer {
   readonly dir: string;
   /** Paths of the files that it was read from. */
   readonly files: readonly string[];
+  /** How `renderChat` writes a conversation. */
+  readonly chatTemplate?: ChatTemplate;
+  /** Texts of the special tokens by name ("bos_token"), as chat templates know them. */
+  readonly specialTokens?: Readonly<Record<string, string | readonly string[]>>;
 }
 
-/** Whether the folder has any of the files that make a tokenizer; without them a model still works with token ids. */
+/** The pieces that `push` and then `end` return are, joined, the text of all ids. */
+export interface IdStream {
+  push(id: number): string;
+  end(): string;
+}
+
+/** SentencePiece's own format, which is not read. */
+const SENTENCEPIECE = "tokenizer.model";
+
+/**
+ * Whether the folder has any of the files that make a tokenizer; without them a model still works with token ids. A folder with
+ * `tokenizer.model` alone counts, so that it is refused by name.
+ */
 export async function hasTokenizer(dir: string): Promise<boolean> {
-  const found = await Promise.all(["tokenizer.json", "vocab.json", "merges.txt"].map((name) => isFile(join(dir, name))));
+  const found = await Promise.all(["tokenizer.json", "vocab.json", "merges.txt", SENTENCEPIECE].map((name) => isFile(join(dir, name))));
   return found.includes(true);
 }
 
@@ -50,19 +73,30 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
   if (ready !== undefined && !isRecord(ready)) throw new Zo2Error("ZO2_ERR_TOKENIZER", `${path}: not a JSON object`);
   const definition = ready ?? (await byteLevelTokenizer(dir, config));
   if (definition === undefined) {
+    const only = join(dir, SENTENCEPIECE);
+    if (await isFile(only)) {
+      const save = "make one with transformers: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)";
+      throw new Zo2Error("ZO2_ERR_TOKENIZER", `${only}: SentencePiece files are not read; download the model's tokenizer.json, or ${save}`);
+    }
     throw new Zo2Error("ZO2_ERR_TOKENIZER", `${dir}: has no tokenizer.json, and no vocab.json with merges.txt`);
   }
   const from = ready === undefined ? join(dir, "vocab.json") : path;
   let library: Library;
   try {
-    // Transformers leaves the blanks before punctuation alone unless told otherwise; the library's own default is the reverse.
-    library = new Library({ ...definition, added_tokens: definition["added_tokens"] ?? [] }, { clean_up_tokenization_spaces: false, ...config });
+    library = new Library(mended(from, definition), { ...config, clean_up_tokenization_spaces: cleansUp(definition, config) });
   } catch (error) {
+    if (error instanceof Zo2Error) throw error;
     throw new Zo2Error("ZO2_ERR_TOKENIZER", `${from}: not a tokenizer that can be used: ${messageOf(error)}`, { cause: error });
   }
   const files: string[] = [];
   for (const name of FILES) if (await isFile(join(dir, name))) files.push(join(dir, name));
-  return new LibraryTokenizer(dir, files, from, library, config);
+  return new LibraryTokenizer(dir, files, from, library, config, textStreams(definition["decoder"]), await readChatTemplate(dir, config));
+}
+
+/** Whether blanks before punctuation are taken away when decoding. Transformers ignores that wish for BPE, whose blanks are the text's. */
+function cleansUp(definition: Record<string, unknown>, config: Record<string, unknown>): boolean {
+  const model = definition["model"];
+  return config["clean_up_tokenization_spaces"] === true && !(isRecord(model) && model["type"] === "BPE");
 }
 
 class LibraryTokenizer implements Tokenizer {
@@ -70,6 +104,9 @@ class LibraryTokenizer implements Tokenizer {
   declare readonly bosId?: number;
   declare readonly eosId?: number;
   declare readonly padId?: number;
+  declare readonly chatTemplate?: ChatTemplate;
+  readonly specialTokens: Readonly<Record<string, string | readonly string[]>>;
+  readonly #special: ReadonlySet<string>;
 
   constructor(
     readonly dir: string,
@@ -77,7 +114,13 @@ class LibraryTokenizer implements Tokenizer {
     private readonly from: string,
     private readonly library: Library,
     config: Record<string, unknown>,
+    private readonly streams: (() => TextStream) | undefined,
+    chatTemplate: ChatTemplate | undefined,
   ) {
+    if (chatTemplate !== undefined) Object.defineProperty(this, "chatTemplate", { value: chatTemplate, enumerable: true });
+    this.specialTokens = specialTokens(config);
+    const added = [...library.get_added_tokens_decoder().values()].filter((token) => token.special);
+    this.#special = new Set([...added.map((token) => token.content), ...Object.values(this.specialTokens).flat()]);
     let largest = -1;
     for (const id of library.get_vocab(true).values()) largest = Math.max(largest, id);
     this.vocabSize = largest + 1;
@@ -98,16 +141,45 @@ class LibraryTokenizer implements Tokenizer {
   }
 
   decode(ids: ArrayLike<number>, options?: { readonly skipSpecialTokens?: boolean }): string {
-    const known: number[] = [];
-    for (const [i, id] of Array.from(ids).entries()) {
-      if (!Number.isInteger(id) || id < 0 || id >= this.vocabSize) {
-        throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `ids[${i}] is ${id}; this tokenizer has ids 0 to ${this.vocabSize - 1}`);
-      }
-      // A vocabulary may have gaps: nothing stands for their ids.
-      if (this.library.id_to_token(id) !== undefined) known.push(id);
-    }
-    return known.length === 0 ? "" : this.library.decode(known, { skip_special_tokens: options?.skipSpecialTokens ?? false });
+    const skip = options?.skipSpecialTokens ?? false;
+    const stream = this.stream(options);
+    if (stream !== undefined) return Array.from(ids, (id, i) => stream.push(id, `ids[${i}]`)).join("") + stream.end();
+    const known = Array.from(ids).filter((id, i) => this.token(id, `ids[${i}]`) !== undefined);
+    return known.length === 0 ? "" : this.library.decode(known, { skip_special_tokens: skip });
   }
+
+  stream(options?: { readonly skipSpecialTokens?: boolean }): { push(id: number, place?: string): string; end(): string } | undefined {
+    const text = this.streams?.();
+    if (text === undefined) return undefined;
+    const skip = options?.skipSpecialTokens ?? false;
+    return {
+      push: (id, place = "the id") => {
+        const token = this.token(id, place);
+        return token === undefined || (skip && this.#special.has(token)) ? "" : text.push(token);
+      },
+      end: () => text.end(),
+    };
+  }
+
+  /** The token of an id; a vocabulary may have gaps, and nothing stands for their ids. */
+  private token(id: number, place: string): string | undefined {
+    if (!Number.isInteger(id) || id < 0 || id >= this.vocabSize) {
+      throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `${place} is ${id}; this tokenizer has ids 0 to ${this.vocabSize - 1}`);
+    }
+    return this.library.id_to_token(id);
+  }
+}
+
+function specialTokens(config: Record<string, unknown>): Record<string, string | readonly string[]> {
+  const named: Record<string, string | readonly string[]> = {};
+  for (const name of SPECIAL_NAMES) {
+    const text = tokenText(config[name]);
+    if (text !== undefined && text !== "") named[name] = text;
+  }
+  const more = config["additional_special_tokens"];
+  const texts = (Array.isArray(more) ? more : []).flatMap((token) => tokenText(token) || []);
+  if (texts.length > 0) named["additional_special_tokens"] = texts;
+  return named;
 }
 
 async function isFile(path: string): Promise<boolean> {

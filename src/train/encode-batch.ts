@@ -15,22 +15,23 @@ export interface EncodeBatchOptions {
 
 /** Tokens that an example puts on the device at most: choices share what they have in common. */
 function tokenCount(example: EncodedExample): number {
-  return example.kind === "tokens" ? example.ids.length : example.choices.reduce((sum, c) => sum + c.ids.length, 0);
+  return example.kind === "choices" ? example.choices.reduce((sum, c) => sum + c.ids.length, 0) : example.ids.length;
 }
 
 /** Encodes examples and packs them into micro-batches, in order. */
 export function encodeBatch(tokenizer: Tokenizer | null, examples: readonly Example[], options: EncodeBatchOptions): Batch {
   const { maxLength, truncation, vocabSize, reduction } = options;
   const encoded = examples.map((example) => encodeExample(tokenizer, example, { maxLength, truncation, vocabSize }));
-  return groups(encoded, options).map((group) => packBatch(group, { reduction }));
+  return groupByTokens(encoded, tokenCount, options).map((group) => packBatch(group, { reduction }));
 }
 
-function groups(encoded: readonly EncodedExample[], limits: { readonly microBatchSize: number; readonly maxTokens: number }): EncodedExample[][] {
-  const all: EncodedExample[][] = [];
+/** Cuts items into micro-batches, in order, by their number and their tokens. */
+export function groupByTokens<T>(items: readonly T[], tokenCountOf: (item: T) => number, limits: Pick<EncodeBatchOptions, "microBatchSize" | "maxTokens">): T[][] {
+  const all: T[][] = [];
   let tokens = 0;
-  for (const example of encoded) {
+  for (const example of items) {
     const group = all.at(-1);
-    const count = tokenCount(example);
+    const count = tokenCountOf(example);
     if (group === undefined || group.length >= limits.microBatchSize || tokens + count > limits.maxTokens) {
       all.push([example]);
       tokens = count;

@@ -6,9 +6,10 @@ import { Zo2Error } from "../errors.js";
 import type { DataSource, Model } from "../model.js";
 import { matchParameters } from "../optim/freeze.js";
 import { learningRateAt } from "../optim/learning-rate.js";
-import type { Engine, StepResult } from "../schedule/engine.js";
+import type { Engine, StepRequest, StepResult } from "../schedule/engine.js";
 import { STEPS_IN_FLIGHT } from "../schedule/plan.js";
 import { encodeBatch } from "./encode-batch.js";
+import { objectiveStep } from "./objective.js";
 import type { Evaluation } from "./evaluate.js";
 
 /** One step that was taken. */
@@ -88,7 +89,7 @@ export class Trainer {
    */
   async *fit(data: DataSource, o: FitOptions = {}): AsyncGenerator<Step, void, undefined> {
     const release = this.model.reserve("a Trainer");
-    const opened = await this.model.openData(data, this.options.template).catch((error: unknown) => {
+    const opened = await this.model.openData(data, this.options.template, this.options.objective !== undefined).catch((error: unknown) => {
       release();
       throw error;
     });
@@ -108,9 +109,10 @@ export class Trainer {
   }
 
   private async *steps(engine: Engine, dataset: Dataset, inFlight: InFlight[], o: FitOptions): AsyncGenerator<Step, void, undefined> {
-    const { steps, batchSize, seed, deferredUpdate } = this.options;
+    const { steps, batchSize, seed, deferredUpdate, objective } = this.options;
     const order = new BatchOrder(dataset, seed, batchSize);
-    const depth = deferredUpdate ? STEPS_IN_FLIGHT : 1;
+    // The caller's objective needs the branches of a step before g exists, and so before the next step can begin.
+    const depth = deferredUpdate && objective === undefined ? STEPS_IN_FLIGHT : 1;
     let next = this.taken;
     let last = performance.now();
     while (this.taken < steps) {
@@ -136,20 +138,23 @@ export class Trainer {
   }
 
   private async enqueue(engine: Engine, index: number, examples: Awaited<ReturnType<BatchOrder["batch"]>>): Promise<InFlight> {
-    const { method, steps, seed, truncation, reduction } = this.options;
+    const { method, steps, seed, truncation, reduction, objective } = this.options;
     const maxLength = this.model.checkLength(this.options.maxLength);
-    const batch = encodeBatch(this.model.tokenizer, examples, {
-      maxLength, truncation, reduction, vocabSize: this.model.vocabSize,
-      microBatchSize: this.options.microBatchSize ?? this.options.batchSize, maxTokens: this.model.maxTokens(maxLength),
-    });
+    const limits = { maxLength, microBatchSize: this.options.microBatchSize ?? this.options.batchSize, maxTokens: this.model.maxTokens(maxLength) };
     const learningRate = learningRateAt(method.learningRate, method.schedule, index, steps);
     const { test } = this.options;
     const projectedGradient = test?.projectedGradient?.(index);
-    const { result } = await engine.train(batch, {
+    const request: StepRequest = {
       step: index, seed, eps: method.eps, learningRate, weightDecay: method.weightDecay,
       noise: test?.noise === undefined ? method.noise : { z: test.noise(index) },
       ...(projectedGradient === undefined ? {} : { projectedGradient }),
-    });
+    };
+    if (objective !== undefined) {
+      const { result, tokens } = await objectiveStep(this.model, objective, examples, limits, request);
+      return { index, learningRate, result: Promise.resolve(result), examples: examples.length, labelled: examples.length, tokens };
+    }
+    const batch = encodeBatch(this.model.tokenizer, examples, { ...limits, truncation, reduction, vocabSize: this.model.vocabSize });
+    const { result } = await engine.train(batch, request);
     // It is awaited in its turn; until then a failure must not count as unhandled.
     result.catch(() => undefined);
     return {

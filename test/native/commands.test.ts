@@ -1,4 +1,5 @@
 import { CommandList } from "../../src/native/commands.js";
+import { LOSS, OP, SPACE, STEP_STATE_BYTES } from "../../src/native/constants.js";
 import { contents, errorOf, hostBytes, submit, submitted, withDevice } from "./support.js";
 import { DEVICE } from "./device.js";
 
@@ -207,6 +208,49 @@ test("disposing a closed gate lets its stream go on", async () => {
     });
     gate.dispose();
     await event.done();
+  });
+});
+
+test("a loss of logits reaches the state with the labels it was given", async () => {
+  await withDevice({}, async (device) => {
+    const stream = device.createStream("loss");
+    const given = await hostBytes(device, new Uint8Array(Float32Array.of(5, 2, 1, -4).buffer));
+    const values = await device.createBuffer("device", 8);
+    const state = await device.createBuffer("device", STEP_STATE_BYTES);
+    const back = await device.createBuffer("host", STEP_STATE_BYTES);
+    await submitted(device, stream, (list) => {
+      list.fill(stream, span(state), 0, STEP_STATE_BYTES);
+      list.copy(stream, span(values), span(given), 8);
+      list.loss(stream, {
+        kind: LOSS.squared, values: span(values), targets: 2, labels: span(given, 8), choices: null, choiceCount: 0, examples: null, exampleCount: 0,
+        state: span(state), branch: 1, first: true,
+      });
+      list.copy(stream, span(back), span(state), STEP_STATE_BYTES);
+    });
+    expect([...new Float64Array(contents(back).buffer, 0, 2)]).toEqual([0, 16 + 36]);
+  });
+});
+
+test("a program writes into the cache space, and spaces that it does not use may be left out", async () => {
+  await withDevice({}, async (device) => {
+    const stream = device.createStream("run");
+    const weights = await hostBytes(device, new Uint8Array(Float32Array.of(1, 2, 3, 4, 5, 6).buffer));
+    const source = await device.createBuffer("device", 24);
+    const cache = await device.createBuffer("device", 24);
+    const back = await device.createBuffer("host", 24);
+    const sizes = new Float64Array(Object.keys(SPACE).length);
+    sizes[SPACE.weights] = sizes[SPACE.cache] = 24;
+    const words = [3, 2, 1, 0, SPACE.cache, 0, 0, 3, 2, 2, SPACE.weights, 0, 0, 2, 3, 3, OP.transpose, 2, 0, 1];
+    const program = device.createProgram(Float64Array.from(words), sizes);
+    await submitted(device, stream, (list) => {
+      list.copy(stream, span(source), span(weights), 24);
+      const spaces = [];
+      spaces[SPACE.weights] = span(source);
+      spaces[SPACE.cache] = span(cache);
+      list.run(stream, { program, spaces, symbols: [0, 0, 0, 0, 0] });
+      list.copy(stream, span(back), span(cache), 24);
+    });
+    expect([...new Float32Array(contents(back).buffer)]).toEqual([1, 4, 2, 5, 3, 6]);
   });
 });
 

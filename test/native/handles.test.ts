@@ -14,7 +14,7 @@ interface Handles {
 type Kind = keyof Handles;
 const KINDS: readonly Kind[] = ["Device", "Stream", "Event", "Gate", "Buffer", "Layout", "Program"];
 
-const EMPTY_PROGRAM = Float64Array.of(2, 0, 0, 0);
+const EMPTY_PROGRAM = Float64Array.of(3, 0, 0, 0);
 const SEGMENT = Float64Array.of(0, 16, 0, 0, 0, 0, 0, 0);
 
 async function oneOfEach(device: Device): Promise<Handles> {
@@ -25,7 +25,7 @@ async function oneOfEach(device: Device): Promise<Handles> {
     Gate: device.createGate(),
     Buffer: await device.createBuffer("host", 256),
     Layout: device.createLayout(SEGMENT),
-    Program: device.createProgram(EMPTY_PROGRAM, new Float64Array(5)),
+    Program: device.createProgram(EMPTY_PROGRAM, new Float64Array(6)),
   };
 }
 
@@ -103,13 +103,13 @@ function places(handles: Handles): { name: string; needs: Kind; words: number[];
     },
     {
       name: "run",
-      words: [s, p, ...span, ...span, ...span, ...span, ...span, 0, 0, 0, 0, 0],
-      handles: [[0, "Stream"], [1, "Program"], [2, "Buffer"], [4, "Buffer"], [6, "Buffer"], [8, "Buffer"], [10, "Buffer"]],
+      words: [s, p, ...span, ...span, ...span, ...span, ...span, ...span, 0, 0, 0, 0, 0],
+      handles: [[0, "Stream"], [1, "Program"], [2, "Buffer"], [4, "Buffer"], [6, "Buffer"], [8, "Buffer"], [10, "Buffer"], [12, "Buffer"]],
     },
     {
       name: "loss",
-      words: [s, 0, ...span, 0, ...span, 0, ...span, 0, ...span, 0, 1],
-      handles: [[0, "Stream"], [2, "Buffer"], [5, "Buffer"], [8, "Buffer"], [11, "Buffer"]],
+      words: [s, 0, ...span, 0, ...span, ...span, 0, ...span, 0, ...span, 0, 1],
+      handles: [[0, "Stream"], [2, "Buffer"], [5, "Buffer"], [7, "Buffer"], [10, "Buffer"], [13, "Buffer"]],
     },
     { name: "gradient", words: [s, ...span, 1, 1, 0, ...span], handles: [[0, "Stream"], [1, "Buffer"], [6, "Buffer"]] },
   ];
@@ -180,7 +180,7 @@ test("after close the device and everything made on it are disposed", async () =
     for (const handle of [device, Stream, Event, Gate, Buffer, Layout, Program]) expect(handle.disposed).toBe(true);
     const uses = [
       () => device.info(), () => device.createStream("t"), () => device.createEvent(), () => device.createGate(),
-      () => device.createBuffer("host", 1), () => device.createLayout(SEGMENT), () => device.createProgram(EMPTY_PROGRAM, new Float64Array(5)),
+      () => device.createBuffer("host", 1), () => device.createLayout(SEGMENT), () => device.createProgram(EMPTY_PROGRAM, new Float64Array(6)),
       () => device.submit(new Float64Array(0), []), () => device.convert(new Uint8Array(4), 0, Buffer, 0, 0, 1),
       () => Event.done(), () => Event.time(), () => Gate.open(), () => Buffer.view(0, 1),
     ];
@@ -245,10 +245,10 @@ test("arguments of createLayout and createProgram are checked by number, with th
     expect(await layout([0, 16, 0, 0, 0, 9, 0, 0])).toMatch(/wire dtype/);
     const program = async (words: number[], spaces: number[]) =>
       await errorOf(() => device.createProgram(Float64Array.from(words), Float64Array.from(spaces)));
-    expect((await program([...EMPTY_PROGRAM], [0, 0])).message).toMatch(/2 entries; it needs 5/);
-    expect((await program([...EMPTY_PROGRAM], [0, 0, -1, 0, 0])).message).toMatch(/word 2/);
-    expect((await program([1, 0, 0, 0], [0, 0, 0, 0, 0])).code).toBe("ZO2_ERR_INVALID_ARGUMENT");
-    expect((await program([], [0, 0, 0, 0, 0])).code).toBe("ZO2_ERR_INVALID_ARGUMENT");
+    expect((await program([...EMPTY_PROGRAM], [0, 0])).message).toMatch(/2 entries; it needs 6/);
+    expect((await program([...EMPTY_PROGRAM], [0, 0, -1, 0, 0, 0])).message).toMatch(/word 2/);
+    expect((await program([1, 0, 0, 0], [0, 0, 0, 0, 0, 0])).code).toBe("ZO2_ERR_INVALID_ARGUMENT");
+    expect((await program([], [0, 0, 0, 0, 0, 0])).code).toBe("ZO2_ERR_INVALID_ARGUMENT");
   });
 });
 

@@ -25,7 +25,7 @@ async function everything(device: Device): Promise<Target> {
     await device.createBuffer("device", 4096),
     await device.createBuffer("host", 4096),
     device.createLayout(Float64Array.of(0, 16, 0, 0, 0, 0, 0, 1)),
-    device.createProgram(Float64Array.of(2, 0, 0, 0), new Float64Array(5)),
+    device.createProgram(Float64Array.of(3, 0, 0, 0), new Float64Array(6)),
   ];
   const commands = [
     [0, 1],
@@ -35,8 +35,8 @@ async function everything(device: Device): Promise<Target> {
     [0, 3, 64, 255, 64],
     [0, 3, 0, 4, 0, 4, 1024, 2, 0, 8],
     [0, 5, 3, 0, 3, 1024, 3, 2048, -1, 0, 0, 1e-3, 0, 1, 0, 0, 0, -1, 0, 1, 0, 3, 3072, 1, 0, 1, 0, 0, 1, 3, 3584, 1e-6, 0, -1, 0, 0],
-    [0, 6, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, 0, 0, 0, 0, 0],
-    [0, 0, 3, 0, 4, -1, 0, 0, -1, 0, 0, 3, 3584, 0, 1],
+    [0, 6, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, 0, 0, 0, 0, 0],
+    [0, 0, 3, 0, 4, -1, 0, -1, 0, 0, -1, 0, 0, 3, 3584, 0, 1],
     [0, 3, 3584, 4, 1e-3, 1, 3, 3072],
   ];
   return { handles, words: commands.flatMap((words, i) => [i + 1, words.length, ...words]) };

@@ -115,16 +115,16 @@ async function busy(native) {
   const size = { cpu: 1024, cuda: 4096, "cuda-emulated": 128 }[device.info().kind], bytes = size * size * 4;
   const stream = device.createStream("busy");
   const event = device.createEvent();
-  const spaces = [bytes, 2 * bytes, 0, 0, 0];
+  const spaces = [bytes, 2 * bytes, 0, 0, 0, 0];
   const operand = (space, offset) => [space, offset, 0, size, size, size];
   const program = device.createProgram(
-    Float64Array.from([2, 3, 1, 0, ...operand(1, 0), ...operand(1, bytes), ...operand(0, 0), 2, 6, 0, 1, 2, -1, -1, 0]),
+    Float64Array.from([3, 3, 1, 0, ...operand(1, 0), ...operand(1, bytes), ...operand(0, 0), 2, 6, 0, 1, 2, -1, -1, 0]),
     Float64Array.from(spaces));
   const weights = await device.createBuffer("device", bytes);
   const carried = await device.createBuffer("device", 2 * bytes);
   const handles = [stream, program, weights, carried, event];
   const words = [5, 5, 0, 2, 0, 0, bytes, 5, 5, 0, 3, 0, 0, 2 * bytes];
-  for (let i = 0; i < 2000; i++) words.push(8, 17, 0, 1, 2, 0, 3, 0, -1, 0, -1, 0, -1, 0, 0, 0, 0, 0, 0);
+  for (let i = 0; i < 2000; i++) words.push(8, 19, 0, 1, 2, 0, 3, 0, -1, 0, -1, 0, -1, 0, -1, 0, 0, 0, 0, 0, 0);
   words.push(1, 2, 0, 4);
   device.submit(Float64Array.from(words), handles);
   const done = event.done();

@@ -13,6 +13,7 @@ using zo2::test::Random;
 
 struct Sequence {
   int64_t start, length, prefix_start, prefix_length;
+  int64_t key_start = 0;  // where a table has a column for it
 };
 
 struct Attention {
@@ -24,6 +25,7 @@ struct Attention {
   bool in_place = false;  // out is q
   double size = 1;        // of q and k: large ones make the softmax sharp and move its maximum from block to block
   int64_t window = 0;
+  int64_t cache_rows = 0;  // 0: k and v have the rows of q. Otherwise they lie in a cache of so many, and the table has a fifth column
 };
 
 constexpr int kRows = -1 - ZO2_SYMBOL_ROWS, kSequences = -1 - ZO2_SYMBOL_SEQUENCES;
@@ -34,6 +36,8 @@ void test_attention(const Attention& a) {
   test.symbol(ZO2_SYMBOL_ROWS, static_cast<uint64_t>(a.rows) + 4, static_cast<uint64_t>(a.rows));
   test.symbol(ZO2_SYMBOL_SEQUENCES, a.sequences.size() + 2, a.sequences.size());
   const int64_t q_cols = a.heads * a.width, kv_cols = a.kv_heads * a.width;
+  const bool cached = a.cache_rows > 0;
+  const auto key_start = [&](const Sequence& s) { return cached ? s.key_start : s.start; };
   int q, k, v;
   if (a.fused) {
     const int fused = test.operand(ZO2_SPACE_WORKSPACE, a.dtype, kRows, q_cols + 2 * kv_cols, 3);
@@ -43,14 +47,14 @@ void test_attention(const Attention& a) {
     v = test.slice(fused, q_cols + kv_cols, kv_cols);
   } else {
     q = test.operand(ZO2_SPACE_WORKSPACE, a.dtype, kRows, q_cols, 1);
-    k = test.operand(ZO2_SPACE_WORKSPACE, a.dtype, kRows, kv_cols, 3);
-    v = test.operand(ZO2_SPACE_WORKSPACE, a.dtype, kRows, kv_cols);
+    k = test.operand(cached ? ZO2_SPACE_CACHE : ZO2_SPACE_WORKSPACE, a.dtype, cached ? a.cache_rows : kRows, kv_cols, 3);
+    v = test.operand(cached ? ZO2_SPACE_CACHE : ZO2_SPACE_WORKSPACE, a.dtype, cached ? a.cache_rows : kRows, kv_cols);
     for (int operand : {q, k}) test.randomise(operand, random, a.size);
     test.randomise(v, random, 1);
   }
   const int out = a.in_place ? q : test.operand(ZO2_SPACE_WORKSPACE, a.dtype, kRows, q_cols, 2);
   if (!a.in_place) test.randomise(out, random, 1);
-  const int table = test.operand(ZO2_SPACE_INPUTS, ZO2_I32, kSequences, 4, 1);
+  const int table = test.operand(ZO2_SPACE_INPUTS, ZO2_I32, kSequences, cached ? 5 : 4, 1);
   for (size_t s = 0; s < a.sequences.size(); s++) {
     const Sequence& sequence = a.sequences[s];
     const int64_t row = static_cast<int64_t>(s);
@@ -58,6 +62,7 @@ void test_attention(const Attention& a) {
     test.set(table, row, 1, double(sequence.length));
     test.set(table, row, 2, double(sequence.prefix_start));
     test.set(table, row, 3, double(sequence.prefix_length));
+    if (cached) test.set(table, row, 4, double(sequence.key_start));
   }
   const double scale = 1 / std::sqrt(double(a.width));
   test.op(ZO2_OP_ATTENTION, {double(out), double(q), double(k), double(v), double(table), double(a.heads), double(a.kv_heads), scale,
@@ -76,7 +81,7 @@ void test_attention(const Attention& a) {
         std::vector<int64_t> keys;
         for (int64_t position = 0; position <= s.prefix_length + i; position++) {
           if (a.window != 0 && position <= s.prefix_length + i - a.window) continue;
-          keys.push_back(position < s.prefix_length ? s.prefix_start + position : s.start + position - s.prefix_length);
+          keys.push_back(position < s.prefix_length ? s.prefix_start + position : key_start(s) + position - s.prefix_length);
         }
         for (int64_t h = 0; h < a.heads; h++) {
           const int64_t kv = h / (a.heads / a.kv_heads) * a.width;
@@ -110,20 +115,22 @@ void test_attention(const Attention& a) {
   });
 }
 
-// A table that names rows which are not there, or one row twice, is an error that names the sequence; nothing is written.
-void test_bad_table(const char* name, const std::vector<Sequence>& sequences, const char* expected) {
+// A table that names rows which are not there, or one row twice, is an error that names the sequence; nothing is written. q has 10 rows, and so
+// have k and v but with key_rows, of a cache.
+void test_bad_table(const char* name, const std::vector<Sequence>& sequences, const char* expected, int64_t key_rows = 0) {
   OpCase test(name);
   Random random(1);
   test.symbol(ZO2_SYMBOL_ROWS, 20, 10);
   test.symbol(ZO2_SYMBOL_SEQUENCES, sequences.size(), sequences.size());
   const int q = test.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, kRows, 8), out = test.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, kRows, 8);
-  const int table = test.operand(ZO2_SPACE_INPUTS, ZO2_I32, kSequences, 4);
+  const int keys = key_rows > 0 ? test.operand(ZO2_SPACE_CACHE, ZO2_F32, key_rows, 8) : q;
+  const int table = test.operand(ZO2_SPACE_INPUTS, ZO2_I32, kSequences, key_rows > 0 ? 5 : 4);
   for (size_t s = 0; s < sequences.size(); s++) {
     const double row[] = {double(sequences[s].start), double(sequences[s].length), double(sequences[s].prefix_start),
-                          double(sequences[s].prefix_length)};
-    for (int64_t c = 0; c < 4; c++) test.set(table, int64_t(s), c, row[c]);
+                          double(sequences[s].prefix_length), double(sequences[s].key_start)};
+    for (int64_t c = 0; c < test.cols(table); c++) test.set(table, int64_t(s), c, row[c]);
   }
-  test.op(ZO2_OP_ATTENTION, {double(out), double(q), double(q), double(q), double(table), 2, 2, 1, 0}, {});
+  test.op(ZO2_OP_ATTENTION, {double(out), double(q), double(keys), double(keys), double(table), 2, 2, 1, 0}, {});
   test.run_refused(expected);
 }
 
@@ -179,10 +186,49 @@ int main() {
   test_attention({"sharp softmax", 300, 1, 1, 64, {{0, 300, 0, 0}}, ZO2_F32, false, false, 4});
   test_attention({"wide heads", 60, 1, 1, 200, {{0, 60, 0, 0}}});
 
+  for (zo2_dtype dtype : {ZO2_F32, ZO2_F16, ZO2_BF16}) {
+    for (bool aligned : {false, true}) {
+      const auto cached = [&](const char* name, Attention a) {
+        a.name = name;
+        a.dtype = dtype;
+        if (!aligned) return test_attention(a);
+        const OpCase::Aligned all;
+        test_attention(a);
+      };
+      // One new row each for three sequences, whose earlier keys and values lie elsewhere; rows of the cache stand between them.
+      Attention decode = {"", 3, 4, 2, 16, {{0, 1, 40, 30, 70}, {1, 1, 0, 5, 5}, {2, 1, 10, 0, 10}}};
+      decode.cache_rows = 90;
+      cached("decode from a cache with more rows", decode);
+      for (int64_t window : {1, 6, 31, 70}) {
+        decode.window = window;
+        cached("decode with a window", decode);
+      }
+      // Prompts of several tiles; the last shares the prefix of the first, and its own keys do not follow it.
+      Attention prompts = {"", 240, 2, 1, 64, {{0, 100, 0, 0, 150}, {100, 70, 0, 0, 10}, {170, 66, 150, 100, 300}, {240, 0, 366, 0, 366}}};
+      prompts.cache_rows = 366;
+      cached("prompts into a cache", prompts);
+      prompts.window = 90;
+      cached("prompts with a window", prompts);
+      // A cache with fewer rows than q, of which most are outside every sequence; keys that two sequences share.
+      Attention few = {"", 60, 2, 2, 80, {{50, 4, 1, 3, 0}, {7, 4, 0, 1, 0}}};
+      few.cache_rows = 4;
+      cached("a cache with fewer rows", few);
+    }
+  }
+
   test_bad_table("start before the rows", {{0, 2, 0, 0}, {-1, 2, 0, 0}}, "sequence 1");
   test_bad_table("end past the rows of this run", {{5, 6, 0, 0}}, "sequence 0");
   test_bad_table("prefix past the rows", {{0, 2, 9, 2}}, "sequence 0");
   test_bad_table("sum past 32 bits", {{2147483647, 2147483647, 0, 0}}, "sequence 0");
   test_bad_table("one row in two sequences", {{4, 4, 0, 0}, {0, 5, 0, 0}}, "row 4");
+  const char* const start = "sequence 1 is start 9, length 2, prefixStart 0, prefixLength 0, but there are 10 rows";
+  test_bad_table("end past the rows, with a cache of more", {{0, 2, 0, 0, 0}, {9, 2, 0, 0, 0}}, start, 30);
+  const char* const keys = "sequence 0 has length 4, prefixStart 3, prefixLength 2, keyStart 27, but k has 30 rows";
+  test_bad_table("keys past the rows of the cache", {{0, 4, 3, 2, 27}, {0, 2, 0, 0, -1}}, keys, 30);
+  test_bad_table("keys before the cache", {{0, 4, 0, 0, -1}}, "keyStart -1", 30);
+  test_bad_table("prefix past the rows of the cache", {{0, 2, 29, 2, 0}}, "prefixStart 29", 30);
+  test_bad_table("prefix past the rows of a cache that is smaller than q", {{0, 1, 3, 2, 0}}, "but k has 4 rows", 4);
+  test_bad_table("sum of keys past 32 bits", {{0, 2, 0, 0, 2147483647}}, "keyStart 2147483647", 30);
+  test_bad_table("one row of q in two sequences, with a cache", {{4, 4, 0, 0, 0}, {0, 5, 0, 0, 9}}, "row 4", 30);
   return zo2::test::report();
 }

@@ -104,15 +104,16 @@ struct Losses {
   zo2_buffer* const sticky = rig.on_device(stream, std::vector<zo2_sticky>{{0, 0}});
 
   void add(zo2_loss_kind kind, const std::vector<float>& logprobs, const std::vector<int32_t>& choices, const std::vector<int32_t>& examples,
-           uint32_t branch, uint32_t first) {
+           uint32_t branch, uint32_t first, const std::vector<float>& labels = {}) {
     zo2_loss_args args = {};
     args.kind = kind;
-    args.logprobs = {rig.on_device(stream, logprobs), 0};
+    args.values = {rig.on_device(stream, logprobs), 0};
     args.targets = logprobs.size();
     if (!choices.empty()) args.choices = {rig.on_device(stream, choices), 0};
     args.choice_count = choices.size() / 2;
     if (!examples.empty()) args.examples = {rig.on_device(stream, examples), 0};
-    args.example_count = examples.size() / 3;
+    args.example_count = examples.size() / (kind == ZO2_LOSS_SPANS ? 4 : 3);
+    if (!labels.empty()) args.labels = {rig.on_device(stream, labels), 0};
     args.state = {state, 0};
     args.branch = branch;
     args.first = first;
@@ -170,6 +171,107 @@ void choices_are_scored_by_mean_or_sum() {
   CHECK(fabs(far.read().loss_plus - (1 + log(1 + exp(-1)))) < 1e-9);
 }
 
+// In long double, and without the forms that keep the kernels from overflowing.
+long double binary_entropy(long double x, long double y) { return y * logl(1 + expl(-x)) + (1 - y) * logl(1 + expl(x)); }
+
+void logits_have_the_binary_entropy_of_their_labels() {
+  const std::vector<float> logits = {0, 1, -1, 8.5f, -8.5f, 1e-6f, -40, 40, 700, -700, 700, -700, 3};
+  const std::vector<float> labels = {1, 0, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0, 0.25f};
+  long double expected = 0;
+  for (size_t i = 0; i < logits.size(); ++i) expected += binary_entropy(logits[i], labels[i]);
+  Losses l;
+  l.add(ZO2_LOSS_BINARY, logits, {}, {}, 1, 1, labels);
+  CHECK(fabs(l.read().loss_minus - static_cast<double>(expected)) < 1e-12, "%.17g", l.read().loss_minus);
+  CHECK(l.read().loss_plus == 111, "the other branch is left alone");
+  // One by one, so that no large term hides a small one; 1e30 is far beyond what exp takes.
+  const struct {
+    float x, y;
+    double expected;
+  } cases[] = {{40, 1, 4.248354255291589e-18}, {-40, 0, 4.248354255291589e-18}, {1e30f, 1, 0}, {1e30f, 0, static_cast<double>(1e30f)},
+               {-1e30f, 1, static_cast<double>(1e30f)}, {-700, 0, static_cast<double>(expl(-700))}};
+  for (const auto& one : cases) {
+    Losses single;
+    single.add(ZO2_LOSS_BINARY, {one.x}, {}, {}, 0, 1, {one.y});
+    const double got = single.read().loss_plus;
+    CHECK(fabs(got - one.expected) <= 1e-13 * fabs(one.expected), "logit %g, label %g: %.17g", static_cast<double>(one.x),
+          static_cast<double>(one.y), got);
+  }
+  Losses spoiled;
+  spoiled.add(ZO2_LOSS_BINARY, {1, NAN, 1}, {}, {}, 0, 1, {1, 1, 1});
+  CHECK(isnan(spoiled.read().loss_plus));
+}
+
+void squares_are_summed_in_double_precision_and_in_order() {
+  // The square of the first does not fit fp32, and beside it those of the others would vanish there.
+  std::vector<float> values(70, 3.0f), labels(70, 1.0f);
+  values[0] = 1e20f;
+  labels[0] = -1e20f;
+  values[1] = 16777216.0f;
+  labels[1] = -1.0f;
+  Losses l;
+  l.add(ZO2_LOSS_SQUARED, values, {}, {}, 0, 1, labels);
+  double expected = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const double difference = static_cast<double>(values[i]) - static_cast<double>(labels[i]);
+    expected += difference * difference;
+  }
+  CHECK(l.read().loss_plus == expected);
+  l.add(ZO2_LOSS_SQUARED, {5, 2}, {}, {}, 0, 1, {2, 6});
+  l.add(ZO2_LOSS_SQUARED, {}, {}, {}, 0, 0);
+  l.add(ZO2_LOSS_SQUARED, {16777216.0f}, {}, {}, 0, 0, {-1});
+  CHECK(l.read().loss_plus == 25 + 281475010265089.0, "fp32 would make 2^48 of (2^24 + 1)^2");
+}
+
+void spans_add_half_the_entropy_of_their_start_and_of_their_end() {
+  // Rows of start and end logits; the second example is far out of the range of exp.
+  const std::vector<float> values = {0.5f, 1, -1, 2, 3, -0.25f, 9, 9, 5000, -5000, 4999, -4990, 5001, -5000};
+  const auto entropy = [&](int begin, int end, int column, int position) {
+    long double largest = -INFINITY, sum = 0;
+    for (int r = begin; r < end; ++r) largest = fmaxl(largest, values[static_cast<size_t>(2 * r + column)]);
+    for (int r = begin; r < end; ++r) sum += expl(values[static_cast<size_t>(2 * r + column)] - largest);
+    return static_cast<double>(logl(sum) + largest - values[static_cast<size_t>(2 * (begin + position) + column)]);
+  };
+  const struct {
+    std::vector<int32_t> examples;
+    double expected;
+  } cases[] = {
+      {{0, 3, 2, 1}, (entropy(0, 3, 0, 2) + entropy(0, 3, 1, 1)) / 2},
+      {{0, 3, -100, 0}, entropy(0, 3, 1, 0) / 2},
+      {{0, 3, 0, -100}, entropy(0, 3, 0, 0) / 2},
+      {{0, 3, -100, -100}, 0},
+      {{3, 4, 0, 0}, 0},
+      {{4, 7, 1, 2}, (entropy(4, 7, 0, 1) + entropy(4, 7, 1, 2)) / 2},
+      {{4, 7, 0, 0, 0, 3, 1, 1}, (entropy(4, 7, 0, 0) + entropy(4, 7, 1, 0) + entropy(0, 3, 0, 1) + entropy(0, 3, 1, 1)) / 2},
+      {{}, 0},
+  };
+  for (const auto& one : cases) {
+    Losses l;
+    l.add(ZO2_LOSS_SPANS, values, {}, one.examples, 1, 1);
+    const double got = l.read().loss_minus;
+    CHECK(fabs(got - one.expected) <= 1e-12, "example %zu: %.17g, not %.17g", static_cast<size_t>(&one - cases), got, one.expected);
+  }
+}
+
+void spans_out_of_bounds_poison_the_stream() {
+  const struct {
+    std::vector<int32_t> examples;
+    const char* message;
+  } cases[] = {
+      {{0, 4, 0, 0}, "example 0 is the range [0, 4) of rows"},
+      {{0, 3, 0, 0, 1, 1, 0, 0}, "example 1 is the range [1, 1) of rows"},
+      {{-1, 2, 0, 0}, "example 0 is the range [-1, 2)"},
+      {{1, 3, 2, 0}, "example 0 has the start position 2, but 2 rows; use 0 to 1, or -100 to ignore it"},
+      {{1, 3, -100, -1}, "example 0 has the end position -1"},
+      {{0, 3, 0, 2147483647}, "example 0 has the end position 2147483647"},
+  };
+  for (const auto& one : cases) {
+    Losses l;
+    l.add(ZO2_LOSS_SPANS, {1, 2, 3, 4, 5, 6}, {}, one.examples, 0, 1);
+    const zo2_error error = l.rig.finish(l.stream);
+    CHECK(error.status == ZO2_STATUS_INVALID_ARGUMENT && contains(error, one.message), "%s", error.message);
+  }
+}
+
 void ranges_and_labels_out_of_bounds_poison_the_stream() {
   struct Case {
     std::vector<int32_t> choices;
@@ -221,19 +323,34 @@ void loss_and_gradient_refuse_what_they_cannot_use() {
   gradient.sticky = kNone;
   invalid(rig, rig.table->gradient(l.stream, &gradient, &rig.error), "sticky is none");
   zo2_loss_args loss = {};
-  loss.logprobs = {rig.on_device(l.stream, std::vector<float>{0, 0}), 0};
+  loss.values = {rig.on_device(l.stream, std::vector<float>{0, 0}), 0};
   loss.targets = 3;
   loss.state = {l.state, 0};
-  invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "logprobs needs 12 bytes");
+  invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "values needs 12 bytes");
   loss.targets = 2;
   loss.branch = 2;
   invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "branch is 2");
   loss.branch = 0;
-  loss.kind = static_cast<zo2_loss_kind>(3);
-  invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "kind is 3");
+  loss.kind = static_cast<zo2_loss_kind>(6);
+  invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "kind is 6");
   loss.kind = ZO2_LOSS_TOKENS;
-  loss.logprobs = {rig.host(std::vector<float>{0, 0}), 0};
+  loss.values = {rig.host(std::vector<float>{0, 0}), 0};
   invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "must be device memory");
+  loss.values = {rig.on_device(l.stream, std::vector<float>{0, 0, 0}), 0};
+  for (const zo2_loss_kind kind : {ZO2_LOSS_BINARY, ZO2_LOSS_SQUARED}) {
+    loss.kind = kind;
+    loss.labels = kNone;
+    invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "labels is none");
+    loss.labels = {rig.host(std::vector<float>{0, 0}), 4};
+    invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "labels needs 8 bytes");
+  }
+  loss.kind = ZO2_LOSS_SPANS;
+  loss.example_count = 1;
+  invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "examples is none");
+  loss.examples = {rig.host(std::vector<int32_t>{0, 1, 0}), 0};
+  invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "examples needs 16 bytes");
+  loss.targets = 3;
+  invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "targets is 3, but every row of spans has two logits");
 }
 
 }  // namespace
@@ -246,6 +363,10 @@ int main() {
   token_losses_are_summed_in_double_precision();
   choices_are_scored_by_mean_or_sum();
   ranges_and_labels_out_of_bounds_poison_the_stream();
+  logits_have_the_binary_entropy_of_their_labels();
+  squares_are_summed_in_double_precision_and_in_order();
+  spans_add_half_the_entropy_of_their_start_and_of_their_end();
+  spans_out_of_bounds_poison_the_stream();
   a_gradient_that_is_not_finite_raises_the_flag_of_the_first_step();
   loss_and_gradient_refuse_what_they_cannot_use();
   return zo2::test::report();

@@ -18,6 +18,7 @@ using zo2::test::rounding_of;
 
 struct Sequence {
   int64_t start, length, prefix_start, prefix_length;
+  int64_t key_start = 0;  // with key_rows
 };
 
 enum class Path { kMma, kSimt };
@@ -36,6 +37,7 @@ struct Case {
   double size = 1;     // of q and k
   double scale = 0;    // 0: 1 / sqrt(width)
   zo2_dtype key_dtype = ZO2_I32;  // I32: as dtype
+  int64_t key_rows = 0;           // of k and v, in a table of five columns; 0: as q, and four
 };
 
 class Test {
@@ -45,11 +47,11 @@ class Test {
         what_(std::string("attention: ") + c.name + ", heads of " + std::to_string(c.width) + ", " + name_of(c.dtype) + " to " +
               name_of(c.in_place ? c.dtype : c.out_dtype)),
         q_(c.dtype, c.rows, q_cols() + (c.fused ? 2 * kv_cols() : 0), c.pad),
-        k_(key_dtype(), c.rows, kv_cols(), c.key_pad < 0 ? c.pad : c.key_pad),
-        v_(key_dtype(), c.rows, kv_cols(), c.key_pad < 0 ? c.pad : c.key_pad),
+        k_(key_dtype(), key_rows(), kv_cols(), c.key_pad < 0 ? c.pad : c.key_pad),
+        v_(key_dtype(), key_rows(), kv_cols(), c.key_pad < 0 ? c.pad : c.key_pad),
         out_(c.out_dtype, c.rows, q_cols(), c.out_pad),
         again_(c.out_dtype, c.rows, q_cols(), c.out_pad),
-        table_(ZO2_I32, int64_t(c.sequences.size()), 4, 1) {}
+        table_(ZO2_I32, int64_t(c.sequences.size()), c.key_rows > 0 ? 5 : 4, 1) {}
 
   void run() {
     if (!k_.memory_ok() || !v_.memory_ok()) {
@@ -90,6 +92,8 @@ class Test {
  private:
   int64_t q_cols() const { return c_.heads * c_.width; }
   int64_t kv_cols() const { return c_.kv_heads * c_.width; }
+  int64_t key_rows() const { return c_.key_rows > 0 ? c_.key_rows : c_.rows; }
+  int64_t key_start(const Sequence& s) const { return c_.key_rows > 0 ? s.key_start : s.start; }
   zo2_dtype key_dtype() const { return c_.key_dtype == ZO2_I32 ? c_.dtype : c_.key_dtype; }
   double scale() const { return c_.scale != 0 ? c_.scale : 1 / std::sqrt(double(c_.width)); }
   Matrix q() const { return q_.slice(0, q_cols()); }
@@ -109,8 +113,8 @@ class Test {
     }
     for (size_t s = 0; s < c_.sequences.size(); s++) {
       const Sequence& sequence = c_.sequences[s];
-      const int64_t words[] = {sequence.start, sequence.length, sequence.prefix_start, sequence.prefix_length};
-      for (int64_t i = 0; i < 4; i++) table_.set(int64_t(s), i, double(words[i]));
+      const int64_t words[] = {sequence.start, sequence.length, sequence.prefix_start, sequence.prefix_length, sequence.key_start};
+      for (int64_t i = 0; i < (c_.key_rows > 0 ? 5 : 4); i++) table_.set(int64_t(s), i, double(words[i]));
     }
     for (DeviceMatrix* m : {&q_, &k_, &v_, &out_, &again_, &table_}) m->upload();
     DeviceMatrix& target = c_.in_place ? q_ : out_;
@@ -131,7 +135,7 @@ class Test {
     std::vector<double> weights;
     double largest = -HUGE_VAL, sum = 0;
     for (int64_t p = c_.window > 0 ? std::max<int64_t>(0, position - c_.window + 1) : 0; p <= position; p++) {
-      const int64_t row = p < s.prefix_length ? s.prefix_start + p : s.start + p - s.prefix_length;
+      const int64_t row = p < s.prefix_length ? s.prefix_start + p : key_start(s) + p - s.prefix_length;
       double score = 0;
       for (int64_t d = 0; d < c_.width; d++) score += q_.before(s.start + i, head * c_.width + d) * key(row, column + d);
       rows.push_back(row);
@@ -233,6 +237,19 @@ void test_simt() {
   }
 }
 
+// Keys and values in a cache of other rows than q: prompts of several tiles, one with a prefix that its own keys do not follow, and single rows.
+void test_caches() {
+  for (const zo2_dtype dtype : {ZO2_F32, ZO2_F16, ZO2_BF16}) {
+    for (const int64_t window : {0, 1, 70}) {
+      Case c = {"a cache", dtype == ZO2_F32 ? Path::kSimt : Path::kMma, dtype, 214, 2, 1, 32, {}, window};
+      c.sequences = {{0, 100, 0, 0, 150}, {100, 70, 0, 0, 10}, {170, 40, 150, 100, 300}, {210, 1, 0, 0, 0}, {211, 1, 10, 70, 80}};
+      c.sequences.push_back({212, 0, 340, 0, 340});
+      c.key_rows = 340;
+      test(c);
+    }
+  }
+}
+
 // On a stream that failed before, nothing is written; heads that no kernel takes are named.
 void test_refusals() {
   Launcher launcher;
@@ -254,6 +271,9 @@ void test_refusals() {
   CHECK(zo2::cuda::attention_unsupported(wide) == nullptr, "heads of 256 columns");
   wide.q.rows = (int64_t{1} << 29) + 1;
   CHECK(zo2::cuda::attention_unsupported(wide) != nullptr, "2^29 + 1 rows");
+  wide.q.rows = 4;
+  wide.k.rows = (int64_t{1} << 29) + 1;
+  CHECK(zo2::cuda::attention_unsupported(wide) != nullptr, "2^29 + 1 rows of keys");
 }
 
 }  // namespace
@@ -261,6 +281,7 @@ void test_refusals() {
 int main() {
   test_mma();
   test_simt();
+  test_caches();
   test_refusals();
   return zo2::test::report();
 }

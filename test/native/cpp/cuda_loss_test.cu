@@ -41,10 +41,10 @@ void tokens(CudaRig& rig) {
     Guarded device(values), state(std::vector<zo2_step_state>{{1.25, 3.5, 7.0f, 9, 11}});
     contract::LossCommand command{};
     command.kind = ZO2_LOSS_TOKENS;
-    command.logprobs = values.data();
+    command.values = values.data();
     command.targets = count;
     const double expected = cpu::summed_loss(command);
-    command.logprobs = device.at<float>();
+    command.values = device.at<float>();
     command.state = state.at<zo2_step_state>();
     command.first = true;
     MUST(cuda::launch_loss(rig.launch(), command));
@@ -72,7 +72,7 @@ struct Choices {
   contract::LossCommand command(zo2_loss_kind kind) const {
     contract::LossCommand c{};
     c.kind = kind;
-    c.logprobs = values.data();
+    c.values = values.data();
     c.targets = values.size();
     c.choices = choices.data();
     c.choice_count = choices.size() / 2;
@@ -89,7 +89,7 @@ void choices(CudaRig& rig) {
       contract::LossCommand command = tables.command(kind);
       const double expected = cpu::summed_loss(command);
       Guarded values(tables.values), list(tables.choices), examples(tables.examples), state(std::vector<zo2_step_state>(1));
-      command.logprobs = values.at<float>();
+      command.values = values.at<float>();
       command.choices = list.at<int32_t>();
       command.examples = examples.at<int32_t>();
       command.state = state.at<zo2_step_state>();
@@ -108,7 +108,7 @@ void choice_faults(CudaRig& rig) {
     rig.clear();
     contract::LossCommand command = tables.command(ZO2_LOSS_CHOICES_MEAN);
     Guarded values(tables.values), list(tables.choices), examples(tables.examples), state(std::vector<zo2_step_state>{{5, 6, 0, 0, 0}});
-    command.logprobs = values.at<float>();
+    command.values = values.at<float>();
     command.choices = list.at<int32_t>();
     command.examples = examples.at<int32_t>();
     command.state = state.at<zo2_step_state>();
@@ -128,6 +128,41 @@ void choice_faults(CudaRig& rig) {
   tables.examples[260 * 3 + 1] = tables.examples[260 * 3];
   const int begin = tables.examples[260 * 3];
   CHECK(is(run(tables), FaultKind::kExampleRange, 260, {begin, begin, static_cast<int64_t>(tables.choices.size() / 2)}));
+}
+
+void logits(CudaRig& rig) {
+  for (const zo2_loss_kind kind : {ZO2_LOSS_BINARY, ZO2_LOSS_SQUARED, ZO2_LOSS_SPANS}) {
+    for (const int32_t count : {0, 2, 32, 66, 1000}) {
+      std::vector<float> values, labels;
+      std::vector<int32_t> examples;
+      for (int32_t i = 0; i < count; ++i) {
+        values.push_back(static_cast<float>(sin(i * 2.3) * pow(10.0, i % 9 - 4)));
+        labels.push_back(static_cast<float>(i * 7 % 5) / 4);
+      }
+      for (int32_t begin = 0; begin < count / 2; begin += 3) {
+        const int32_t rows = std::min(1 + begin % 11, count / 2 - begin);
+        examples.insert(examples.end(), {begin, begin + rows, begin % 4 == 1 ? -100 : begin % rows, begin % 5 == 0 ? -100 : rows - 1});
+      }
+      Guarded on_device(values), label_list(labels), example_list(examples), state(std::vector<zo2_step_state>(1));
+      contract::LossCommand command{};
+      command.kind = kind;
+      command.values = values.data();
+      command.targets = values.size();
+      if (kind != ZO2_LOSS_SPANS) command.labels = labels.data();
+      if (kind == ZO2_LOSS_SPANS) command.examples = examples.data(), command.example_count = examples.size() / 4;
+      const double expected = cpu::summed_loss(command);
+      command.values = on_device.at<float>();
+      command.labels = label_list.at<float>();
+      command.examples = example_list.at<int32_t>();
+      command.state = state.at<zo2_step_state>();
+      command.first = true;
+      MUST(cuda::launch_loss(rig.launch(), command));
+      CHECK(rig.fault().kind == FaultKind::kNone);
+      const double found = state.get<zo2_step_state>()[0].loss_plus;
+      const double allowed = kind == ZO2_LOSS_SQUARED ? 0 : 1e-13 * fabs(expected);
+      CHECK(fabs(found - expected) <= allowed, "kind %d, %d values: %.17g, not %.17g", static_cast<int>(kind), count, found, expected);
+    }
+  }
 }
 
 void gradients(CudaRig& rig) {
@@ -232,7 +267,9 @@ void tables(CudaRig& rig) {
     rig.clear();
     return fault;
   };
-  const auto& sequences = cuda::launch_check_sequences;
+  const auto sequences = [](const cuda::Launch& launch, uint32_t op, const int32_t* table, int64_t row_stride, int64_t count, int64_t rows) {
+    return cuda::launch_check_sequences(launch, op, table, row_stride, count, {rows, rows, false});
+  };
   CHECK(run(sequences, {}, 0).kind == FaultKind::kNone);
   CHECK(run(sequences, {{0, 4, 0, 0}, {4, 6, 0, 4}, {10, 0, 0, 10}}, 10).kind == FaultKind::kNone);
   CHECK(run(sequences, {{4, 6, 0, 0}, {0, 4, 0, 0}, {2, 0, 0, 0}, {8, 0, 10, 0}}, 10).kind == FaultKind::kNone, "any order, empty ones anywhere");
@@ -258,7 +295,26 @@ void tables(CudaRig& rig) {
   CHECK(is(run(targets, {{0, 5}, {99, -100}, {4, 5}, {-1, 5}}, 4), FaultKind::kTarget, 2, {4, 4}));
   CHECK(is(run(targets, {{0, 5}, {-1, -5}}, 4), FaultKind::kTarget, 1, {-1, 4}));
 
-  const auto& index = cuda::launch_check_index;
+  // With a fifth column, and three times as many rows of k and v.
+  const auto keyed = [](const cuda::Launch& launch, uint32_t op, const int32_t* table, int64_t row_stride, int64_t count, int64_t rows) {
+    return cuda::launch_check_sequences(launch, op, table, row_stride, count, {rows, 3 * rows, true});
+  };
+  CHECK(run(keyed, {{0, 4, 0, 0, 26}, {4, 6, 20, 10, 0}, {10, 0, 30, 0, 30}}, 10).kind == FaultKind::kNone);
+  CHECK(is(run(keyed, {{0, 4, 0, 0, 0}, {4, 7, 40, 0, 0}}, 10), FaultKind::kSequence, 1, {4, 7, 40, 0, 10}));
+  CHECK(is(run(keyed, {{0, 4, 0, 0, 0}, {4, 6, 0, 0, 25}, {-1, 1, 0, 0, 0}}, 10), FaultKind::kSequenceKeys, 1, {6, 0, 0, 25, 30}));
+  CHECK(is(run(keyed, {{0, 4, 21, 10, 0}}, 10), FaultKind::kSequenceKeys, 0, {4, 21, 10, 0, 30}));
+  CHECK(is(run(keyed, {{0, 4, 0, 0, -1}}, 10), FaultKind::kSequenceKeys, 0, {4, 0, 0, -1, 30}));
+  CHECK(is(run(keyed, {{0, 4, 0, 0, kMost}}, 10), FaultKind::kSequenceKeys, 0, {4, 0, 0, kMost, 30}));
+  CHECK(run(keyed, {{0, 4, 0, 0, 5}, {4, 4, 0, 0, 5}}, 10).kind == FaultKind::kNone, "keys may be shared");
+  CHECK(is(run(keyed, {{0, 4, 0, 0, 0}, {3, 4, 0, 0, 10}}, 10), FaultKind::kSequenceOverlap, 3, {0, 3}));
+
+  const auto index = [](const cuda::Launch& launch, uint32_t op, const int32_t* table, int64_t row_stride, int64_t count, int64_t rows) {
+    return cuda::launch_check_index(launch, op, table, row_stride, count, rows, FaultKind::kIndexRow);
+  };
+  const auto slots = [](const cuda::Launch& launch, uint32_t op, const int32_t* table, int64_t row_stride, int64_t count, int64_t rows) {
+    return cuda::launch_check_index(launch, op, table, row_stride, count, rows, FaultKind::kScatterRow);
+  };
+  CHECK(is(run(slots, {{0}, {4}, {-1}}, 4), FaultKind::kScatterRow, 1, {4, 4}));
   CHECK(run(index, {{0}, {3}, {2}}, 4).kind == FaultKind::kNone);
   CHECK(is(run(index, {{0}, {4}, {-1}}, 4), FaultKind::kIndexRow, 1, {4, 4}));
   std::vector<std::vector<int32_t>> long_index(1000, {1});
@@ -270,10 +326,11 @@ void tables(CudaRig& rig) {
 void the_first_fault_stays(CudaRig& rig) {
   Guarded bad(std::vector<int32_t>{7}), worse(std::vector<int32_t>{-3}), state(std::vector<zo2_step_state>{{5, 6, 4, 0, 0}}), to(16);
   Guarded flags(std::vector<zo2_sticky>(1)), values(logprobs(3)), rows(std::vector<int32_t>{0}, 0, Guarded::Kind::kPinned);
-  MUST(cuda::launch_check_index(rig.launch(), 1, bad.at<int32_t>(), 1, 1, 4));
-  MUST(cuda::launch_check_index(rig.launch(), 2, worse.at<int32_t>(), 1, 1, 4));
+  MUST(cuda::launch_check_index(rig.launch(), 1, bad.at<int32_t>(), 1, 1, 4, FaultKind::kIndexRow));
+  MUST(cuda::launch_check_index(rig.launch(), 2, worse.at<int32_t>(), 1, 1, 4, FaultKind::kScatterRow));
   MUST(cuda::launch_gather(rig.launch(), {to.at(), values.at(), rows.at<int32_t>(), 1, 0, 12, 1}));
-  MUST(cuda::launch_loss(rig.launch(), {ZO2_LOSS_TOKENS, values.at<float>(), 3, nullptr, 0, nullptr, 0, state.at<zo2_step_state>(), false, false}));
+  MUST(cuda::launch_loss(rig.launch(),
+                         {ZO2_LOSS_TOKENS, values.at<float>(), 3, nullptr, nullptr, 0, nullptr, 0, state.at<zo2_step_state>(), false, false}));
   MUST(cuda::launch_gradient(rig.launch(), {state.at<zo2_step_state>(), 7, 1e-3, 12, flags.at<zo2_sticky>()}));
   const Fault fault = rig.fault();
   CHECK(is(fault, FaultKind::kIndexRow, 0, {7, 4}) && fault.op == 1);
@@ -290,6 +347,7 @@ int main() {
   tokens(rig);
   choices(rig);
   choice_faults(rig);
+  logits(rig);
   gradients(rig);
   gathers(rig);
   large_gathers(rig);

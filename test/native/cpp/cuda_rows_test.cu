@@ -1,4 +1,5 @@
-// The kernels that work row by row, one at a time, against double precision: norms, rope, gatedActivation, embed, gatherRows, cast.
+// The kernels that work row by row, one at a time, against double precision: norms, rope, gatedActivation, embed, gatherRows,
+// scatterRows, cast, transpose.
 #include "cuda_matrix.h"
 
 #include "cuda/ops/cast.cuh"
@@ -8,6 +9,8 @@
 #include "cuda/ops/layer_norm.cuh"
 #include "cuda/ops/rms_norm.cuh"
 #include "cuda/ops/rope.cuh"
+#include "cuda/ops/scatter_rows.cuh"
+#include "cuda/ops/transpose.cuh"
 
 namespace {
 
@@ -218,6 +221,44 @@ void test_gather(int64_t rows, int64_t cols, int64_t x_rows, zo2_dtype in, zo2_d
   check_values(out, what.c_str(), 0, 0, [&](int64_t r, int64_t c) { return x.get(int64_t(index.get(r, 0)), c); });
 }
 
+void test_scatter(int64_t rows, int64_t cols, int64_t out_rows, zo2_dtype in, zo2_dtype out_dtype, int64_t pad, int64_t lead) {
+  const std::string what = label("scatterRows", rows, cols, in, out_dtype);
+  Launcher launcher;
+  Numbers numbers(static_cast<uint64_t>(cols + rows));
+  DeviceMatrix x(in, rows, cols, pad), out(out_dtype, out_rows, cols, pad, lead), index(ZO2_I32, rows, 1);
+  if (!out.memory_ok()) {
+    printf("%s: skipped, no memory for its gaps\n", what.c_str());
+    return;
+  }
+  x.randomise(numbers);
+  out.randomise(numbers);
+  // From the last row up, so that some rows at the start are not named.
+  for (int64_t r = 0; r < rows; r++) index.set(r, 0, double(out_rows - 1 - r));
+  for (DeviceMatrix* m : {&x, &out, &index}) m->upload();
+  launcher.finish(launch_scatter_rows(launcher.launch(), {out.view(), x.view(), index.view()}), what.c_str());
+  out.download();
+  check_values(out, what.c_str(), 0, 0, [&](int64_t r, int64_t c) {
+    const int64_t from = out_rows - 1 - r;
+    return from < rows ? x.get(from, c) : out.before(r, c);
+  });
+}
+
+void test_transpose(int64_t rows, int64_t cols, zo2_dtype in, zo2_dtype out_dtype, int64_t pad, int64_t lead) {
+  const std::string what = label("transpose", rows, cols, in, out_dtype);
+  Launcher launcher;
+  Numbers numbers(static_cast<uint64_t>(cols + rows));
+  DeviceMatrix x(in, rows, cols, pad, lead), out(out_dtype, cols, rows, 2 * pad), expected(out_dtype, cols, rows, 2 * pad);
+  x.randomise(numbers, 3);
+  for (int64_t r = 0; r < rows; r++) {
+    for (int64_t c = 0; c < cols; c++) expected.set(c, r, x.get(r, c));
+  }
+  x.upload();
+  out.upload();
+  launcher.finish(launch_transpose(launcher.launch(), {out.view(), x.view()}), what.c_str());
+  out.download();
+  CHECK(out.same_bytes(expected), "%s", what.c_str());
+}
+
 void test_cast(int64_t rows, int64_t cols, zo2_dtype in, zo2_dtype out_dtype, int64_t pad, int64_t lead) {
   const std::string what = label("cast", rows, cols, in, out_dtype);
   Launcher launcher;
@@ -241,7 +282,9 @@ void test_copies() {
         for (bool accumulate : {false, true}) test_embed(9, cols, 6, 3, 6, accumulate, in, out, cols == 13 ? 3 : 0);
         test_gather(7, cols, 5, in, out, cols == 8 ? 8 : cols == 13 ? 3 : 0, cols == 13 ? 1 : 0);
         test_cast(5, cols, in, out, cols % 8, 0);
+        test_scatter(5, cols, 7, in, out, cols == 8 ? 8 : cols == 13 ? 3 : 0, cols == 13 ? 1 : 0);
       }
+      for (int64_t rows : {1, 63, 64, 65}) test_transpose(rows, 140, in, out, rows % 2, rows == 65 ? 3 : 0);
       test_cast(1, 9000, in, out, 0, 1);
       test_cast(700, 3, in, out, 1, 0);
     }
@@ -250,9 +293,13 @@ void test_copies() {
   test_embed(5, 8, 4, 0, 0, false, ZO2_F32, ZO2_F32, 0);
   test_embed(0, 8, 4, 0, 4, false, ZO2_F32, ZO2_F32, 0);
   test_gather(0, 8, 4, ZO2_F32, ZO2_F32, 0, 0);
+  test_scatter(0, 8, 4, ZO2_F32, ZO2_F32, 0, 0);
+  test_transpose(200, 1, ZO2_F32, ZO2_F16, 0, 0);
+  test_transpose(1, 200, ZO2_F16, ZO2_F16, 0, 0);
   test_cast(0, 8, ZO2_F32, ZO2_F16, 0, 0);
   // The last row begins beyond 2^32 elements.
   test_gather(4, 24, 4, ZO2_BF16, ZO2_F32, (int64_t{1} << 31) - 25, 0);
+  test_scatter(1, 24, 4, ZO2_BF16, ZO2_BF16, (int64_t{1} << 31) - 25, 0);
 }
 
 // On a stream that failed before, nothing is written.
@@ -272,6 +319,8 @@ void test_poison() {
   launcher.finish(launch_embed(launch, {out.view(), x.view(), index.view(), 0, 3, false}), "embed");
   launcher.finish(launch_gather_rows(launch, {out.view(), x.view(), index.view()}), "gatherRows");
   launcher.finish(launch_cast(launch, {out.view(), x.view()}), "cast");
+  launcher.finish(launch_scatter_rows(launch, {out.view(), x.view(), index.view()}), "scatterRows");
+  launcher.finish(launch_transpose(launch, {out.slice(0, 3), x.slice(3, 3)}), "transpose");
   out.download();
   CHECK(out.same_bytes(before), "a kernel wrote on a poisoned stream");
 }

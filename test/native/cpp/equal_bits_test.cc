@@ -229,7 +229,7 @@ zo2_step_state loss_on(const zo2_backend* backend, const std::vector<Losses>& ba
       const Losses& batch = batches[(i + branch) % batches.size()];
       zo2_loss_args args = {};
       args.kind = batch.kind;
-      args.logprobs = {rig.on_device(stream, batch.logprobs), 0};
+      args.values = {rig.on_device(stream, batch.logprobs), 0};
       args.targets = batch.logprobs.size();
       args.choices = {rig.on_device(stream, batch.choices), 0};
       args.choice_count = batch.choices.size() / 2;

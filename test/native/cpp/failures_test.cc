@@ -95,17 +95,21 @@ void one_of_many_that_a_stream_waits_for_is_enough() {
     Scene s;
     zo2_gate* const gate = s.rig.gate();
     zo2_stream* const waiting = s.rig.stream("waiting");
+    std::vector<zo2_stream*> streams;
     for (int i = 0; i < kStreams; ++i) {
       zo2_stream* const one = s.rig.stream(("stream " + std::to_string(i)).c_str());
       s.rig.ok(s.rig.table->stream_hold(one, gate, &s.rig.error));
       s.fill(one, 100 + static_cast<uint64_t>(i));
       if (i == bad) s.fail_late(one);
       s.wait(waiting, s.record(one));
+      streams.push_back(one);
     }
     s.fill(waiting, 0);
     s.rig.table->gate_open(gate);
     s.failed(waiting, ("stream \"stream " + std::to_string(bad) + "\": gather").c_str());
     CHECK(s.mark(0) == 0, "stream %d", bad);
+    // The first failure ends the wait; the other streams may still be at work.
+    for (zo2_stream* one : streams) s.rig.finish(one);
     for (int i = 0; i < kStreams; ++i) CHECK(s.mark(100 + static_cast<uint64_t>(i)) == 1, "stream %d", i);
   }
 }

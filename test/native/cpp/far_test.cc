@@ -109,7 +109,7 @@ class Run {
   }
 
   std::vector<double> words() const {
-    std::vector<double> words = {2, double(places_.size()), 1, 0};
+    std::vector<double> words = {3, double(places_.size()), 1, 0};
     std::vector<double> op = {double(case_.opcode), double(places_.size() + case_.attributes.size())};
     for (size_t i = 0; i < places_.size(); i++) {
       const Matrix& m = case_.operands[i];
@@ -192,7 +192,7 @@ void test_case(const Case& c, int& ran) {
 }
 
 std::vector<Case> cases() {
-  enum { W = ZO2_SPACE_WEIGHTS, C = ZO2_SPACE_CARRIED, T = ZO2_SPACE_WORKSPACE, I = ZO2_SPACE_INPUTS, R = ZO2_SPACE_RESULTS };
+  enum { W = ZO2_SPACE_WEIGHTS, C = ZO2_SPACE_CARRIED, T = ZO2_SPACE_WORKSPACE, I = ZO2_SPACE_INPUTS, R = ZO2_SPACE_RESULTS, K = ZO2_SPACE_CACHE };
   const zo2_dtype f32 = ZO2_F32, f16 = ZO2_F16, i32 = ZO2_I32;
   // Three rows: the last one's elements lie past 2^32 at the far stride.
   return {
@@ -221,6 +221,13 @@ std::vector<Case> cases() {
        {{"out", C, f16, 3, 32, {}}, {"q", T, f32, 3, 32, {}}, {"k", T, f16, 3, 16, {}}, {"v", T, f16, 3, 16, {}},
         {"sequences", I, i32, 1, 4, {0, 3, 0, 0}}},
        {2, 1, 0.25, 2}},
+      {"attention over a cache",
+       ZO2_OP_ATTENTION,
+       {{"out", C, f16, 2, 32, {}}, {"q", T, f16, 2, 32, {}}, {"k", K, f16, 3, 16, {}}, {"v", K, f16, 3, 16, {}},
+        {"sequences", I, i32, 2, 5, {0, 1, 1, 1, 2, 1, 1, 0, 0, 1}}},
+       {2, 1, 0.25, 0}},
+      {"scatterRows", ZO2_OP_SCATTER_ROWS, {{"out", K, f16, 3, 20, {}}, {"x", T, f16, 3, 20, {}}, {"index", I, i32, 3, 1, {2, 0, 1}}}, {}},
+      {"transpose", ZO2_OP_TRANSPOSE, {{"out", T, f16, 3, 3, {}}, {"x", W, f16, 3, 3, {}}}, {}},
       {"gatherRows", ZO2_OP_GATHER_ROWS, {{"out", C, f16, 3, 20, {}}, {"x", T, f16, 3, 20, {}}, {"index", I, i32, 3, 1, {2, 0, 1}}}, {}},
       {"crossEntropy",
        ZO2_OP_CROSS_ENTROPY,

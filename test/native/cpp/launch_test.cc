@@ -270,7 +270,7 @@ void layouts_are_checked() {
 
 // out[r, :] = x[index[r], :] with 4 columns and at most 8 rows; the rows of out are symbol 0.
 std::vector<double> gather_program() {
-  return {2, 3, 1, 5, 8, 0, 0, 0, 0,                                                   // counts, maxima
+  return {3, 3, 1, 5, 8, 0, 0, 0, 0,                                                   // counts, maxima
           ZO2_SPACE_WORKSPACE, 16, ZO2_F32, -1, 4, 4,                                  // out
           ZO2_SPACE_CARRIED, 0, ZO2_F32, 6, 4, 4,                                      // x
           ZO2_SPACE_INPUTS, 0, ZO2_I32, -1, 1, 1,                                      // index
@@ -281,7 +281,7 @@ void a_program_runs_over_the_buffers_it_is_given() {
   Rig rig(threads(2));
   zo2_stream* const stream = rig.stream("compute");
   const std::vector<double> words = gather_program();
-  const uint64_t space_bytes[ZO2_SPACES] = {0, 96, 160, 32, 0};
+  const uint64_t space_bytes[ZO2_SPACES] = {0, 96, 160, 32, 0, 0};
   zo2_run_args args = {};
   args.program = rig.program(words, space_bytes);
   zo2_buffer* const out = rig.buffer(ZO2_BUFFER_DEVICE, 160);

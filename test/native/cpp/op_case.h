@@ -119,7 +119,7 @@ class OpCase {
   }
 
   std::vector<double> words() const {
-    std::vector<double> words = {2, static_cast<double>(operands_.size()), static_cast<double>(op_count_), ZO2_SYMBOLS};
+    std::vector<double> words = {3, static_cast<double>(operands_.size()), static_cast<double>(op_count_), ZO2_SYMBOLS};
     for (uint64_t maximum : maxima_) words.push_back(static_cast<double>(maximum));
     for (const auto& o : operands_) {
       for (double word : {static_cast<double>(o.space), static_cast<double>(o.offset), static_cast<double>(o.dtype),

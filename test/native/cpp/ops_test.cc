@@ -201,6 +201,55 @@ void test_cast(int64_t m, int64_t n, zo2_dtype out_dtype, zo2_dtype x_dtype) {
   test.run([&] { test.expect(out, [&](int64_t r, int64_t c) { return test.get(x, r, c); }, kExact); });
 }
 
+// The matrix beside `x` is a slice of a wider one with further rows, as a key/value cache has.
+void test_scatter_rows(int64_t m, int64_t n, zo2_dtype out_dtype, zo2_dtype x_dtype) {
+  OpCase test(label("scatterRows", m, n, 0, out_dtype, x_dtype));
+  Random random(static_cast<uint64_t>(m * 10 + n));
+  test.symbol(ZO2_SYMBOL_ROWS, static_cast<uint64_t>(m) + 2, static_cast<uint64_t>(m));
+  const int64_t slots = m + 7;
+  const int cache = test.operand(ZO2_SPACE_CACHE, out_dtype, slots, 3 * n, 3), out = test.slice(cache, n, n);
+  const int x = test.operand(C, x_dtype, kRows, n, 4), index = test.operand(I, ZO2_I32, kRows, 1, 1);
+  test.randomise(cache, random, 1);
+  test.randomise(x, random, 3);
+  // Every row once, in a mixed order: 1 + 3 r modulo a number that 3 does not divide.
+  const int64_t modulus = slots % 3 == 0 ? slots - 1 : slots;
+  for (int64_t r = 0; r < m; r++) test.set(index, r, 0, double((1 + 3 * r) % modulus));
+  test.op(ZO2_OP_SCATTER_ROWS, {double(out), double(x), double(index)}, {out});
+  test.run([&] {
+    std::vector<int64_t> from(size_t(slots), -1);
+    for (int64_t r = 0; r < m; r++) from[size_t(test.get(index, r, 0))] = r;
+    const auto row = [&](int64_t r) { return from[size_t(r)]; };
+    test.expect(
+        out, [&](int64_t r, int64_t c) { return row(r) < 0 ? test.before(out, r, c) : test.get(x, row(r), c); }, kExact);
+    // Rows that are not named keep their very bits, which `expect` would let round.
+    bool kept = true;
+    for (int64_t r = 0; r < slots; r++) {
+      for (int64_t c = 0; c < n; c++) kept = kept && (row(r) >= 0 || test.get(out, r, c) == test.before(out, r, c));
+    }
+    CHECK(kept, "%s", test.name().c_str());
+  });
+}
+
+void test_bad_scatter(double row, const char* text) {
+  OpCase test("scatterRows to row " + std::to_string(row));
+  Random random(1);
+  test.symbol(ZO2_SYMBOL_ROWS, 5, 4);
+  const int out = test.operand(ZO2_SPACE_CACHE, ZO2_F32, 9, 3), x = test.operand(C, ZO2_F32, kRows, 3), index = test.operand(I, ZO2_I32, kRows, 1);
+  test.randomise(x, random, 1);
+  for (int64_t r = 0; r < 4; r++) test.set(index, r, 0, r == 2 ? row : double(r));
+  test.op(ZO2_OP_SCATTER_ROWS, {double(out), double(x), double(index)}, {});
+  test.run_refused(text);
+}
+
+void test_transpose(int64_t m, int64_t n, zo2_dtype out_dtype, zo2_dtype x_dtype) {
+  OpCase test(label("transpose", m, n, 0, out_dtype, x_dtype));
+  Random random(static_cast<uint64_t>(m * 100 + n));
+  const int x = test.operand(W, x_dtype, m, n, 4), out = test.operand(T, out_dtype, n, m, 1);
+  test.randomise(x, random, 3);
+  test.op(ZO2_OP_TRANSPOSE, {double(out), double(x)}, {out});
+  test.run([&] { test.expect(out, [&](int64_t r, int64_t c) { return test.get(x, c, r); }, kExact); });
+}
+
 // Each activation alone, relative to its own value, far into the tail.
 void test_activation_accuracy() {
   const int64_t m = 2048;
@@ -292,7 +341,11 @@ int main() {
         test_layer_norm(17, n, out, in, 0, false, false);
         test_rms_norm(17, n, n, out, in, false);
         test_cast(17, n, out, in);
+        test_scatter_rows(17, n, out, in);
+        test_transpose(17, n, out, in);
       }
+      // Around the tiles of both backends.
+      for (int64_t m : {1, 63, 64, 65}) test_transpose(m, 130, out, in);
       test_rms_norm(9, 96, 32, out, in, false);
       test_rms_norm(9, 84, 21, out, in, out == in);
       test_rope({21, 3, 32, 32, out, in, out == in});
@@ -310,11 +363,16 @@ int main() {
   for (int64_t m : {0, 1, 300}) {
     test_rms_norm(m, 24, 8, ZO2_F32, ZO2_BF16, false);
     test_cast(m, 24, ZO2_BF16, ZO2_F32);
+    test_scatter_rows(m, 24, ZO2_BF16, ZO2_F32);
     test_gated_activation(m, 24, ZO2_ACTIVATION_GELU_TANH, ZO2_F16, ZO2_F32, false);
     test_rope({m, 2, 8, 8, ZO2_F32, ZO2_F32, true});
     test_rope({m, 2, 9, 2, ZO2_F32, ZO2_F16, false});
   }
   test_rope({4, 1, 600, 600, ZO2_F32, ZO2_F32, true});
+  test_scatter_rows(3, 5000, ZO2_F16, ZO2_F32);
+  test_transpose(300, 200, ZO2_BF16, ZO2_BF16);
+  test_bad_scatter(-1, "op 0 (scatterRows): index row 2 names row -1 of out, which has 9 rows");
+  test_bad_scatter(9, "op 0 (scatterRows): index row 2 names row 9 of out, which has 9 rows");
   test_activation_accuracy();
   test_nan();
   const OpCase::Aligned aligned;
@@ -328,6 +386,8 @@ int main() {
         test_rms_norm(9, n, n, out, in, out == in);
         test_gated_activation(9, n, ZO2_ACTIVATION_SILU, out, in, out == in);
         test_cast(9, n, out, in);
+        test_scatter_rows(9, n, out, in);
+        test_transpose(9, n, out, in);
       }
       test_rms_norm(9, 96, 32, out, in, false);
       test_rope({9, 3, 64, 32, out, in, out == in});

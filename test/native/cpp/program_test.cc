@@ -22,7 +22,7 @@ constexpr int kRows = -1 - ZO2_SYMBOL_ROWS, kSequences = -1 - ZO2_SYMBOL_SEQUENC
 struct Whole {
   OpCase test{"a program with every op"};
   int tokens, hidden, table, normal, gain, bias, q, k, v, sequences, attended, weight, offset, index, head, logprob, state, vocabulary,
-      targets, positions, narrow, small_gain;
+      targets, positions, narrow, small_gain, turned, cache, slot, row, keyed;
 
   Whole() {
     test.symbol(ZO2_SYMBOL_ROWS, 24, 20);
@@ -52,6 +52,12 @@ struct Whole {
     positions = test.operand(ZO2_SPACE_INPUTS, ZO2_I32, kRows, 1);
     narrow = test.operand(ZO2_SPACE_WORKSPACE, ZO2_BF16, kRows, 16);
     small_gain = test.operand(ZO2_SPACE_WEIGHTS, ZO2_F32, 1, 4);
+    turned = test.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, 16, 30);
+    cache = test.operand(ZO2_SPACE_CACHE, ZO2_F32, 40, 16);
+    // One row, so that no table names one twice.
+    slot = test.operand(ZO2_SPACE_INPUTS, ZO2_I32, 1, 1);
+    row = test.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, 1, 16);
+    keyed = test.operand(ZO2_SPACE_INPUTS, ZO2_I32, kSequences, 5);
     test.op(ZO2_OP_EMBED, {double(hidden), double(table), double(tokens), 0, 30, 0}, {hidden});
     test.op(ZO2_OP_LAYER_NORM, {double(normal), double(hidden), double(gain), double(bias), 1e-5}, {normal});
     test.op(ZO2_OP_LINEAR, {double(q), double(normal), double(weight), double(offset), -1, ZO2_ACTIVATION_RELU}, {q});
@@ -64,16 +70,24 @@ struct Whole {
     test.op(ZO2_OP_ROPE, {double(k), double(k), double(positions), 4, 4, 1, 2, 1, 0.25}, {k});
     test.op(ZO2_OP_GATED_ACTIVATION, {double(attended), double(attended), double(q), ZO2_ACTIVATION_SILU}, {attended});
     test.op(ZO2_OP_CAST, {double(narrow), double(attended)}, {narrow});
+    test.op(ZO2_OP_TRANSPOSE, {double(turned), double(table)}, {turned});
+    test.op(ZO2_OP_SCATTER_ROWS, {double(cache), double(row), double(slot)}, {cache});
+    test.op(ZO2_OP_ATTENTION, {double(attended), double(q), double(cache), double(cache), double(keyed), 4, 4, 0.5, 0}, {attended});
     Random random(1);
-    for (int operand : {hidden, table, gain, bias, k, v, weight, offset, vocabulary, small_gain}) test.randomise(operand, random, 1);
+    for (int operand : {hidden, table, gain, bias, k, v, weight, offset, vocabulary, small_gain, cache, row}) test.randomise(operand, random, 1);
     for (int64_t r = 0; r < 20; r++) {
       test.set(tokens, r, 0, double(r));
       test.set(positions, r, 0, double(r));
     }
     const double rows[2][4] = {{0, 12, 0, 0}, {12, 8, 0, 12}};
     for (int64_t s = 0; s < 2; s++) {
-      for (int64_t c = 0; c < 4; c++) test.set(sequences, s, c, rows[s][c]);
+      for (int64_t c = 0; c < 4; c++) {
+        test.set(sequences, s, c, rows[s][c]);
+        test.set(keyed, s, c, rows[s][c]);
+      }
+      test.set(keyed, s, 4, double(20 * s));
     }
+    test.set(slot, 0, 0, 39);
     for (int64_t r = 0; r < 9; r++) test.set(index, r, 0, double(2 * r));
     for (int64_t t = 0; t < 11; t++) {
       test.set(targets, t, 0, double(t % 9));
@@ -132,13 +146,13 @@ void test_refusals() {
   with(0, kNaN, {"version"});
   with(1, 1e9, {"operands need"});
   with(1, -1, {"operand count"});
-  with(2, 12, {"ends after"});
-  with(2, 10, {"words follow the last op"});
+  with(2, 15, {"ends after"});
+  with(2, 13, {"words follow the last op"});
   with(3, 6, {"symbol count"});
   with(4, 0.5, {"symbol 0"});
   with(4, 1e6, {"exceeds", "bytes of space"});
   with(4, 9007199254740992.0, {"exceeds", "bytes of space"});
-  with(operand_word(whole.q, 0), 5, {"operand 6's space"});
+  with(operand_word(whole.q, 0), 6, {"operand 6's space"});
   with(operand_word(whole.q, 1), 1e15, {"operand 6", "exceeds", "workspace"});
   with(operand_word(whole.q, 1), valid[operand_word(whole.q, 1)] + 2, {"operand 6", "multiple"});
   with(operand_word(whole.q, 2), 4, {"operand 6's dtype"});
@@ -147,9 +161,9 @@ void test_refusals() {
   with(operand_word(whole.q, 5), 15, {"operand 6's row stride"});
   with(operand_word(whole.q, 5), 2147483648.0, {"operand 6's row stride"});
   with(operand_word(whole.q, 5), 2147483647.0, {"operand 6", "exceeds"});
-  with(op_word(valid, 0), 11, {"op 0", "opcode 11"});
+  with(op_word(valid, 0), 13, {"op 0", "opcode 13"});
   with(op_word(valid, 2) + 1, 5, {"op 2 (linear)", "number of words"});
-  op(0, 0, 22, {"op 0 (embed)", "out"});
+  op(0, 0, whole.keyed + 1, {"op 0 (embed)", "out"});
   op(0, 1, -1, {"op 0 (embed)", "table"});
   op(0, 2, whole.hidden, {"op 0 (embed)", "index", "i32"});
   op(0, 4, 31, {"op 0 (embed)", "rowCount is 31"});
@@ -181,7 +195,7 @@ void test_refusals() {
   op(7, 1, whole.k, {"op 7 (rmsNorm)", "x has 8 columns"});
   op(7, 2, whole.weight, {"op 7 (rmsNorm)", "gain has 16 rows"});
   op(7, 2, whole.table, {"op 7 (rmsNorm)", "gain has 30 rows"});
-  op(7, 2, whole.small_gain + 1, {"op 7 (rmsNorm)", "gain"});
+  op(7, 2, whole.keyed + 1, {"op 7 (rmsNorm)", "gain"});
   op(7, 3, kNaN, {"op 7 (rmsNorm)", "epsilon"});
   op(8, 1, whole.q, {"op 8 (rope)", "x has 16 columns"});
   op(8, 2, whole.index, {"op 8 (rope)", "positions has symbol 2 rows"});
@@ -202,6 +216,24 @@ void test_refusals() {
   op(9, 3, 5, {"op 9 (gatedActivation)", "activation"});
   op(10, 1, whole.narrow, {"op 10 (cast)", "out overlaps x"});
   op(10, 1, whole.head, {"op 10 (cast)", "x has symbol 2 rows"});
+  op(3, 4, whole.slot, {"op 3 (attention)", "sequences has 1 columns, it must have 4, or 5 with keyStart"});
+  op(11, 0, whole.vocabulary, {"op 11 (transpose)", "out has 30 rows, x asks for 16"});
+  op(11, 1, whole.weight, {"op 11 (transpose)", "out has 30 columns, x asks for 16"});
+  op(11, 1, whole.hidden, {"op 11 (transpose)", "x has a run-time number of rows"});
+  op(11, 1, whole.tokens, {"op 11 (transpose)", "x has dtype i32"});
+  op(11, 0, whole.hidden, {"op 11 (transpose)", "out has symbol 0 rows, x asks for 16"});
+  std::vector<double> in_place = valid;
+  in_place[op_word(valid, 11) + 2] = in_place[op_word(valid, 11) + 3] = whole.weight;
+  expect_refused(rig, in_place, bytes, {"op 11 (transpose)", "out overlaps x"});
+  op(12, 0, whole.k, {"op 12 (scatterRows)", "x has 16 columns, out asks for 8"});
+  op(12, 1, whole.hidden, {"op 12 (scatterRows)", "index has 1 rows, x has symbol 0"});
+  op(12, 2, whole.tokens, {"op 12 (scatterRows)", "index has symbol 0 rows, x has 1"});
+  op(12, 2, whole.gain, {"op 12 (scatterRows)", "index"});
+  op(12, 0, whole.row, {"op 12 (scatterRows)", "out overlaps x"});
+  op(13, 2, whole.attended, {"op 13 (attention)", "k has symbol 0 rows, v has 40"});
+  op(13, 4, whole.sequences, {"op 13 (attention)", "k has 40 rows, q has symbol 0"});
+  op(13, 2, whole.row, {"op 13 (attention)", "k has 1 rows, v has 40"});
+  with(operand_word(whole.cache, 1), 1e9, {"exceeds", "space cache"});
 
   for (size_t length = 0; length < valid.size(); length++) {
     expect_refused(rig, {valid.begin(), valid.begin() + static_cast<std::ptrdiff_t>(length)}, bytes, {""});

@@ -3,7 +3,10 @@ import type { ModelOptions } from "../../../src/config/model.js";
 import type { TrainerOptions } from "../../../src/config/trainer.js";
 import { Trainer, type Step } from "../../../src/train/trainer.js";
 import type { Model } from "../../../src/model.js";
-import { fixtures, readJson, sameBits, weightBits, withModel } from "./helpers.js";
+import { packBatch } from "../../../src/data/index.js";
+import type { PassObserver, StepRequest } from "../../../src/schedule/engine.js";
+import type { Command, Pass } from "../../../src/schedule/schedule.js";
+import { fixtures, readJson, sameBits, takeSteps, weightBits, withModel } from "./helpers.js";
 
 const dir = path.join(fixtures, "trajectories/models/A");
 const inputs = readJson("trajectories", "inputs-A.json");
@@ -160,6 +163,145 @@ it.each(["fp16", "bf16"] as const)("%s on the wire: streamed equals resident, an
     model.parameters.forEach((p, i) => {
       const narrow = streamed.weights[i].every((bits) => (bits & mask) === 0 || (bits & 0x7f800000) < 0x38800000);
       expect([p.name, narrow]).toEqual([p.name, p.shape.length === 2]);
+    });
+  });
+});
+
+/** Both have 208 words; one is stored in bf16, so that its units have to be prepared, the other in fp32, so that most can be read as they lie. */
+const FAMILIES = ["llama3-scaled-bf16", "gpt2"] as const;
+const sequences = Array.from({ length: 4 }, (_, i) => Int32Array.from({ length: 20 + 3 * i }, (_, t) => (i * 71 + t * t * 13 + t * 29) % 208));
+const batchOf = (...of: Int32Array[]) => packBatch(of.map((ids) => ({ kind: "tokens", ids, labels: ids })));
+const stepBatches = [batchOf(sequences[0], sequences[1]), batchOf(sequences[2]), batchOf(sequences[3], sequences[0])];
+const held = batchOf(sequences[1], sequences[3]);
+const request = (step: number): StepRequest => ({ step, seed: 3n, eps: 1e-3, learningRate: 1e-2, weightDecay: 0.1, noise: "gaussian" });
+/** Of one micro-batch: a sum in fp64, in batch order. */
+const meanLoss = ([logprobs]: Float32Array[]) => -logprobs.reduce((sum, x) => sum + x, 0) / logprobs.length;
+const bits = (values: Float32Array[]) => values.map((v) => [...new Uint32Array(v.buffer)]);
+
+describe.each(FAMILIES)("%s", (name) => {
+  const folder = path.join(fixtures, "models", name);
+  const offload = { unitBytes: 20_000 };
+  const steps = (options: ModelOptions, between?: (model: Model) => Promise<void>) => withModel(folder, options, async (model) => {
+    const numbers: number[] = [];
+    for (const [step, batch] of stepBatches.entries()) {
+      const [result] = await takeSteps(model, [batch], () => request(step));
+      numbers.push(result.lossPlus, result.lossMinus, result.projectedGradient);
+      await between?.(model);
+    }
+    const evaluation = bits(await model.engine.forward([held]));
+    return { numbers, evaluation, weights: await weightBits(model) };
+  });
+  let streamed: Awaited<ReturnType<typeof steps>>;
+  beforeAll(async () => {
+    streamed = await steps({ offload });
+  });
+  const expectEqual = (other: typeof streamed) => {
+    expect([other.numbers, other.evaluation]).toEqual([streamed.numbers, streamed.evaluation]);
+    expect(sameBits(other.weights, streamed.weights)).toBe(true);
+  };
+
+  const places = [{ to: "device" }, { slots: 1 }, { slots: 2 }, { slots: 100 }, { overlap: false }] as const;
+  it.each(places)("takes the same steps with %o, bit for bit", async (other) => {
+    expectEqual(await steps({ offload: { ...offload, ...other } }));
+    expect(sameBits(streamed.weights, await withModel(folder, { offload }, weightBits))).toBe(false);
+  });
+
+  it.each([places[0], places[1]])("takes the same steps when what is released is NaN and commands are late (%o)", async (other) => {
+    expectEqual(await steps({ offload: { ...offload, ...other }, test: { poison: true, delayMicroseconds: 200, delaySeed: 4 } }));
+  });
+
+  it.each([1, 2, 5])("takes the same steps when each is followed by %d forward passes, plain, perturbed and evaluated", async (passes) => {
+    expectEqual(await steps({ offload }, async (model) => {
+      for (let i = 0; i < passes; i++) {
+        await model.engine.forward([held]);
+        await model.engine.forward([held], { perturbation: { ...request(9), side: i % 2 === 0 ? "plus" : "minus" } });
+      }
+      await model.evaluate(sequences.map((ids) => ({ ids: [...ids] })), { batchSize: 2 });
+    }));
+  });
+
+  const pendingInScratch = "a forward pass that works a pending update out gives the bits of one after a flush (%s)";
+  it.each(["nearest", "stochastic"] as const)(pendingInScratch, async (rounding) => {
+    for (const to of ["host", "device"] as const) {
+      await withModel(folder, { rounding, offload: { ...offload, to } }, async (model) => {
+        const before = bits(await model.engine.forward([held]));
+        await takeSteps(model, stepBatches.slice(0, 1), request);
+        const seen = [];
+        // The third pass comes after a flush of the engine's own.
+        for (let i = 0; i < 3; i++) seen.push(bits(await model.engine.forward([held])));
+        await model.engine.flush();
+        const after = bits(await model.engine.forward([held]));
+        expect(seen).toEqual([after, after, after]);
+        expect(before).not.toEqual(after);
+      });
+    }
+  });
+
+  it("a perturbed forward pass has the loss of that side of the step", async () => {
+    await withModel(folder, { offload }, async (model) => {
+      await takeSteps(model, stepBatches.slice(0, 1), request);
+      const sides = [];
+      for (const side of ["plus", "minus"] as const) sides.push(meanLoss(await model.engine.forward([held], { perturbation: { ...request(1), side } })));
+      const { result } = await model.engine.train([held], request(1));
+      const { lossPlus, lossMinus } = await result;
+      expect(sides).toEqual([lossPlus, lossMinus]);
+      expect(lossPlus).not.toBe(lossMinus);
+    });
+  });
+
+  it("takes the same steps when the caller computes the losses from the results of both branches", async () => {
+    const outcome = await withModel(folder, { offload }, async (model) => {
+      const numbers: number[] = [];
+      for (const [step, batch] of stepBatches.entries()) {
+        const { plus, minus } = await model.engine.branches([batch], request(step));
+        const losses = { plus: meanLoss(plus), minus: meanLoss(minus) };
+        const { lossPlus, lossMinus, projectedGradient } = await model.engine.finishStep(request(step), losses);
+        model.engine.commit();
+        numbers.push(lossPlus, lossMinus, projectedGradient);
+      }
+      return { numbers, evaluation: bits(await model.engine.forward([held])), weights: await weightBits(model) };
+    });
+    expectEqual(outcome);
+  });
+
+  describe.each(["host", "device"] as const)("with its weights in %s memory, in the trace of evaluation and scoring after steps,", (to) => {
+    const passes: { pass: Pass; commands: readonly Command[] }[] = [];
+    const forwards = () => passes.filter(({ pass }) => pass.kind === "forward");
+    const prepared = (commands: readonly Command[]) => commands.flatMap((c) => (c.kind === "prepare" ? [c] : []));
+    let direct: boolean[] = [];
+    const onPass: PassObserver = (pass, commands) => passes.push({ pass, commands });
+    beforeAll(() => withModel(folder, { offload: { ...offload, to }, test: { onPass } }, async (model) => {
+      await takeSteps(model, stepBatches.slice(0, 2), request);
+      await model.evaluate(sequences.map((ids) => ({ ids: [...ids] })), { batchSize: 1 });
+      await takeSteps(model, stepBatches.slice(2), () => request(2));
+      for await (const _ of model.score(sequences.slice(0, 2).map((ids) => ({ ids: [...ids] })), { batchSize: 1 }));
+      const { units } = model.engine.plan ?? { units: [] };
+      direct = units.map((u) => u.gathered === null && u.tensors.every((t) => t.wire === t.scratch));
+    }));
+
+    it("nothing is stored but by the flush that is cheaper than a third pass", () => {
+      expect(passes.map(({ pass }) => `${pass.kind}${pass.update ? " with an update" : ""}`)).toEqual([
+        "train", "train with an update", "forward with an update", "forward with an update", "flush with an update", "forward", "forward",
+        "train", "forward with an update", "forward with an update",
+      ]);
+      for (const { commands } of forwards()) {
+        expect(commands.filter((c) => c.kind === "offload")).toEqual([]);
+        expect(prepared(commands).filter((c) => c.store)).toEqual([]);
+      }
+    });
+
+    it("one branch runs", () => {
+      for (const { commands } of forwards()) {
+        expect(commands.flatMap((c) => (c.kind === "run" ? [[c.unit, c.branch]] : []))).toEqual(direct.map((_, u) => [u, 0]));
+      }
+    });
+
+    it("weights are prepared without noise, and only where something is pending or they are not in the compute dtype", () => {
+      expect(new Set(direct)).toEqual(new Set(name === "gpt2" ? [true, false] : [false]));
+      for (const { pass, commands } of forwards()) {
+        expect(pass.perturbed).toBe(false);
+        expect(prepared(commands).map((c) => [c.unit, c.update])).toEqual(direct.flatMap((d, u) => (d && !pass.update ? [] : [[u, pass.update]])));
+      }
     });
   });
 });

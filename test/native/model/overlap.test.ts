@@ -9,7 +9,7 @@ import { Recorder } from "../../../src/models/recorder.js";
 import { capacityOf, touchedRows, writeBatch } from "../../../src/schedule/batch-tables.js";
 import { Executor, type PassData } from "../../../src/schedule/execute.js";
 import { CONTROL, planMemory } from "../../../src/schedule/plan.js";
-import { doneEvent, schedulePass, START, type Command } from "../../../src/schedule/schedule.js";
+import { doneEvent, schedulePass, START, type Command, type Pass, type SchedulePlan } from "../../../src/schedule/schedule.js";
 import { WeightStore } from "../../../src/schedule/store.js";
 import { cutUnits } from "../../../src/schedule/units.js";
 import { fixtures, packed, readJson } from "./helpers.js";
@@ -23,24 +23,29 @@ async function firstPass(device: Device, overlap: boolean) {
   const definition = defineModel(checkpoint.config);
   const parameters = numberParameters(definition.parameters);
   const recorder = new Recorder(parameters);
-  const recording = recorder.finish(definition.record(recorder, "logprobs"));
+  definition.record(recorder);
+  const recording = recorder.finish();
   const units = cutUnits(recording, { wire: "fp32", compute: "fp32" });
   const store = await WeightStore.create(device, units, "host");
   await loadWeights(device, store, units, checkpoint, checkTensors(checkpoint, parameters, definition.namePrefixes));
   await checkpoint.close();
   const batch = [packed(readJson("trajectories", "inputs-A.json").train[0])];
-  const plan = planMemory(units, { tier: "host", slots: 2, branches: 2, capacity: capacityOf(batch, touchedRows(batch)), wire: "fp32", compute: "fp32" });
+  const plan = planMemory(units, {
+    tier: "host", slots: 2, branches: 2, capacity: capacityOf(batch, touchedRows(batch)),
+    output: "logprobs", cache: null, wire: "fp32", compute: "fp32",
+  });
   const control = await device.createBuffer("device", CONTROL.bytes);
   const executor = await Executor.create(device, store, control, plan, recording, new Set());
   const table = touchedRows(batch);
   writeBatch(batch, plan.batch, executor.staging(0), table, definition.positionRow);
-  const pass = { kind: "train" as const, microBatches: 1, update: false, ring: 0, inject: false };
-  const schedulePlan = {
-    tier: "host" as const, units: units.map((u) => ({ gathered: u.gathered !== null })), gatherSources: [units.length - 1], slots: 2, overlap, poison: false,
+  const pass: Pass = { kind: "train", microBatches: 1, update: false, ring: 0, gradient: "losses", perturbed: false, cache: null };
+  const schedulePlan: SchedulePlan = {
+    tier: "host", slots: 2, cacheSlots: 0, overlap, poison: false, gatherSources: [units.length - 1],
+    units: units.map((u) => ({ gathered: u.gathered !== null, direct: false, cached: false })),
   };
   const { commands } = schedulePass(schedulePlan, pass, START);
   const data: PassData = {
-    pass, batch, table, pending: null, rounding: "nearest", labelled: batch[0].targets.length / 2,
+    pass, batch, table, perturbation: null, cache: null, pending: null, rounding: "nearest", labelled: batch[0].targets.length / 2,
     step: { seed: 1n, step: 0, noise: { kind: "gaussian" }, eps: 1e-3, state: 0 },
   };
   return { executor, commands, data };

@@ -19,10 +19,11 @@ const config = {
 function programs(): number[][] {
   const definition = defineModel(config);
   const recorder = new Recorder(numberParameters(definition.parameters));
-  const recording = recorder.finish(definition.record(recorder, "logprobs"));
+  definition.record(recorder);
+  const recording = recorder.finish();
   const units = cutUnits(recording, { wire: "fp32", compute: "fp32" });
   const capacity = { rows: 8, sequences: 1, headRows: 8, targets: 8, tableRows: 8, microBatches: 1, objectiveWords: 1 };
-  const plan = planMemory(units, { tier: "host", slots: 3, branches: 2, capacity, wire: "fp32", compute: "fp32" });
+  const plan = planMemory(units, { tier: "host", slots: 3, branches: 2, capacity, output: "logprobs", cache: null, wire: "fp32", compute: "fp32" });
   return units.map((unit) => Array.from(encodeProgram(plan, unit, recording.inputs)));
 }
 

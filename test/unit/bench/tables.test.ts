@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runScript } from "./modules.js";
@@ -30,7 +30,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
-const run = (...args: string[]) => runScript("scripts/bench-tables.mjs", "--readme", readme, "--results", dir, ...args);
+const run = (...args: string[]) => runScript("scripts/bench-tables.mjs", "--root", dir, "--results", dir, ...args);
 const write = (value: unknown, name = "opt125m-cpu.json") => writeFile(join(dir, name), JSON.stringify(value));
 const text = () => readFile(readme, "utf8");
 const cells = (line: string) => line.split("|").slice(1, -1).map((c) => c.trim());
@@ -102,5 +102,79 @@ describe("the README's tables", () => {
     await writeFile(readme, "<!-- bench:event-loop -->\n<!-- /bench:event-loop -->");
     run();
     expect((await text()).split("\n").map(cells)).toContainEqual(["tiny-opt", "idle", "2.0", "0.1", "3.5", "10.0", "0"]);
+  });
+
+  it("are refused where a page names one that does not exist", async () => {
+    await writeFile(readme, "<!-- bench:opt225m -->\n<!-- /bench:opt225m -->");
+    expect(run("--check")).toMatchObject({ status: 1, err: expect.stringContaining("there is no table opt225m; there are opt125m, event-loop, smollm2") });
+  });
+});
+
+const PAGE = "# Story\n<!-- bench:smollm2 -->\n<!-- /bench:smollm2 -->\nend\n";
+const said = (answer: string, reason = "eos") => [{ question: "Name | three", answer, reason, tokens: 3, seconds: 1 }];
+const smollm2 = {
+  ...about, model: { name: "SmolLM2-135M-Instruct", parameters: 134515008 }, offload: "host", wire: "fp32",
+  steps: 60, batch: 16, learningRate: 4e-5, schedule: "linear", eps: 1e-3, seed: 7, template: { prompt: "{text} It was", choices: [" terrible", " great"] },
+  deviceBytes: 3 * 2 ** 20, hostBytes: 5 * 2 ** 20, secondsPerStep: 6.543,
+  before: { test: { loss: 0.84921, accuracy: 0.6049, examples: 415, seconds: 2 }, said: said("Red,\n* <b>blue", "length") },
+  after: { test: { loss: 0.31, accuracy: 0.8747, examples: 415, seconds: 2 }, said: said("Green.") },
+  evaluations: [{ step: 30, loss: 0.5, accuracy: 0.8 }, { step: 60, loss: 0.4, accuracy: 0.85 }],
+  // Two whole means, 2 and 1, and one of the last ten steps: 1.5.
+  curve: { loss: Array.from({ length: 60 }, (_, i) => (i < 25 ? 1 + 2 * (i % 2) + (i === 24 ? 1 : 0) : i < 50 ? 1 : 1.5)), seconds: [], tokens: [] },
+};
+
+describe("the tutorial's figures", () => {
+  let page: string;
+  beforeEach(async () => {
+    await mkdir(join(dir, "docs"));
+    page = join(dir, "docs", "tutorial.md");
+    await writeFile(page, PAGE);
+  });
+  const made = async (value: unknown) => {
+    await write(value, "smollm2-cpu.json");
+    expect(run().status).toBe(0);
+    return readFile(page, "utf8");
+  };
+
+  it("stand in a page of docs/, which the check holds against the results too", async () => {
+    await write(smollm2, "smollm2-cpu.json");
+    expect(run("--check")).toMatchObject({ status: 1, err: expect.stringContaining("tutorial.md") });
+    expect(await readFile(page, "utf8")).toBe(PAGE);
+    await made(smollm2);
+    expect(run("--check").status).toBe(0);
+    expect(await text()).toBe(README);
+  });
+
+  it("leave the page as it is while there is no result", async () => {
+    expect(run().status).toBe(0);
+    expect(run("--check").status).toBe(0);
+    expect(await readFile(page, "utf8")).toBe(PAGE);
+  });
+
+  it("say accuracy and loss before, on the way and after, and what it took", async () => {
+    const text = await made(smollm2);
+    const rows = text.split("\n").map(cells);
+    expect(rows).toContainEqual(["`test.jsonl`, 415 sentences", "accuracy", "loss"]);
+    expect(rows).toContainEqual(["before", "0.605", "0.8492"]);
+    expect(rows).toContainEqual(["after, saved and loaded again", "0.875", "0.3100"]);
+    expect(rows).toContainEqual(["30", "0.800", "0.5000"]);
+    expect(rows).toContainEqual(["60", "0.850", "0.4000"]);
+    for (const part of ["60 steps of 16 sentences", "fp32 weights streamed from host memory", "2 threads", "learning rate 4e-5 (linear)", "eps 1e-3", "seed 7",
+      "6.54 s (median)", "3 MiB of device memory", "5 MiB of host memory", "134,515,008 parameters", "`{text} It was`"]) expect(text).toContain(part);
+    expect(text).toContain("A CPU, 2 cores, 8 GiB; Node v20.0.0; addon: compiler; commit 0123456789ab; 2026-01-02.");
+    expect(text.endsWith("\n<!-- /bench:smollm2 -->\nend\n")).toBe(true);
+    expect(await made({ ...smollm2, offload: "device" })).toContain("fp32 weights resident on the device");
+  });
+
+  it("draw the loss with a mark for each 25 steps, the last for what is left", async () => {
+    const text = await made(smollm2);
+    expect(text).toContain("from 1.000 (lowest mark) to 2.000");
+    expect(text.split("\n")).toContain("`█▁▅`");
+    expect(await made({ ...smollm2, curve: { ...smollm2.curve, loss: [1, 1] } })).toContain("\n`▁`\n");
+  });
+
+  it("show what was said as text, whatever it holds, with dots where it was cut off", async () => {
+    const text = await made(smollm2);
+    expect(text.split("\n")).toContain("| Name \\| three | Red, \\* \\<b\\>blue ... | Green. |");
   });
 });

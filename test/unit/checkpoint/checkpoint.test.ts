@@ -1,6 +1,6 @@
 import { open, readFile, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { openCheckpoint, requireTensor, resolveTensor, storedNames } from "../../../src/checkpoint/index.js";
+import { openCheckpoint, requireTensor, resolveTensor, storedNames, unusedTensors } from "../../../src/checkpoint/index.js";
 import { cleanUp, failure, fileBytes, modelFolder, temporaryFolder } from "./support.js";
 
 const MODELS = join(__dirname, "../../fixtures/models");
@@ -95,8 +95,8 @@ describe("a checkpoint", () => {
 
   const shard = fileBytes({ a: u8(4) }, 4);
   const refused: [string, Record<string, string | Uint8Array>, string[]][] = [
-    ["without weights", {}, ["has neither model.safetensors nor"]],
-    ["with a pickled file only", { "pytorch_model.bin": "x" }, ["pytorch_model.bin only", "not supported yet"]],
+    ["without weights", {}, ["has no model.safetensors", "pytorch_model.bin.index.json"]],
+    ["with a pickled file that is none", { "pytorch_model.bin": "x" }, ["pytorch_model.bin: its 1 bytes do not begin"]],
     ["with a config.json that is not JSON", { "config.json": "{", "model.safetensors": shard }, ["config.json: not JSON"]],
     ["with a config.json that is a list", { "config.json": "[]", "model.safetensors": shard }, ["config.json: not a JSON object"]],
     ["whose weights are truncated", { "model.safetensors": shard.subarray(0, -1) }, ["model.safetensors: tensor \"a\"", "past the end"]],
@@ -127,13 +127,36 @@ describe("a tensor's name", () => {
   const prefixes = ["model.decoder.", "decoder.", ""];
 
   test("is found under each prefix of its family, the canonical one first", () => {
-    expect(storedNames("model.decoder.x.weight", prefixes)).toEqual(["model.decoder.x.weight", "decoder.x.weight", "x.weight"]);
-    for (const name of ["model.decoder.x", "decoder.x", "x"]) expect(resolveTensor(stored(name), "model.decoder.x", prefixes)?.name).toBe(name);
+    expect(storedNames("model.decoder.x.weight", prefixes)).toEqual([
+      "model.decoder.x.weight", "decoder.x.weight", "x.weight", "model.model.decoder.x.weight", "model.x.weight",
+    ]);
+    for (const name of ["model.decoder.x", "decoder.x", "x", "model.model.decoder.x"]) expect(resolveTensor(stored(name), "model.decoder.x", prefixes)?.name).toBe(name);
     expect(resolveTensor(stored("x", "decoder.x", "model.decoder.x"), "model.decoder.x", prefixes)?.name).toBe("model.decoder.x");
     expect(resolveTensor(stored("other.x"), "model.decoder.x", prefixes)).toBeUndefined();
   });
 
   test("that is nowhere is an error with the names that were tried", () => {
     expect(() => requireTensor(stored("y"), "decoder.x", prefixes)).toThrow(failure("ZO2_ERR_CHECKPOINT", '"decoder.x" is missing from its 1 tensors', "model.decoder.x, x"));
+  });
+
+  test("may be that of a tensor tied to it, in any of its forms, after its own", () => {
+    const aliases = new Map([["model.decoder.embed", ["lm_head"]]]);
+    for (const name of ["lm_head", "model.lm_head", "decoder.embed"]) {
+      expect(resolveTensor(stored(name), "model.decoder.embed", prefixes, aliases)?.name).toBe(name);
+    }
+    expect(resolveTensor(stored("lm_head", "embed"), "model.decoder.embed", prefixes, aliases)?.name).toBe("embed");
+    expect(resolveTensor(stored("lm_head"), "model.decoder.embed", prefixes)).toBeUndefined();
+    expect(() => requireTensor(stored("y"), "model.decoder.embed", prefixes, aliases)).toThrow(failure("ZO2_ERR_CHECKPOINT", "tried", "lm_head"));
+  });
+
+  test("is unused unless it was read, is tied to what was, or is known not to be needed", () => {
+    const place = (name: string, offset: number) => ({ ...entry(name), offset });
+    const all = [place("decoder.embed", 0), place("copy", 0), place("lm_head", 8), place("h.0.attn.bias", 16), place("other", 24)];
+    const tensors = new Map(all.map((e) => [e.name, e]));
+    const used = new Map([["model.decoder.embed", all[0]!]]);
+    const aliases = new Map([["model.decoder.embed", ["lm_head"]]]);
+    expect(unusedTensors({ tensors }, used, { prefixes, aliases, ignored: [/\.attn\.bias$/] })).toEqual(["other"]);
+    expect(unusedTensors({ tensors }, used, { prefixes })).toEqual(["lm_head", "h.0.attn.bias", "other"]);
+    expect(unusedTensors({ tensors }, new Map(), { prefixes })).toHaveLength(5);
   });
 });

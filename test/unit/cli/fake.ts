@@ -6,6 +6,7 @@ import { parseOptions } from "../../../src/config/parse.js";
 import type { TrainerOptions } from "../../../src/config/trainer.js";
 import { exampleParser } from "../../../src/data/index.js";
 import { Zo2Error } from "../../../src/errors.js";
+import { encodePrompt, Generation, type Generated } from "../../../src/generate/index.js";
 import type { Evaluation } from "../../../src/train/evaluate.js";
 import type { Step, TrainingEvaluation } from "../../../src/train/trainer.js";
 
@@ -13,7 +14,7 @@ import type { Step, TrainingEvaluation } from "../../../src/train/trainer.js";
 export interface Script {
   /** Losses and accuracies of evaluations, in order; the last one stands for all that follow. */
   readonly evaluations?: readonly { loss: number; accuracy: number | null }[];
-  /** Raises SIGINT's signal after this step. */
+  /** Raises SIGINT's signal after this step, or piece of text. */
   readonly abortAfter?: number;
   /** Thrown by `fit` after this step. */
   readonly failAfter?: { step: number; error: Error };
@@ -44,12 +45,33 @@ export function fakeContext(script: Script = {}) {
     dir,
     options: parseOptions(modelOptionsSchema, options, "model options"),
     parameterCount: 4339712,
+    unusedTensors: [],
     async *score(inputs) {
       const parse = exampleParser({ vocabSize: 4096, accept: ["text", "ids"] });
       for await (const input of inputs) {
         const example = parse(input, input.place ?? "no place");
         const ids = example.kind === "ids" ? [...example.ids] : example.kind === "text" ? [2, example.text.length] : [];
         yield { ids, logprobs: ids.map((_, i) => (i === 0 ? null : -1.5)), sum: -1.5 * (ids.length - 1) };
+      }
+    },
+    generate(prompt, { signal, ...o } = {}) {
+      calls.push(["generate", prompt, o]);
+      async function* pieces(): AsyncGenerator<string, Generated, undefined> {
+        for (const [i, piece] of ["one", " two", " three"].entries()) {
+          if (signal?.aborted === true) throw new Zo2Error("ZO2_ERR_ABORTED", `stopped after ${i}`);
+          yield piece;
+          if (script.abortAfter === i + 1) abort.abort();
+        }
+        return { ids: [1, 2, 3], text: "one two three", reason: "eos" };
+      }
+      return new Generation(pieces());
+    },
+    async *generateAll(inputs, { signal: _, ...o } = {}) {
+      calls.push(["generateAll", o]);
+      for await (const input of inputs) {
+        const { place = "no place" } = typeof input === "string" ? {} : input;
+        const ids = encodePrompt(null, input, place, { vocabSize: 4096, maxPositions: 64 });
+        yield { ids: [...ids], text: null, reason: "length" };
       }
     },
     evaluate(data, { signal: _, ...o } = {}) {

@@ -27,6 +27,12 @@ describe("usage errors", () => {
     [["train", "--device-memory", "4G"], "ZO2_ERR_CONFIG: option '--device-memory <bytes>' argument '4G' is invalid."],
     [["train", "--model", "m"], "ZO2_ERR_CONFIG: --data, --out, --steps, --learning-rate are missing; give them as flags or in --config FILE"],
     [["score"], "ZO2_ERR_CONFIG: --model is missing; give it as flags or in --config FILE"],
+    [["generate", "--prompt", "a"], "ZO2_ERR_CONFIG: --model is missing"],
+    [["generate", "--model", "m", "--prompt", "a", "--chat", "b"], "ZO2_ERR_CONFIG: --prompt and --chat are both given; give one of the two"],
+    [["generate", "--model", "m", "--prompt", "a", "--input", "b"], "ZO2_ERR_CONFIG: --input and --prompt are both given"],
+    [["generate", "--model", "m", "--prompt", "a", "--system", "b"], "ZO2_ERR_CONFIG: --system is given without --chat TEXT"],
+    [["generate", "--model", "m", "--prompt", "a", "--top-p", "0.9"], "ZO2_ERR_CONFIG: --top-p is 0.9; has no effect at temperature 0"],
+    [["generate", "--model", "m", "--prompt", "a", "--max-new-tokens", "0"], "ZO2_ERR_CONFIG: --max-new-tokens is 0; must be at least 1"],
     [["eval", "--model", "m", "--data", "d", "--choices", "a", "b"], "ZO2_ERR_CONFIG: --prompt is missing; give text"],
     [["eval", "--model", "m", "--data", "d", "extra"], "ZO2_ERR_CONFIG: too many arguments for 'eval'."],
     [["train", "--model", "m", "--data", "d", "--out", "o", "--steps", "0", "--learning-rate", "0"], "ZO2_ERR_CONFIG: 2 problems: (1) --learning-rate is 0; must be more than 0 (2) --steps is 0; must be at least 1"],
@@ -47,7 +53,7 @@ describe("usage errors", () => {
     expect(err).toMatch(/^Usage: zo2/);
   });
 
-  test.each(["demo", "train", "eval", "score", "info"])("`zo2 %s --help` has examples and goes to standard output", async (name) => {
+  test.each(["demo", "train", "eval", "score", "generate", "info"])("`zo2 %s --help` has examples and goes to standard output", async (name) => {
     const { code, out, err } = await zo2([name, "--help"]);
     expect(code).toBe(0);
     expect(err).toBe("");
@@ -250,5 +256,55 @@ describe("eval, score, info, demo", () => {
     const resident = (await zo2(["demo", "--steps", "1", "--offload", "device"])).named("loadModel")[0]?.[1];
     expect(resident).toMatchObject({ offload: { to: "device", wire: "fp32" } });
     expect(resident).not.toHaveProperty("offload.deviceMemory");
+  });
+});
+
+describe("generate", () => {
+  test("prints the text as it comes, and hands every flag on", async () => {
+    const { out, code, named, err } = await zo2(
+      ["generate", "--model", "m", "--prompt", "Once", ..."--max-new-tokens 9 --temperature 0.5 --top-k 4 --top-p 0.9 --seed 18446744073709551615 --ignore-eos --cache host --batch-size 3 --quiet".split(" "), "--stop", "\n", "END"]);
+    expect({ out, code, err }).toEqual({ out: "one two three\n", code: 0, err: "" });
+    expect(named("generate")).toEqual([[
+      { text: "Once", place: "--prompt" },
+      { maxNewTokens: 9, temperature: 0.5, topK: 4, topP: 0.9, seed: 2n ** 64n - 1n, stop: ["\n", "END"], ignoreEos: true, batchSize: 3, cache: "host" },
+    ]]);
+    expect(named("dispose")).toHaveLength(1);
+  });
+
+  test("a chat is one turn of the user, behind what the system says", async () => {
+    const { named } = await zo2(["generate", "--model", "m", "--chat", "Hi", "--system", "Be brief"]);
+    expect(named("generate")).toEqual([[{ messages: [{ role: "system", content: "Be brief" }, { role: "user", content: "Hi" }], place: "--chat" }, {}]]);
+    expect((await zo2(["generate", "--model", "m", "--chat", "Hi"])).named("generate")).toMatchObject([[{ messages: [{ role: "user", content: "Hi" }] }, {}]]);
+  });
+
+  test("--json prints one line of JSON instead", async () => {
+    const { out } = await zo2(["generate", "--model", "m", "--prompt", "Once", "--json"]);
+    expect(out).toBe('{"ids":[1,2,3],"text":"one two three","reason":"eos"}\n');
+  });
+
+  test("Ctrl-C ends it with 130 on a line of its own, and frees the model", async () => {
+    const { out, code, err, named } = await zo2(["generate", "--model", "m", "--prompt", "Once", "--quiet"], { abortAfter: 2 });
+    expect({ out, code, err }).toEqual({ out: "one two\n", code: 130, err: "ZO2_ERR_ABORTED: stopped after 2\n" });
+    expect(named("dispose")).toHaveLength(1);
+  });
+
+  test("answers lines in order, and refuses a bad one by its place after the answers to those before", async () => {
+    const { out, err, code, named } = await zo2(["generate", "--model", "m", "--max-new-tokens", "5", "--quiet"], { stdin: ['{"ids": [5, 6]}\n{"id', 's": [7]}\n{"ids": []}\n'] });
+    expect(out).toBe('{"ids":[5,6],"text":null,"reason":"length"}\n{"ids":[7],"text":null,"reason":"length"}\n');
+    expect(err).toMatch(/^ZO2_ERR_DATA: stdin:3: /);
+    expect(code).toBe(1);
+    expect(named("generateAll")).toEqual([[{ maxNewTokens: 5 }]]);
+  });
+
+  test("reads lines from --input", async () => {
+    const path = join(dir, "prompts.jsonl");
+    await writeFile(path, '{"ids": [9]}\n');
+    expect((await zo2(["generate", "--model", "m", "--input", path])).out).toBe('{"ids":[9],"text":null,"reason":"length"}\n');
+  });
+
+  test("the help says what shared flags mean here", async () => {
+    const { out } = await zo2(["generate", "--help"]);
+    expect(out).toMatch(/--prompt <text> +text to go on from/);
+    expect((await zo2(["eval", "--help"])).out).toMatch(/--prompt <text> +prompt with/);
   });
 });

@@ -72,6 +72,8 @@ describe("resolved options", () => {
   test("hold the documented defaults", () => {
     expect(parseOptions(modelOptionsSchema, {}, "m")).toEqual({
       device: "auto",
+      hub: {},
+      ignoreConfigFields: [],
       offload: { to: "host", wire: "stored", slots: 3, overlap: true },
       dtype: "fp32",
       tf32: false,

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { labelledCount, packBatch, type PackedBatch } from "../../../src/data/batch.js";
-import type { EncodedChoices, EncodedExample, EncodedTokens } from "../../../src/data/encode.js";
+import type { EncodedChoices, EncodedTokens } from "../../../src/data/encode.js";
 import { unpackPadded } from "../../../src/data/padded.js";
 import { failure } from "../checkpoint/support.js";
 import { lcg } from "./support.js";
@@ -17,7 +17,7 @@ interface Question {
 }
 
 /** Every scored (sequence, t), read off the examples as if each were run alone. */
-function asked(examples: readonly EncodedExample[]): Question[] {
+function asked(examples: readonly (EncodedTokens | EncodedChoices)[]): Question[] {
   return examples.flatMap((example) => {
     const parts = example.kind === "choices" ? example.choices.map(({ ids, from }) => ids.map((id, t) => (t < from ? X : id))) : [example.labels];
     return parts.flatMap((labels, c) => {
@@ -32,9 +32,11 @@ function answered(batch: PackedBatch): Question[] {
   const contexts: number[][] = [];
   const attended = new Set<number>();
   const head = new Set(batch.headRows);
-  const sequences = Array.from({ length: batch.sequences.length / 4 }, (_, i) => batch.sequences.subarray(i * 4, i * 4 + 4) as unknown as [number, number, number, number]);
-  for (const [start, length, prefixStart, prefixLength] of sequences) {
+  type Fields = [start: number, length: number, prefixStart: number, prefixLength: number, keyStart: number];
+  const sequences = Array.from({ length: batch.sequences.length / 5 }, (_, i) => [...batch.sequences.subarray(i * 5, i * 5 + 5)] as Fields);
+  for (const [start, length, prefixStart, prefixLength, keyStart] of sequences) {
     expect(length).toBeGreaterThan(0);
+    expect(keyStart).toBe(start);
     expect(start).toBe(contexts.length);
     expect(prefixStart + prefixLength).toBeLessThanOrEqual(start);
     for (let i = 0; i < length; i++) {
@@ -64,7 +66,7 @@ describe("a packed batch of tokens", () => {
   test("has the rows before each label, and none behind the last", () => {
     const batch = packBatch([tokens([5, 6, 7, 8, 9], [X, X, 7, 8, X]), tokens([1, 2], [X, 2])]);
     expect(batch).toEqual({
-      tokens: Int32Array.of(5, 6, 7, 1), positions: Int32Array.of(0, 1, 2, 0), sequences: Int32Array.of(0, 3, 0, 0, 3, 1, 0, 0),
+      tokens: Int32Array.of(5, 6, 7, 1), positions: Int32Array.of(0, 1, 2, 0), sequences: Int32Array.of(0, 3, 0, 0, 0, 3, 1, 0, 0, 3),
       headRows: Int32Array.of(1, 2, 3), targets: Int32Array.of(0, 7, 1, 8, 2, 2), objective: { kind: "tokens" },
     });
     expect(labelledCount(batch)).toBe(3);
@@ -104,7 +106,7 @@ describe("a packed batch of choices", () => {
   test("computes a prompt once, and adds no row for choices of one token", () => {
     const batch = packBatch([choices(1, 3, [2, 5, 6, 10], [2, 5, 6, 11])]);
     expect(batch).toEqual({
-      tokens: Int32Array.of(2, 5, 6), positions: Int32Array.of(0, 1, 2), sequences: Int32Array.of(0, 3, 0, 0),
+      tokens: Int32Array.of(2, 5, 6), positions: Int32Array.of(0, 1, 2), sequences: Int32Array.of(0, 3, 0, 0, 0),
       headRows: Int32Array.of(2), targets: Int32Array.of(0, 10, 0, 11),
       objective: { kind: "choices", reduction: "mean", choices: Int32Array.of(0, 1, 1, 2), examples: Int32Array.of(0, 2, 1) },
     });
@@ -115,7 +117,7 @@ describe("a packed batch of choices", () => {
     const batch = packBatch([choices(0, 1, [2, 5, 7, 8, 9], [2, 5, 6])], { reduction: "sum" });
     expect([...batch.tokens]).toEqual([2, 5, 7, 8]);
     expect([...batch.positions]).toEqual([0, 1, 2, 3]);
-    expect([...batch.sequences]).toEqual([0, 2, 0, 0, 2, 2, 0, 2]);
+    expect([...batch.sequences]).toEqual([0, 2, 0, 0, 0, 2, 2, 0, 2, 2]);
     expect(batch.objective).toMatchObject({ reduction: "sum", choices: Int32Array.of(0, 4, 4, 6) });
     expect(answered(batch)).toEqual(asked([choices(0, 1, [2, 5, 7, 8, 9], [2, 5, 6])]));
   });

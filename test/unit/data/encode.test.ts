@@ -12,6 +12,7 @@ const X = -100;
 function encode(record: unknown, options: Partial<EncodeOptions> = {}, tokenizer: Tokenizer | null = spellingTokenizer()) {
   const encoded = encodeExample(tokenizer, parse(record), { maxLength: 100, vocabSize: 2000, ...options });
   if (encoded.kind === "tokens") return { ids: [...encoded.ids], labels: [...encoded.labels] };
+  if (encoded.kind !== "choices") throw new Error(`${encoded.kind} is no example of a language model`);
   return { choices: encoded.choices.map(({ ids }) => [...ids]), from: encoded.choices.map(({ from }) => from), label: encoded.label };
 }
 

@@ -1,27 +1,38 @@
+import fs from "node:fs";
+import path from "node:path";
 import { packBatch } from "../../../src/data/index.js";
 import { defineModel } from "../../../src/models/index.js";
 import { CANONICAL_ALIGNMENT, canonicalLength, numberParameters } from "../../../src/models/parameter.js";
-import { parametersOf, Recorder, valuesOf } from "../../../src/models/recorder.js";
-import type { Head } from "../../../src/models/family.js";
+import { parametersOf, Recorder, valuesOf, type Output } from "../../../src/models/recorder.js";
+import { activationTypes } from "../../../src/schedule/activations.js";
 import { capacityOf, touchedRows } from "../../../src/schedule/batch-tables.js";
 import { placeValues } from "../../../src/schedule/places.js";
-import { deviceBytes, planMemory, type PlanOptions } from "../../../src/schedule/plan.js";
-import { encodeProgram } from "../../../src/schedule/program.js";
+import { CONTROL, deviceBytes, deviceParts, planMemory, type PlanOptions } from "../../../src/schedule/plan.js";
+import { encodeProgram, spaceBytes } from "../../../src/schedule/program.js";
 import { cutUnits, type UnitOptions } from "../../../src/schedule/units.js";
-import fs from "node:fs";
-import path from "node:path";
+import { lostValues, touchedValues } from "./shadow.js";
 
-const config = {
+const opt = {
   model_type: "opt", vocab_size: 1000, hidden_size: 64, num_hidden_layers: 3, num_attention_heads: 4, ffn_dim: 256, max_position_embeddings: 128,
 };
 const capacity = { rows: 40, sequences: 3, headRows: 30, targets: 30, tableRows: 40, microBatches: 2, objectiveWords: 1 };
+const fixture = (name: string): object => JSON.parse(fs.readFileSync(path.join(__dirname, "../../fixtures/models", name, "config.json"), "utf8"));
 
-function model(options: Partial<UnitOptions> & { tied?: boolean; head?: Head } = {}) {
-  const definition = defineModel({ ...config, tie_word_embeddings: options.tied ?? true });
+function recorded(config: object) {
+  const definition = defineModel(config);
   const parameters = numberParameters(definition.parameters);
   const recorder = new Recorder(parameters);
-  const recording = recorder.finish(definition.record(recorder, options.head ?? "logprobs"));
-  return { parameters, recording, units: cutUnits(recording, { wire: "fp16", compute: "fp32", ...options }) };
+  definition.record(recorder);
+  return { parameters, recording: recorder.finish(), causal: definition.head.kind === "causal" };
+}
+
+function model(options: Partial<UnitOptions> = {}, config: object = opt) {
+  const { recording, ...rest } = recorded(config);
+  return { ...rest, recording, units: cutUnits(recording, { wire: "fp16", compute: "fp32", ...options }) };
+}
+
+function planOptions(o: Partial<PlanOptions> = {}): PlanOptions {
+  return { tier: "host", slots: 3, branches: 2, capacity, output: "logprobs", cache: null, wire: "fp16", compute: "fp32", ...o };
 }
 
 describe("the canonical order", () => {
@@ -46,15 +57,34 @@ describe("the canonical order", () => {
   });
 });
 
-describe.each([
-  ["whole blocks", {}],
-  ["units of 20 kB", { unitBytes: 20_000 }],
-  ["units of 3 kB", { unitBytes: 3_000 }],
-  ["units of one row", { unitBytes: 1 }],
-  ["an untied head in units of 20 kB", { unitBytes: 20_000, tied: false }],
-  ["fp32 on the wire", { wire: "fp32" as const, unitBytes: 20_000 }],
-])("cut into %s", (_, options) => {
-  const { recording, parameters, units } = model(options);
+const CUTS: Record<string, Partial<UnitOptions>> = {
+  "whole blocks": {},
+  "units of 20 kB": { unitBytes: 20_000 },
+  "units of 3 kB": { unitBytes: 3_000 },
+  "units of one row": { unitBytes: 1 },
+  "units of 20 kB, fp32 on the wire": { wire: "fp32", unitBytes: 20_000 },
+};
+const CONFIGS: Record<string, object> = {
+  OPT: opt,
+  "OPT, untied": { ...opt, tie_word_embeddings: false },
+  "OPT-350M's shape": fixture("opt-350m-style-bin"),
+  "OPT for answers": fixture("opt-qa"),
+  "OPT for classes": fixture("opt-classify"),
+  "GPT-2": fixture("gpt2"),
+  "Llama, untied": fixture("llama"),
+  "Llama 3, tied": fixture("llama3-scaled-bf16"),
+  Mistral: fixture("mistral-window"),
+  Qwen2: fixture("qwen2-bf16"),
+  Qwen3: fixture("qwen3-bf16"),
+};
+// The finest cuts take a second each; families that differ elsewhere need them once.
+const FINE = new Set(["OPT", "GPT-2", "Llama 3, tied"]);
+const cases = Object.entries(CONFIGS).flatMap(([name, config]) =>
+  Object.entries(CUTS).flatMap(([cut, options]) => (cut !== "units of one row" || FINE.has(name) ? [{ name, cut, config, options }] : [])));
+
+describe.each(cases)("$name cut into $cut", ({ config, options }) => {
+  const { recording, parameters, units, causal } = model(options, config);
+  const outputs: Output[] = causal ? ["logprobs", "logits"] : ["logits"];
 
   it("every element of every parameter is in exactly one unit", () => {
     for (const p of parameters) {
@@ -95,62 +125,99 @@ describe.each([
     }
   });
 
-  it.each(["fp32", "bf16"] as const)("no two values that are alive together share memory, but for a sum and the residual that ends in it (%s)", (compute) => {
-    const places = placeValues(units, capacity, compute);
-    const uses = units.flatMap((u) => u.ops.map((o) => ({ unit: u.index, values: valuesOf(o.op) })));
-    const life = new Map<number, { value: (typeof uses)[0]["values"][0]; first: number; last: number; units: Set<number> }>();
-    uses.forEach(({ unit, values }, i) => values.forEach((value) => {
-      const l = life.get(value.id) ?? { value, first: i, last: i, units: new Set<number>() };
-      l.last = i;
-      l.units.add(unit);
-      life.set(value.id, l);
-    }));
-    const lives = [...life.values()].filter((l) => l.value.kind === "activation");
-    const sums = new Map(recording.blocks.flatMap((b) => b.ops).flatMap((op) => (op.kind === "linear" && op.residual !== null ? [[op.out, op.residual] as const] : [])));
-    for (const a of lives) {
-      const pa = places.of.get(a.value.id);
-      if (a.units.size > 1) expect(pa?.space).toBe("carried");
-      for (const b of lives) {
-        if (sums.get(a.value) === b.value || sums.get(b.value) === a.value) continue;
-        const pb = places.of.get(b.value.id);
-        if (a === b || pa === undefined || pb === undefined || pa.space !== pb.space || a.last < b.first || b.last < a.first) continue;
-        expect(pa.offset + pa.bytes <= pb.offset || pb.offset + pb.bytes <= pa.offset).toBe(true);
-        expect(pa.bytes).toBeGreaterThanOrEqual(capacity[a.value.rows] * a.value.columns * (pa.type === "fp32" ? 4 : 2));
+  it.each(["fp32", "bf16"] as const)("every op finds what was written for it, and destroys none of its operands (%s)", (compute) => {
+    const small = { ...capacity, rows: 5, headRows: 3, targets: 4 };
+    for (const output of outputs) {
+      const places = placeValues(units, small, compute, output);
+      expect(lostValues(units, places, small, output)).toEqual([]);
+      const types = activationTypes(units, compute);
+      const placed = new Set(units.flatMap((u) => u.ops.flatMap((o) => [...touchedValues(o, output)])));
+      expect([...placed].filter((id) => places.of.get(id)?.type !== types.get(id))).toEqual([]);
+    }
+  });
+
+  it("no op reads or writes a value that it does not name", () => {
+    for (const output of outputs) {
+      for (const op of recording.blocks.flatMap((b) => b.ops)) {
+        const named = valuesOf(op, output).filter((v) => v.kind !== "input").map((v) => v.id);
+        expect(new Set(named)).toEqual(touchedValues({ op, rows: null }, output));
       }
     }
   });
 
-  it("every operand lies in its space", () => {
-    const plan = planMemory(units, planOptions());
-    const sizes = [plan.device.plus.bytes, plan.places.carriedBytes, plan.places.workspaceBytes, plan.batch.microBatch.bytes, plan.places.resultBytes];
-    for (const unit of units) {
-      const words = encodeProgram(plan, unit, recording.inputs);
-      const [, operands, , symbols] = words;
-      const maxima = words.subarray(4, 4 + symbols);
-      for (let o = 0; o < operands; o++) {
-        const [space, offset, dtype, rows, columns, stride] = words.subarray(4 + symbols + o * 6);
-        const count = rows < 0 ? maxima[-1 - rows] : rows;
-        const bytes = dtype === 1 || dtype === 2 ? 2 : 4;
-        expect(offset + ((count - 1) * stride + columns) * bytes).toBeLessThanOrEqual(sizes[space]);
+  it.each([null, { tier: "host" as const, rows: 70 }])("every operand lies in its space (cache: %o)", (cache) => {
+    for (const output of outputs) {
+      const plan = planMemory(units, planOptions({ output, cache }));
+      const sizes = spaceBytes(plan);
+      expect(Array.from(sizes)).toEqual([
+        plan.device.plus.bytes, plan.places.carriedBytes, plan.places.workspaceBytes, plan.batch.microBatch.bytes, plan.places.resultBytes,
+        cache === null ? 0 : Math.max(...(plan.cache?.units ?? []).map((u) => u.bytes)),
+      ]);
+      for (const unit of units) {
+        const piece = plan.cache?.units.find((u) => u.unit === unit.index)?.bytes ?? 0;
+        const operands = operandsOf(encodeProgram(plan, unit, recording.inputs));
+        expect(operands.filter(({ space, end }) => end > (space === CACHE ? piece : sizes[space]))).toEqual([]);
       }
+    }
+  });
+
+  it("a unit whose wire bytes are in the compute dtype reads them as they lie", () => {
+    const direct = cutUnits(recording, { ...options, wire: "fp32", compute: "fp32" });
+    const plan = planMemory(direct, planOptions({ wire: "fp32", output: outputs[0] }));
+    for (const unit of direct.filter((u) => u.gathered === null)) {
+      expect(unit.tensors.map((t) => [t.scratchOffset, t.scratch])).toEqual(unit.tensors.map((t) => [t.wireOffset, t.wire]));
+      const operands = operandsOf(encodeProgram(plan, unit, recording.inputs));
+      expect(operands.filter(({ space, end }) => space === WEIGHTS && end > unit.wireBytes)).toEqual([]);
     }
   });
 });
 
-function planOptions(o: Partial<PlanOptions> = {}): PlanOptions {
-  return { tier: "host", slots: 3, branches: 2, capacity, wire: "fp16", compute: "fp32", ...o };
+const WEIGHTS = 0;
+const CACHE = 5;
+
+/** The space of every operand of a program, and where it ends there at the largest batch. */
+function operandsOf(words: Float64Array): { space: number; end: number }[] {
+  const [, operands, , symbols] = words;
+  const maxima = words.subarray(4, 4 + symbols);
+  return Array.from({ length: operands }, (_, o) => {
+    const [space, offset, dtype, rows, columns, stride] = words.subarray(4 + symbols + o * 6);
+    const count = rows < 0 ? maxima[-1 - rows] : rows;
+    return { space, end: offset + ((count - 1) * stride + columns) * (dtype === 1 || dtype === 2 ? 2 : 4) };
+  });
 }
+
+describe("memory in place", () => {
+  const places = (config: object, compute: "fp32" | "bf16" = "fp32") => {
+    const { units, recording } = model({}, config);
+    const { of } = placeValues(units, capacity, compute, "logprobs");
+    return { ops: recording.blocks.flatMap((b) => b.ops), of };
+  };
+
+  it("a sum takes the place of the residual that ends in it", () => {
+    for (const name of ["OPT", "GPT-2", "Llama 3, tied"]) {
+      const { ops, of } = places(CONFIGS[name]);
+      const sums = ops.flatMap((op) => (op.kind === "linear" && op.residual !== null ? [[op.out.id, op.residual.id]] : []));
+      expect(sums.length).toBeGreaterThan(3);
+      for (const [out, residual] of sums) expect([name, of.get(out)]).toEqual([name, of.get(residual)]);
+    }
+  });
+
+  it("turned queries and gated activations take the place of what they are made from, and a norm does not where its operand is added later", () => {
+    const { ops, of } = places(CONFIGS["Qwen3"]);
+    const pairs = ops.flatMap((op) => (op.kind === "rope" ? [[op.out, op.x]] : op.kind === "gatedActivation" ? [[op.out, op.gate]] : []));
+    expect(pairs.length).toBeGreaterThanOrEqual(6);
+    for (const [out, over] of pairs) expect(of.get(out.id)).toEqual(of.get(over.id));
+    const residuals = new Set(ops.flatMap((op) => (op.kind === "linear" && op.residual !== null ? [op.residual] : [])));
+    const norms = ops.flatMap((op) => (op.kind === "rmsNorm" && residuals.has(op.x) ? [op] : []));
+    expect(norms.length).toBeGreaterThanOrEqual(4);
+    for (const { out, x } of norms) expect(of.get(out.id)).not.toEqual(of.get(x.id));
+  });
+});
 
 it("a block is cut where few activations are carried: between attention and feed-forward, not inside", () => {
   // One layer is 98 kB on the wire; two units of 65 kB hold it, cut after out_proj (64 columns) or after fc1 (320).
   const names = model({ unitBytes: 70_000 }).units.filter((u) => u.name.startsWith("layers.0")).map((u) => u.ops.map((o) => (o.op.kind === "linear" ? o.op.weight.name.split(".").at(-2) : o.op.kind)));
   expect(names.map((n) => n.at(-1))).toEqual(["out_proj", "fc2"]);
-});
-
-it("both heads cut the weights alike", () => {
-  const layouts = (["logprobs", "logits"] as const).map((head) =>
-    model({ head, unitBytes: 20_000 }).units.map((u) => u.tensors.map((t) => [t.parameter.name, t.rowStart, t.rowCount, t.wireOffset])));
-  expect(layouts[0]).toEqual(layouts[1]);
 });
 
 it("a tied embedding is held once, by the head, and gathered at the front", () => {
@@ -162,9 +229,11 @@ it("a tied embedding is held once, by the head, and gathered at the front", () =
 
 describe("a memory plan", () => {
   it("gives every region its own bytes within the arena", () => {
-    const plan = planMemory(model().units, planOptions());
+    const plan = planMemory(model().units, planOptions({ cache: { tier: "host", rows: 100 } }));
     const d = plan.device;
-    const regions = [...d.slots, d.plus, d.minus, d.gathered, ...d.carried, d.workspace, ...d.results, ...d.inputs].sort((a, b) => a.offset - b.offset);
+    expect(d.cacheSlots).toHaveLength(3);
+    const regions = [...d.slots, ...d.cacheSlots, d.plus, d.minus, d.gathered, ...d.carried, d.workspace, ...d.results, ...d.inputs];
+    regions.sort((a, b) => a.offset - b.offset);
     let end = 0;
     for (const r of regions) {
       expect(r.offset).toBeGreaterThanOrEqual(end);
@@ -182,12 +251,73 @@ describe("a memory plan", () => {
     expect(sizes[1]).toBeGreaterThan(sizes[2]);
   });
 
+  it("of resident weights that are too large advises to stream them", () => {
+    expect(() => planMemory(model().units, planOptions({ tier: "device", deviceMemory: 1000 }))).toThrow(
+      expect.objectContaining({ code: "ZO2_ERR_MEMORY_BUDGET", message: expect.stringMatching(/resident weights.*--offload host/) }),
+    );
+  });
+
   it("refuses a budget one byte too small, with the number and what to change", () => {
     const { units } = model();
     const needed = deviceBytes(planMemory(units, planOptions()));
     expect(deviceBytes(planMemory(units, planOptions({ deviceMemory: needed })))).toBe(needed);
     expect(() => planMemory(units, planOptions({ deviceMemory: needed - 1 }))).toThrow(
       expect.objectContaining({ code: "ZO2_ERR_MEMORY_BUDGET", message: expect.stringMatching(new RegExp(`${needed} bytes.*--unit-bytes.*--device-memory`)) }),
+    );
+  });
+});
+
+describe("a key/value cache", () => {
+  const ROWS = 100;
+  const cached = (tier: "host" | "device", o: Partial<PlanOptions> = {}, config = CONFIGS["Llama 3, tied"]) =>
+    planMemory(model({ unitBytes: 30_000 }, config).units, planOptions({ branches: 1, output: "logits", cache: { tier, rows: ROWS }, ...o }));
+
+  it.each([["Llama 3, tied", 2, 2 * 64], ["GPT-2", 2, 128], ["OPT", 3, 64], ["Mistral", 2, 64]] as const)(
+    "of %s has a row of keys and one of values for every token and layer, in the compute dtype", (name, layers, keyColumns) => {
+      for (const [compute, bytes] of [["fp32", 4], ["fp16", 2]] as const) {
+        const { cache } = cached("host", { compute }, CONFIGS[name]);
+        const attentions = cache?.units.flatMap((u) => u.attentions) ?? [];
+        expect(attentions.map((a) => a.rowBytes)).toEqual(Array.from({ length: layers }, () => 2 * keyColumns * bytes));
+        expect(new Set(attentions.map((a) => a.op)).size).toBe(layers);
+      }
+    });
+
+  it("gives every attention its own rows, in the unit that has it", () => {
+    for (const name of Object.keys(CONFIGS)) {
+      const { units, cache } = cached("host", {}, CONFIGS[name]);
+      let end = 0;
+      for (const piece of cache?.units ?? []) {
+        expect(piece.offset).toBeGreaterThanOrEqual(end);
+        end = piece.offset + piece.bytes;
+        let used = 0;
+        for (const { op, offset, rowBytes } of piece.attentions) {
+          expect(units[piece.unit].ops.map((o) => o.op)).toContain(op);
+          expect(offset).toBeGreaterThanOrEqual(used);
+          used = offset + ROWS * rowBytes;
+        }
+        expect(used).toBeLessThanOrEqual(piece.bytes);
+      }
+      expect(cache?.bytes).toBe(end);
+    }
+  });
+
+  it("counts as device memory whole where it rests there, else in slots that each hold the largest piece", () => {
+    const [device, host] = [cached("device"), cached("host")];
+    const pieces = device.cache?.units.map((u) => u.bytes) ?? [];
+    expect(pieces).toHaveLength(2);
+    expect(deviceBytes(device)).toBe(device.device.bytes + pieces[0] + pieces[1] + CONTROL.bytes);
+    expect(deviceBytes(host)).toBe(host.device.bytes + CONTROL.bytes);
+    expect(device.device.cacheSlots).toEqual([]);
+    expect(host.device.cacheSlots.map((r) => r.bytes)).toEqual([Math.max(...pieces), Math.max(...pieces)]);
+    expect(deviceParts(device).find((p) => p.name === "key/value cache")?.bytes).toBe(pieces[0] + pieces[1]);
+  });
+
+  it("that is too large for the budget on the device is refused, with its share", () => {
+    const { cache, ...plan } = cached("device");
+    const needed = deviceBytes({ cache, ...plan });
+    expect(() => cached("device", { deviceMemory: needed })).not.toThrow();
+    expect(() => cached("device", { deviceMemory: needed - 1 })).toThrow(
+      expect.objectContaining({ code: "ZO2_ERR_MEMORY_BUDGET", message: expect.stringMatching(new RegExp(`${needed} bytes.*key/value cache`)) }),
     );
   });
 });
@@ -199,7 +329,8 @@ it("OPT-175B's shapes fit in 6 GiB of device memory, one sequence of 2048 tokens
   const parameters = numberParameters(definition.parameters);
   expect(parameters.reduce((sum, p) => sum + p.count, 0)).toBeGreaterThan(174e9);
   const recorder = new Recorder(parameters);
-  const units = cutUnits(recorder.finish(definition.record(recorder, "logprobs")), { wire: "fp16", compute: "fp16", unitBytes: 256 * 2 ** 20 });
+  definition.record(recorder);
+  const units = cutUnits(recorder.finish(), { wire: "fp16", compute: "fp16", unitBytes: 256 * 2 ** 20 });
   const ids = Int32Array.from({ length: 2048 }, (_, i) => i);
   const batch = [packBatch([{ kind: "tokens", ids, labels: ids }])];
   const plan = planMemory(units, planOptions({ capacity: capacityOf(batch, touchedRows(batch)), compute: "fp16" }));

@@ -1,6 +1,6 @@
 import { cp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { loadTokenizer, type Tokenizer } from "../../../src/tokenizer/tokenizer.js";
+import { hasTokenizer, loadTokenizer, type Tokenizer } from "../../../src/tokenizer/tokenizer.js";
 import { cleanUp, failure, temporaryFolder } from "../checkpoint/support.js";
 
 const TINY = join(__dirname, "../../../models/tiny-opt");
@@ -118,6 +118,9 @@ describe("tokenizer files", () => {
     ["none at all", { "vocab.json": null, "merges.txt": null }, "has no tokenizer.json, and no vocab.json with merges.txt"],
     ["merges.txt missing", { "merges.txt": null }, "merges.txt: missing beside vocab.json"],
     ["vocab.json missing", { "vocab.json": null }, "vocab.json: missing beside merges.txt"],
+    ["tokenizer.model alone", { "vocab.json": null, "merges.txt": null, "tokenizer.model": "x" }, "tokenizer.model: SentencePiece files are not read; download the model's tokenizer.json"],
+    ["tokenizer.json with an id out of all measure", { "tokenizer.json": '{"model": {"type": "BPE", "vocab": {"a": 4294967294}, "merges": []}}' }, 'tokenizer.json: token "a": its id is not an integer from 0 to 16777215'],
+    ["tokenizer.json with added tokens that are none", { "tokenizer.json": '{"added_tokens": [5], "model": {}}' }, 'tokenizer.json: "added_tokens" is not a list of tokens'],
     ["vocab.json not JSON", { "vocab.json": "{" }, "vocab.json: not JSON"],
     ["vocab.json a list", { "vocab.json": "[]" }, "vocab.json: not a JSON object"],
     ["vocab.json empty", { "vocab.json": "{}" }, "vocab.json: holds no token"],
@@ -132,6 +135,11 @@ describe("tokenizer files", () => {
     ["tokenizer.json with an unknown model", { "tokenizer.json": '{"model": {"type": "Nonsense"}, "decoder": null, "post_processor": null, "pre_tokenizer": null, "normalizer": null}' }, "tokenizer.json: not a tokenizer that can be used"],
     ["added_tokens.json with a string", { "added_tokens.json": '{"[X]": "9"}' }, 'added_tokens.json: token "[X]"'],
   ];
+  test("count as there where they can only be refused, so that they are", async () => {
+    expect(await hasTokenizer(await changed({ "vocab.json": null, "merges.txt": null }))).toBe(false);
+    for (const name of ["tokenizer.json", "tokenizer.model"]) expect(await hasTokenizer(await changed({ "vocab.json": null, "merges.txt": null, [name]: "{}" }))).toBe(true);
+  });
+
   test.each(refused)("%s: refused with the place", async (_, changes, message) => {
     await expect(loadTokenizer(await changed(changes))).rejects.toThrow(failure("ZO2_ERR_TOKENIZER", message));
   });

@@ -1,0 +1,133 @@
+/**
+ * The folder of one model in the cache that all tools of Hugging Face share:
+ *
+ *     models--org--name/blobs/<etag>                    the bytes, named by their checksum
+ *                       blobs/<etag>.incomplete         what has come so far
+ *                       refs/<branch or tag>            the commit it stood at
+ *                       snapshots/<commit>/<file>       relative links to blobs
+ *                       .no_exist/<commit>/<file>       empty: the commit has no such file
+ *     .locks/models--org--name/<etag>.lock              held while a blob is written
+ */
+import { randomBytes } from "node:crypto";
+import { copyFile, mkdir, readlink, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { dirname, join, relative } from "node:path";
+import { errnoOf, messageOf, readTextFile } from "../checkpoint/files.js";
+import { Zo2Error } from "../errors.js";
+import { isCommit } from "./repository.js";
+
+const NO_LINKS = new Set(["EPERM", "ENOSYS", "EOPNOTSUPP", "ENOTSUP"]);
+
+/** Names inside one repository's folder. Every `etag` and `commit` given here is hexadecimal, every `name` a plain file name. */
+export class RepositoryCache {
+  readonly folder: string;
+  private readonly locks: string;
+
+  constructor(readonly cacheDir: string, id: string) {
+    const name = `models--${id.split("/").join("--")}`;
+    this.folder = join(cacheDir, name);
+    this.locks = join(cacheDir, ".locks", name);
+  }
+
+  snapshot(commit: string): string {
+    return join(this.folder, "snapshots", commit);
+  }
+
+  blob(etag: string): string {
+    return join(this.folder, "blobs", etag);
+  }
+
+  partial(etag: string): string {
+    return `${this.blob(etag)}.incomplete`;
+  }
+
+  lock(etag: string): string {
+    return join(this.locks, `${etag}.lock`);
+  }
+
+  /** The commit that `revision` last stood at, as far as the cache knows. */
+  async commitOf(revision: string): Promise<string | undefined> {
+    if (isCommit(revision)) return revision;
+    const text = (await readTextFile(join(this.folder, "refs", revision), "ZO2_ERR_CHECKPOINT"))?.trim();
+    return text !== undefined && isCommit(text) ? text : undefined;
+  }
+
+  async setCommitOf(revision: string, commit: string): Promise<void> {
+    if (isCommit(revision) || (await this.commitOf(revision)) === commit) return;
+    const path = join(this.folder, "refs", revision);
+    await writing(path, async () => {
+      await mkdir(dirname(path), { recursive: true });
+      const temporary = `${path}.${randomBytes(6).toString("hex")}`;
+      await writeFile(temporary, commit);
+      await rename(temporary, path);
+    });
+  }
+
+  /** Whether the snapshot has the file, with its bytes. */
+  has(commit: string, name: string): Promise<boolean> {
+    return exists(join(this.snapshot(commit), name));
+  }
+
+  /** Whether it is on record that the commit has no such file. */
+  isAbsent(commit: string, name: string): Promise<boolean> {
+    return exists(this.absent(commit, name));
+  }
+
+  async setAbsent(commit: string, name: string): Promise<void> {
+    const path = this.absent(commit, name);
+    await writing(path, async () => {
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(path, "");
+    });
+  }
+
+  private absent(commit: string, name: string): string {
+    return join(this.folder, ".no_exist", commit, name);
+  }
+
+  /** Makes the snapshot's file `name` a link to the blob. Where the disk knows no links, the file is a copy. */
+  async link(commit: string, name: string, etag: string): Promise<void> {
+    const path = join(this.snapshot(commit), name);
+    const target = relative(dirname(path), this.blob(etag));
+    await writing(path, async () => {
+      await mkdir(dirname(path), { recursive: true });
+      if ((await readlink(path).catch(() => undefined)) === target) return;
+      const temporary = `${path}.${randomBytes(6).toString("hex")}`;
+      try {
+        await symlink(target, temporary).catch(async (error: unknown) => {
+          if (!NO_LINKS.has(errnoOf(error) ?? "")) throw error;
+          await copyFile(this.blob(etag), temporary);
+        });
+        await rename(temporary, path);
+      } catch (error) {
+        await rm(temporary, { force: true });
+        throw error;
+      }
+    });
+  }
+}
+
+/** The bytes of the file at `path`, undefined where there is none. @throws Zo2Error ZO2_ERR_IO */
+export async function sizeOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ENOTDIR") return undefined;
+    throw new Zo2Error("ZO2_ERR_IO", `${path}: cannot be read: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+export async function exists(path: string): Promise<boolean> {
+  return (await sizeOf(path)) !== undefined;
+}
+
+/** Runs `work`; a failure of the system becomes `ZO2_ERR_IO` with the path. */
+export async function writing<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof Zo2Error || errnoOf(error) === undefined) throw error;
+    throw new Zo2Error(
+      "ZO2_ERR_IO", `${path}: cannot be written: ${messageOf(error)}; is there room, and may this user write there?`, { cause: error },
+    );
+  }
+}

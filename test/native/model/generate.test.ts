@@ -1,0 +1,355 @@
+/** Generation against the field's own implementation, against itself without a cache, and in every place that weights, keys and values may rest. */
+import fs from "node:fs";
+import path from "node:path";
+import type { ModelOptions } from "../../../src/config/model.js";
+import { decode, type DecodeSettings } from "../../../src/generate/index.js";
+import type { Model } from "../../../src/model.js";
+import { Trainer } from "../../../src/train/trainer.js";
+import { fixtures, readJson, readTensors, sameBits, weightBits, withModel } from "./helpers.js";
+
+const NEW_TOKENS = 24;
+const folder = (name: string) => path.join(fixtures, "models", name);
+const causal = fs.readdirSync(folder("")).filter((name) => "greedy" in readJson("models", name, "expected.json"));
+const tiny = path.join(__dirname, "../../../models/tiny-opt");
+
+interface Greedy {
+  readonly prompts: number[][];
+  readonly continuations: number[][];
+}
+
+/** The prompts, left-padded in the file, and what transformers goes on with. */
+async function greedyOf(name: string): Promise<Greedy> {
+  const tensors = await readTensors(folder(name), "expected.safetensors");
+  const rows = (tensor: string): number[][] => {
+    const found = tensors.get(tensor);
+    if (found === undefined) throw new Error(`${name}: no ${tensor}`);
+    const [count = 0, columns = 0] = found.shape;
+    return Array.from({ length: count }, (_, r) => Array.from({ length: columns }, (_, c) => Number(found.values[r * columns + c])));
+  };
+  const mask = rows("greedy.attention_mask");
+  return { prompts: rows("greedy.input_ids").map((row, r) => row.filter((_, c) => mask[r][c] === 1)), continuations: rows("greedy.output_ids") };
+}
+
+async function continuationsOf(model: Model, prompts: readonly number[][], options: Parameters<Model["generateAll"]>[1] = {}): Promise<number[][]> {
+  const all: number[][] = [];
+  for await (const { ids } of model.generateAll(prompts.map((ids) => ({ ids })), { maxNewTokens: NEW_TOKENS, ignoreEos: true, ...options })) all.push(ids);
+  return all;
+}
+
+/** What the whole model, run anew for every token, goes on with. */
+async function recomputed(model: Model, prompt: readonly number[], count: number): Promise<number[]> {
+  const ids = [...prompt];
+  for (let i = 0; i < count; i++) {
+    const logits = await model.logits(ids);
+    const last = logits.subarray(logits.length - model.vocabSize);
+    ids.push(last.indexOf(Math.max(...last)));
+  }
+  return ids.slice(prompt.length);
+}
+
+it("the fixtures have greedy continuations in several families", () => {
+  expect(causal.length).toBeGreaterThanOrEqual(10);
+});
+
+describe.each(causal)("%s", (name) => {
+  const base: ModelOptions = { offload: { wire: "stored" } };
+
+  it("goes on as transformers does, all prompts at once and one by one", async () => {
+    const { prompts, continuations } = await greedyOf(name);
+    expect(new Set(prompts.map(({ length }) => length)).size).toBeGreaterThan(1);
+    await withModel(folder(name), base, async (model) => {
+      expect(await continuationsOf(model, prompts)).toEqual(continuations);
+      expect(await continuationsOf(model, prompts, { batchSize: 1 })).toEqual(continuations);
+    });
+  });
+
+  it.each([
+    ["weights on the device, cache on the device", { offload: { to: "device" } }, "device"],
+    ["weights on the device, cache on the host", { offload: { to: "device" } }, "host"],
+    ["small units and one slot, cache on the device", { offload: { unitBytes: 60_000, slots: 1 } }, "device"],
+    ["small units and one slot, cache on the host", { offload: { unitBytes: 60_000, slots: 1 } }, "host"],
+    ["prompts in several micro-batches, freed memory full of NaN", { maxTokens: 12, test: { poison: true } }, "host"],
+  ] as const)("goes on as transformers does with %s", async (_, options, cache) => {
+    const { prompts, continuations } = await greedyOf(name);
+    const tiers = new Set<string | undefined>();
+    await withModel(folder(name), { ...options, test: { onPass: (pass) => void tiers.add(pass.cache?.tier), ...("test" in options ? options.test : {}) } }, async (model) => {
+      expect(await continuationsOf(model, prompts, { cache })).toEqual(continuations);
+    });
+    expect([...tiers]).toEqual([cache]);
+  });
+});
+
+describe("in little device memory", () => {
+  // More layers than a cache in host memory has slots.
+  const small = { unitBytes: 2_200_000, slots: 1 };
+  const run = async (options: ModelOptions, cache: "auto" | "host") => {
+    const tiers = new Set<string | undefined>();
+    return withModel(tiny, { ...options, test: { onPass: (pass) => void tiers.add(pass.cache?.tier) } }, async (model) => {
+      const { ids } = await model.generate("the film is", { maxNewTokens: 200, ignoreEos: true, cache }).result();
+      return { ids, peak: model.deviceInfo().deviceBytesPeak, tiers: [...tiers] };
+    });
+  };
+
+  it("the keys and values go to the host where the budget ends, and to the device where there is none", async () => {
+    const onHost = await run({ offload: small }, "host");
+    const limited = await run({ offload: { ...small, deviceMemory: onHost.peak } }, "auto");
+    const free = await run({ offload: small }, "auto");
+    expect([onHost.tiers, limited.tiers, free.tiers]).toEqual([["host"], ["host"], ["device"]]);
+    expect(limited.peak).toBeLessThanOrEqual(onHost.peak);
+    expect(limited.ids).toEqual(onHost.ids);
+    expect(free.ids).toEqual(onHost.ids);
+  });
+
+  it("a budget below what the prompt needs is refused with its size", async () => {
+    await withModel(tiny, { offload: { ...small, deviceMemory: "1MiB" } }, async (model) => {
+      await expect(model.generate("the film is").result()).rejects.toMatchObject({ code: "ZO2_ERR_MEMORY_BUDGET" });
+    });
+  });
+});
+
+it.each(["opt", "llama", "mistral-window"])("%s: the cache changes nothing: the whole model run for every token goes on alike", async (name) => {
+  const { prompts: [prompt] } = await greedyOf(name);
+  await withModel(folder(name), {}, async (model) => {
+    const own = prompt.slice(0, 5);
+    expect(await continuationsOf(model, [own], { maxNewTokens: 16 })).toEqual([await recomputed(model, own, 16)]);
+  });
+});
+
+it("fp16 and bf16 activations are cached in their own dtype", async () => {
+  const { prompts } = await greedyOf("opt");
+  for (const dtype of ["fp16", "bf16"] as const) {
+    await withModel(folder("opt"), { dtype }, async (model) => {
+      const [device] = await continuationsOf(model, prompts.slice(0, 1), { cache: "device" });
+      expect((await continuationsOf(model, prompts.slice(0, 1), { cache: "host" }))[0]).toEqual(device);
+      expect(device).toHaveLength(NEW_TOKENS);
+    });
+  }
+});
+
+it("more sequences than a plan is rounded up to are continued alike", async () => {
+  const { prompts, continuations } = await greedyOf("opt");
+  const many = Array.from({ length: 70 }, (_, i) => i % prompts.length);
+  await withModel(folder("opt"), { maxTokens: 16 }, async (model) => {
+    expect(await continuationsOf(model, many.map((i) => prompts[i]), { batchSize: 70 })).toEqual(many.map((i) => continuations[i]));
+  });
+});
+
+describe("sampling", () => {
+  const options = { temperature: 1.5, seed: 11n, maxNewTokens: 12 };
+
+  it("gives a sequence the same tokens in a batch of one, two or all", async () => {
+    const { prompts } = await greedyOf("opt");
+    await withModel(folder("opt"), {}, async (model) => {
+      const all = await continuationsOf(model, prompts, options);
+      expect(await continuationsOf(model, prompts, { ...options, batchSize: 2 })).toEqual(all);
+      expect(await continuationsOf(model, prompts, { ...options, batchSize: 1 })).toEqual(all);
+      expect(await continuationsOf(model, prompts, { ...options, seed: 12n })).not.toEqual(all);
+      expect(await continuationsOf(model, prompts, { ...options, topK: 1 })).toEqual(await continuationsOf(model, prompts, { maxNewTokens: 12 }));
+    });
+  });
+
+  it("gives two sequences with one prompt draws of their own", async () => {
+    const { prompts: [prompt] } = await greedyOf("opt");
+    await withModel(folder("opt"), {}, async (model) => {
+      const [a, b] = await continuationsOf(model, [prompt, prompt], options);
+      expect(a).not.toEqual(b);
+    });
+  });
+});
+
+describe("decode", () => {
+  const settings: DecodeSettings = { sampling: { temperature: 0, seed: 0n }, maxNewTokens: 6, maxPositions: 96, maxTokens: 64, logprobs: true };
+
+  it("gives the log-probabilities that scoring the continuation gives", async () => {
+    const { prompts: [prompt] } = await greedyOf("opt");
+    await withModel(folder("opt"), {}, async (model) => {
+      const tokens: { id: number; logprob: number | null }[] = [];
+      for await (const [token] of decode(model.engine, [Int32Array.from(prompt)], settings)) tokens.push(token);
+      for await (const { logprobs } of model.score([{ ids: [...prompt, ...tokens.map(({ id }) => id)] }])) {
+        for (const [i, { logprob }] of tokens.entries()) expect(logprob).toBeCloseTo(logprobs[prompt.length + i] ?? Number.NaN, 3);
+      }
+    });
+  });
+
+  it("moves with the weights where a perturbation says so, and they are in their place afterwards", async () => {
+    const { prompts: [prompt] } = await greedyOf("opt");
+    await withModel(folder("opt"), {}, async (model) => {
+      const before = await weightBits(model);
+      const run = async (perturbation?: NonNullable<DecodeSettings["perturbation"]>) => {
+        const logprobs: (number | null)[] = [];
+        for await (const [{ logprob }] of decode(model.engine, [Int32Array.from(prompt)], { ...settings, ...(perturbation === undefined ? {} : { perturbation }) })) logprobs.push(logprob);
+        return logprobs;
+      };
+      const at = { seed: 3n, step: 0, eps: 1e-2, noise: "gaussian" } as const;
+      const [plain, plus, minus] = [await run(), await run({ ...at, side: "plus" }), await run({ ...at, side: "minus" })];
+      expect(plus[0]).not.toBe(plain[0]);
+      expect(minus[0]).not.toBe(plus[0]);
+      expect(await run({ ...at, side: "plus" })).toEqual(plus);
+      expect(await run()).toEqual(plain);
+      expect(sameBits(before, await weightBits(model))).toBe(true);
+    });
+  });
+});
+
+it("leaving early, aborting and an error free the cache", async () => {
+  const { prompts: [ids] } = await greedyOf("opt");
+  await withModel(folder("opt"), { offload: { to: "device" } }, async (model) => {
+    const settings: DecodeSettings = { sampling: { temperature: 0, seed: 0n }, maxNewTokens: 40, maxPositions: 96, maxTokens: 64, cache: "device" };
+    const prompt = [Int32Array.from(ids)];
+    /** Device memory when `done` holds of it: the last commands of a pass, which nobody waits for, may still hold the cache. */
+    const settled = async (done: (bytes: number) => boolean) => {
+      for (let i = 0; i < 1000 && !done(model.deviceInfo().deviceBytes); i++) await new Promise((resolve) => setTimeout(resolve, 5));
+      return model.deviceInfo().deviceBytes;
+    };
+    let during = 0;
+    for await (const _ of decode(model.engine, prompt, settings)) during = model.deviceInfo().deviceBytes;
+    const free = await settled((bytes) => bytes < during);
+    expect(free).toBeLessThan(during);
+    for await (const _ of decode(model.engine, prompt, settings)) {
+      expect(model.deviceInfo().deviceBytes).toBe(during);
+      break;
+    }
+    expect(await settled((bytes) => bytes === free)).toBe(free);
+    const abort = new AbortController();
+    const aborted = (async () => {
+      for await (const _ of decode(model.engine, prompt, { ...settings, signal: abort.signal })) abort.abort();
+    })();
+    await expect(aborted).rejects.toMatchObject({ code: "ZO2_ERR_ABORTED", message: "the generation was stopped after 1 tokens" });
+    expect(await settled((bytes) => bytes === free)).toBe(free);
+    const failing = (async () => {
+      for await (const _ of decode(model.engine, prompt, { ...settings, stops: () => { throw new Error("mine"); } }));
+    })();
+    await expect(failing).rejects.toThrow("mine");
+    expect(await settled((bytes) => bytes === free)).toBe(free);
+  });
+});
+
+it("a model that is disposed in the middle ends the generation with ZO2_ERR_DISPOSED", async () => {
+  const { prompts: [ids] } = await greedyOf("opt");
+  await withModel(folder("opt"), {}, async (model) => {
+    const passes = decode(model.engine, [Int32Array.from(ids)], { sampling: { temperature: 0, seed: 0n }, maxNewTokens: 40, maxPositions: 96, maxTokens: 64 });
+    await passes.next();
+    const { kind } = model.deviceInfo();
+    expect(kind).toBeDefined();
+    const disposed = model.engine.dispose();
+    await expect(passes.next()).rejects.toMatchObject({ code: "ZO2_ERR_DISPOSED" });
+    await disposed;
+  });
+});
+
+it("generation between training steps leaves every weight as it would be, bit for bit", async () => {
+  const { prompts } = await greedyOf("llama");
+  const examples = prompts.map((ids) => ({ ids: [...ids, ...ids] }));
+  const train = (generate: boolean) =>
+    withModel(folder("llama"), {}, async (model) => {
+      const seen: number[][] = [];
+      const options = { method: { name: "mezo-sgd" as const, learningRate: 1e-3, eps: 1e-3 }, steps: 5, batchSize: 2, seed: 4 };
+      for await (const _ of new Trainer(model, options).fit(examples)) if (generate) seen.push(...(await continuationsOf(model, prompts.slice(0, 1), { maxNewTokens: 8 })));
+      return { weights: await weightBits(model), seen };
+    });
+  const [plain, generating] = [await train(false), await train(true)];
+  expect(sameBits(plain.weights, generating.weights)).toBe(true);
+  expect(generating.seen).toHaveLength(5);
+});
+
+describe("text", () => {
+  it("comes in pieces that are, joined, what the ids stand for behind the prompt", async () => {
+    await withModel(tiny, {}, async (model) => {
+      const generation = model.generate("a fine film , and", { maxNewTokens: 20, ignoreEos: true });
+      const pieces: string[] = [];
+      for await (const piece of generation) pieces.push(piece);
+      const { ids, text, reason } = await generation.result();
+      const prompt = model.tokenizer?.encode("a fine film , and") ?? [];
+      const whole = (all: number[]) => model.tokenizer?.decode(all, { skipSpecialTokens: true }) ?? "";
+      expect(pieces.length).toBeGreaterThan(1);
+      expect(pieces).not.toContain("");
+      expect(pieces.join("")).toBe(text);
+      expect(whole(prompt) + text).toBe(whole([...prompt, ...ids]));
+      expect({ reason, count: ids.length }).toEqual({ reason: "length", count: 20 });
+      expect(await model.generate({ ids: prompt }, { maxNewTokens: 20, ignoreEos: true }).result()).toEqual({ ids, text, reason });
+    });
+  });
+
+  it("ends before a stop text, however it lies in tokens", async () => {
+    await withModel(tiny, {}, async (model) => {
+      const options = { maxNewTokens: 30, ignoreEos: true };
+      const { text } = await model.generate("the film is", options).result();
+      const stop = (text ?? "").slice(7, 11);
+      expect(stop).toHaveLength(4);
+      const stopped = await model.generate("the film is", { ...options, stop: ["never there", stop] }).result();
+      expect(stopped).toMatchObject({ text: text?.slice(0, text.indexOf(stop)), reason: "stop" });
+      expect(stopped.ids.length).toBeLessThan(30);
+    });
+  });
+
+  it("ends at an end token of config.json, which is not in the ids, and goes on past it when told so", async () => {
+    await withModel(tiny, {}, async (model) => {
+      const free = await model.generate("the film is", { maxNewTokens: 8, ignoreEos: true }).result();
+      const [end] = free.ids.slice(3);
+      const before = free.ids.indexOf(end);
+      const dir = fs.mkdtempSync(path.join(fs.realpathSync(require("node:os").tmpdir()), "zo2-"));
+      fs.writeFileSync(path.join(dir, "generation_config.json"), JSON.stringify({ eos_token_id: [-1, end] }));
+      Object.defineProperty(model, "dir", { value: dir });
+      expect(await model.generate("the film is", { maxNewTokens: 8 }).result()).toMatchObject({ ids: free.ids.slice(0, before), reason: "eos" });
+      fs.rmSync(dir, { recursive: true });
+    });
+  });
+
+  it("a generation that was left has no result, and one that failed fails again", async () => {
+    await withModel(tiny, {}, async (model) => {
+      const left = model.generate("the film is", { ignoreEos: true });
+      for await (const _ of left) break;
+      await expect(left.result()).rejects.toMatchObject({ code: "ZO2_ERR_ABORTED" });
+      const failed = model.generate({ ids: [] });
+      for (let i = 0; i < 2; i++) await expect(failed.result()).rejects.toMatchObject({ code: "ZO2_ERR_DATA" });
+    });
+  });
+});
+
+describe("refusals", () => {
+  const cases: [string, unknown, string, RegExp][] = [
+    ["ids outside the vocabulary", { ids: [5, 208] }, "ZO2_ERR_DATA", /^the prompt: ids\[1\] is 208; token ids are integers from 0 to 207/],
+    ["an empty prompt", { ids: [] }, "ZO2_ERR_DATA", /^the prompt: the prompt has 0 tokens/],
+    ["text without a tokenizer", "hello", "ZO2_ERR_TOKENIZER", /no tokenizer/],
+    ["messages without a tokenizer", { messages: [{ role: "user", content: "hi" }] }, "ZO2_ERR_TOKENIZER", /no tokenizer/],
+    ["a prompt of all positions", { ids: Array(96).fill(7) }, "ZO2_ERR_LENGTH", /has 96 tokens, and the model has 96 positions; shorten it to 95/],
+    ["no prompt", {}, "ZO2_ERR_DATA", /has no field/],
+    ["two prompts", { ids: [3], text: "b" }, "ZO2_ERR_DATA", /has both "text" and "ids"/],
+    ["nothing at all", null, "ZO2_ERR_DATA", /not an object/],
+  ];
+  it.each(cases)("%s", async (_, prompt, code, message) => {
+    await withModel(folder("opt"), {}, async (model) => {
+      await expect(model.generate(prompt as string).result()).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+    });
+  });
+
+  it("one position that is left gives one token", async () => {
+    await withModel(folder("opt"), {}, async (model) => {
+      expect(await model.generate({ ids: Array(95).fill(7) }, { ignoreEos: true }).result()).toMatchObject({ ids: [expect.any(Number)], text: null, reason: "length" });
+    });
+  });
+
+  it("messages where the folder has no chat template, stop texts without a tokenizer, heads for other things", async () => {
+    await withModel(tiny, {}, async (model) => {
+      await expect(model.generate({ messages: [{ role: "user", content: "hi" }] }).result()).rejects.toMatchObject({ code: "ZO2_ERR_TOKENIZER", message: expect.stringMatching(/chat template/) });
+    });
+    await withModel(folder("opt"), {}, async (model) => {
+      await expect(model.generate({ ids: [5] }, { stop: ["x"] }).result()).rejects.toMatchObject({ code: "ZO2_ERR_TOKENIZER" });
+      expect(() => model.generate({ ids: [5] }, { topP: 0.5 })).toThrow(/topP.*temperature/);
+    });
+    await withModel(folder("opt-classify"), {}, async (model) => {
+      expect(() => model.generate({ ids: [5] })).toThrow(expect.objectContaining({ code: "ZO2_ERR_MODEL_UNSUPPORTED" }));
+    });
+  });
+
+  it("what came before a bad input is continued first", async () => {
+    await withModel(folder("opt"), {}, async (model) => {
+      const seen: unknown[] = [];
+      const run = async () => {
+        for await (const generated of model.generateAll([{ ids: [4, 5] }, { ids: [6] }, { ids: [999], place: "prompts.jsonl:3" }], { maxNewTokens: 2, ignoreEos: true })) seen.push(generated.ids.length);
+      };
+      await expect(run()).rejects.toMatchObject({ code: "ZO2_ERR_DATA", message: expect.stringMatching(/^prompts\.jsonl:3: ids\[0\] is 999/) });
+      expect(seen).toEqual([2, 2]);
+    });
+  });
+});

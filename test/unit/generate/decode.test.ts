@@ -1,0 +1,88 @@
+import { decode, type DecodeSettings, type Token } from "../../../src/generate/index.js";
+import { tokenEngine } from "./support.js";
+
+const VOCABULARY = 50;
+const sumOf = (tokens: readonly number[]) => tokens.reduce((sum, t, i) => sum + t * (i + 1), 0) % VOCABULARY;
+const settings: DecodeSettings = { sampling: { temperature: 0, seed: 0n }, maxNewTokens: 6, maxPositions: 32, maxTokens: 8 };
+const prompts = [[3, 9, 4], [7], [1, 2, 3, 4, 5, 6], [8, 8]];
+
+function plain(prompt: readonly number[], count: number): number[] {
+  const ids = [...prompt];
+  for (let i = 0; i < count; i++) ids.push(sumOf(ids));
+  return ids.slice(prompt.length);
+}
+
+async function run(o: Partial<DecodeSettings> = {}, given: readonly number[][] = prompts) {
+  const { engine, passes, caches } = tokenEngine(VOCABULARY, sumOf);
+  const tokens: Token[][] = given.map(() => []);
+  for await (const pass of decode(engine, given.map((ids) => Int32Array.from(ids)), { ...settings, ...o })) for (const token of pass) tokens[token.sequence].push(token);
+  return { ids: tokens.map((own) => own.map(({ id }) => id)), ends: tokens.map((own) => own.at(-1)?.end), passes, caches };
+}
+
+it("every token is computed from all those before it and no others, read from the rows where they were put", async () => {
+  const { ids, ends } = await run();
+  expect(ids).toEqual(prompts.map((prompt) => plain(prompt, 6)));
+  expect(ends).toEqual(prompts.map(() => "length"));
+});
+
+it("prompts go in one pass of micro-batches within maxTokens, in order; one that is longer goes alone", async () => {
+  const { passes } = await run({ maxTokens: 4 });
+  expect(passes[0].batch.map(({ tokens }) => tokens.length)).toEqual([4, 6, 2]);
+  expect(passes[1].batch.map(({ tokens }) => tokens.length)).toEqual([4]);
+});
+
+it("a later pass has no larger micro-batch than the plan of the prompts has room for", async () => {
+  const many = Array.from({ length: 100 }, (_, i) => [i % 40, i % 7, 1]);
+  const { passes, ids } = await run({ maxTokens: 3, maxNewTokens: 2 }, many);
+  expect(passes[0].batch).toHaveLength(100);
+  expect(passes[1].batch.map(({ tokens }) => tokens.length)).toEqual([32, 32, 32, 4]);
+  expect(ids).toEqual(many.map((prompt) => plain(prompt, 2)));
+});
+
+it("the cache has a row for every token that is fed, and passes name the rows they read and fill", async () => {
+  const { caches, passes } = await run({ maxNewTokens: 3 });
+  expect(caches).toEqual([{ rows: 3 + 1 + 6 + 2 + 4 * 2, tier: undefined, disposed: true }]);
+  expect(passes[0].used).toEqual([]);
+  expect(passes[0].added).toEqual([{ start: 0, count: 3 }, { start: 5, count: 1 }, { start: 8, count: 6 }, { start: 16, count: 2 }]);
+  expect(passes[2].used).toEqual([{ start: 0, count: 4 }, { start: 5, count: 2 }, { start: 8, count: 7 }, { start: 16, count: 3 }]);
+  expect(passes[2].added).toEqual([{ start: 4, count: 1 }, { start: 7, count: 1 }, { start: 15, count: 1 }, { start: 19, count: 1 }]);
+  expect(passes).toHaveLength(3);
+});
+
+it("a sequence that has ended leaves the batch, and the last one ends the generation", async () => {
+  const firsts = prompts.map((prompt) => plain(prompt, 1)[0]);
+  const { ends, passes, ids } = await run({ endIds: new Set([firsts[1]]), stops: (sequence, id) => sequence === 2 && id === plain(prompts[2], 2)[1] });
+  expect(ends).toEqual(["length", "eos", "stop", "length"]);
+  expect(ids.map((own) => own.length)).toEqual([6, 1, 2, 6]);
+  expect(passes.map(({ batch }) => batch.reduce((sum, b) => sum + b.headRows.length, 0))).toEqual([4, 3, 2, 2, 2, 2]);
+});
+
+it("an end token is not asked about, and ends a sequence even where it is the last one anyway", async () => {
+  const asked: number[] = [];
+  const [first] = plain([7], 1);
+  const { ends } = await run({ endIds: new Set([first]), maxNewTokens: 1, stops: (_, id) => (asked.push(id), true) }, [[7]]);
+  expect(ends).toEqual(["eos"]);
+  expect(asked).toEqual([]);
+});
+
+it("continuations end with the positions", async () => {
+  const { ids, ends } = await run({ maxPositions: 8 });
+  expect(ids.map((own) => own.length)).toEqual([5, 6, 2, 6]);
+  expect(ends).toEqual(["length", "length", "length", "length"]);
+});
+
+it("the cache goes where it is told to", async () => {
+  expect((await run({ cache: "host" })).caches[0].tier).toBe("host");
+});
+
+it("no prompts give nothing, and take no cache", async () => {
+  expect(await run({}, [])).toMatchObject({ ids: [], caches: [], passes: [] });
+});
+
+it("a draw depends on the index that the caller counts from", async () => {
+  const random = { sampling: { temperature: 5, seed: 9n } };
+  const { ids } = await run(random);
+  const { ids: tail } = await run({ ...random, firstSequence: 2 }, prompts.slice(2));
+  expect(tail).toEqual(ids.slice(2));
+  expect((await run(random, prompts.slice(2))).ids).not.toEqual(tail);
+});

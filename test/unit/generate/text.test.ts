@@ -1,0 +1,170 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { generateOptionsSchema, type GenerateOptions } from "../../../src/config/generate.js";
+import { parseOptions } from "../../../src/config/parse.js";
+import { encodePrompt, generateMany, generateOne, type GenerateInput } from "../../../src/generate/index.js";
+import { readEndIds } from "../../../src/generate/end-ids.js";
+import { renderChat } from "../../../src/tokenizer/index.js";
+import { fixtureTokenizer, type Name } from "../tokenizer/support.js";
+import { tokenEngine, tokenModel } from "./support.js";
+
+const resolve = (o: GenerateOptions = {}) => parseOptions(generateOptionsSchema, { ignoreEos: true, ...o }, "generation options");
+
+/** A model that goes on behind any prompt with `script`, and then with its last token. */
+async function scripted(name: Name, script: readonly number[], prompt: string | GenerateInput, options: GenerateOptions = {}) {
+  const tokenizer = await fixtureTokenizer(name);
+  let first: number | undefined;
+  const { engine, passes } = tokenEngine(tokenizer.vocabSize + 3, (tokens) => {
+    first ??= tokens.length;
+    return script[Math.min(tokens.length - first, script.length - 1)];
+  });
+  const generation = generateOne(tokenModel(engine, { tokenizer, vocabSize: tokenizer.vocabSize + 3, maxPositions: 4096 }), prompt, resolve({ maxNewTokens: script.length, ...options }));
+  const pieces: string[] = [];
+  for await (const piece of generation) pieces.push(piece);
+  return { pieces, result: await generation.result(), fed: Array.from(passes[0].batch[0].tokens), tokenizer };
+}
+
+describe.each(["gpt2", "llama2", "smollm2", "tiny-opt"] as const)("%s", (name) => {
+  it.each(["Hello", "The end.\n", "naïve café", "日本 🙂"])("what follows %j is what the whole text has behind it, in whole characters", async (prompt) => {
+    const tokenizer = await fixtureTokenizer(name);
+    for (const text of [" world, it is", "\n\nnew line", " größer 🙂🙂 ok", "…"]) {
+      const script = tokenizer.encode(text, { addSpecialTokens: false });
+      const { pieces, result, fed } = await scripted(name, script, prompt);
+      const whole = (ids: readonly number[]) => tokenizer.decode(ids, { skipSpecialTokens: true });
+      expect(fed).toEqual(tokenizer.encode(prompt));
+      expect(whole(fed) + result.text).toBe(whole([...fed, ...script]));
+      expect(pieces.join("")).toBe(result.text);
+      expect(result).toMatchObject({ ids: script, reason: "length" });
+      for (const piece of pieces) expect(piece).not.toMatch(/^$|\ufffd/);
+    }
+  });
+});
+
+it("a first word keeps the blank that decoding it alone would take away", async () => {
+  const tokenizer = await fixtureTokenizer("llama2");
+  const script = tokenizer.encode("world", { addSpecialTokens: false });
+  expect(tokenizer.decode(script)).toBe("world");
+  expect((await scripted("llama2", script, "Hello")).result.text).toBe(" world");
+});
+
+it("ids beyond the tokenizer's give no text, and special tokens none either", async () => {
+  const { vocabSize, eosId = 0 } = await fixtureTokenizer("tiny-opt");
+  const { result } = await scripted("tiny-opt", [vocabSize + 1, eosId, vocabSize + 2], "a");
+  expect(result).toEqual({ ids: [vocabSize + 1, eosId, vocabSize + 2], text: "", reason: "length" });
+});
+
+it("a chat is the template's words up to the assistant's turn, without further special tokens", async () => {
+  const messages = [{ role: "system", content: "Be brief." }, { role: "user", content: "Hi!" }];
+  const { fed, tokenizer } = await scripted("llama3", [5], { messages });
+  expect(fed).toEqual(tokenizer.encode(renderChat(tokenizer, messages, { addGenerationPrompt: true }), { addSpecialTokens: false }));
+  expect(fed.filter((id) => id === tokenizer.bosId)).toHaveLength(1);
+});
+
+describe("stop texts", () => {
+  const text = " one two three four five";
+  it.each([[" three", " one two"], [" thr", " one two"], ["ree f", " one two th"], ["five", " one two three four "]])("%j: the text ends before it", async (stop, expected) => {
+    const tokenizer = await fixtureTokenizer("gpt2");
+    const { result, pieces } = await scripted("gpt2", tokenizer.encode(text), "zero", { stop: ["absent", stop], maxNewTokens: 50 });
+    expect(result).toMatchObject({ text: expected, reason: "stop" });
+    expect(pieces.join("")).toBe(expected);
+    expect(result.ids.length).toBeLessThanOrEqual(5);
+  });
+
+  it("the beginning of one that never comes is given out in the end", async () => {
+    const tokenizer = await fixtureTokenizer("gpt2");
+    const { result, pieces } = await scripted("gpt2", tokenizer.encode(text), "zero", { stop: ["five six"] });
+    expect(result).toMatchObject({ text, reason: "length" });
+    expect(pieces.join("")).toBe(text);
+  });
+
+  it("the prompt's own end is no part of one", async () => {
+    const { result } = await scripted("gpt2", (await fixtureTokenizer("gpt2")).encode(" b c"), "a", { stop: ["a b"] });
+    expect(result).toMatchObject({ text: " b c", reason: "length" });
+  });
+});
+
+describe("batches", () => {
+  const inputs = [{ ids: [1, 2] }, { ids: [3] }, { ids: [4, 4, 4] }, { ids: [5] }, { ids: [6] }];
+  const run = async (options: GenerateOptions, given: AsyncIterable<GenerateInput> | Iterable<GenerateInput> = inputs, signal?: AbortSignal) => {
+    const { engine, caches } = tokenEngine(100, (tokens) => (tokens[0] * 7 + tokens.length) % 100);
+    const all: number[][] = [];
+    for await (const { ids } of generateMany(tokenModel(engine, { tokenizer: null }), given, resolve({ maxNewTokens: 4, ...options }), signal)) all.push(ids);
+    return { all, caches };
+  };
+
+  it("come in order, batchSize at a time, alike for every batchSize", async () => {
+    const { all, caches } = await run({ batchSize: 2, temperature: 3 });
+    expect(caches).toHaveLength(3);
+    for (const batchSize of [1, 3, 16]) expect((await run({ batchSize, temperature: 3 })).all).toEqual(all);
+    expect(all).toHaveLength(5);
+  });
+
+  it("an abort ends them before the next pass", async () => {
+    const abort = new AbortController();
+    async function* aborting() {
+      yield inputs[0];
+      abort.abort();
+      yield inputs[1];
+    }
+    await expect(run({}, aborting(), abort.signal)).rejects.toMatchObject({ code: "ZO2_ERR_ABORTED" });
+  });
+});
+
+describe("end tokens", () => {
+  let dir: string;
+  beforeEach(async () => (dir = await mkdtemp(join(tmpdir(), "zo2-ends-"))));
+  afterEach(() => rm(dir, { recursive: true, force: true }));
+  const generation = (value: unknown) => writeFile(join(dir, "generation_config.json"), JSON.stringify(value));
+
+  it("are generation_config.json's, else config.json's, else the tokenizer's", async () => {
+    const tokenizer = await fixtureTokenizer("tiny-opt");
+    expect(await readEndIds(dir, {}, null)).toEqual(new Set());
+    expect(await readEndIds(dir, {}, tokenizer)).toEqual(new Set([tokenizer.eosId]));
+    expect(await readEndIds(dir, { eos_token_id: 5 }, tokenizer)).toEqual(new Set([5]));
+    await generation({ eos_token_id: null, temperature: 0.6 });
+    expect(await readEndIds(dir, { eos_token_id: [5, 6] }, tokenizer)).toEqual(new Set([5, 6]));
+    await generation({ eos_token_id: [7, 8] });
+    expect(await readEndIds(dir, { eos_token_id: 5 }, tokenizer)).toEqual(new Set([7, 8]));
+  });
+
+  it.each([[{ eos_token_id: "2" }], [{ eos_token_id: [1, 2.5] }], [{ eos_token_id: {} }], [[1]], ["{"]])("%j is refused by its file", async (value) => {
+    await generation(value);
+    await expect(readEndIds(dir, {}, null)).rejects.toMatchObject({ code: "ZO2_ERR_CHECKPOINT", message: expect.stringContaining("generation_config.json") });
+  });
+});
+
+describe("prompts that are refused", () => {
+  const limits = { vocabSize: 100, maxPositions: 8 };
+  it.each<[unknown, string, RegExp]>([
+    [{ messages: [] }, "ZO2_ERR_DATA", /"messages" is empty/],
+    [{ messages: "hi" }, "ZO2_ERR_DATA", /not a list/],
+    [{ messages: [{ role: "user" }] }, "ZO2_ERR_DATA", /messages\[0\]: "content" is not a text/],
+    [{ text: 3 }, "ZO2_ERR_DATA", /"text" is not a text/],
+    [{ ids: "3" }, "ZO2_ERR_DATA", /"ids" is not a list/],
+    [{ ids: [1.5] }, "ZO2_ERR_DATA", /ids\[0\] is 1.5/],
+    [{ ids: Array(8).fill(1) }, "ZO2_ERR_LENGTH", /8 tokens, and the model has 8 positions/],
+    [{ prompt: "a", place: "x" }, "ZO2_ERR_DATA", /has "prompt"; one of/],
+    [{ text: "a" }, "ZO2_ERR_TOKENIZER", /no tokenizer/],
+    ["a", "ZO2_ERR_DATA", /not an object/],
+  ])("%j", (input, code, message) => {
+    expect(() => encodePrompt(null, input, "in.jsonl:4", limits)).toThrow(expect.objectContaining({ code, message: expect.stringMatching(new RegExp(`^in\\.jsonl:4: .*${message.source}`)) }));
+  });
+});
+
+describe("options that are refused", () => {
+  it.each<[object, RegExp]>([
+    [{ topK: 5 }, /option "topK" is 5; has no effect at temperature 0/],
+    [{ topP: 0.9, temperature: 0 }, /option "topP" is 0.9; has no effect/],
+    [{ topP: 0, temperature: 1 }, /"topP" is 0; must be more than 0/],
+    [{ topP: 1.5, temperature: 1 }, /"topP"/],
+    [{ temperature: -1 }, /"temperature" is -1/],
+    [{ temperature: Number.NaN }, /"temperature"/],
+    [{ maxNewTokens: 0 }, /"maxNewTokens" is 0; must be at least 1/],
+    [{ stop: [""] }, /"stop\[0\]"/],
+    [{ topk: 5 }, /topK/],
+    [{ cache: "disk" }, /"cache"/],
+  ])("%j", (options, message) => {
+    expect(() => parseOptions(generateOptionsSchema, options, "generation options")).toThrow(expect.objectContaining({ code: "ZO2_ERR_CONFIG", message: expect.stringMatching(message) }));
+  });
+});

@@ -1,0 +1,125 @@
+import type { Op, Output, Value } from "../../../src/models/recorder.js";
+import type { Capacity, Place, Places } from "../../../src/schedule/places.js";
+import type { Unit, UnitOp } from "../../../src/schedule/units.js";
+
+/** Columns first .. first + count of a value. */
+interface Part {
+  readonly value: Value;
+  readonly first: number;
+  readonly count: number;
+}
+
+/** What one native op reads and writes, and which operand its result may lie on, said a second time (`ZO2_OP_*` in binding/zo2.h). */
+interface Access {
+  readonly reads: readonly Part[];
+  readonly writes: readonly Part[];
+  /** What `writes[0]` may be the own memory of. */
+  readonly over: Part | null;
+}
+
+function accesses({ op, rows }: UnitOp, output: Output): Access[] {
+  const all = (value: Value): Part =>
+    value.view === undefined ? { value, first: 0, count: value.columns } : { value: value.view.of, first: value.view.first, count: value.columns };
+  const cut = (value: Value): Part => (rows === null ? all(value) : { value, first: rows.start, count: rows.count });
+  switch (op.kind) {
+    case "embed":
+      return [{ reads: op.accumulate ? [all(op.out)] : [], writes: [all(op.out)], over: op.accumulate ? all(op.out) : null }];
+    case "linear": {
+      const turned = op.turned === null ? [] : [all(op.turned)];
+      const residual = op.residual === null ? null : cut(op.residual);
+      return [
+        ...(op.turned === null ? [] : [{ reads: [], writes: turned, over: null }]),
+        { reads: [all(op.x), ...turned, ...(residual === null ? [] : [residual])], writes: [cut(op.out)], over: residual },
+      ];
+    }
+    case "layerNorm":
+    case "rmsNorm":
+    case "rope":
+      return [{ reads: [all(op.x)], writes: [all(op.out)], over: all(op.x) }];
+    case "gatedActivation":
+      return [{ reads: [all(op.gate), all(op.up)], writes: [all(op.out)], over: all(op.gate) }];
+    case "attention":
+      return [{ reads: [all(op.q), all(op.k), all(op.v)], writes: [all(op.out)], over: all(op.q) }];
+    case "gatherRows":
+      return [{ reads: [all(op.x)], writes: [all(op.out)], over: null }];
+    case "head": {
+      if (output === "logits") return [{ reads: [all(op.x)], writes: [cut(op.logits)], over: null }];
+      // A later tile goes on with what the one before has left.
+      const running = [all(op.logprob), all(op.state)];
+      if (rows === null || rows.first) return [{ reads: [all(op.x)], writes: running, over: null }];
+      return [{ reads: [all(op.x)], writes: [], over: null }, { reads: running, writes: [], over: null }, { reads: [], writes: running, over: null }];
+    }
+  }
+}
+
+/** The ids of the values with a place of their own that an op reads and writes. */
+export function touchedValues(op: UnitOp, output: Output): Set<number> {
+  return new Set(accesses(op, output).flatMap(({ reads, writes }) => [...reads, ...writes].map(({ value }) => value.id)));
+}
+
+/**
+ * Runs a pass over memory that knows, half word by half word, which element of which value was written there last.
+ * Returns what is read and is not there any more, and which results lie on operands that they must not destroy.
+ */
+export function lostValues(units: readonly Unit[], places: Places, capacity: Capacity, output: Output): string[] {
+  const memory = {
+    carried: new Float64Array(places.carriedBytes / 2),
+    workspace: new Float64Array(places.workspaceBytes / 2),
+    results: new Float64Array(places.resultBytes / 2),
+  };
+  const lost = new Set<string>();
+  const placeOf = ({ value }: Part): Place => {
+    const place = places.of.get(value.id);
+    if (place === undefined || place.space === "inputs") throw new Error(`${value.name} has no place`);
+    return place;
+  };
+  const rowsOf = (value: Value) => (typeof value.rows === "number" ? value.rows : capacity[value.rows]);
+  const visit = (part: Part, each: (cell: number, tag: number) => void) => {
+    const place = placeOf(part);
+    const halves = place.type === "fp32" ? 2 : 1;
+    for (let r = 0; r < rowsOf(part.value); r++) {
+      for (let c = part.first; c < part.first + part.count; c++) {
+        const element = r * part.value.columns + c;
+        for (let h = 0; h < halves; h++) each(place.offset / 2 + element * halves + h, part.value.id * 2 ** 24 + element + 1);
+      }
+    }
+  };
+  const spaceOf = (part: Part) => memory[placeOf(part).space as keyof typeof memory];
+  const samePlace = (a: Part, b: Part) => {
+    const [p, q] = [placeOf(a), placeOf(b)];
+    const samePart = a.first === b.first && a.count === b.count && a.value.columns === b.value.columns;
+    return samePart && p.space === q.space && p.offset === q.offset && p.type === q.type;
+  };
+  const read = (part: Part, op: Op, unit: Unit) => {
+    const cells = spaceOf(part);
+    visit(part, (cell, tag) => {
+      if (cells[cell] !== tag) lost.add(`${unit.name}: ${op.kind} reads ${part.value.name}, which is not there`);
+    });
+  };
+  for (const unit of units) {
+    memory.workspace.fill(0);
+    for (const unitOp of unit.ops) {
+      for (const { reads, writes, over } of accesses(unitOp, output)) {
+        for (const part of reads) read(part, unitOp.op, unit);
+        const operands = new Map<string, Part>();
+        for (const part of reads) visit(part, (cell) => operands.set(`${placeOf(part).space} ${cell}`, part));
+        for (const part of writes) {
+          const cells = spaceOf(part);
+          const onOver = over !== null && samePlace(part, over);
+          visit(part, (cell, tag) => {
+            const under = operands.get(`${placeOf(part).space} ${cell}`);
+            const allowed = under === undefined || (onOver && samePlace(under, part));
+            if (!allowed) lost.add(`${unit.name}: ${unitOp.op.kind} writes ${part.value.name} over ${under.value.name}`);
+            cells[cell] = tag;
+          });
+        }
+      }
+    }
+  }
+  const last = units.at(-1);
+  const head = last?.ops.at(-1)?.op;
+  if (last === undefined || head?.kind !== "head") throw new Error("the last op is not the head");
+  const result = output === "logits" ? head.logits : head.logprob;
+  read({ value: result, first: 0, count: result.columns }, head, last);
+  return [...lost];
+}
