@@ -75,6 +75,7 @@ export const FLAGS = {
   labelField: text("--label-field <name>", "field of the label, an index or a choice (default: label)", { path: "template.labelField" }),
   reduction: choice("--reduction <way>", ["mean", "sum"], `%: score of a choice from its tokens (default: ${evaluating.reduction})`, { path: "reduction" }),
 
+  jsonl: toggle("--jsonl", "read JSON Lines, and answer line for line"),
   chat: text("--chat <text>", "what a user says, to be answered through the model's chat template"),
   system: text("--system <text>", "what is said to a chat model before that"),
   maxNewTokens: number("--max-new-tokens <n>", `tokens to generate at most (default: ${generating.maxNewTokens})`, { path: "maxNewTokens" }),

@@ -15,25 +15,25 @@ type Options = NonNullable<Parameters<ModelView["generate"]>[1]>;
 
 export const generateCommand: CommandSpec = {
   name: "generate",
-  summary: "go on from a prompt, or from every line of a file",
+  summary: "continue a prompt, or every line of a file",
   details:
-    "Needs --model. With --prompt or --chat the text is printed as it comes; else " +
+    "Needs --model. With --prompt or --chat the text is printed as it comes; with --jsonl (or --input) " +
     '{"text"}, {"ids"} or {"messages"} lines are read and {"ids", "text", "reason"} lines written in the same order. ' +
     "Greedy without --temperature; of the model's generation_config.json only the end tokens are used.",
   flags: [
-    ...MODEL_FLAGS, "prompt", "chat", "system", "input",
+    ...MODEL_FLAGS, "prompt", "chat", "system", "jsonl", "input",
     "maxNewTokens", "temperature", "topK", "topP", "seed", "stop", "ignoreEos", "batchSize", "cache", "config", ...COMMON_FLAGS,
   ],
   help: {
-    prompt: "text to go on from",
-    input: "JSON Lines to go on from (default: standard input)",
+    prompt: "the text to continue",
+    input: "JSON Lines to continue (default with --jsonl: standard input)",
     batchSize: "lines in one batch (default: 16)",
     json: "with --prompt or --chat: one line of JSON instead of text",
   },
   examples: [
     'zo2 generate --model tuned --prompt "Once upon a time" --max-new-tokens 50',
     'zo2 generate --model tuned --chat "Name three rivers." --temperature 0.7 --top-p 0.9',
-    "zo2 generate --model tuned --input prompts.jsonl > texts.jsonl",
+    "zo2 generate --model tuned --jsonl --input prompts.jsonl > texts.jsonl",
   ],
   async run(given, context, output) {
     const flags = requireFlags(given, ["model"]);
@@ -54,7 +54,7 @@ export const generateCommand: CommandSpec = {
 /** The prompt that the flags give, or null where there are lines to read. */
 function promptOf(flags: Flags): GenerateInput | null {
   const { prompt, chat, system } = flags;
-  const [first, second] = (["input", "prompt", "chat"] as const).filter((name) => flags[name] !== undefined);
+  const [first, second] = (["input", "jsonl", "prompt", "chat"] as const).filter((name) => flags[name] !== undefined && !(name === "jsonl" && flags.input !== undefined));
   if (first !== undefined && second !== undefined) {
     throw new Zo2Error("ZO2_ERR_CONFIG", `${longFlag(first)} and ${longFlag(second)} are both given; give one of the two`);
   }
@@ -62,6 +62,9 @@ function promptOf(flags: Flags): GenerateInput | null {
     throw new Zo2Error("ZO2_ERR_CONFIG", `${longFlag("system")} is given without ${longFlag("chat")} TEXT, before which it is said`);
   }
   if (prompt !== undefined) return { text: prompt, place: longFlag("prompt") };
+  if (chat === undefined && flags.input === undefined && flags.jsonl !== true) {
+    throw new Zo2Error("ZO2_ERR_CONFIG", `there is nothing to continue; give ${longFlag("prompt")} TEXT, ${longFlag("chat")} TEXT, or ${longFlag("jsonl")} for lines on standard input`);
+  }
   if (chat === undefined) return null;
   const said = system === undefined ? [] : [{ role: "system", content: system }];
   return { messages: [...said, { role: "user", content: chat }], place: longFlag("chat") };

@@ -54,7 +54,7 @@ function idsOf(tokenizer: Tokenizer | null, input: unknown, place: string): read
       if (messages.length === 0) throw new Zo2Error("ZO2_ERR_DATA", `${place}: "messages" is empty; give at least one turn`);
       return textIds(tokenizer, place, (t) => t.encode(renderChat(t, messages, { addGenerationPrompt: true }), { addSpecialTokens: false }));
     }
-    case undefined: {
+    default: {
       const has = Object.keys(input).filter((name) => name !== "place").map((name) => JSON.stringify(name)).join(", ") || "no field";
       throw new Zo2Error("ZO2_ERR_DATA", `${place}: has ${has}; ${NEEDED}`);
     }

@@ -31,6 +31,8 @@ const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
   logits_soft_cap: [null],
   attn_logit_softcapping: [null],
   final_logit_softcapping: [null],
+  rope_interleaved: [false],
+  use_mrope: [false],
 };
 
 /**

@@ -25,7 +25,8 @@ export function readHead(config: Fields): HeadSpec {
   if (names === undefined || names === null) return CAUSAL;
   const name = Array.isArray(names) && names.length === 1 ? (names[0] as unknown) : undefined;
   if (typeof name !== "string") throw unsupported("architectures", names, "one name is needed");
-  if (/(ForCausalLM|Model)$/.test(name) && !/DoubleHeads/.test(name)) return CAUSAL;
+  // A base model stands for its language model; others that end so, as reward models do, have heads of their own.
+  if (/ForCausalLM$|^(?!.*(For|DoubleHeads)).*Model$/.test(name)) return CAUSAL;
   if (name.endsWith("ForSequenceClassification")) return classification(config);
   if (name.endsWith("ForQuestionAnswering")) return { kind: "spans" };
   throw unsupported("architectures", names, "causal language models, sequence classification and question answering are");

@@ -10,7 +10,7 @@ const schema = z.object({ ...gatedFields, attention_bias: z.boolean().default(fa
 export const llama: ModelFamily = {
   modelType: "llama",
   define(raw, head) {
-    const c = readFields("llama", raw, schema, ["rope_interleaved", "is_llama_config"]);
+    const c = readFields("llama", raw, schema, ["is_llama_config"]);
     return gatedDecoder({
       ...gatedParts(c), family: "llama", head, windows: [],
       biases: { queryKeyValue: c.attention_bias, out: c.attention_bias, feedForward: c.mlp_bias },

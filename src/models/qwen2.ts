@@ -22,7 +22,7 @@ const schema = z.object({ ...gatedFields, ...qwenWindowFields });
 export const qwen2: ModelFamily = {
   modelType: "qwen2",
   define(raw, head) {
-    const c = readFields("qwen2", raw, schema, ["use_mrope"]);
+    const c = readFields("qwen2", raw, schema);
     return gatedDecoder({
       ...gatedParts(c), family: "qwen2", head, windows: qwenWindows(c.num_hidden_layers, c),
       biases: { queryKeyValue: true, out: false, feedForward: false },

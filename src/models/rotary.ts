@@ -30,6 +30,13 @@ const { fround } = Math;
  * @throws Zo2Error ZO2_ERR_MODEL_UNSUPPORTED for another scaling, or a part of one that is missing
  */
 export function readRotary(config: RotaryConfig, headSize: number): Rotary {
+  if (config.rope_parameters && config.rope_scaling) {
+    const [newer, older] = [readRotary({ ...config, rope_scaling: null }, headSize), readRotary({ ...config, rope_parameters: null }, headSize)];
+    if (JSON.stringify(newer) !== JSON.stringify(older)) {
+      throw unsupported("rope_scaling", config.rope_scaling, "rope_parameters says otherwise; keep one of them");
+    }
+    return newer;
+  }
   const field = config.rope_parameters ? "rope_parameters" : "rope_scaling";
   const given: Readonly<Record<string, unknown>> = config[field] ?? {};
   const number = (name: string, fallback?: number): number => {
@@ -41,6 +48,7 @@ export function readRotary(config: RotaryConfig, headSize: number): Rotary {
   const partial = number("partial_rotary_factor", config.partial_rotary_factor ?? 1);
   const turned = Math.floor(headSize * partial);
   if (headSize > MOST_COLUMNS) throw unsupported("head_dim", headSize, `heads of more than ${MOST_COLUMNS} columns are not`);
+  if (partial > 1) throw unsupported(`${field}.partial_rotary_factor`, partial, "at most all columns can turn");
   if (turned % 2 !== 0 || turned < 2) throw unsupported("head_dim", headSize, `${turned} of its columns would turn, and they turn in pairs`);
   const frequencies = baseFrequencies(base, turned);
   const type = given["rope_type"] ?? given["type"] ?? "default";

@@ -21,7 +21,9 @@ const batches: PackedBatch[] = [[23, 5], [40], [2, 9, 31]].map((lengths, b) =>
 
 interface Run { readonly results: StepResult[]; readonly weights: Uint32Array[]; readonly units: number }
 
-function run(name: string, offload: NonNullable<ModelOptions["offload"]>, o: Partial<ModelOptions> = {}, noise: "gaussian" | "rademacher" = "gaussian"): Promise<Run> {
+type Offload = NonNullable<ModelOptions["offload"]>;
+
+function run(name: string, offload: Offload, o: Partial<ModelOptions> = {}, noise: "gaussian" | "rademacher" = "gaussian"): Promise<Run> {
   return withModel(folder(name), { ...o, offload }, async (model) => {
     const results = await takeSteps(model, batches, () => ({ seed: 19n, eps: 1e-3, learningRate: 1e-3, weightDecay: 0.1, noise }));
     return { results, weights: await weightBits(model), units: model.plan().units.length };
@@ -68,7 +70,8 @@ describe.each(MODELS)("the update of %s", (name) => {
       const before = new Map<string, Float32Array>();
       for (const { name: key } of model.parameters) before.set(key, await model.parameterValues(key));
       const learningRate = 2e-3;
-      const [{ projectedGradient: g }] = await takeSteps(model, batches.slice(0, 1), () => ({ seed: 0n, eps: 1e-3, learningRate, weightDecay: 0, noise: { z } }));
+      const request = { seed: 0n, eps: 1e-3, learningRate, weightDecay: 0, noise: { z } };
+      const [{ projectedGradient: g }] = await takeSteps(model, batches.slice(0, 1), () => request);
       const a = fround(learningRate * g);
       expect(Math.abs(a)).toBeGreaterThan(1e-5);
       for (const p of model.parameters) {
@@ -97,7 +100,7 @@ describe.each(MODELS)("the update of %s", (name) => {
     }));
 });
 
-it("weights moved by hand to w + eps z have the loss that a branch finds: perturbation reaches transposed, tied and normalising weights alike", async () => {
+it("weights moved by hand to w + eps z have the loss of the branch plus: transposed, tied and normalising weights alike", async () => {
   const fs = await import("node:fs");
   const os = await import("node:os");
   const work = fs.mkdtempSync(path.join(os.tmpdir(), "zo2-families-"));
@@ -117,7 +120,8 @@ it("weights moved by hand to w + eps z have the loss that a branch finds: pertur
         }
         fs.cpSync(plain, moved, { recursive: true });
         fs.writeFileSync(path.join(moved, "model.safetensors"), file);
-        return (await takeSteps(model, batches.slice(0, 1), () => ({ seed: 0n, eps: 1e-3, learningRate: 1e-3, weightDecay: 0, noise: { z } })))[0].lossPlus;
+        const [step] = await takeSteps(model, batches.slice(0, 1), () => ({ seed: 0n, eps: 1e-3, learningRate: 1e-3, weightDecay: 0, noise: { z } }));
+        return step.lossPlus;
       });
       const [logprobs] = await withModel(moved, {}, (model) => model.engine.forward(batches.slice(0, 1)));
       const loss = -logprobs.reduce((sum, l) => sum + l, 0) / logprobs.length;

@@ -17,6 +17,7 @@ beforeEach(() => {
 });
 afterEach(() => fs.rmSync(work, { recursive: true, force: true }));
 
+interface HeaderEntry { readonly dtype: Dtype; readonly shape: number[]; readonly data_offsets: [number, number] }
 interface Stored { readonly dtype: Dtype; readonly shape: number[]; readonly bytes: Buffer }
 
 /** A safetensors file as the format's page describes it, read without the code under test. */
@@ -27,7 +28,7 @@ function readSafetensors(file: string): { readonly metadata: unknown; readonly t
   const data = content.subarray(8 + length);
   const tensors = new Map<string, Stored>();
   let end = 0;
-  for (const [name, { dtype, shape, data_offsets: offsets }] of Object.entries<{ dtype: Dtype; shape: number[]; data_offsets: [number, number] }>(entries)) {
+  for (const [name, { dtype, shape, data_offsets: offsets }] of Object.entries<HeaderEntry>(entries)) {
     expect(offsets).toEqual([end, end + shape.reduce((a, b) => a * b, 1) * WIDTH[dtype]]);
     end = offsets[1];
     tensors.set(name, { dtype, shape, bytes: data.subarray(...offsets) });
@@ -52,7 +53,10 @@ function widen({ dtype, bytes }: Stored): Float32Array {
 
 /** The tensors of a fixture by their names in `named_parameters()`; masks left out. */
 async function sourceTensors(name: string): Promise<Map<string, Stored>> {
-  const canonical = (stored: string) => (name === "gpt2" ? `transformer.${stored}` : name.startsWith("opt") && stored.startsWith("decoder.") ? `model.${stored}` : stored);
+  const canonical = (stored: string) => {
+    if (name === "gpt2") return `transformer.${stored}`;
+    return name.startsWith("opt") && stored.startsWith("decoder.") ? `model.${stored}` : stored;
+  };
   const checkpoint = await openCheckpoint(folder(name));
   const tensors = new Map<string, Stored>();
   for (const entry of checkpoint.tensors.values()) {
@@ -71,7 +75,9 @@ const logitsOf = (model: Model) => model.logits([5, 17, 3, 99, 42, 7, 150, 8]);
 async function answers(model: Model): Promise<Float32Array> {
   if (model.head.kind === "causal") return logitsOf(model);
   const predictions: number[] = [];
-  for await (const p of model.predict([{ ids: [5, 17, 3, 99] }, { ids: [42, 7] }])) predictions.push(...(p.kind === "labels" ? p.logits : [p.start, p.end, p.score]));
+  for await (const p of model.predict([{ ids: [5, 17, 3, 99] }, { ids: [42, 7] }])) {
+    predictions.push(...(p.kind === "labels" ? p.logits : [p.start, p.end, p.score]));
+  }
   return Float32Array.from(predictions);
 }
 
@@ -154,15 +160,17 @@ it("a tied model saves its embedding once, an untied one its head too, and GPT-2
   expect(gpt2.get("transformer.h.1.mlp.c_proj.weight")?.shape).toEqual([256, 128]);
 });
 
-const batches = () => readJson("trajectories", "inputs-A.json").train.slice(0, 3).map((b: { input_ids: number[][]; attention_mask: number[][]; labels: number[][] }) =>
+const rows: { input_ids: number[][]; attention_mask: number[][]; labels: number[][] }[] = readJson("trajectories", "inputs-A.json").train.slice(0, 3);
+const batches = () => rows.map((b) =>
   packed({
     attention_mask: b.attention_mask,
-    // The small models have 208 tokens and as few as 64 positions.
+    // The small models have 208 tokens, and as few as 64 positions.
     input_ids: b.input_ids.map((row) => row.map((id) => id % 208)),
     labels: b.labels.map((row) => row.map((id) => (id < 0 ? id : id % 208))),
   }));
 
-it.each(["gpt2", "llama3-scaled-bf16", "opt-350m-style-bin"])("the update that is still pending is in what %s saves, and saving does not disturb the run", async (name) => {
+const TRAINED = ["gpt2", "llama3-scaled-bf16", "opt-350m-style-bin"];
+it.each(TRAINED)("the update that is still pending is in what %s saves, and saving does not disturb the run", async (name) => {
   const options: ModelOptions = { offload: { wire: "fp32", unitBytes: 40_000, slots: 2 } };
   const request = () => ({ seed: 3n, eps: 1e-3, learningRate: 1e-3, weightDecay: 0.1, noise: "gaussian" as const });
   const out = path.join(work, "out");
@@ -210,8 +218,11 @@ it.each([
 it("tokenizer, generation and licence files go along byte for byte; other files and the old weights do not", async () => {
   const source = path.join(work, "source");
   fs.cpSync(folder("opt-bin-sharded-bf16"), source, { recursive: true });
-  const companions: Record<string, string> = { "generation_config.json": '{"eos_token_id": 2}\n', "chat_template.jinja": "{{ messages[0].content }}", LICENSE: "to all\n" };
-  for (const [file, text] of Object.entries({ ...companions, "notes.txt": "mine", "optimizer.pt": "x" })) fs.writeFileSync(path.join(source, file), text);
+  const companions: Record<string, string> = {
+    "generation_config.json": '{"eos_token_id": 2}\n', "chat_template.jinja": "{{ messages[0].content }}", LICENSE: "to all\n",
+  };
+  const others = { "notes.txt": "mine", "optimizer.pt": "x" };
+  for (const [file, text] of Object.entries({ ...companions, ...others })) fs.writeFileSync(path.join(source, file), text);
   for (const file of ["vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"]) {
     fs.copyFileSync(path.join(fixtures, "../../models/tiny-opt", file), path.join(source, file));
     companions[file] = fs.readFileSync(path.join(source, file), "utf8");

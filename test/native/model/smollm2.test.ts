@@ -5,8 +5,13 @@ import { loadModel, type Model } from "../../../src/model.js";
 import { DEVICE } from "../device.js";
 import { readJson } from "./helpers.js";
 
-interface Text { name: string; text: string; ids: number[]; top10_ids: number[][]; top10_logits: number[][]; logsumexp: number[]; token_nll: number[]; total_nll: number }
+interface Text {
+  name: string; text: string; ids: number[]; top10_ids: number[][]; top10_logits: number[][]; logsumexp: number[];
+  token_nll: number[]; total_nll: number;
+}
 interface Continuation { kind: string; prompt: string; prompt_ids: number[]; ids: number[]; text: string; stopped_at_eos: boolean }
+
+interface HeaderEntry { dtype: string; shape: number[]; data_offsets: [number, number] }
 
 /** Tolerances of transformers' own values for an independent fp32 implementation. */
 const LOGIT = 2e-3;
@@ -33,7 +38,8 @@ const reason = given ? folder : "skipped: ZO2_SMOLLM2 does not name the folder o
     expect(units.length).toBeGreaterThan(30);
   });
 
-  it.each(texts)("gives transformers' ids, logits and log-sum-exp at every position of the text $name", async ({ text, ids, top10_ids, top10_logits, logsumexp }) => {
+  it.each(texts)("gives transformers' ids, logits and log-sum-exp at every position of the text $name", async (reference) => {
+    const { text, ids, top10_ids, top10_logits, logsumexp } = reference;
     expect(model.tokenizer!.encode(text)).toEqual(ids);
     const logits = await model.logits(ids);
     let worst = 0;
@@ -103,7 +109,7 @@ const reason = given ? folder : "skipped: ZO2_SMOLLM2 does not name the folder o
       const [saved, source] = [path.join(out, "model"), folder].map((dir) => {
         const file = fs.readFileSync(path.join(dir, "model.safetensors"));
         const length = Number(file.readBigUInt64LE(0));
-        const header: Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }> = JSON.parse(file.subarray(8, 8 + length).toString());
+        const header: Record<string, HeaderEntry> = JSON.parse(file.subarray(8, 8 + length).toString());
         return { header, data: file.subarray(8 + length) };
       });
       const names = (h: object) => Object.keys(h).filter((name) => name !== "__metadata__").sort();

@@ -3,9 +3,11 @@ import { dirname, join, resolve } from "node:path";
 import { FLAGS, longFlag, type FlagName } from "../../../src/cli/flags.js";
 import { COMMANDS } from "../../../src/cli/program.js";
 import { knownPaths } from "../../../src/config/describe.js";
+import { generateOptionsSchema } from "../../../src/config/generate.js";
 import { modelOptionsSchema } from "../../../src/config/model.js";
 import { trainerOptionsSchema } from "../../../src/config/trainer.js";
 import { ERROR_CODES } from "../../../src/errors.js";
+import { defineModel } from "../../../src/models/index.js";
 
 const root = resolve(__dirname, "../../..");
 const read = (path: string) => readFileSync(join(root, path), "utf8");
@@ -44,10 +46,32 @@ test("docs/api.md lists every option of loadModel and Trainer", () => {
   const leaf = (path: string, all: readonly string[]) => !all.some((other) => other.startsWith(`${path}.`));
   for (const schema of [modelOptionsSchema, trainerOptionsSchema]) {
     const all = knownPaths(schema);
-    for (const path of all.filter((p) => leaf(p, all) && !p.startsWith("test.") && !p.startsWith("template.") && !p.startsWith("method.schedule."))) {
+    for (const path of all.filter((p) => leaf(p, all) && !p.startsWith("test.") && !p.startsWith("template.") && !/^(method\.schedule|objective\.generate)\./.test(p))) {
       expect(text).toContain(path.startsWith("evaluation.") ? path.slice("evaluation.".length) : `\`${path}\``);
     }
   }
+});
+
+test("docs/generation.md lists every option of generate, with its default", () => {
+  const text = read("docs/generation.md");
+  const defaults: Readonly<Record<string, unknown>> = { ...generateOptionsSchema.parse({}) };
+  const rows = new Map([...text.matchAll(/^\| `(\w+)` \| ([^|]+) \|/gm)].map((row) => [row[1], row[2]?.trim()]));
+  for (const path of knownPaths(generateOptionsSchema)) {
+    const value = defaults[path];
+    expect(rows.get(path)).toBe(value === undefined ? "all" : typeof value === "string" ? `\`"${value}"\`` : Array.isArray(value) ? "[]" : String(value));
+  }
+});
+
+test("docs/cli.md lists every command, and no other", () => {
+  const [, block = ""] = /^```\n([^]*?)^```/m.exec(read("docs/cli.md")) ?? [];
+  expect([...block.matchAll(/^zo2 (\w+)/gm)].map((row) => row[1]).sort()).toEqual(COMMANDS.map(({ name }) => name as string).sort());
+});
+
+test("docs/models.md lists every family, and no other", () => {
+  const [, table = ""] = /^## Families\n([^]*?)^## /m.exec(read("docs/models.md")) ?? [];
+  const listed = [...table.matchAll(/^\| `(\w+)` \|/gm)].map((row) => row[1]);
+  // The refusal of an unknown one names them all.
+  expect(() => defineModel({ model_type: "zo2-unknown" })).toThrow(`use one of ${listed.join(", ")}`);
 });
 
 test("links between pages lead somewhere", () => {

@@ -29,6 +29,7 @@ describe("usage errors", () => {
     [["score"], "ZO2_ERR_CONFIG: --model is missing; give it as flags or in --config FILE"],
     [["generate", "--prompt", "a"], "ZO2_ERR_CONFIG: --model is missing"],
     [["generate", "--model", "m", "--prompt", "a", "--chat", "b"], "ZO2_ERR_CONFIG: --prompt and --chat are both given; give one of the two"],
+    [["generate", "--model", "m"], "ZO2_ERR_CONFIG: there is nothing to continue; give --prompt TEXT, --chat TEXT, or --jsonl"],
     [["generate", "--model", "m", "--prompt", "a", "--input", "b"], "ZO2_ERR_CONFIG: --input and --prompt are both given"],
     [["generate", "--model", "m", "--prompt", "a", "--system", "b"], "ZO2_ERR_CONFIG: --system is given without --chat TEXT"],
     [["generate", "--model", "m", "--prompt", "a", "--top-p", "0.9"], "ZO2_ERR_CONFIG: --top-p is 0.9; has no effect at temperature 0"],
@@ -289,7 +290,7 @@ describe("generate", () => {
   });
 
   test("answers lines in order, and refuses a bad one by its place after the answers to those before", async () => {
-    const { out, err, code, named } = await zo2(["generate", "--model", "m", "--max-new-tokens", "5", "--quiet"], { stdin: ['{"ids": [5, 6]}\n{"id', 's": [7]}\n{"ids": []}\n'] });
+    const { out, err, code, named } = await zo2(["generate", "--model", "m", "--jsonl", "--max-new-tokens", "5", "--quiet"], { stdin: ['{"ids": [5, 6]}\n{"id', 's": [7]}\n{"ids": []}\n'] });
     expect(out).toBe('{"ids":[5,6],"text":null,"reason":"length"}\n{"ids":[7],"text":null,"reason":"length"}\n');
     expect(err).toMatch(/^ZO2_ERR_DATA: stdin:3: /);
     expect(code).toBe(1);
@@ -304,7 +305,7 @@ describe("generate", () => {
 
   test("the help says what shared flags mean here", async () => {
     const { out } = await zo2(["generate", "--help"]);
-    expect(out).toMatch(/--prompt <text> +text to go on from/);
+    expect(out).toMatch(/--prompt <text> +the text to continue/);
     expect((await zo2(["eval", "--help"])).out).toMatch(/--prompt <text> +prompt with/);
   });
 });

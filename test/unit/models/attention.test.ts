@@ -47,6 +47,12 @@ describe("rotary frequencies", () => {
     expectClose(frequencies("llama", { rope_parameters: { rope_type: "linear", factor: 2.5, rope_theta: 10_000 } }), want);
   });
 
+  test("may be given in both forms, where these say the same", () => {
+    const scaling = { rope_type: "linear", factor: 2.5 };
+    const both = { rope_theta: 10_000, rope_scaling: scaling, rope_parameters: { ...scaling, rope_theta: 10_000 } };
+    expect(frequencies("llama", both)).toEqual(frequencies("mistral-window", { rope_scaling: scaling }));
+  });
+
   test("stay as they are under a dynamic scaling, which begins past the model's positions", () => {
     expect(frequencies("mistral-window", { rope_scaling: { type: "dynamic", factor: 4 } })).toEqual(frequencies("mistral-window"));
   });
@@ -138,7 +144,8 @@ test("position p reads row p + 2 of OPT's table, and row p elsewhere", () => {
 });
 
 test.each([
-  ["gelu", "gelu"], ["gelu_new", "geluTanh"], ["gelu_pytorch_tanh", "geluTanh"], ["gelu_fast", "geluTanh"], ["relu", "relu"], ["silu", "silu"], ["swish", "silu"],
+  ["gelu", "gelu"], ["gelu_new", "geluTanh"], ["gelu_pytorch_tanh", "geluTanh"], ["gelu_fast", "geluTanh"],
+  ["relu", "relu"], ["silu", "silu"], ["swish", "silu"],
 ])("the activation %s is computed as %s", (given, want) => {
   const used = (name: string, field: string) =>
     opsOf(define(name, { [field]: given }), "linear").map((op) => op.activation).filter((activation) => activation !== "none");

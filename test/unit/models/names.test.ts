@@ -50,9 +50,9 @@ test.each(MODELS)("%s has the parameters of transformers in the order of named_p
 
 test.each(["A", "B"])("the OPT model %s has the names and shapes that transformers listed", (model) => {
   const trajectories = join(__dirname, "../../fixtures/trajectories");
-  const order = (JSON.parse(readFileSync(join(trajectories, `mezo-ones-${model}.json`), "utf8")) as { parameter_order: [string, number[]][] }).parameter_order;
-  const config = JSON.parse(readFileSync(join(trajectories, "models", model, "config.json"), "utf8")) as Config;
-  expect(define("opt", { ...config }).parameters.map((p) => [p.name, p.shape])).toEqual(order);
+  const read = (...file: string[]) => JSON.parse(readFileSync(join(trajectories, ...file), "utf8")) as Config;
+  const parameters = define("opt", read("models", model, "config.json")).parameters.map((p) => [p.name, p.shape]);
+  expect(parameters).toEqual(read(`mezo-ones-${model}.json`)["parameter_order"]);
 });
 
 test.each(MODELS)("the tensors that the file of %s stores are its parameters, with their shapes", async (name) => {

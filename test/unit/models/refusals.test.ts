@@ -2,6 +2,8 @@ import { defineModel } from "../../../src/models/index.js";
 import { failure } from "../checkpoint/support.js";
 import { configOf, define, MODELS, opsOf, readFixture, type Config } from "./support.js";
 
+const countOf = (name: string, change: Config = {}) =>
+  define(name, change).parameters.reduce((sum, p) => sum + p.shape.reduce((a, b) => a * b, 1), 0);
 const refused = (...parts: string[]) => failure("ZO2_ERR_MODEL_UNSUPPORTED", ...parts);
 
 test.each(MODELS)("the config.json of the fixture %s is accepted, and says its family, vocabulary and positions", (name) => {
@@ -27,6 +29,7 @@ const REFUSED: readonly (readonly [string, Config, string[]])[] = [
   ["llama", { model_type: "constructor" }, ["model_type", "constructor"]],
   ["llama", { architectures: ["LlamaForTokenClassification"] }, ["architectures", "LlamaForTokenClassification"]],
   ["gpt2", { architectures: ["GPT2DoubleHeadsModel"] }, ["architectures", "GPT2DoubleHeadsModel"]],
+  ["qwen2-bf16", { architectures: ["Qwen2ForRewardModel"] }, ["architectures", "Qwen2ForRewardModel"]],
   ["gpt2", { architectures: ["GPT2LMHeadModel", "GPT2Model"] }, ["architectures", "GPT2Model"]],
   ["opt", { architectures: ["OPTForMaskedLM"] }, ["architectures", "OPTForMaskedLM"]],
   ["llama", { rope_parameters: { ...yarn, rope_theta: 1e4 } }, ["rope_parameters.rope_type", "yarn", "llama3"]],
@@ -38,6 +41,14 @@ const REFUSED: readonly (readonly [string, Config, string[]])[] = [
   ["mistral-window", { rope_scaling: { type: "linear" } }, ["rope_scaling.factor"]],
   ["mistral-window", { rope_scaling: { type: "linear", factor: -2 } }, ["rope_scaling.factor", "-2", "positive"]],
   ["llama3-scaled-bf16", { rope_scaling: { rope_type: "llama3", factor: 4, low_freq_factor: 1 } }, ["rope_scaling.high_freq_factor"]],
+  ["llama", { rope_scaling: { type: "linear", factor: 2 } }, ["rope_scaling", "rope_parameters"]],
+  ["llama", { rope_scaling: yarn }, ["rope_scaling.rope_type", "yarn"]],
+  ["llama3-scaled-bf16", { rope_parameters: {} }, ["rope_scaling", "rope_parameters"]],
+  ["qwen3-bf16", { rope_parameters: { full_attention: { rope_theta: 1e4 } } }, ["rope_parameters.full_attention"]],
+  ["llama", { rope_parameters: { partial_rotary_factor: 1e12 } }, ["rope_parameters.partial_rotary_factor"]],
+  ["llama", { rope_parameters: { rope_theta: "10000" } }, ["rope_parameters.rope_theta"]],
+  ["llama", { rope_interleaved: true }, ["rope_interleaved", "true"]],
+  ["qwen2-bf16", { use_mrope: true }, ["use_mrope", "true"]],
   ["llama", { head_dim: 63 }, ["head_dim", "63", "pairs"]],
   ["llama", { head_dim: 1e6 }, ["head_dim", "1000000"]],
   ["llama", { num_key_value_heads: 3 }, ["num_key_value_heads", "3", "num_attention_heads = 2"]],
@@ -101,7 +112,10 @@ describe("a field that zo2 does not know", () => {
   });
 
   test("passes where it begins with an underscore, or is known to change nothing", () => {
-    const harmless = { _name_or_path: "x", _flash_attn_2_enabled: true, eos_token_id: [1, 2], use_cache: false, attention_dropout: 0.5, quantization_config: null };
+    const harmless = {
+      _name_or_path: "x", _flash_attn_2_enabled: true, eos_token_id: [1, 2], use_cache: false, attention_dropout: 0.5, quantization_config: null,
+      rope_interleaved: false, is_llama_config: true,
+    };
     expect(define("llama", harmless).parameters).toEqual(define("llama").parameters);
   });
 
@@ -124,12 +138,17 @@ test.each([
 });
 
 test("the sizes of OPT-175B and Llama 3.1 405B are accepted, and their weights counted", () => {
-  const count = (name: string, change: Config) => define(name, change).parameters.reduce((sum, p) => sum + p.shape.reduce((a, b) => a * b, 1), 0);
-  const opt = { vocab_size: 50_272, hidden_size: 12_288, ffn_dim: 49_152, num_hidden_layers: 96, num_attention_heads: 96, max_position_embeddings: 2048, word_embed_proj_dim: 12_288 };
+  const opt = {
+    vocab_size: 50_272, hidden_size: 12_288, ffn_dim: 49_152, num_hidden_layers: 96, num_attention_heads: 96, max_position_embeddings: 2048,
+    word_embed_proj_dim: 12_288,
+  };
   // 96 (12 h^2 + 13 h) + (50,272 + 2,050) h + 2 h: Zhang et al. 2022 round it to 175 billion.
-  expect(count("opt", opt)).toBe(96 * (12 * 12_288 ** 2 + 13 * 12_288) + (50_272 + 2050 + 2) * 12_288);
-  const llama = { vocab_size: 128_256, hidden_size: 16_384, intermediate_size: 53_248, num_hidden_layers: 126, num_attention_heads: 128, num_key_value_heads: 8, head_dim: 128 };
-  expect(count("llama", llama)).toBe(405_853_388_800);
+  expect(countOf("opt", opt)).toBe(96 * (12 * 12_288 ** 2 + 13 * 12_288) + (50_272 + 2050 + 2) * 12_288);
+  const llama = {
+    vocab_size: 128_256, hidden_size: 16_384, intermediate_size: 53_248, num_hidden_layers: 126, num_attention_heads: 128, num_key_value_heads: 8,
+    head_dim: 128,
+  };
+  expect(countOf("llama", llama)).toBe(405_853_388_800);
 });
 
 describe("the head", () => {
@@ -139,14 +158,17 @@ describe("the head", () => {
   });
 
   test("of a classifier has the labels in the order of their numbers, and the problem of the config", () => {
-    const head = define("opt-classify", { id2label: { 10: "k", ...Object.fromEntries("abcdefghij".split("").map((label, i) => [i, label])) } }).head;
-    expect(head).toEqual({ kind: "classification", labels: [..."abcdefghijk"], problem: "single_label_classification" });
-    expect(define("llama-classify").head).toMatchObject({ labels: ["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3"], problem: "multi_label_classification" });
+    const id2label = Object.fromEntries([..."kjihgfedcba"].map((label, i) => [10 - i, label]));
+    const named = { kind: "classification", labels: [..."abcdefghijk"], problem: "single_label_classification" };
+    expect(define("opt-classify", { id2label }).head).toEqual(named);
+    const several = { labels: ["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3"], problem: "multi_label_classification" };
+    expect(define("llama-classify").head).toMatchObject(several);
   });
 
   test("of one label without a problem is a regression, as in transformers", () => {
     expect(define("opt-classify", { id2label: { 0: "x" }, problem_type: null }).head).toMatchObject({ problem: "regression" });
-    expect(define("opt-classify", { id2label: undefined, problem_type: null }).head).toMatchObject({ labels: ["LABEL_0", "LABEL_1"], problem: "single_label_classification" });
+    const unnamed = define("opt-classify", { id2label: undefined, problem_type: null }).head;
+    expect(unnamed).toMatchObject({ labels: ["LABEL_0", "LABEL_1"], problem: "single_label_classification" });
   });
 
   test.each([["opt", "OPTModel"], ["gpt2", "GPT2Model"], ["qwen2-bf16", "Qwen2Model"], ["llama", undefined], ["llama", null]])(
@@ -157,7 +179,6 @@ describe("the head", () => {
 
 test("parameters are counted as transformers counts them", () => {
   for (const name of MODELS) {
-    const counted = define(name).parameters.reduce((sum, p) => sum + p.shape.reduce((a, b) => a * b, 1), 0);
-    expect([name, counted]).toEqual([name, readFixture(name, "expected.json")["parameters"]]);
+    expect([name, countOf(name)]).toEqual([name, readFixture(name, "expected.json")["parameters"]]);
   }
 });
