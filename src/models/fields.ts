@@ -17,20 +17,20 @@ const HARMLESS = new Set([
   "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "num_return_sequences", "remove_invalid_values",
   "exponential_decay_length_penalty", "return_dict_in_generate", "output_scores", "is_decoder", "is_encoder_decoder", "attn_implementation",
   "initializer_range", "init_std", "dropout", "attention_dropout", "activation_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop",
-  "classifier_dropout", "summary_first_dropout", "layerdrop", "use_bfloat16", "fp16", "bf16",
+  "classifier_dropout", "summary_first_dropout", "layerdrop", "use_bfloat16", "fp16", "bf16", "pretraining_tp",
+  "transformers.js_config", "unsloth_fixed", "unsloth_version", "n_special", "predict_special_tokens",
 ]);
 
-/** Fields of any family that change the mathematics, and the only values with which they do not. */
+/** Fields of any family that change the mathematics, and the only values besides null with which they do not. */
 const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
-  quantization_config: [null],
-  pruned_heads: [{}, null],
+  quantization_config: [],
+  pruned_heads: [{}],
   add_cross_attention: [false],
-  cross_attention_hidden_size: [null],
+  cross_attention_hidden_size: [],
   tie_encoder_decoder: [false],
-  pretraining_tp: [1],
-  logits_soft_cap: [null],
-  attn_logit_softcapping: [null],
-  final_logit_softcapping: [null],
+  logits_soft_cap: [],
+  attn_logit_softcapping: [],
+  final_logit_softcapping: [],
   rope_interleaved: [false],
   use_mrope: [false],
 };
@@ -46,6 +46,8 @@ export function readFields<S extends z.ZodObject>(family: string, raw: Fields, s
   for (const [field, value] of Object.entries(raw)) {
     if (field.startsWith("_") && !Object.hasOwn(schema.shape, field)) continue;
     if (HARMLESS.has(field) || harmless.includes(field) || Object.hasOwn(schema.shape, field)) continue;
+    // Null is "not used", whatever the field is.
+    if (value === null) continue;
     const neutral = NEUTRAL[field];
     if (neutral?.some((v) => JSON.stringify(v) === JSON.stringify(value)) === true) continue;
     if (neutral !== undefined) throw unsupported(field, value, "it changes what the model computes");

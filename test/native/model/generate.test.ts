@@ -5,36 +5,10 @@ import type { ModelOptions } from "../../../src/config/model.js";
 import { decode, type DecodeSettings } from "../../../src/generate/index.js";
 import type { Model } from "../../../src/model.js";
 import { Trainer } from "../../../src/train/trainer.js";
-import { fixtures, readJson, readTensors, sameBits, weightBits, withModel } from "./helpers.js";
+import { continuationsOf, folder, greedyOf, NEW_TOKENS } from "./greedy.js";
+import { sameBits, weightBits, withModel } from "./helpers.js";
 
-const NEW_TOKENS = 24;
-const folder = (name: string) => path.join(fixtures, "models", name);
-const causal = fs.readdirSync(folder("")).filter((name) => "greedy" in readJson("models", name, "expected.json"));
 const tiny = path.join(__dirname, "../../../models/tiny-opt");
-
-interface Greedy {
-  readonly prompts: number[][];
-  readonly continuations: number[][];
-}
-
-/** The prompts, left-padded in the file, and what transformers goes on with. */
-async function greedyOf(name: string): Promise<Greedy> {
-  const tensors = await readTensors(folder(name), "expected.safetensors");
-  const rows = (tensor: string): number[][] => {
-    const found = tensors.get(tensor);
-    if (found === undefined) throw new Error(`${name}: no ${tensor}`);
-    const [count = 0, columns = 0] = found.shape;
-    return Array.from({ length: count }, (_, r) => Array.from({ length: columns }, (_, c) => Number(found.values[r * columns + c])));
-  };
-  const mask = rows("greedy.attention_mask");
-  return { prompts: rows("greedy.input_ids").map((row, r) => row.filter((_, c) => mask[r][c] === 1)), continuations: rows("greedy.output_ids") };
-}
-
-async function continuationsOf(model: Model, prompts: readonly number[][], options: Parameters<Model["generateAll"]>[1] = {}): Promise<number[][]> {
-  const all: number[][] = [];
-  for await (const { ids } of model.generateAll(prompts.map((ids) => ({ ids })), { maxNewTokens: NEW_TOKENS, ignoreEos: true, ...options })) all.push(ids);
-  return all;
-}
 
 /** What the whole model, run anew for every token, goes on with. */
 async function recomputed(model: Model, prompt: readonly number[], count: number): Promise<number[]> {
@@ -46,38 +20,6 @@ async function recomputed(model: Model, prompt: readonly number[], count: number
   }
   return ids.slice(prompt.length);
 }
-
-it("the fixtures have greedy continuations in several families", () => {
-  expect(causal.length).toBeGreaterThanOrEqual(10);
-});
-
-describe.each(causal)("%s", (name) => {
-  const base: ModelOptions = { offload: { wire: "stored" } };
-
-  it("goes on as transformers does, all prompts at once and one by one", async () => {
-    const { prompts, continuations } = await greedyOf(name);
-    expect(new Set(prompts.map(({ length }) => length)).size).toBeGreaterThan(1);
-    await withModel(folder(name), base, async (model) => {
-      expect(await continuationsOf(model, prompts)).toEqual(continuations);
-      expect(await continuationsOf(model, prompts, { batchSize: 1 })).toEqual(continuations);
-    });
-  });
-
-  it.each([
-    ["weights on the device, cache on the device", { offload: { to: "device" } }, "device"],
-    ["weights on the device, cache on the host", { offload: { to: "device" } }, "host"],
-    ["small units and one slot, cache on the device", { offload: { unitBytes: 60_000, slots: 1 } }, "device"],
-    ["small units and one slot, cache on the host", { offload: { unitBytes: 60_000, slots: 1 } }, "host"],
-    ["prompts in several micro-batches, freed memory full of NaN", { maxTokens: 12, test: { poison: true } }, "host"],
-  ] as const)("goes on as transformers does with %s", async (_, options, cache) => {
-    const { prompts, continuations } = await greedyOf(name);
-    const tiers = new Set<string | undefined>();
-    await withModel(folder(name), { ...options, test: { onPass: (pass) => void tiers.add(pass.cache?.tier), ...("test" in options ? options.test : {}) } }, async (model) => {
-      expect(await continuationsOf(model, prompts, { cache })).toEqual(continuations);
-    });
-    expect([...tiers]).toEqual([cache]);
-  });
-});
 
 describe("in little device memory", () => {
   // More layers than a cache in host memory has slots.

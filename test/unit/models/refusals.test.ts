@@ -69,7 +69,6 @@ const REFUSED: readonly (readonly [string, Config, string[]])[] = [
   ["llama", { quantization_config: fp8 }, ["quantization_config", "fp8"]],
   ["gpt2", { add_cross_attention: true }, ["add_cross_attention", "true"]],
   ["opt", { pruned_heads: { "0": [1] } }, ["pruned_heads"]],
-  ["llama", { pretraining_tp: 2 }, ["pretraining_tp", "2"]],
   ["llama", { attn_logit_softcapping: 50 }, ["attn_logit_softcapping"]],
   ["llama", { final_logit_softcapping: 30 }, ["final_logit_softcapping"]],
   ["llama", { vocab_size: undefined }, ["vocab_size"]],
@@ -103,7 +102,7 @@ test("a refusal of a long value stays short", () => {
 });
 
 describe("a field that zo2 does not know", () => {
-  const config = configOf("llama", { strange_scale: 2, stranger: null });
+  const config = configOf("llama", { strange_scale: 2, stranger: false, unused: null });
 
   test("passes when the caller vouches for it, and for nothing else", () => {
     expect(() => defineModel(config)).toThrow(refused("strange_scale"));
