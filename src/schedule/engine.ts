@@ -159,11 +159,21 @@ export class Engine {
         throw error;
       }
     };
-    return this.serialize(async () => {
-      const where = tier ?? (fits("device") ? "device" : "host");
+    const create = async (where: Tier) => {
       // What an executor of another shape holds may be in the way.
       const { plan } = await this.ensure(needs(where));
       return KeyValueCache.create(this.device, where, rows, plan.cache?.bytes ?? 0);
+    };
+    return this.serialize(async () => {
+      if (tier !== undefined) return create(tier);
+      if (!fits("device")) return create("host");
+      try {
+        return await create("device");
+      } catch (error) {
+        // The plan does not know what else is on the device: another generation's cache, other programs.
+        if (!isZo2Error(error) || error.code !== "ZO2_ERR_OUT_OF_MEMORY") throw error;
+        return create("host");
+      }
     });
   }
 

@@ -42,6 +42,24 @@ describe("in little device memory", () => {
     expect(free.ids).toEqual(onHost.ids);
   });
 
+  it("a second generation keeps its keys and values in host memory when the first one's fill the device", async () => {
+    const onHost = await run({ offload: small }, "host");
+    const free = await run({ offload: small }, "auto");
+    const layers = JSON.parse(fs.readFileSync(path.join(tiny, "config.json"), "utf8")).num_hidden_layers;
+    // A cache in host memory has pieces of three layers on the device, one on the device those of all.
+    const piece = (free.peak - onHost.peak) / (layers - 3);
+    const tiers: (string | undefined)[] = [];
+    const test = { onPass: (pass: { cache: { tier: string } | null }) => void tiers.push(pass.cache?.tier) };
+    await withModel(tiny, { offload: { ...small, deviceMemory: onHost.peak + layers * piece }, test }, async (model) => {
+      const generate = () => model.generate("the film is", { maxNewTokens: 200, ignoreEos: true });
+      const first = generate();
+      await first.next();
+      expect((await generate().result()).ids).toEqual(free.ids);
+      expect((await first.result()).ids).toEqual(free.ids);
+    });
+    expect([tiers[0], new Set(tiers)]).toEqual(["device", new Set(["device", "host"])]);
+  });
+
   it("a budget below what the prompt needs is refused with its size", async () => {
     await withModel(tiny, { offload: { ...small, deviceMemory: "1MiB" } }, async (model) => {
       await expect(model.generate("the film is").result()).rejects.toMatchObject({ code: "ZO2_ERR_MEMORY_BUDGET" });
