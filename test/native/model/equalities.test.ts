@@ -179,8 +179,10 @@ const request = (step: number): StepRequest => ({ step, seed: 3n, eps: 1e-3, lea
 const meanLoss = ([logprobs]: Float32Array[]) => -logprobs.reduce((sum, x) => sum + x, 0) / logprobs.length;
 const bits = (values: Float32Array[]) => values.map((v) => [...new Uint32Array(v.buffer)]);
 
-// One family is enough for the emulated device, which takes a minute for each.
-describe.each(DEVICE === "cuda" ? FAMILIES.slice(0, 1) : FAMILIES)("%s", (name) => {
+/** The emulated device takes seconds for what takes a CPU milliseconds: one of each kind is asked of it. */
+const some = <T>(cases: readonly T[], few: number): readonly T[] => (DEVICE === "cuda" ? cases.slice(0, few) : cases);
+
+describe.each(some(FAMILIES, 1))("%s", (name) => {
   const folder = path.join(fixtures, "models", name);
   const offload = { unitBytes: 20_000 };
   const steps = (options: ModelOptions, between?: (model: Model) => Promise<void>) => withModel(folder, options, async (model) => {
@@ -203,16 +205,16 @@ describe.each(DEVICE === "cuda" ? FAMILIES.slice(0, 1) : FAMILIES)("%s", (name) 
   };
 
   const places = [{ to: "device" }, { slots: 1 }, { slots: 2 }, { slots: 100 }, { overlap: false }] as const;
-  it.each(places)("takes the same steps with %o, bit for bit", async (other) => {
+  it.each(some(places, 2))("takes the same steps with %o, bit for bit", async (other) => {
     expectEqual(await steps({ offload: { ...offload, ...other } }));
     expect(sameBits(streamed.weights, await withModel(folder, { offload }, weightBits))).toBe(false);
   });
 
-  it.each([places[0], places[1]])("takes the same steps when what is released is NaN and commands are late (%o)", async (other) => {
+  it.each(some([places[1], places[0]], 1))("takes the same steps when what is released is NaN and commands are late (%o)", async (other) => {
     expectEqual(await steps({ offload: { ...offload, ...other }, test: { poison: true, delayMicroseconds: 200, delaySeed: 4 } }));
   });
 
-  it.each([1, 2, 5])("takes the same steps when each is followed by %d forward passes, plain, perturbed and evaluated", async (passes) => {
+  it.each(some([2, 1, 5], 1))("takes the same steps when each is followed by %d forward passes, plain, perturbed and evaluated", async (passes) => {
     expectEqual(await steps({ offload }, async (model) => {
       for (let i = 0; i < passes; i++) {
         await model.engine.forward([held]);

@@ -74,8 +74,8 @@ describe("a checkpoint that cannot be used is refused with the place:", () => {
 });
 
 it.each([
-  ["model_type", "llamba"], ["do_layer_norm_before", false], ["word_embed_proj_dim", 32], ["activation_function", "swish"], ["enable_bias", false],
-  ["num_attention_heads", 5], ["hidden_size", "64"], ["architectures", ["OPTForSequenceClassification"]],
+  ["model_type", "llamba"], ["layer_norm_elementwise_affine", false], ["activation_function", "mish"], ["quantization_config", { bits: 4 }],
+  ["num_attention_heads", 5], ["hidden_size", "64"], ["architectures", ["OPTForTokenClassification"]], ["some_new_scale", 2],
 ])("config.json: %s = %j is refused by name", async (field, value) => {
   await expect(load(damaged({ config: (c) => (c[field] = value) }))).rejects.toEqual(coded("ZO2_ERR_MODEL_UNSUPPORTED", field));
 });
