@@ -58,7 +58,7 @@ export function readFields<S extends z.ZodObject>(family: string, raw: Fields, s
     );
   }
   // Transformers reads null as "not given" where null has no meaning of its own.
-  const given = Object.fromEntries(Object.entries(raw).filter(([field, value]) => value !== null || schema.shape[field]?.safeParse(null).success === true));
+  const given = Object.fromEntries(Object.entries(raw).filter(([field, value]) => value !== null || (Object.hasOwn(schema.shape, field) && schema.shape[field]?.safeParse(null).success === true)));
   const parsed = schema.safeParse(given);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];

@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { isRecord, messageOf, readJsonFile } from "../checkpoint/files.js";
-import { Zo2Error } from "../errors.js";
+import { isZo2Error, Zo2Error } from "../errors.js";
 import { byteLevelTokenizer, SPECIAL_NAMES, tokenText } from "./byte-level.js";
 import { CHAT_FILES, type ChatTemplate, readChatTemplate } from "./chat.js";
 import { textStreams, type TextStream } from "./decoder.js";
@@ -122,7 +122,11 @@ class LibraryTokenizer implements Tokenizer {
     const added = [...library.get_added_tokens_decoder().values()].filter((token) => token.special);
     this.#special = new Set([...added.map((token) => token.content), ...Object.values(this.specialTokens).flat()]);
     let largest = -1;
-    for (const id of library.get_vocab(true).values()) largest = Math.max(largest, id);
+    for (const [token, id] of library.get_vocab(true)) {
+      // JSON may hold anything where a token should stand.
+      if (typeof token !== "string") throw new Zo2Error("ZO2_ERR_TOKENIZER", `${from}: the token of id ${id} is ${JSON.stringify(token)}, which is no text`);
+      largest = Math.max(largest, id);
+    }
     this.vocabSize = largest + 1;
     for (const [field, name] of [["bosId", "bos_token"], ["eosId", "eos_token"], ["padId", "pad_token"]] as const) {
       const token = tokenText(config[name]);
@@ -132,10 +136,10 @@ class LibraryTokenizer implements Tokenizer {
   }
 
   encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[] {
-    const { ids, tokens } = this.library.encode(text, { add_special_tokens: options?.addSpecialTokens ?? true });
+    const { ids, tokens } = this.used(() => this.library.encode(text, { add_special_tokens: options?.addSpecialTokens ?? true }));
     for (const [i, id] of ids.entries()) {
-      // The library lets a token without an id pass as undefined.
-      if (!Number.isInteger(id)) throw new Zo2Error("ZO2_ERR_TOKENIZER", `${this.from}: has no id for ${JSON.stringify(tokens[i])}, and no unknown token`);
+      // The library lets a token without an id pass as undefined, and an unknown token's id as it stands in the file.
+      if (!Number.isInteger(id) || id < 0 || id >= this.vocabSize) throw new Zo2Error("ZO2_ERR_TOKENIZER", `${this.from}: has no id for ${JSON.stringify(tokens[i])}, and no unknown token`);
     }
     return ids;
   }
@@ -145,7 +149,17 @@ class LibraryTokenizer implements Tokenizer {
     const stream = this.stream(options);
     if (stream !== undefined) return Array.from(ids, (id, i) => stream.push(id, `ids[${i}]`)).join("") + stream.end();
     const known = Array.from(ids).filter((id, i) => this.token(id, `ids[${i}]`) !== undefined);
-    return known.length === 0 ? "" : this.library.decode(known, { skip_special_tokens: skip });
+    return known.length === 0 ? "" : this.used(() => this.library.decode(known, { skip_special_tokens: skip }));
+  }
+
+  /** What a malformed part of the file makes the library throw, as an error of the file. */
+  private used<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      if (isZo2Error(error)) throw error;
+      throw new Zo2Error("ZO2_ERR_TOKENIZER", `${this.from}: not a tokenizer that can be used: ${messageOf(error)}`, { cause: error });
+    }
   }
 
   stream(options?: { readonly skipSpecialTokens?: boolean }): { push(id: number, place?: string): string; end(): string } | undefined {
