@@ -123,8 +123,8 @@ class LibraryTokenizer implements Tokenizer {
     this.#special = new Set([...added.map((token) => token.content), ...Object.values(this.specialTokens).flat()]);
     let largest = -1;
     for (const [token, id] of library.get_vocab(true)) {
-      // JSON may hold anything where a token should stand.
-      if (typeof token !== "string") throw new Zo2Error("ZO2_ERR_TOKENIZER", `${from}: the token of id ${id} is ${JSON.stringify(token)}, which is no text`);
+      // JSON may hold anything where a token should stand; undefined is a gap among the ids.
+      if (token !== undefined && typeof token !== "string") throw new Zo2Error("ZO2_ERR_TOKENIZER", `${from}: the token of id ${id} is ${JSON.stringify(token)}, which is no text`);
       largest = Math.max(largest, id);
     }
     this.vocabSize = largest + 1;

@@ -10,7 +10,7 @@ export const NATIVE_TARGETS = ["native-program", "native-prepare", "native-loss"
 const COMPILERS = ["clang++", ...[21, 20, 19, 18, 17, 16, 15, 14].map((version) => `clang++-${version}`)];
 const MOST_MEMORY_MIB = 1024;
 const LONGEST_ALLOCATION_MIB = 256;
-const HANG_SECONDS = 10;
+const HANG_SECONDS = 30;
 const LONGEST_INPUT = 8192;
 const LINES_OF_A_REPORT = 60;
 
