@@ -33,9 +33,10 @@ void DeviceCore::thread_main(const zo2_device_options& options, const Opened& op
     submitter_.run(raw_);
   }
   host_queue_.stop();
-  if (host_thread_.joinable()) host_thread_.join();
   submitter_.cancel_queued();
+  // Before the host thread is waited for: freeing memory there may wait for every stream, one that a gate holds among them.
   table_->destroy_streams();
+  if (host_thread_.joinable()) host_thread_.join();
   submitter_.abandon();
   table_->destroy_all();
   if (raw_ != nullptr) backend_->device_close(std::exchange(raw_, nullptr));

@@ -49,6 +49,8 @@ class DeviceCore : public std::enable_shared_from_this<DeviceCore> {
   // The thread has posted that it is done; all it still does is return.
   void join_finished();
   bool ended() const { return ended_; }
+  // Opens every gate: whoever frees memory waits for what one holds.
+  void open_gates() { table_->open_gates(); }
   // Makes the JavaScript thread wait until everything of this device has ended. The only such place, counted by `waits`: it is for the
   // end of an environment alone.
   void wait_until_closed();

@@ -99,6 +99,7 @@ void Environment::settle(Napi::Env env, uint64_t ticket, const Promised::Value& 
 void Environment::shut_down() {
   if (std::exchange(shut_down_, true)) return;
   for (const auto& device : devices_) device->stop_now();
+  for (const auto& device : devices_) device->open_gates();
   for (const auto& device : devices_) device->wait_until_closed();
   mailbox_->close();
   devices_.clear();

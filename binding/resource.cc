@@ -1,5 +1,6 @@
 #include "resource.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace zo2::binding {
@@ -65,7 +66,19 @@ void ResourceTable::sweep() {
     std::lock_guard lock(mutex_);
     taken.swap(abandoned_);
   }
+  // Freeing memory may wait for every stream: what may hold one goes first.
+  const auto holds = [](const Abandoned& object) { return object.kind == Kind::kStream || object.kind == Kind::kGate; };
+  std::stable_partition(taken.begin(), taken.end(), holds);
   for (const Abandoned& object : taken) destroy(object);
+}
+
+void ResourceTable::open_gates() {
+  std::lock_guard lock(mutex_);
+  const auto open = [this](Kind kind, void* raw) {
+    if (kind == Kind::kGate && raw != nullptr) backend_->gate_open(static_cast<zo2_gate*>(raw));
+  };
+  for (const Resource* resource : live_) open(resource->kind, resource->raw_);
+  for (const Abandoned& object : abandoned_) open(object.kind, object.raw);
 }
 
 void ResourceTable::destroy_streams() {

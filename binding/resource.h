@@ -49,6 +49,8 @@ class ResourceTable {
 
   // Submitter thread: destroys what nobody refers to any more.
   void sweep();
+  // No stream stays before a gate that nobody will open: for the end of an environment.
+  void open_gates();
   // Submitter thread, once, when nothing can reach the device any more: destroys streams first (which cancels their commands, so that
   // nothing uses an event or a buffer afterwards), then everything else. References that remain are empty shells.
   void destroy_streams();
