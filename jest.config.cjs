@@ -4,9 +4,18 @@ const base = {
   testEnvironment: "node",
   // dist/cjs names itself "zo2" too, for its own self-reference.
   modulePathIgnorePatterns: ["<rootDir>/dist/"],
-  transform: { "^.+\\.ts$": ["@swc/jest", { jsc: { target: "es2022", parser: { syntax: "typescript" } }, module: { type: "commonjs" } }] },
+  transform: {
+    "^.+\\.ts$": [
+      "@swc/jest",
+      { jsc: { target: "es2022", parser: { syntax: "typescript" } }, module: { type: "commonjs" } },
+    ],
+  },
   // Sources import "./x.js" as Node's ESM resolver wants it; the tests run the TypeScript itself.
-  moduleNameMapper: { "^(\\.{1,2}/.*)\\.js$": "$1", "^zo2$": "<rootDir>/src/index.ts", "^zo2/native$": "<rootDir>/binding/native.cjs" },
+  moduleNameMapper: {
+    "^(\\.{1,2}/.*)\\.js$": "$1",
+    "^zo2$": "<rootDir>/src/index.ts",
+    "^zo2/native$": "<rootDir>/binding/native.cjs",
+  },
 };
 const project = (name) => ({ ...base, displayName: name, testMatch: [`<rootDir>/test/${name}/**/*.test.ts`] });
 module.exports = { projects: ["unit", "native", "gpu", "stress"].map(project), testTimeout: 120000 };

@@ -1,11 +1,12 @@
 /**
- * How late the event loop's timers come while a model is loaded and trained in the same process, beside an idle loop: what a service that
- * fine-tunes in its own process would notice.
+ * How late the event loop's timers come while a model is loaded and trained in the same process, beside an idle loop:
+ * what a service that fine-tunes in its own process would notice.
  *
  *   node bench/event-loop.mjs [--seconds 10] [--models tiny-opt,opt125m] [--offload host|device] [--threads 2]
  *
- * The training loop is the public one (`Trainer.fit`): reading and encoding examples, two steps in flight. tiny-opt trains on the review
- * sentences that come with the package, the OPT-125M shape on random tokens (8 x 128). Writes bench/results/event-loop-cpu.json (--out).
+ * The training loop is the public one (`Trainer.fit`): reading and encoding examples, two steps in flight. tiny-opt
+ * trains on the review sentences that come with the package, the OPT-125M shape on random tokens (8 x 128). Writes
+ * bench/results/event-loop-cpu.json (--out).
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -24,7 +25,14 @@ import { DEFAULT_CACHE, ensureModel } from "./peer/make-model.mjs";
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const DEFAULTS = {
-  ...OPT_125M, seconds: 10, models: "tiny-opt,opt125m", offload: "host", threads: 2, batch: 8, seq: 128, cache: DEFAULT_CACHE,
+  ...OPT_125M,
+  seconds: 10,
+  models: "tiny-opt,opt125m",
+  offload: "host",
+  threads: 2,
+  batch: 8,
+  seq: 128,
+  cache: DEFAULT_CACHE,
   out: path.join(root, "bench", "results", "event-loop-cpu.json"),
 };
 /** Fewer say nothing about a loop. */
@@ -38,14 +46,20 @@ const CASES = {
     wire: "fp32",
     data: path.join(root, "models", "reviews", "train.jsonl"),
     trainer: {
-      method: { name: "mezo-sgd", learningRate: 1e-4 }, batchSize: 32, steps: MANY_STEPS, maxLength: 128, truncation: "left",
+      method: { name: "mezo-sgd", learningRate: 1e-4 },
+      batchSize: 32,
+      steps: MANY_STEPS,
+      maxLength: 128,
+      truncation: "left",
       template: { prompt: "{text} How is it?", choices: [" terrible", " great"] },
     },
   }),
   opt125m: (o) => ({
     model: ensureModel({ cache: o.cache, ...Object.fromEntries(Object.keys(OPT_125M).map((name) => [name, o[name]])) }),
     wire: "stored",
-    data: idsFor({ seed: 0, step: 0, batch: EXAMPLES, seq: o.seq, vocab: o.vocab }).map((ids) => ({ ids: Array.from(ids) })),
+    data: idsFor({ seed: 0, step: 0, batch: EXAMPLES, seq: o.seq, vocab: o.vocab }).map((ids) => ({
+      ids: Array.from(ids),
+    })),
     trainer: { method: { name: "mezo-sgd", learningRate: 1e-7 }, batchSize: o.batch, steps: MANY_STEPS },
   }),
 };
@@ -81,12 +95,18 @@ async function watchTraining(seconds, model, { data, trainer }) {
 
 async function measure(name, o) {
   const prepared = CASES[name](o);
-  const load = await phase(() => loadModel(prepared.model, { device: "cpu", threads: o.threads, offload: { to: o.offload, wire: prepared.wire } }));
+  const load = await phase(() =>
+    loadModel(prepared.model, { device: "cpu", threads: o.threads, offload: { to: o.offload, wire: prepared.wire } }),
+  );
   const model = load.value;
   try {
     const idle = await phase(() => sleep(o.seconds * 1000));
     const { first, train } = await watchTraining(o.seconds, model, prepared);
-    return { model: name, phases: { idle: idle.row, load: load.row, "first step": first, train }, waits: inside(model).device.waits };
+    return {
+      model: name,
+      phases: { idle: idle.row, load: load.row, "first step": first, train },
+      waits: inside(model).device.waits,
+    };
   } finally {
     await model.dispose();
   }
@@ -96,20 +116,34 @@ await runMain("event-loop", async () => {
   const o = readOptions(process.argv.slice(2), DEFAULTS);
   oneOf(o, "offload", ["host", "device"]);
   const names = o.models.split(",");
-  for (const name of names) if (!Object.hasOwn(CASES, name)) throw new Error(`--models has ${JSON.stringify(name)}; there are ${Object.keys(CASES).join(", ")}`);
+  for (const name of names)
+    if (!Object.hasOwn(CASES, name))
+      throw new Error(`--models has ${JSON.stringify(name)}; there are ${Object.keys(CASES).join(", ")}`);
   const rows = [];
   for (const name of names) {
     const row = await measure(name, o);
     rows.push(row);
     for (const [phaseName, { seconds, delay }] of Object.entries(row.phases)) {
       const ms = (value) => `${value.toFixed(2)} ms`;
-      console.log(`${name} ${phaseName}: ${seconds.toFixed(1)} s, timers late by ${ms(delay.p50)} (p50), ${ms(delay.p99)} (p99), ${ms(delay.max)} (most)`);
+      console.log(
+        `${name} ${phaseName}: ${seconds.toFixed(1)} s, timers late by ${ms(delay.p50)} (p50), ` +
+          `${ms(delay.p99)} (p99), ${ms(delay.max)} (most)`,
+      );
     }
     console.log(`${name}: ${row.phases.train.steps} steps, ${row.waits} waits on the JavaScript thread`);
   }
   const result = {
-    bench: "event-loop", date: new Date().toISOString(), ...describeCommit(root), device: describeMachine(), node: process.version, build: loadNative().build,
-    threads: o.threads, offload: o.offload, resolutionMs: RESOLUTION_MS, delayUnit: "ms beyond the tick's interval", rows,
+    bench: "event-loop",
+    date: new Date().toISOString(),
+    ...describeCommit(root),
+    device: describeMachine(),
+    node: process.version,
+    build: loadNative().build,
+    threads: o.threads,
+    offload: o.offload,
+    resolutionMs: RESOLUTION_MS,
+    delayUnit: "ms beyond the tick's interval",
+    rows,
   };
   fs.mkdirSync(path.dirname(o.out), { recursive: true });
   fs.writeFileSync(o.out, `${JSON.stringify(result, null, 2)}\n`);

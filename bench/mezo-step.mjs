@@ -1,14 +1,15 @@
 /**
- * The program under test: takes MeZO steps on an OPT-shaped folder and prints one JSON line for each, so that another program can alternate
- * it with the peer (`opt_mezo_torch.py --stdin`, whose options have the same names).
+ * The program under test: takes MeZO steps on an OPT-shaped folder and prints one JSON line for each, so that another
+ * program can alternate it with the peer (`opt_mezo_torch.py --stdin`, whose options have the same names).
  *
  *   node bench/mezo-step.mjs --model DIR --stdin            one step for each line on standard input
  *   node bench/mezo-step.mjs --model DIR --steps 3          or so many, after --warmup
  *   node bench/mezo-step.mjs --model DIR --steps 3 --profile   and where the time goes, one command after another
  *
- * A step's time `t` is all of it, from packing the batch until the losses are back and the weights rest again: noise, both forward passes,
- * loss, transfers, and one update. The update is that of the step before (it is applied in the next visit of each unit), so the first step
- * has none and counts as warm-up. One step is in flight at a time, which is fair for a time per step; training has two.
+ * A step's time `t` is all of it, from packing the batch until the losses are back and the weights rest again: noise,
+ * both forward passes, loss, transfers, and one update. The update is that of the step before (it is applied in the
+ * next visit of each unit), so the first step has none and counts as warm-up. One step is in flight at a time, which is
+ * fair for a time per step; training has two.
  */
 import fs from "node:fs";
 import readline from "node:readline";
@@ -28,16 +29,39 @@ import { idsFor } from "./lib/tokens.mjs";
 const NOT_SCORED = -100;
 
 const DEFAULTS = {
-  model: null, batch: 8, seq: 128, steps: 3, warmup: 1, threads: 2, seed: 0, "zo-seed": 1, eps: 1e-3, lr: 1e-7, wd: 0,
-  offload: "host", overlap: "on", wire: "stored", slots: 3, "unit-bytes": null, "device-memory": null,
-  noise: "gaussian", labels: "all", stdin: false, profile: false, json: null,
+  model: null,
+  batch: 8,
+  seq: 128,
+  steps: 3,
+  warmup: 1,
+  threads: 2,
+  seed: 0,
+  "zo-seed": 1,
+  eps: 1e-3,
+  lr: 1e-7,
+  wd: 0,
+  offload: "host",
+  overlap: "on",
+  wire: "stored",
+  slots: 3,
+  "unit-bytes": null,
+  "device-memory": null,
+  noise: "gaussian",
+  labels: "all",
+  stdin: false,
+  profile: false,
+  json: null,
 };
 
 function modelOptions(o) {
   return {
-    device: "cpu", threads: o.threads,
+    device: "cpu",
+    threads: o.threads,
     offload: {
-      to: oneOf(o, "offload", ["host", "device"]), wire: o.wire, slots: o.slots, overlap: oneOf(o, "overlap", ["on", "off"]) === "on" && !o.profile,
+      to: oneOf(o, "offload", ["host", "device"]),
+      wire: o.wire,
+      slots: o.slots,
+      overlap: oneOf(o, "overlap", ["on", "off"]) === "on" && !o.profile,
       ...(o["unit-bytes"] === null ? {} : { unitBytes: o["unit-bytes"] }),
       ...(o["device-memory"] === null ? {} : { deviceMemory: o["device-memory"] }),
     },
@@ -46,7 +70,9 @@ function modelOptions(o) {
 
 function examplesOf(o, step, vocab) {
   return idsFor({ seed: o.seed, step, batch: o.batch, seq: o.seq, vocab }).map((ids) => ({
-    kind: "tokens", ids, labels: o.labels === "all" ? ids : ids.map((id, t) => (t === ids.length - 1 ? id : NOT_SCORED)),
+    kind: "tokens",
+    ids,
+    labels: o.labels === "all" ? ids : ids.map((id, t) => (t === ids.length - 1 ? id : NOT_SCORED)),
   }));
 }
 
@@ -61,7 +87,12 @@ function stepper(model, o) {
     const { value, delay } = await watchLoop(async () => {
       const begin = performance.now();
       const { result } = await model.engine.train([packBatch(examples)], {
-        step: index, seed: BigInt(o["zo-seed"]), eps: o.eps, learningRate: o.lr, weightDecay: o.wd, noise,
+        step: index,
+        seed: BigInt(o["zo-seed"]),
+        eps: o.eps,
+        learningRate: o.lr,
+        weightDecay: o.wd,
+        noise,
       });
       const losses = await result;
       const back = performance.now();
@@ -71,7 +102,16 @@ function stepper(model, o) {
       return { ...losses, t: (end - begin) / 1000, t_losses: (back - begin) / 1000 };
     });
     const { lossPlus, lossMinus, projectedGradient, t, t_losses } = value;
-    return { step: index, loss: lossPlus, loss2: lossMinus, g: projectedGradient, t, t_losses, loop: delay, waits: inside(model).device.waits };
+    return {
+      step: index,
+      loss: lossPlus,
+      loss2: lossMinus,
+      g: projectedGradient,
+      t,
+      t_losses,
+      loop: delay,
+      waits: inside(model).device.waits,
+    };
   };
 }
 
@@ -101,14 +141,28 @@ function summary(model, o, steps, about) {
   const plan = model.plan();
   const seconds = median(measured.map((s) => s.t));
   return {
-    impl: `zo2-${o.offload}`, build: loadNative().build, node: process.version, params: model.parameterCount,
-    batch: o.batch, seq: o.seq, threads: o.threads, t_step: seconds, tokens_per_s: (o.batch * o.seq) / seconds,
+    impl: `zo2-${o.offload}`,
+    build: loadNative().build,
+    node: process.version,
+    params: model.parameterCount,
+    batch: o.batch,
+    seq: o.seq,
+    threads: o.threads,
+    t_step: seconds,
+    tokens_per_s: (o.batch * o.seq) / seconds,
     // Percentiles of single steps cannot be pooled: the middle of the medians, the worst of the rest.
     loop: {
-      p50: median(measured.map((s) => s.loop.p50)), p99: Math.max(...measured.map((s) => s.loop.p99)), max: Math.max(...measured.map((s) => s.loop.max)),
+      p50: median(measured.map((s) => s.loop.p50)),
+      p99: Math.max(...measured.map((s) => s.loop.p99)),
+      max: Math.max(...measured.map((s) => s.loop.max)),
     },
     waits: inside(model).device.waits,
-    plan: { deviceBytes: plan.deviceBytes, hostBytes: plan.hostBytes, deviceParts: plan.parts, units: plan.units.length },
+    plan: {
+      deviceBytes: plan.deviceBytes,
+      hostBytes: plan.hostBytes,
+      deviceParts: plan.parts,
+      units: plan.units.length,
+    },
     ...about,
   };
 }

@@ -47,13 +47,15 @@ const zo2_backend* backend_of(const std::string& kind) {
   std::string known;
   for (const zo2_backend* backend : compiled_backends()) {
     if (backend->contract_version != ZO2_CONTRACT_VERSION) {
-      fail(code::kDevice, "openDevice: the %s backend has contract version %u, the addon has %u; build both again", backend->kind,
-           backend->contract_version, ZO2_CONTRACT_VERSION);
+      fail(code::kDevice, "openDevice: the %s backend has contract version %u, the addon has %u; build both again",
+           backend->kind, backend->contract_version, ZO2_CONTRACT_VERSION);
     }
     if (kind == backend->kind) return backend;
     known += (known.empty() ? "" : ", ") + std::string(backend->kind);
   }
-  fail(code::kDevice, "openDevice: no \"%s\" backend in this build, which has: %s; build again with it (ZO2_CUDA=on), or use one of these",
+  fail(code::kDevice,
+       "openDevice: no \"%s\" backend in this build, which has: %s; build again with it (ZO2_CUDA=on), or use one of "
+       "these",
        kind.c_str(), known.c_str());
 }
 
@@ -77,7 +79,9 @@ Napi::Value open_device(const Napi::CallbackInfo& info) {
 void init(Napi::Env env, Napi::Object exports) {
   Environment::install(env);
   Environment& environment = Environment::of(env);
-  const auto keep = [&](Kind kind, const Napi::Function& constructor) { environment.constructor(kind) = Napi::Persistent(constructor); };
+  const auto keep = [&](Kind kind, const Napi::Function& constructor) {
+    environment.constructor(kind) = Napi::Persistent(constructor);
+  };
   keep(Kind::kDevice, define_device(env));
   keep(Kind::kStream, define_stream(env));
   keep(Kind::kEvent, define_event(env));

@@ -63,18 +63,21 @@ Napi::Value view(const Napi::CallbackInfo& info) {
   const uint64_t offset = integer_argument(info[0], "Buffer.view: offset", buffer.bytes);
   const uint64_t length = integer_argument(info[1], "Buffer.view: length", kLargestView);
   if (length > buffer.bytes - offset) {
-    fail(code::kInvalidArgument, "Buffer.view: %" PRIu64 " bytes from offset %" PRIu64 " pass the end of a buffer of %" PRIu64 " bytes", length,
+    fail(code::kInvalidArgument,
+         "Buffer.view: %" PRIu64 " bytes from offset %" PRIu64 " pass the end of a buffer of %" PRIu64 " bytes", length,
          offset, buffer.bytes);
   }
   if (length == 0) return Napi::ArrayBuffer::New(env, 0);
   unsigned char* begin = buffer.resource->host_pointer + offset;
   for (const View* known : buffer.device->views()) {
     if (known->memory != buffer.resource || known->begin != begin || known->end != begin + length) continue;
-    if (const napi_value again = array_buffer_of(env, *known); again != nullptr && !is_detached(env, again)) return Napi::Value(env, again);
+    if (const napi_value again = array_buffer_of(env, *known); again != nullptr && !is_detached(env, again))
+      return Napi::Value(env, again);
   }
   auto made = std::make_unique<View>(View{buffer.device, buffer.resource, begin, begin + length, nullptr});
   napi_value array_buffer = nullptr;
-  if (napi_create_external_arraybuffer(env, begin, length, collect_view, made.get(), &array_buffer) != napi_ok) throw Napi::Error::New(env);
+  if (napi_create_external_arraybuffer(env, begin, length, collect_view, made.get(), &array_buffer) != napi_ok)
+    throw Napi::Error::New(env);
   View* const view = made.release();
   view->device->add_user();
   view->device->views().insert(view);
@@ -106,7 +109,8 @@ Napi::Function define_buffer(Napi::Env env) {
   return define_class(env, Kind::kBuffer, {getter<kind>("kind"), getter<bytes>("bytes"), method<view>("view")});
 }
 
-Napi::Promise create_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& device, zo2_buffer_kind kind, uint64_t bytes) {
+Napi::Promise create_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& device, zo2_buffer_kind kind,
+                            uint64_t bytes) {
   const Environment::NewPromise creating = Environment::of(env).promise(env, device);
   const Promised promised = creating.promised;
   const auto create = [device, kind, bytes, promised] {
@@ -120,13 +124,16 @@ Napi::Promise create_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& de
     auto memory = std::make_shared<Resource>(device->table(), Kind::kBuffer, raw);
     memory->bytes = bytes;
     memory->buffer_kind = kind;
-    memory->host_pointer = kind == ZO2_BUFFER_HOST ? static_cast<unsigned char*>(backend.buffer_host_pointer(raw)) : nullptr;
+    memory->host_pointer =
+        kind == ZO2_BUFFER_HOST ? static_cast<unsigned char*>(backend.buffer_host_pointer(raw)) : nullptr;
     promised.resolve([device, memory](Napi::Env env) -> Napi::Value {
       if (device->closing()) fail(code::kCancelled, "createBuffer: the device was closed meanwhile");
       return new_object(env, std::make_unique<BufferHandle>(env, device, memory));
     });
   };
-  const auto cancel = [promised] { promised.reject(Failure(code::kCancelled, "createBuffer: the device was closed meanwhile")); };
+  const auto cancel = [promised] {
+    promised.reject(Failure(code::kCancelled, "createBuffer: the device was closed meanwhile"));
+  };
   device->submitter().queue().post({create, cancel});
   return creating.promise;
 }
@@ -137,7 +144,9 @@ void detach_views(Napi::Env env, DeviceCore& device, const Resource* memory) {
     const Napi::HandleScope scope(env);
     // A view that is collected may have been moved before: its memory is known to be free only when it is finalized.
     const napi_value array_buffer = array_buffer_of(env, *view);
-    if (array_buffer == nullptr || is_detached(env, array_buffer) || napi_detach_arraybuffer(env, array_buffer) != napi_ok) continue;
+    if (array_buffer == nullptr || is_detached(env, array_buffer) ||
+        napi_detach_arraybuffer(env, array_buffer) != napi_ok)
+      continue;
     weaken(env, *view);
     release_memory(*view);
   }

@@ -10,13 +10,14 @@ namespace zo2::binding {
 
 using Method = Napi::Value (*)(const Napi::CallbackInfo& info);
 
-// Makes the exception in flight the pending one of JavaScript; only inside a catch block. While an environment is being terminated that
-// fails, and there is nobody left to tell: no exception may leave a callback, so it is dropped.
+// Makes the exception in flight the pending one of JavaScript; only inside a catch block. While an environment is being
+// terminated that fails, and there is nobody left to tell: no exception may leave a callback, so it is dropped.
 void raise_current(napi_env env) noexcept;
 // A promise that is rejected with the exception in flight; only inside a catch block.
 napi_value reject_current(napi_env env) noexcept;
 
-// Node-API callbacks: the only functions that Node calls, and the only place where C++ exceptions become JavaScript ones.
+// Node-API callbacks: the only functions that Node calls, and the only place where C++ exceptions become JavaScript
+// ones.
 template <Method method>
 napi_value throwing(napi_env env, napi_callback_info raw) noexcept {
   try {

@@ -53,7 +53,8 @@ command::Prepare decode_prepare(WordReader& in) {
 }
 
 command::Run decode_run(WordReader& in) {
-  static constexpr const char* kSpaceNames[ZO2_SPACES] = {"weights", "carried", "workspace", "inputs", "results", "cache"};
+  static constexpr const char* kSpaceNames[ZO2_SPACES] = {"weights", "carried", "workspace",
+                                                          "inputs",  "results", "cache"};
   static constexpr const char* kSymbolNames[ZO2_SYMBOLS] = {"rows", "sequences", "head rows", "targets", "table rows"};
   command::Run out{};
   out.args.program = in.handle<zo2_program>(Kind::kProgram, "program");
@@ -172,28 +173,35 @@ struct Issuer {
 
 }  // namespace
 
-std::shared_ptr<CommandList> decode(const double* words, size_t count, std::vector<std::shared_ptr<Resource>> handles, const char* what) {
+std::shared_ptr<CommandList> decode(const double* words, size_t count, std::vector<std::shared_ptr<Resource>> handles,
+                                    const char* what) {
   auto list = std::make_shared<CommandList>();
   list->references = std::move(handles);
   for (size_t at = 0; at < count;) {
     const size_t number = list->commands.size();
     const double opcode = words[at];
     if (!(opcode >= 1 && opcode <= static_cast<double>(kCommands)) || opcode != std::floor(opcode)) {
-      fail(code::kInvalidArgument, "%s: command %zu, word %zu: %.17g is not an opcode (1 .. %zu)", what, number, at, opcode, kCommands);
+      fail(code::kInvalidArgument, "%s: command %zu, word %zu: %.17g is not an opcode (1 .. %zu)", what, number, at,
+           opcode, kCommands);
     }
     const char* name = kCommandNames[static_cast<size_t>(opcode) - 1];
-    if (at + 1 == count) fail(code::kInvalidArgument, "%s: command %zu (%s) ends at word %zu, before its length", what, number, name, at + 1);
+    if (at + 1 == count)
+      fail(code::kInvalidArgument, "%s: command %zu (%s) ends at word %zu, before its length", what, number, name,
+           at + 1);
     const double length = words[at + 1];
     const size_t left = count - at - 2;
     if (!(length >= 0 && length <= static_cast<double>(left)) || length != std::floor(length)) {
-      fail(code::kInvalidArgument, "%s: command %zu (%s), word %zu: a length of %.17g with %zu words left", what, number, name, at + 1, length, left);
+      fail(code::kInvalidArgument, "%s: command %zu (%s), word %zu: a length of %.17g with %zu words left", what,
+           number, name, at + 1, length, left);
     }
     const size_t end = at + 2 + static_cast<size_t>(length);
-    WordReader in(words, at + 2, end, list->references, std::string(what) + ": command " + std::to_string(number) + " (" + name + ")");
+    WordReader in(words, at + 2, end, list->references,
+                  std::string(what) + ": command " + std::to_string(number) + " (" + name + ")");
     auto* stream = in.handle<zo2_stream>(Kind::kStream, "stream");
     list->commands.push_back({stream, decode_body(static_cast<size_t>(opcode), in)});
     in.finish();
-    if (std::find(list->streams.begin(), list->streams.end(), stream) == list->streams.end()) list->streams.push_back(stream);
+    if (std::find(list->streams.begin(), list->streams.end(), stream) == list->streams.end())
+      list->streams.push_back(stream);
     at = end;
   }
   return list;

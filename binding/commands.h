@@ -12,22 +12,53 @@ namespace zo2::binding {
 
 // The commands of a list (src/native/commands.ts encodes them), checked and resolved to handles of the backend.
 namespace command {
-struct Record { zo2_event* event; };
-struct Wait { zo2_event* event; };
-struct Hold { zo2_gate* gate; };
-struct Copy { zo2_span dst; zo2_span src; uint64_t bytes; };
-struct Fill { zo2_span dst; uint8_t byte; uint64_t bytes; };
-struct Gather { zo2_span dst; zo2_span src; zo2_span rows; uint64_t count; int64_t row_base; uint64_t row_bytes; };
-struct Prepare { zo2_prepare_args args; std::vector<zo2_update> updates; };  // args.updates is set when issued
-struct Run { zo2_run_args args; };
-struct Loss { zo2_loss_args args; };
-struct Gradient { zo2_gradient_args args; };
+struct Record {
+  zo2_event* event;
+};
+struct Wait {
+  zo2_event* event;
+};
+struct Hold {
+  zo2_gate* gate;
+};
+struct Copy {
+  zo2_span dst;
+  zo2_span src;
+  uint64_t bytes;
+};
+struct Fill {
+  zo2_span dst;
+  uint8_t byte;
+  uint64_t bytes;
+};
+struct Gather {
+  zo2_span dst;
+  zo2_span src;
+  zo2_span rows;
+  uint64_t count;
+  int64_t row_base;
+  uint64_t row_bytes;
+};
+struct Prepare {
+  zo2_prepare_args args;
+  std::vector<zo2_update> updates;
+};  // args.updates is set when issued
+struct Run {
+  zo2_run_args args;
+};
+struct Loss {
+  zo2_loss_args args;
+};
+struct Gradient {
+  zo2_gradient_args args;
+};
 }  // namespace command
 
 // In the order of their opcodes, from 1.
-using CommandBody = std::variant<command::Record, command::Wait, command::Hold, command::Copy, command::Fill, command::Gather,
-                                 command::Prepare, command::Run, command::Loss, command::Gradient>;
-inline constexpr const char* kCommandNames[] = {"record", "wait", "hold", "copy", "fill", "gather", "prepare", "run", "loss", "gradient"};
+using CommandBody = std::variant<command::Record, command::Wait, command::Hold, command::Copy, command::Fill,
+                                 command::Gather, command::Prepare, command::Run, command::Loss, command::Gradient>;
+inline constexpr const char* kCommandNames[] = {"record", "wait",    "hold", "copy", "fill",
+                                                "gather", "prepare", "run",  "loss", "gradient"};
 inline constexpr size_t kCommands = std::variant_size_v<CommandBody>;
 static_assert(sizeof kCommandNames / sizeof *kCommandNames == kCommands);
 
@@ -43,9 +74,11 @@ struct CommandList {
   std::vector<zo2_stream*> streams;  // each once
 };
 
-// Checks the whole list: lengths, integers, ranges, kinds of handles, and the bounds of copy, fill and gather. Throws a Failure that
-// names the command by its number (from 0), the word by its index in `words` and its meaning. `what` names the call.
-std::shared_ptr<CommandList> decode(const double* words, size_t count, std::vector<std::shared_ptr<Resource>> handles, const char* what);
+// Checks the whole list: lengths, integers, ranges, kinds of handles, and the bounds of copy, fill and gather. Throws a
+// Failure that names the command by its number (from 0), the word by its index in `words` and its meaning. `what` names
+// the call.
+std::shared_ptr<CommandList> decode(const double* words, size_t count, std::vector<std::shared_ptr<Resource>> handles,
+                                    const char* what);
 
 // Hands one command to the backend.
 zo2_status issue(const zo2_backend& backend, const Command& command, zo2_error* error);

@@ -70,7 +70,8 @@ size_t float_bytes(zo2_dtype dtype) {
   }
 }
 
-int64_t convert_range(const unsigned char* source, zo2_dtype source_dtype, unsigned char* target, zo2_dtype target_dtype, size_t count) {
+int64_t convert_range(const unsigned char* source, zo2_dtype source_dtype, unsigned char* target,
+                      zo2_dtype target_dtype, size_t count) {
   switch (source_dtype) {
     case ZO2_F16:
       return convert_from<F16>(source, target, target_dtype, count);

@@ -23,7 +23,9 @@ Napi::Value info(const Napi::CallbackInfo& info) {
   zo2_device_info known{};
   check(device.backend().device_info(device.raw(), &known, &error), error, "Device.info");
   Napi::Object out = Napi::Object::New(env);
-  const auto number = [&](const char* name, uint64_t value) { out.Set(name, Napi::Number::New(env, static_cast<double>(value))); };
+  const auto number = [&](const char* name, uint64_t value) {
+    out.Set(name, Napi::Number::New(env, static_cast<double>(value)));
+  };
   out.Set("kind", known.kind);
   out.Set("name", known.name);
   out.Set("features", known.features);
@@ -59,9 +61,11 @@ std::vector<std::shared_ptr<Resource>> resources_of(const Napi::Value& value, co
     const std::string role = "submit: handles[" + std::to_string(i) + "]";
     const Handle& handle = any_handle(array.Env(), array.Get(i), role.c_str());
     require_live(handle, role.c_str());
-    if (handle.resource == nullptr) fail(code::kHandle, "%s is a Device where an object of this device is needed", role.c_str());
+    if (handle.resource == nullptr)
+      fail(code::kHandle, "%s is a Device where an object of this device is needed", role.c_str());
     if (handle.device.get() != &device) {
-      fail(code::kHandle, "%s is a %s of another device; make it with this one", role.c_str(), kind_info(handle.kind).name);
+      fail(code::kHandle, "%s is a %s of another device; make it with this one", role.c_str(),
+           kind_info(handle.kind).name);
     }
     resources.push_back(handle.resource);
   }
@@ -70,7 +74,8 @@ std::vector<std::shared_ptr<Resource>> resources_of(const Napi::Value& value, co
 
 Napi::Value submit(const Napi::CallbackInfo& info) {
   const std::shared_ptr<DeviceCore> device = live_self<DeviceHandle>(info, "submit").device;
-  // The handles first: reading an array may run JavaScript (a getter, a Proxy), which must not happen while the words are in use.
+  // The handles first: reading an array may run JavaScript (a getter, a Proxy), which must not happen while the words
+  // are in use.
   std::vector<std::shared_ptr<Resource>> resources = resources_of(info[1], *device);
   const Doubles words = doubles_argument(info[0], "submit: words");
   require_live(self<DeviceHandle>(info, "submit"), "submit");
@@ -99,7 +104,9 @@ void DeviceHandle::on_release(Napi::Env env, bool collected) {
   // A collected Device goes when its last handle and view have gone, as any user of it.
   if (collected || device->closing()) return;
   if (const size_t moved = moved_views(env, *device); moved != 0) {
-    fail(code::kBusy, "Device.close: the memory of %zu views was moved to other ArrayBuffers; drop these and close again after a garbage collection",
+    fail(code::kBusy,
+         "Device.close: the memory of %zu views was moved to other ArrayBuffers; drop these and close again after a "
+         "garbage collection",
          moved);
   }
   detach_views(env, *device, nullptr);
@@ -108,10 +115,11 @@ void DeviceHandle::on_release(Napi::Env env, bool collected) {
 
 Napi::Function define_device(Napi::Env env) {
   return define_class(env, Kind::kDevice,
-                      {getter<kind>("kind"), getter<waits>("waits"), method<info>("info"), method<create_stream>("createStream"),
-                       method<create_event>("createEvent"), method<create_gate>("createGate"), async_method<create_buffer_method>("createBuffer"),
-                       method<create_layout>("createLayout"), method<create_program>("createProgram"), method<submit>("submit"),
-                       async_method<convert>("convert"), async_method<close>("close")});
+                      {getter<kind>("kind"), getter<waits>("waits"), method<info>("info"),
+                       method<create_stream>("createStream"), method<create_event>("createEvent"),
+                       method<create_gate>("createGate"), async_method<create_buffer_method>("createBuffer"),
+                       method<create_layout>("createLayout"), method<create_program>("createProgram"),
+                       method<submit>("submit"), async_method<convert>("convert"), async_method<close>("close")});
 }
 
 Napi::Object new_device(Napi::Env env, std::shared_ptr<DeviceCore> core) {

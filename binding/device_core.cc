@@ -34,7 +34,8 @@ void DeviceCore::thread_main(const zo2_device_options& options, const Opened& op
   }
   host_queue_.stop();
   submitter_.cancel_queued();
-  // Before the host thread is waited for: freeing memory there may wait for every stream, one that a gate holds among them.
+  // Before the host thread is waited for: freeing memory there may wait for every stream, one that a gate holds among
+  // them.
   table_->destroy_streams();
   if (host_thread_.joinable()) host_thread_.join();
   submitter_.abandon();

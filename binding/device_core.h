@@ -21,8 +21,9 @@ namespace zo2::binding {
 struct View;  // buffer.cc
 
 /*
- * A device behind its JavaScript object. The environment keeps it until its thread has been joined; handles of its objects and promises
- * on it are its users. It is closed by close() or dispose(), when its last user has gone (garbage collection), or with its environment.
+ * A device behind its JavaScript object. The environment keeps it until its thread has been joined; handles of its
+ * objects and promises on it are its users. It is closed by close() or dispose(), when its last user has gone (garbage
+ * collection), or with its environment.
  *
  * Members are of the JavaScript thread unless they say otherwise.
  */
@@ -51,12 +52,13 @@ class DeviceCore : public std::enable_shared_from_this<DeviceCore> {
   bool ended() const { return ended_; }
   // Opens every gate: whoever frees memory waits for what one holds.
   void open_gates() { table_->open_gates(); }
-  // Makes the JavaScript thread wait until everything of this device has ended. The only such place, counted by `waits`: it is for the
-  // end of an environment alone.
+  // Makes the JavaScript thread wait until everything of this device has ended. The only such place, counted by
+  // `waits`: it is for the end of an environment alone.
   void wait_until_closed();
   uint64_t waits() const { return waits_; }
 
-  // A thread of its own for work on host memory (conversions), so that it never delays commands; started when first needed.
+  // A thread of its own for work on host memory (conversions), so that it never delays commands; started when first
+  // needed.
   bool post_host_work(Task task);
   const WorkQueue& host_work() const { return host_queue_; }
 

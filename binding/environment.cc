@@ -28,7 +28,8 @@ void Environment::install(Napi::Env env) {
   if (napi_add_env_cleanup_hook(env, end, environment) != napi_ok) throw Napi::Error::New(env);
   const Napi::Object process = env.Global().Get("process").As<Napi::Object>();
   napi_value listener = nullptr;
-  if (napi_create_function(env, "zo2OnExit", NAPI_AUTO_LENGTH, throwing<on_exit>, nullptr, &listener) != napi_ok) throw Napi::Error::New(env);
+  if (napi_create_function(env, "zo2OnExit", NAPI_AUTO_LENGTH, throwing<on_exit>, nullptr, &listener) != napi_ok)
+    throw Napi::Error::New(env);
   process.Get("once").As<Napi::Function>().Call(process, {Napi::String::New(env, "exit"), listener});
 }
 
@@ -50,7 +51,8 @@ Napi::Promise Environment::open_device(Napi::Env env, const zo2_backend* backend
     if (failure) return promised.reject(*failure);
     promised.resolve([weak](Napi::Env opened) -> Napi::Value {
       const std::shared_ptr<DeviceCore> live = weak.lock();
-      if (live == nullptr || live->closing()) fail(code::kCancelled, "openDevice: the device was closed while it opened");
+      if (live == nullptr || live->closing())
+        fail(code::kCancelled, "openDevice: the device was closed while it opened");
       return new_device(opened, live);
     });
   });
@@ -59,7 +61,8 @@ Napi::Promise Environment::open_device(Napi::Env env, const zo2_backend* backend
 }
 
 void Environment::forget(DeviceCore* core) {
-  const auto found = std::find_if(devices_.begin(), devices_.end(), [core](const auto& device) { return device.get() == core; });
+  const auto found =
+      std::find_if(devices_.begin(), devices_.end(), [core](const auto& device) { return device.get() == core; });
   if (found == devices_.end()) return;
   const std::shared_ptr<DeviceCore> ended = std::move(*found);
   devices_.erase(found);
@@ -112,7 +115,9 @@ void Promised::resolve(Value value) const {
 }
 
 void Promised::reject(const Failure& failure) const {
-  mailbox_->post([ticket = ticket_, failure](Environment& environment, Napi::Env env) { environment.settle(env, ticket, {}, &failure); });
+  mailbox_->post([ticket = ticket_, failure](Environment& environment, Napi::Env env) {
+    environment.settle(env, ticket, {}, &failure);
+  });
 }
 
 }  // namespace zo2::binding

@@ -16,12 +16,12 @@
 namespace zo2::binding {
 
 /*
- * Everything this addon keeps for one Node environment (the main thread, or one worker thread): there is no other state, so that
- * workers neither share nor disturb each other. All members are of the environment's JavaScript thread.
+ * Everything this addon keeps for one Node environment (the main thread, or one worker thread): there is no other
+ * state, so that workers neither share nor disturb each other. All members are of the environment's JavaScript thread.
  *
- * The end: process.exit() runs 'exit' listeners but no environment hooks, and then static destructors (among them those of a linked
- * BLAS) while our threads would still compute; a worker that is terminated runs hooks but no listeners. So both are registered, and
- * whichever comes first shuts down.
+ * The end: process.exit() runs 'exit' listeners but no environment hooks, and then static destructors (among them those
+ * of a linked BLAS) while our threads would still compute; a worker that is terminated runs hooks but no listeners. So
+ * both are registered, and whichever comes first shuts down.
  */
 class Environment {
  public:
@@ -42,7 +42,8 @@ class Environment {
     Napi::Promise promise;
     Promised promised;
   };
-  // A promise that keeps the event loop, `core` (may be null) and `kept` (a value, may be empty) alive until it is settled.
+  // A promise that keeps the event loop, `core` (may be null) and `kept` (a value, may be empty) alive until it is
+  // settled.
   NewPromise promise(Napi::Env env, std::shared_ptr<DeviceCore> core, Napi::Value kept = {});
   void settle(Napi::Env env, uint64_t ticket, const Promised::Value& value, const Failure* failure);
 

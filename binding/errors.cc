@@ -35,7 +35,8 @@ const char* code_of(zo2_status status) {
 
 Failure failure_of(const zo2_error& error, const char* where) {
   std::string message(error.message, strnlen(error.message, sizeof error.message));
-  return Failure(code_of(error.status), where == nullptr || *where == '\0' ? message : std::string(where) + ": " + message);
+  return Failure(code_of(error.status),
+                 where == nullptr || *where == '\0' ? message : std::string(where) + ": " + message);
 }
 
 void check(zo2_status status, const zo2_error& error, const char* where) {
@@ -46,8 +47,9 @@ void check(zo2_status status, const zo2_error& error, const char* where) {
 }
 
 Napi::Error to_js(Napi::Env env, const Failure& failure) {
-  Napi::Error error = std::strcmp(failure.code(), code::kHandle) == 0 ? Napi::Error(Napi::TypeError::New(env, failure.what()))
-                                                                      : Napi::Error::New(env, failure.what());
+  Napi::Error error = std::strcmp(failure.code(), code::kHandle) == 0
+                          ? Napi::Error(Napi::TypeError::New(env, failure.what()))
+                          : Napi::Error::New(env, failure.what());
   error.Set("code", Napi::String::New(env, failure.code()));
   return error;
 }
@@ -59,7 +61,8 @@ Failure current_failure(const char* where) {
   } catch (const Failure& failure) {
     return failure;
   } catch (const std::bad_alloc&) {
-    return Failure(code::kOutOfMemory, place + ": the host has no memory left for the call itself; close other programs");
+    return Failure(code::kOutOfMemory,
+                   place + ": the host has no memory left for the call itself; close other programs");
   } catch (const std::exception& error) {
     return Failure(code::kDevice, place + ": " + error.what());
   } catch (...) {

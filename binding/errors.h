@@ -9,7 +9,7 @@
 #include "zo2.h"
 
 #ifndef NODE_ADDON_API_CPP_EXCEPTIONS_ALL
-#error "build binding/ with NODE_ADDON_API_CPP_EXCEPTIONS_ALL: otherwise a C++ exception would leave a Node-API callback and end the process"
+#error "binding/ needs NODE_ADDON_API_CPP_EXCEPTIONS_ALL: else a C++ exception leaves a callback and ends the process"
 #endif
 
 namespace zo2::binding {
@@ -25,7 +25,8 @@ inline constexpr const char* kDevice = "ZO2_ERR_DEVICE";
 inline constexpr const char* kCancelled = "ZO2_ERR_CANCELLED";
 }  // namespace code
 
-// An error on its way to JavaScript; free of Node-API, so that any thread may make one. Copies share nothing, as they cross threads.
+// An error on its way to JavaScript; free of Node-API, so that any thread may make one. Copies share nothing, as they
+// cross threads.
 class Failure : public std::exception {
  public:
   Failure(const char* code, std::string message) : code_(code), message_(std::move(message)) {}

@@ -24,7 +24,9 @@ Napi::Value time(const Napi::CallbackInfo& info) {
 
 }  // namespace
 
-Napi::Function define_event(Napi::Env env) { return define_class(env, Kind::kEvent, {async_method<done>("done"), method<time>("time")}); }
+Napi::Function define_event(Napi::Env env) {
+  return define_class(env, Kind::kEvent, {async_method<done>("done"), method<time>("time")});
+}
 
 Napi::Value create_event(const Napi::CallbackInfo& info) {
   const std::shared_ptr<DeviceCore> device = live_self<DeviceHandle>(info, "createEvent").device;

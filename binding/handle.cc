@@ -26,7 +26,7 @@ Napi::Value construct(const Napi::CallbackInfo& info) {
   }
   const Napi::Object object = info.This().As<Napi::Object>();
   if (napi_wrap(env, object, handle.get(), finalize, nullptr, nullptr) != napi_ok) throw Napi::Error::New(env);
-  handle.release();
+  static_cast<void>(handle.release());  // the object's finalizer owns it
   if (napi_type_tag_object(env, object, &known.tag) != napi_ok) throw Napi::Error::New(env);
   return object;
 }
@@ -113,13 +113,14 @@ void Handle::release(Napi::Env env, bool collected) {
 Napi::Function define_class(Napi::Env env, Kind kind, std::vector<Member> members) {
   const KindCallbacks own = callbacks_of(kind);
   napi_value made = nullptr;
-  if (napi_define_class(env, kind_info(kind).name, NAPI_AUTO_LENGTH, own.construct, nullptr, 0, nullptr, &made) != napi_ok) {
+  if (napi_define_class(env, kind_info(kind).name, NAPI_AUTO_LENGTH, own.construct, nullptr, 0, nullptr, &made) !=
+      napi_ok) {
     throw Napi::Error::New(env);
   }
   members.push_back(own.dispose);
   members.push_back(own.disposed);
-  // Members go on the prototype as plain functions, not through napi_define_class: that one lets V8 reject a wrong receiver with an
-  // error that has no code.
+  // Members go on the prototype as plain functions, not through napi_define_class: that one lets V8 reject a wrong
+  // receiver with an error that has no code.
   const Napi::Function result(env, made);
   define_members(env, result.Get("prototype"), members);
   return result;
@@ -137,7 +138,8 @@ std::optional<Kind> kind_of(Napi::Env env, napi_value value) {
   napi_typeof(env, value, &type);
   if (type != napi_object) return std::nullopt;
   // Most frequent first.
-  for (const Kind kind : {Kind::kBuffer, Kind::kEvent, Kind::kStream, Kind::kProgram, Kind::kLayout, Kind::kDevice, Kind::kGate}) {
+  for (const Kind kind :
+       {Kind::kBuffer, Kind::kEvent, Kind::kStream, Kind::kProgram, Kind::kLayout, Kind::kDevice, Kind::kGate}) {
     bool tagged = false;
     if (napi_check_object_type_tag(env, value, &kind_info(kind).tag, &tagged) == napi_ok && tagged) return kind;
   }
@@ -145,7 +147,8 @@ std::optional<Kind> kind_of(Napi::Env env, napi_value value) {
 }
 
 Handle& any_handle(Napi::Env env, napi_value value, const char* role) {
-  if (!kind_of(env, value)) fail(code::kHandle, "%s: a native handle is needed, got %s", role, describe(env, value).c_str());
+  if (!kind_of(env, value))
+    fail(code::kHandle, "%s: a native handle is needed, got %s", role, describe(env, value).c_str());
   return unwrap(env, value);
 }
 
@@ -154,7 +157,8 @@ Handle& handle_of(Napi::Env env, napi_value value, Kind kind, const char* role) 
   napi_typeof(env, value, &type);
   bool tagged = false;
   if (type == napi_object) napi_check_object_type_tag(env, value, &kind_info(kind).tag, &tagged);
-  if (!tagged) fail(code::kHandle, "%s: a %s is needed, got %s", role, kind_info(kind).name, describe(env, value).c_str());
+  if (!tagged)
+    fail(code::kHandle, "%s: a %s is needed, got %s", role, kind_info(kind).name, describe(env, value).c_str());
   return unwrap(env, value);
 }
 

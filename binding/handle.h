@@ -80,7 +80,8 @@ Napi::Object new_object(Napi::Env env, std::unique_ptr<Handle> handle);
 
 // The kind of a handle object; none for any other value.
 std::optional<Kind> kind_of(Napi::Env env, napi_value value);
-// The handle behind `value`, whatever its kind; `role` says what the value is for ("handles[3]"). ZO2_ERR_HANDLE otherwise.
+// The handle behind `value`, whatever its kind; `role` says what the value is for ("handles[3]"). ZO2_ERR_HANDLE
+// otherwise.
 Handle& any_handle(Napi::Env env, napi_value value, const char* role);
 // The handle of one kind: ZO2_ERR_HANDLE naming both kinds otherwise.
 Handle& handle_of(Napi::Env env, napi_value value, Kind kind, const char* role);

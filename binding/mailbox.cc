@@ -8,8 +8,8 @@
 namespace zo2::binding {
 
 Mailbox::Mailbox(Napi::Env env) {
-  const napi_status status =
-      napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "zo2.mailbox"), 0, 1, nullptr, nullptr, this, wake, &wake_);
+  const napi_status status = napi_create_threadsafe_function(
+      env, nullptr, nullptr, Napi::String::New(env, "zo2.mailbox"), 0, 1, nullptr, nullptr, this, wake, &wake_);
   if (status != napi_ok) throw Napi::Error::New(env);
   napi_unref_threadsafe_function(env, wake_);
 }

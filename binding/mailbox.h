@@ -12,10 +12,11 @@ namespace zo2::binding {
 
 class Environment;
 
-// The only way from another thread to the JavaScript thread of one environment. Messages lie in a queue of ours and the thread-safe
-// function merely wakes the event loop, so that a dying environment can drop what was not delivered.
+// The only way from another thread to the JavaScript thread of one environment. Messages lie in a queue of ours and the
+// thread-safe function merely wakes the event loop, so that a dying environment can drop what was not delivered.
 //
-// The event loop stays alive while `hold`s outnumber `release`s (one per pending promise), not because a device is open.
+// The event loop stays alive while `hold`s outnumber `release`s (one per pending promise), not because a device is
+// open.
 class Mailbox {
  public:
   using Message = std::function<void(Environment&, Napi::Env)>;

@@ -1,8 +1,8 @@
 "use strict";
 
 /**
- * Finds and loads the addon; `native.d.cts` declares what comes out. Requiring this file loads nothing, so that importing the package
- * never fails for want of a build: the first call of `loadNative` does.
+ * Finds and loads the addon; `native.d.cts` declares what comes out. Requiring this file loads nothing, so that
+ * importing the package never fails for want of a build: the first call of `loadNative` does.
  */
 const fs = require("node:fs");
 const path = require("node:path");
@@ -11,7 +11,10 @@ const packageRoot = path.join(__dirname, "..");
 const CONTRACT_VERSION = 3;
 const NAPI_VERSION = 8;
 
-/** The folders that a build may have left the addon in, a debug build first. `ZO2_BUILD_DIR` names another build folder, from the package's own. */
+/**
+ * The folders that a build may have left the addon in, a debug build first. `ZO2_BUILD_DIR` names another build folder,
+ * from the package's own.
+ */
 function candidates() {
   const build = path.resolve(packageRoot, process.env.ZO2_BUILD_DIR || "build");
   return ["Debug", "Release"].map((configuration) => path.join(build, configuration));
@@ -19,15 +22,18 @@ function candidates() {
 
 function addonError(reasons) {
   const solutions = [
-    `build it: npm run build:native (in ${packageRoot}); it needs CMake 3.18 or later and a C++17 compiler, and prints what is missing`,
+    `build it: npm run build:native (in ${packageRoot}); it needs CMake 3.18 or later and a C++17 compiler, ` +
+      "and prints what is missing",
     "after changing the Node version, the operating system or the C library: npm rebuild zo2",
   ];
   if (Number(process.versions.napi) < NAPI_VERSION) {
     solutions.unshift(`use a Node with Node-API ${NAPI_VERSION} or later; this one has ${process.versions.napi}`);
   }
-  if (process.platform !== "linux") solutions.unshift(`use Linux; this is ${process.platform}, which zo2 is not built for yet`);
+  if (process.platform !== "linux")
+    solutions.unshift(`use Linux; this is ${process.platform}, which zo2 is not built for yet`);
   const error = new Error(
-    `the native addon could not be loaded. Tried:\n${reasons.map((r) => `  - ${r}`).join("\n")}\nPossible solutions:\n` +
+    `the native addon could not be loaded. Tried:\n${reasons.map((r) => `  - ${r}`).join("\n")}\nPossible ` +
+      "solutions:\n" +
       solutions.map((s) => `  - ${s}`).join("\n"),
   );
   error.code = "ZO2_ERR_ADDON";
@@ -49,7 +55,9 @@ function loadNative() {
     try {
       const native = bindings({ bindings: "zo2", module_root: folder, try: [["module_root", "bindings"]] });
       if (native.contractVersion !== CONTRACT_VERSION) {
-        reasons.push(`${file}: built for contract version ${native.contractVersion}, this package needs ${CONTRACT_VERSION}`);
+        reasons.push(
+          `${file}: built for contract version ${native.contractVersion}, this package needs ${CONTRACT_VERSION}`,
+        );
         continue;
       }
       loaded = native;

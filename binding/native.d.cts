@@ -1,9 +1,9 @@
 /**
- * The native surface, as JavaScript sees it. One class per handle of `zo2.h`; a thin layer, for `src/` only (the package's users meet
- * `src/index.ts`). `scripts/check-api.mjs` holds header, binding and this file together.
+ * The native surface, as JavaScript sees it. One class per handle of `zo2.h`; a thin layer, for `src/` only (the
+ * package's users meet `src/index.ts`). `scripts/check-api.mjs` holds header, binding and this file together.
  *
- * Every function throws, or rejects with, an `Error` whose `code` is one of `ERROR_CODES` in `src/errors.ts`. Nothing here waits on
- * the JavaScript thread.
+ * Every function throws, or rejects with, an `Error` whose `code` is one of `ERROR_CODES` in `src/errors.ts`. Nothing
+ * here waits on the JavaScript thread.
  */
 
 /** What is compiled in, and whether it can be used on this machine. Never throws. */
@@ -47,7 +47,10 @@ export interface DeviceInfo {
 }
 
 interface NativeHandle {
-  /** Gives up the handle. What the device still runs with it stays alive until that has run. Using it again throws ZO2_ERR_DISPOSED. */
+  /**
+   * Gives up the handle. What the device still runs with it stays alive until that has run. Using it again throws
+   * ZO2_ERR_DISPOSED.
+   */
   dispose(): void;
   readonly disposed: boolean;
 }
@@ -58,8 +61,8 @@ export interface Stream extends NativeHandle {
 
 export interface Event extends NativeHandle {
   /**
-   * Resolves when the record that this event holds, after everything submitted so far has been issued, has fired; rejects with the error
-   * that poisoned its stream. Never recorded: rejects with ZO2_ERR_INVALID_ARGUMENT.
+   * Resolves when the record that this event holds, after everything submitted so far has been issued, has fired;
+   * rejects with the error that poisoned its stream. Never recorded: rejects with ZO2_ERR_INVALID_ARGUMENT.
    */
   done(): Promise<void>;
   /** When the latest record fired, in seconds of the device's steady clock. */
@@ -75,8 +78,8 @@ export interface Buffer extends NativeHandle {
   readonly kind: "device" | "host";
   readonly bytes: number;
   /**
-   * The bytes `offset` .. `offset + length` of a host buffer, without copying; the same ArrayBuffer for the same range. The view keeps the
-   * memory alive, and is detached when the buffer is disposed.
+   * The bytes `offset` .. `offset + length` of a host buffer, without copying; the same ArrayBuffer for the same range.
+   * The view keeps the memory alive, and is detached when the buffer is disposed.
    */
   view(offset: number, length: number): ArrayBuffer;
 }
@@ -103,18 +106,28 @@ export interface Device extends NativeHandle {
   /** `words`: see "programs" in `zo2.h`. `spaceBytes`: the size of each of the six spaces. */
   createProgram(words: Float64Array, spaceBytes: Float64Array): Program;
   /**
-   * Hands over a list of commands (`src/native/commands.ts` encodes it). The whole list is decoded and every handle checked before
-   * anything is enqueued; then it is issued by the device's submitter thread, after the lists before it. An error while issuing poisons
-   * the stream of that command.
+   * Hands over a list of commands (`src/native/commands.ts` encodes it). The whole list is decoded and every handle
+   * checked before anything is enqueued; then it is issued by the device's submitter thread, after the lists before it.
+   * An error while issuing poisons the stream of that command.
    */
   submit(words: Float64Array, handles: readonly NativeHandle[]): void;
   /**
-   * Converts `count` elements of `source` (dtype as in `zo2.h`) into the host buffer `target` at byte `offset`, off the JavaScript
-   * thread, rounding to nearest even. Resolves with the index of the first element that is not finite, or not finite any more in the
-   * target's dtype; -1 when there is none. `source` must not change meanwhile.
+   * Converts `count` elements of `source` (dtype as in `zo2.h`) into the host buffer `target` at byte `offset`, off the
+   * JavaScript thread, rounding to nearest even. Resolves with the index of the first element that is not finite, or
+   * not finite any more in the target's dtype; -1 when there is none. `source` must not change meanwhile.
    */
-  convert(source: Uint8Array, sourceDtype: number, target: Buffer, offset: number, targetDtype: number, count: number): Promise<number>;
-  /** Cancels what has not started, waits (off the JavaScript thread) for what runs, and frees the device with all its objects. */
+  convert(
+    source: Uint8Array,
+    sourceDtype: number,
+    target: Buffer,
+    offset: number,
+    targetDtype: number,
+    count: number,
+  ): Promise<number>;
+  /**
+   * Cancels what has not started, waits (off the JavaScript thread) for what runs, and frees the device with all its
+   * objects.
+   */
   close(): Promise<void>;
   /** How often this device made the JavaScript thread wait for work to finish. Must be 0. */
   readonly waits: number;

@@ -7,7 +7,9 @@ namespace {
 
 constexpr size_t kOpCountWord = 2;  // version, operand count, op count
 
-Napi::Value ops(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), self<ProgramHandle>(info, "Program.ops").ops); }
+Napi::Value ops(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), self<ProgramHandle>(info, "Program.ops").ops);
+}
 
 }  // namespace
 
@@ -18,7 +20,8 @@ Napi::Value create_program(const Napi::CallbackInfo& info) {
   const Doubles words = doubles_argument(info[0], "createProgram: words");
   const Doubles sizes = doubles_argument(info[1], "createProgram: spaceBytes");
   if (sizes.count != ZO2_SPACES) {
-    fail(code::kInvalidArgument, "createProgram: spaceBytes has %zu entries; it needs %d, one a space", sizes.count, static_cast<int>(ZO2_SPACES));
+    fail(code::kInvalidArgument, "createProgram: spaceBytes has %zu entries; it needs %d, one a space", sizes.count,
+         static_cast<int>(ZO2_SPACES));
   }
   uint64_t space_bytes[ZO2_SPACES];
   const std::vector<std::shared_ptr<Resource>> no_handles;
@@ -26,7 +29,8 @@ Napi::Value create_program(const Napi::CallbackInfo& info) {
   for (uint64_t& bytes : space_bytes) bytes = in.integer("size of a space");
   zo2_error error{};
   zo2_program* raw = nullptr;
-  check(device->backend().program_create(device->raw(), words.data, words.count, space_bytes, &raw, &error), error, "createProgram");
+  check(device->backend().program_create(device->raw(), words.data, words.count, space_bytes, &raw, &error), error,
+        "createProgram");
   auto resource = std::make_shared<Resource>(device->table(), Kind::kProgram, raw);
   return new_object(info.Env(), std::make_unique<ProgramHandle>(device, std::move(resource), words.data[kOpCountWord]));
 }

@@ -8,8 +8,8 @@
 
 namespace zo2::binding {
 
-// The other end of a JavaScript promise (Environment::promise makes it), to be settled from any thread, once. It is a number and a way
-// to the JavaScript thread, so that it may outlive the environment: settling it then does nothing.
+// The other end of a JavaScript promise (Environment::promise makes it), to be settled from any thread, once. It is a
+// number and a way to the JavaScript thread, so that it may outlive the environment: settling it then does nothing.
 class Promised {
  public:
   // Called on the JavaScript thread; a Failure that it throws becomes the rejection.

@@ -5,7 +5,8 @@
 
 namespace zo2::binding {
 
-Resource::Resource(std::shared_ptr<ResourceTable> table, Kind kind, void* raw) : kind(kind), table_(std::move(table)), raw_(raw) {
+Resource::Resource(std::shared_ptr<ResourceTable> table, Kind kind, void* raw)
+    : kind(kind), table_(std::move(table)), raw_(raw) {
   table_->add(this);
 }
 
@@ -50,7 +51,8 @@ std::vector<ResourceTable::Abandoned> ResourceTable::take(bool streams_only) {
   std::lock_guard lock(mutex_);
   std::vector<Abandoned> taken;
   std::vector<Abandoned> kept;
-  for (const Abandoned& object : abandoned_) (!streams_only || object.kind == Kind::kStream ? taken : kept).push_back(object);
+  for (const Abandoned& object : abandoned_)
+    (!streams_only || object.kind == Kind::kStream ? taken : kept).push_back(object);
   abandoned_ = std::move(kept);
   for (Resource* resource : live_) {
     if (resource->raw_ == nullptr || (streams_only && resource->kind != Kind::kStream)) continue;

@@ -13,9 +13,9 @@ namespace zo2::binding {
 
 class ResourceTable;
 
-// An object of a backend, shared by its JavaScript handle, by the command lists that use it and by views of its memory. Destroy
-// functions of the contract may join a thread or return gigabytes, so the last reference, wherever it goes, only hands the object to
-// the table; the device's submitter thread destroys it.
+// An object of a backend, shared by its JavaScript handle, by the command lists that use it and by views of its memory.
+// Destroy functions of the contract may join a thread or return gigabytes, so the last reference, wherever it goes,
+// only hands the object to the table; the device's submitter thread destroys it.
 class Resource {
  public:
   Resource(std::shared_ptr<ResourceTable> table, Kind kind, void* raw);
@@ -24,7 +24,9 @@ class Resource {
   Resource& operator=(const Resource&) = delete;
 
   template <class T>
-  T* as() const { return static_cast<T*>(raw_); }
+  T* as() const {
+    return static_cast<T*>(raw_);
+  }
 
   const Kind kind;
   const ResourceTable* table() const { return table_.get(); }  // says which device this belongs to
@@ -51,8 +53,9 @@ class ResourceTable {
   void sweep();
   // No stream stays before a gate that nobody will open: for the end of an environment.
   void open_gates();
-  // Submitter thread, once, when nothing can reach the device any more: destroys streams first (which cancels their commands, so that
-  // nothing uses an event or a buffer afterwards), then everything else. References that remain are empty shells.
+  // Submitter thread, once, when nothing can reach the device any more: destroys streams first (which cancels their
+  // commands, so that nothing uses an event or a buffer afterwards), then everything else. References that remain are
+  // empty shells.
   void destroy_streams();
   void destroy_all();
 

@@ -4,7 +4,9 @@
 namespace zo2::binding {
 namespace {
 
-Napi::Value name(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), self<StreamHandle>(info, "Stream.name").name); }
+Napi::Value name(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), self<StreamHandle>(info, "Stream.name").name);
+}
 
 }  // namespace
 

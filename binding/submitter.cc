@@ -7,7 +7,8 @@
 namespace zo2::binding {
 namespace {
 
-// What a notification of the backend carries back: outlives the device if need be, so that a late one finds a stopped queue.
+// What a notification of the backend carries back: outlives the device if need be, so that a late one finds a stopped
+// queue.
 struct Notice {
   std::shared_ptr<WorkQueue> queue;
   std::function<void(const zo2_error&)> task;
@@ -33,7 +34,8 @@ void Submitter::submit(std::shared_ptr<CommandList> list) {
 
 void Submitter::notify_when_fired(std::shared_ptr<Resource> event, Fired done) {
   auto cancel = [done] { done(error_of(ZO2_STATUS_CANCELLED, "the device was closed before the event fired")); };
-  queue_->post({[this, event = std::move(event), done = std::move(done)] { wait_for(event, done); }, std::move(cancel)});
+  queue_->post(
+      {[this, event = std::move(event), done = std::move(done)] { wait_for(event, done); }, std::move(cancel)});
 }
 
 void Submitter::run(zo2_device* device) {
@@ -58,7 +60,8 @@ void Submitter::cancel_queued() {
 }
 
 void Submitter::issue_list(const std::shared_ptr<CommandList>& list) {
-  // A device that closes takes no more: a launch may block until those before it have run, and whoever waits hears of it from abandon().
+  // A device that closes takes no more: a launch may block until those before it have run, and whoever waits hears of
+  // it from abandon().
   for (size_t i = 0; i < list->commands.size() && !queue_->stopped(); ++i) {
     zo2_error error{};
     const Command& command = list->commands[i];
@@ -78,8 +81,8 @@ void Submitter::issue_list(const std::shared_ptr<CommandList>& list) {
 void Submitter::poison(const Command& command, size_t number, size_t count, const zo2_error& cause) {
   zo2_error placed{};
   placed.status = cause.status;
-  std::snprintf(placed.message, sizeof placed.message, "command %zu of %zu (%s): %.400s", number, count, kCommandNames[command.body.index()],
-                cause.message);
+  std::snprintf(placed.message, sizeof placed.message, "command %zu of %zu (%s): %.400s", number, count,
+                kCommandNames[command.body.index()], cause.message);
   // A stream that cannot even take a failure is one that is poisoned or gone already.
   zo2_error ignored{};
   backend_->stream_fail(command.stream, &placed, &ignored);
@@ -133,7 +136,7 @@ void Submitter::wait_for(std::shared_ptr<Resource> event, Fired done) {
 zo2_status Submitter::request(zo2_event* event, std::function<void(const zo2_error&)> task, zo2_error* error) {
   auto notice = std::make_unique<Notice>(Notice{queue_, std::move(task)});
   const zo2_status status = backend_->event_notify(event, fired, notice.get(), error);
-  if (status == ZO2_OK) notice.release();
+  if (status == ZO2_OK) static_cast<void>(notice.release());  // `fired` owns it
   return status;
 }
 

@@ -15,13 +15,14 @@ namespace zo2::binding {
 /*
  * Issues the commands of one device, on the device's submitter thread.
  *
- * Who runs where: JavaScript only pushes to the queue. The submitter thread makes every call to the backend that may take time: it
- * opens and closes the device, allocates and destroys, issues commands (a launch may block once the device's queue is full). The
- * backend's own threads call `fired` when a record fires; it only pushes to the queue. Everything below but the queue is therefore
- * touched by one thread.
+ * Who runs where: JavaScript only pushes to the queue. The submitter thread makes every call to the backend that may
+ * take time: it opens and closes the device, allocates and destroys, issues commands (a launch may block once the
+ * device's queue is full). The backend's own threads call `fired` when a record fires; it only pushes to the queue.
+ * Everything below but the queue is therefore touched by one thread.
  *
- * A list keeps its objects alive until the device has run it: behind its commands a fence is recorded on each of its streams, and the
- * list is let go when all its fences have fired. (Records fire on poisoned and on cancelled streams too.)
+ * A list keeps its objects alive until the device has run it: behind its commands a fence is recorded on each of its
+ * streams, and the list is let go when all its fences have fired. (Records fire on poisoned and on cancelled streams
+ * too.)
  */
 class Submitter {
  public:
@@ -64,7 +65,7 @@ class Submitter {
   uint64_t next_ = 0;
   std::unordered_map<uint64_t, InFlight> in_flight_;
   std::unordered_map<uint64_t, Waiting> waiting_;
-  std::vector<zo2_event*> fences_;       // all that were ever made
+  std::vector<zo2_event*> fences_;  // all that were ever made
   std::vector<zo2_event*> idle_fences_;
 };
 

@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * One tag per handle class. A JavaScript object carries its tag from construction on, and every cast from an object to a C++ handle
- * checks it first: without the tag, `buffer.view.call(stream)` or a Stream in the place of a Buffer of a command list would read one
- * class's memory as another's.
+ * One tag per handle class. A JavaScript object carries its tag from construction on, and every cast from an object to
+ * a C++ handle checks it first: without the tag, `buffer.view.call(stream)` or a Stream in the place of a Buffer of a
+ * command list would read one class's memory as another's.
  *
  *   Device   checked before the receiver of Device.* is used
  *   Stream   before a command names the stream it is enqueued on

@@ -29,7 +29,8 @@ Doubles doubles_argument(const Napi::Value& value, const char* name) {
   return {array.Data(), array.ElementLength()};
 }
 
-uint64_t integer_option(const Napi::Object& options, const char* field, const char* name, uint64_t largest, uint64_t absent) {
+uint64_t integer_option(const Napi::Object& options, const char* field, const char* name, uint64_t largest,
+                        uint64_t absent) {
   const Napi::Value value = options.Get(field);
   return value.IsUndefined() ? absent : integer_argument(value, name, largest);
 }

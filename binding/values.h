@@ -22,7 +22,8 @@ struct Doubles {
 Doubles doubles_argument(const Napi::Value& value, const char* name);
 
 // Fields of an options object: absent ones have a default.
-uint64_t integer_option(const Napi::Object& options, const char* field, const char* name, uint64_t largest, uint64_t absent);
+uint64_t integer_option(const Napi::Object& options, const char* field, const char* name, uint64_t largest,
+                        uint64_t absent);
 bool flag_option(const Napi::Object& options, const char* field, const char* name);
 
 }  // namespace zo2::binding

@@ -21,7 +21,8 @@ void WordReader::reject(const char* code, const char* meaning, const char* forma
 
 double WordReader::word(const char* meaning) {
   if (next_ == end_) {
-    fail(code::kInvalidArgument, "%s ends at word %zu, before its \"%s\"; give its full list of words", place_.c_str(), next_, meaning);
+    fail(code::kInvalidArgument, "%s ends at word %zu, before its \"%s\"; give its full list of words", place_.c_str(),
+         next_, meaning);
   }
   return words_[next_++];
 }
@@ -70,8 +71,8 @@ const Resource* WordReader::resource(Kind kind, const char* meaning) {
   }
   const Resource* found = handles_[static_cast<size_t>(value)].get();
   if (found->kind != kind) {
-    reject(code::kHandle, meaning, "handle %zu is a %s where a %s is needed", static_cast<size_t>(value), kind_info(found->kind).name,
-           kind_info(kind).name);
+    reject(code::kHandle, meaning, "handle %zu is a %s where a %s is needed", static_cast<size_t>(value),
+           kind_info(found->kind).name, kind_info(kind).name);
   }
   return found;
 }
@@ -80,7 +81,8 @@ zo2_span WordReader::span(const char* meaning) {
   const Resource* buffer = resource(Kind::kBuffer, meaning);
   const uint64_t offset = integer(meaning);
   if (offset > buffer->bytes) {
-    reject(code::kInvalidArgument, meaning, "the offset %" PRIu64 " is past the end of a buffer of %" PRIu64 " bytes", offset, buffer->bytes);
+    reject(code::kInvalidArgument, meaning, "the offset %" PRIu64 " is past the end of a buffer of %" PRIu64 " bytes",
+           offset, buffer->bytes);
   }
   return {buffer->as<zo2_buffer>(), offset};
 }
@@ -89,7 +91,8 @@ zo2_span WordReader::optional_span(const char* meaning) {
   if (next_ < end_ && words_[next_] == -1) {
     ++next_;
     if (const uint64_t offset = integer(meaning); offset != 0) {
-      reject(code::kInvalidArgument, meaning, "the offset %" PRIu64 " of a span without a buffer; it must be 0", offset);
+      reject(code::kInvalidArgument, meaning, "the offset %" PRIu64 " of a span without a buffer; it must be 0",
+             offset);
     }
     return {nullptr, 0};
   }
@@ -100,7 +103,8 @@ void WordReader::reaches(const zo2_span& span, uint64_t bytes, const char* meani
   for (const auto& handle : handles_) {
     if (handle->kind != Kind::kBuffer || handle->as<zo2_buffer>() != span.buffer) continue;
     if (bytes > handle->bytes - span.offset) {
-      reject(code::kInvalidArgument, meaning, "%" PRIu64 " bytes from offset %" PRIu64 " pass the end of a buffer of %" PRIu64 " bytes", bytes,
+      reject(code::kInvalidArgument, meaning,
+             "%" PRIu64 " bytes from offset %" PRIu64 " pass the end of a buffer of %" PRIu64 " bytes", bytes,
              span.offset, handle->bytes);
     }
     return;

@@ -14,11 +14,13 @@ namespace zo2::binding {
 // Integers up to here are exact in a 64-bit floating point word.
 inline constexpr uint64_t kMaxInteger = (uint64_t{1} << 53) - 1;
 
-// Reads the words of one command (or segment) in order. Every reader takes the meaning of the word, for the message of the Failure it throws.
+// Reads the words of one command (or segment) in order. Every reader takes the meaning of the word, for the message of
+// the Failure it throws.
 class WordReader {
  public:
   // `place` is the start of every message: "submit: command 3 (copy)".
-  WordReader(const double* words, size_t begin, size_t end, const std::vector<std::shared_ptr<Resource>>& handles, std::string place)
+  WordReader(const double* words, size_t begin, size_t end, const std::vector<std::shared_ptr<Resource>>& handles,
+             std::string place)
       : words_(words), next_(begin), end_(end), handles_(handles), place_(std::move(place)) {}
 
   uint64_t integer(const char* meaning, uint64_t largest = kMaxInteger);
@@ -50,7 +52,8 @@ class WordReader {
  private:
   double word(const char* meaning);
   const Resource* resource(Kind kind, const char* meaning);
-  [[noreturn]] __attribute__((format(printf, 4, 5))) void reject(const char* code, const char* meaning, const char* format, ...);
+  [[noreturn]] __attribute__((format(printf, 4, 5))) void reject(const char* code, const char* meaning,
+                                                                 const char* format, ...);
 
   const double* const words_;
   size_t next_;

@@ -8,15 +8,17 @@
 
 namespace zo2::binding {
 
-// Something for a device's thread to do. When the queue is stopped first, `cancel` is called instead of `run` (unless `always`: then
-// `run` is called all the same, because it only hands something back). Either is called exactly once, on the thread that owns the queue.
+// Something for a device's thread to do. When the queue is stopped first, `cancel` is called instead of `run` (unless
+// `always`: then `run` is called all the same, because it only hands something back). Either is called exactly once, on
+// the thread that owns the queue.
 struct Task {
   std::function<void()> run;
   std::function<void()> cancel;
   bool always = false;
 };
 
-// First in, first out, from any thread to one. Pushing never waits for work: the lock is held for a list operation only.
+// First in, first out, from any thread to one. Pushing never waits for work: the lock is held for a list operation
+// only.
 class WorkQueue {
  public:
   // False once stopped; the task is then dropped without any call.

@@ -7,30 +7,29 @@
  *     const zo2_backend* zo2_cuda_backend(void);
  *
  * Rules that hold for every function of the table
- *   - It returns a status and, when that is not ZO2_OK, fills `error` (never NULL) with the status and a message that says what
- *     was wrong, where, and what to do. Nothing exits, aborts, asserts on input or throws across this border.
- *   - Functions that take a stream only enqueue: they check their arguments on the host, copy them, and return. They do not wait
- *     for the device. What fails later on the device poisons the stream (see below).
+ *   - It returns a status and, when that is not ZO2_OK, fills `error` (never NULL) with the status and a message that
+ *     says what was wrong, where, and what to do. Nothing exits, aborts, asserts on input or throws across this border.
+ *   - Functions that take a stream only enqueue: they check their arguments on the host, copy them, and return. They do
+ *     not wait for the device. What fails later on the device poisons the stream (see below).
  *   - Counts and offsets are 64 bits, in bytes where the name says `bytes` or `offset`, otherwise in elements.
  *   - Every function may be called from any thread; calls on one stream come from one thread at a time.
- *   - A handle stays valid until its destroy function returns. Destroying an object that queued commands still use is an error of
- *     the caller; binding/ keeps what a command uses alive until the command has run.
+ *   - A handle stays valid until its destroy function returns. Destroying an object that queued commands still use is
+ *     an error of the caller; binding/ keeps what a command uses alive until the command has run.
  *
  * Streams and events
  *   - Commands of one stream run in order. Streams are independent but for events.
- *   - stream_wait binds to the latest stream_record of that event at the time of the call; with no such record it fails with
- *     ZO2_STATUS_NOT_RECORDED. An event may be recorded again at any time; earlier waits keep what they bound to.
- *   - A command that fails poisons its stream: the commands after it are skipped, but records still fire, and carry the error. A
- *     stream that waits on an event which carries an error is poisoned with it. A poisoned stream stays so until it is destroyed.
- *     On a GPU, copies that were queued before the host learned of a failure still run; they move bytes that no skipped command has
- *     changed.
- *   - stream_destroy and device_close cancel what has not started: events fire with ZO2_STATUS_CANCELLED. stream_destroy waits for streams
- *     that this one was made to wait for; device_close cancels all of them first.
+ *   - stream_wait binds to the latest stream_record of that event at the time of the call; with no such record it fails
+ *     with ZO2_STATUS_NOT_RECORDED. An event may be recorded again at any time; earlier waits keep what they bound to.
+ *   - A command that fails poisons its stream: the commands after it are skipped, but records still fire, and carry the
+ *     error. A stream that waits on an event which carries an error is poisoned with it. A poisoned stream stays so
+ *     until it is destroyed. On a GPU, copies that were queued before the host learned of a failure still run; they
+ *     move bytes that no skipped command has changed.
+ *   - stream_destroy and device_close cancel what has not started: events fire with ZO2_STATUS_CANCELLED.
+ *     stream_destroy waits for streams that this one was made to wait for; device_close cancels all of them first.
  *
  * The words (unit, wire, scratch, prepare, ...) are those of docs/concepts.md.
  */
-#ifndef ZO2_H
-#define ZO2_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -58,7 +57,8 @@ typedef struct zo2_error {
 
 typedef enum zo2_dtype { ZO2_F32 = 0, ZO2_F16 = 1, ZO2_BF16 = 2, ZO2_I32 = 3 } zo2_dtype;
 
-/* Memory a kernel may touch (DEVICE) and memory at rest that copies reach without staging (HOST: pinned where that exists). */
+/* Memory a kernel may touch (DEVICE) and memory at rest that copies reach without staging (HOST: pinned where that
+ * exists). */
 typedef enum zo2_buffer_kind { ZO2_BUFFER_DEVICE = 0, ZO2_BUFFER_HOST = 1 } zo2_buffer_kind;
 
 typedef struct zo2_device zo2_device;
@@ -75,46 +75,49 @@ typedef struct zo2_span {
   uint64_t offset; /* bytes from the start of the buffer */
 } zo2_span;
 
-/* ---- devices ------------------------------------------------------------------------------------------------------------- */
+/* ---- devices ----------------------------------------------------------------------------------------------------- */
 
 typedef struct zo2_device_options {
-  int32_t ordinal;        /* which device of the backend, from 0 */
-  uint32_t threads;       /* CPU backend: size of the thread pool; 0: one per core this process may use */
-  uint64_t memory_limit;  /* bytes of DEVICE buffers that may exist at once; 0: what the device has */
-  /* Test mode of the CPU backend: every command is delayed by up to `delay_microseconds`, drawn from `delay_seed`. 0: off. */
+  int32_t ordinal;       /* which device of the backend, from 0 */
+  uint32_t threads;      /* CPU backend: size of the thread pool; 0: one per core this process may use */
+  uint64_t memory_limit; /* bytes of DEVICE buffers that may exist at once; 0: what the device has */
+  /* Test mode of the CPU backend: every command is delayed by up to `delay_microseconds`, drawn from `delay_seed`. 0:
+   * off. */
   uint32_t delay_microseconds;
   uint64_t delay_seed;
-  /* CPU backend: 1 forces the generic kernels, as on a CPU without vector instructions (same bits for noise and prepare). */
+  /* CPU backend: 1 forces the generic kernels, as on a CPU without vector instructions (same bits for noise and
+   * prepare). */
   uint32_t generic_kernels;
-  /* CUDA backend: 1 lets matrix products with an fp32 weight round their operands to tf32 (10 bits of mantissa) first; the CPU backend ignores
-   * it. */
+  /* CUDA backend: 1 lets matrix products with an fp32 weight round their operands to tf32 (10 bits of mantissa) first;
+   * the CPU backend ignores it. */
   uint32_t tf32;
 } zo2_device_options;
 
 typedef struct zo2_device_info {
-  char kind[16];        /* "cpu", "cuda", "cuda-emulated" */
-  char name[128];       /* of the processor or the GPU */
-  char features[256];   /* what was chosen at run time: instruction sets or compute capability, matrix product library */
+  char kind[16];  /* "cpu", "cuda", "cuda-emulated" */
+  char name[128]; /* of the processor or the GPU */
+  /* what was chosen at run time: instruction sets or compute capability, matrix product library */
+  char features[256];
   uint32_t threads;
   uint64_t memory_total; /* bytes; of the host for the CPU backend */
   uint64_t memory_free;
   uint64_t memory_limit; /* as opened; 0: none */
   uint64_t device_bytes; /* DEVICE buffers that exist now */
   uint64_t device_bytes_peak;
-  uint64_t host_bytes;   /* HOST buffers that exist now */
-  uint64_t commands;     /* commands executed since the device was opened */
-  uint64_t launches;     /* of these, prepare, run, loss and gradient */
+  uint64_t host_bytes; /* HOST buffers that exist now */
+  uint64_t commands;   /* commands executed since the device was opened */
+  uint64_t launches;   /* of these, prepare, run, loss and gradient */
 } zo2_device_info;
 
-/* ---- layout: where the tensors of one unit lie ----------------------------------------------------------------------------- */
+/* ---- layout: where the tensors of one unit lie ------------------------------------------------------------------- */
 
 enum { ZO2_SEGMENT_DECAY = 1, ZO2_SEGMENT_FROZEN = 2, ZO2_SEGMENT_GATHERED = 4 };
 
 /*
- * One tensor of a unit, or the rows of one that this unit holds. `count` elements, contiguous in the checkpoint's row-major layout.
- * The element e of the segment has the canonical index `canonical + e`; in a GATHERED segment its rows are those named by the row
- * list of the prepare command: element (r, c) has the canonical index `canonical + rows[r] * row_width + c`, and `count` is the
- * largest number of rows times row_width.
+ * One tensor of a unit, or the rows of one that this unit holds. `count` elements, contiguous in the checkpoint's
+ * row-major layout. The element e of the segment has the canonical index `canonical + e`; in a GATHERED segment its
+ * rows are those named by the row list of the prepare command: element (r, c) has the canonical index `canonical +
+ * rows[r] * row_width + c`, and `count` is the largest number of rows times row_width.
  */
 typedef struct zo2_segment {
   uint64_t canonical;
@@ -128,81 +131,84 @@ typedef struct zo2_segment {
   uint32_t reserved;
 } zo2_segment;
 
-/* ---- noise, prepare ---------------------------------------------------------------------------------------------------------- */
+/* ---- noise, prepare ---------------------------------------------------------------------------------------------- */
 
-/* Gaussian and Rademacher are functions of (seed, step, direction, canonical index) alone: numerics/. BUFFER is for tests: z is
- * read as fp32 at the canonical index from `z` (any buffer kind). */
+/* Gaussian and Rademacher are functions of (seed, step, direction, canonical index) alone: numerics/. BUFFER is for
+ * tests: z is read as fp32 at the canonical index from `z` (any buffer kind). */
 typedef enum zo2_noise_kind { ZO2_NOISE_GAUSSIAN = 0, ZO2_NOISE_RADEMACHER = 1, ZO2_NOISE_BUFFER = 2 } zo2_noise_kind;
 
 typedef enum zo2_rounding { ZO2_ROUND_NEAREST = 0, ZO2_ROUND_STOCHASTIC = 1 } zo2_rounding;
 
 /* The result of one step and direction, in DEVICE memory; `gradient` writes g, prepare reads it. */
 typedef struct zo2_step_state {
-  double loss_plus;  /* after `gradient`: L+; before: the running sum */
+  double loss_plus; /* after `gradient`: L+; before: the running sum */
   double loss_minus;
-  float g;           /* projected gradient: fp32((L+ - L-) / (2 eps)), computed in fp64 */
-  uint32_t finite;   /* 1 when g is finite */
+  float g;         /* projected gradient: fp32((L+ - L-) / (2 eps)), computed in fp64 */
+  uint32_t finite; /* 1 when g is finite */
   uint64_t reserved;
 } zo2_step_state;
 
 enum { ZO2_STICKY_NOT_FINITE = 1, ZO2_STICKY_OVERFLOW = 2 };
 
-/* Flags that stay set once an update went wrong, in DEVICE memory; the caller zeroes them. `step` is that of the first update or
- * step for which a flag was set. NOT_FINITE: a projected gradient is not finite. OVERFLOW: a new weight does not fit its wire dtype. */
+/* Flags that stay set once an update went wrong, in DEVICE memory; the caller zeroes them. `step` is that of the first
+ * update or step for which a flag was set. NOT_FINITE: a projected gradient is not finite. OVERFLOW: a new weight does
+ * not fit its wire dtype. */
 typedef struct zo2_sticky {
   uint32_t flags;
   uint32_t step;
 } zo2_sticky;
 
 /* An update that has not reached the unit yet. Element by element, with D directions d = 0..D-1 and g_d = states[d].g:
- *   a_d = fp32(lr * g_d / D), b = fp32(lr * weight_decay), both computed in fp64 and rounded once (b = 0 without SEGMENT_DECAY);
+ *   a_d = fp32(lr * g_d / D), b = fp32(lr * weight_decay), both computed in fp64 and rounded once (b = 0 without
+ *   SEGMENT_DECAY);
  *   u = b * w; u = fma(a_d, z_d, u) for d in order; w' = w - u; rounded to the wire dtype.
- * When a g_d is not finite, every g counts as 0 (w still decays) and NOT_FINITE is set. When w' overflows the wire dtype, that
- * element keeps its old bytes and OVERFLOW is set. */
+ * When a g_d is not finite, every g counts as 0 (w still decays) and NOT_FINITE is set. When w' overflows the wire
+ * dtype, that element keeps its old bytes and OVERFLOW is set. */
 typedef struct zo2_update {
   zo2_noise_kind noise;
   uint32_t step;
-  uint32_t directions;  /* D, 1..64 */
+  uint32_t directions; /* D, 1..64 */
   uint64_t seed;
-  zo2_span states;      /* D consecutive zo2_step_state, DEVICE */
+  zo2_span states; /* D consecutive zo2_step_state, DEVICE */
   double learning_rate;
   double weight_decay;
-  zo2_span z;           /* BUFFER noise: fp32 table of direction 0 */
-  uint64_t z_stride;    /* bytes from the table of one direction to the next */
+  zo2_span z;        /* BUFFER noise: fp32 table of direction 0 */
+  uint64_t z_stride; /* bytes from the table of one direction to the next */
 } zo2_update;
 
 /*
  * prepare: pending updates in, updated wire bytes out, W+ and W- out, in one pass over the unit.
  *
- * For every segment and element: w = wire value widened to fp32; the updates are applied in order, each rounded to the wire dtype
- * (so that many pending updates equal updates applied one by one); with `store` the result is written back to the wire; then, from
- * the rounded value, plus = fma(eps, z, w) and minus = fma(-eps, z, w) in fp32, each rounded once, to nearest even, to the scratch
- * dtype. FROZEN segments are neither updated nor perturbed: plus = minus = w.
- *   plus.buffer == NULL: no scratch is written (a flush). minus.buffer == NULL: only W+ is written; with eps == 0 that is W itself
- *   and no noise is drawn.
- * STOCHASTIC rounding concerns wire dtypes below fp32 and draws with the seed and step of the update being applied, purpose 2.
+ * For every segment and element: w = wire value widened to fp32; the updates are applied in order, each rounded to the
+ * wire dtype (so that many pending updates equal updates applied one by one); with `store` the result is written back
+ * to the wire; then, from the rounded value, plus = fma(eps, z, w) and minus = fma(-eps, z, w) in fp32, each rounded
+ * once, to nearest even, to the scratch dtype. FROZEN segments are neither updated nor perturbed: plus = minus = w.
+ *   plus.buffer == NULL: no scratch is written (a flush). minus.buffer == NULL: only W+ is written; with eps == 0 that
+ *   is W itself and no noise is drawn.
+ * STOCHASTIC rounding concerns wire dtypes below fp32 and draws with the seed and step of the update being applied,
+ * purpose 2.
  */
 typedef struct zo2_prepare_args {
   const zo2_layout* layout;
   zo2_span wire;
   zo2_span plus;
   zo2_span minus;
-  zo2_span rows;           /* GATHERED segments: int32 row numbers, DEVICE */
+  zo2_span rows; /* GATHERED segments: int32 row numbers, DEVICE */
   uint64_t row_count;
   float eps;
   zo2_noise_kind noise;
   uint64_t seed;
   uint32_t step;
-  uint32_t direction;      /* 0..2^24-1 */
-  zo2_span z;              /* BUFFER noise */
-  uint32_t store;          /* 1: write the updated wire bytes */
+  uint32_t direction; /* 0..2^24-1 */
+  zo2_span z;         /* BUFFER noise */
+  uint32_t store;     /* 1: write the updated wire bytes */
   zo2_rounding rounding;
-  zo2_span sticky;         /* zo2_sticky; may be none when update_count is 0 */
+  zo2_span sticky; /* zo2_sticky; may be none when update_count is 0 */
   const zo2_update* updates;
   uint32_t update_count;
 } zo2_prepare_args;
 
-/* ---- programs ----------------------------------------------------------------------------------------------------------------- */
+/* ---- programs ---------------------------------------------------------------------------------------------------- */
 
 /*
  * A program is a flat list of 64-bit floating point words (integers up to 2^53 are exact):
@@ -211,10 +217,10 @@ typedef struct zo2_prepare_args {
  *   operands: space, offset (bytes), dtype, rows, columns, row stride (elements)            6 words each
  *   ops: opcode, number of words that follow, words...
  *
- * `rows` of an operand is a count, or -1 - s for the run-time value of symbol s (at most its maximum). An operand (space, offset) is
- * resolved against the binding of that space when the program runs. All bounds are checked once, against the maxima, when the
- * program is created with the sizes of its spaces; a run then only checks that each symbol is within its maximum and that each
- * bound space is large enough.
+ * `rows` of an operand is a count, or -1 - s for the run-time value of symbol s (at most its maximum). An operand
+ * (space, offset) is resolved against the binding of that space when the program runs. All bounds are checked once,
+ * against the maxima, when the program is created with the sizes of its spaces; a run then only checks that each symbol
+ * is within its maximum and that each bound space is large enough.
  */
 enum {
   ZO2_SPACE_WEIGHTS = 0,   /* W+ or W- of the unit (or its wire bytes, when those are used as they are) */
@@ -227,10 +233,10 @@ enum {
 };
 
 enum {
-  ZO2_SYMBOL_ROWS = 0,      /* tokens of the micro-batch, packed without padding */
+  ZO2_SYMBOL_ROWS = 0, /* tokens of the micro-batch, packed without padding */
   ZO2_SYMBOL_SEQUENCES = 1,
-  ZO2_SYMBOL_HEAD_ROWS = 2, /* rows whose logits are needed */
-  ZO2_SYMBOL_TARGETS = 3,   /* tokens that are scored */
+  ZO2_SYMBOL_HEAD_ROWS = 2,  /* rows whose logits are needed */
+  ZO2_SYMBOL_TARGETS = 3,    /* tokens that are scored */
   ZO2_SYMBOL_TABLE_ROWS = 4, /* rows of a gathered table */
   ZO2_SYMBOLS = 5
 };
@@ -245,46 +251,50 @@ enum {
 enum { ZO2_TILE_FIRST = 1, ZO2_TILE_LAST = 2 };
 
 /*
- * Opcodes and their words. Operands are named by index; -1 stands for an absent optional one. Activations are F32 or the compute
- * dtype, weights any float dtype; arithmetic is fp32 whatever the storage, reductions deterministic.
+ * Opcodes and their words. Operands are named by index; -1 stands for an absent optional one. Activations are F32 or
+ * the compute dtype, weights any float dtype; arithmetic is fp32 whatever the storage, reductions deterministic.
  */
 enum {
   /* out table index rowStart rowCount accumulate
-   * out[r, :] = (accumulate ? out[r, :] : 0) + table[index[r] - rowStart, :] for index[r] in [rowStart, rowStart + rowCount); other rows
-   * of out are left as they are. index: int32 [rows, 1]. */
+   * out[r, :] = (accumulate ? out[r, :] : 0) + table[index[r] - rowStart, :] for index[r] in [rowStart, rowStart +
+   * rowCount); other rows of out are left as they are. index: int32 [rows, 1]. */
   ZO2_OP_EMBED = 1,
   /* out x weight bias|-1 residual|-1 activation
-   * out[M, N] = activation(x[M, K] weight[N, K]^T + bias[N]) + residual[M, N]. bias: [1, N]. out may be the residual's own memory. */
+   * out[M, N] = activation(x[M, K] weight[N, K]^T + bias[N]) + residual[M, N]. bias: [1, N]. out may be the residual's
+   * own memory. */
   ZO2_OP_LINEAR = 2,
   /* out x gain bias|-1 epsilon
-   * out = (x - mean) / sqrt(variance + epsilon) * gain + bias along the columns; variance is the biased one; gain, bias: [1, N]. out may be
-   * x's own memory. */
+   * out = (x - mean) / sqrt(variance + epsilon) * gain + bias along the columns; variance is the biased one; gain,
+   * bias: [1, N]. out may be x's own memory. */
   ZO2_OP_LAYER_NORM = 3,
   /* out q k v sequences heads kvHeads scale window
-   * Causal attention over packed sequences; q, out: [rows, heads * d]; k, v: [keyRows, kvHeads * d]; sequences: int32 [S, 4] or [S, 5] = start,
-   * length (rows of q), prefixStart, prefixLength, keyStart (rows of k and v). With four columns keyStart is start, and k and v have as many rows
-   * as q. Row start + i attends to all prefix rows and to the rows keyStart .. keyStart + i. With a window (0: none), only to those of them whose
-   * position is greater than its own minus window; the prefix has the positions 0 .. prefixLength - 1, row start + i and its key keyStart + i have
-   * prefixLength + i. No two sequences share a row of q; they may share rows of k and v. No matrix of length x length exists in memory. Rows
-   * outside every sequence are left as they are. out may be q's own memory. */
+   * Causal attention over packed sequences; q, out: [rows, heads * d]; k, v: [keyRows, kvHeads * d]; sequences: int32
+   * [S, 4] or [S, 5] = start, length (rows of q), prefixStart, prefixLength, keyStart (rows of k and v). With four
+   * columns keyStart is start, and k and v have as many rows as q. Row start + i attends to all prefix rows and to the
+   * rows keyStart .. keyStart + i. With a window (0: none), only to those of them whose position is greater than its
+   * own minus window; the prefix has the positions 0 .. prefixLength - 1, row start + i and its key keyStart + i have
+   * prefixLength + i. No two sequences share a row of q; they may share rows of k and v. No matrix of length x length
+   * exists in memory. Rows outside every sequence are left as they are. out may be q's own memory. */
   ZO2_OP_ATTENTION = 4,
   /* out x index
    * out[r, :] = x[index[r], :]; index: int32 [rows of out, 1]. */
   ZO2_OP_GATHER_ROWS = 5,
   /* logprob state x weight targets vocabStart tileFlags
-   * One tile of the streamed head: logits = x[H, K] weight[V, K]^T stand for vocabulary entries vocabStart .. vocabStart + V; the running
-   * maximum and sum of exponentials are kept in state (f32 [H, 2]); targets: int32 [N, 2] = row of x, vocabulary entry (-100: ignored, its
-   * log-probability is 0). TILE_FIRST initialises; TILE_LAST turns logprob (f32 [N, 1]) into log-probabilities. */
+   * One tile of the streamed head: logits = x[H, K] weight[V, K]^T stand for vocabulary entries vocabStart ..
+   * vocabStart + V; the running maximum and sum of exponentials are kept in state (f32 [H, 2]); targets: int32 [N, 2] =
+   * row of x, vocabulary entry (-100: ignored, its log-probability is 0). TILE_FIRST initialises; TILE_LAST turns
+   * logprob (f32 [N, 1]) into log-probabilities. */
   ZO2_OP_CROSS_ENTROPY = 6,
   /* out x gain epsilon
    * gain: [1, G]; x, out: [M, N], N a multiple of G. Each group of G columns of a row is normalised by itself:
    * out = x / sqrt(mean(x^2) + epsilon) * gain. out may be x's own memory. */
   ZO2_OP_RMS_NORM = 7,
   /* out x positions headSize rotary scaling count f_0 .. f_{count - 1}
-   * Rotary position embedding (RoFormer, arXiv 2104.09864) of heads of headSize columns each; rotary is even, at most headSize; count is
-   * rotary / 2. positions: int32 [M, 1]. For every head and j < count, in fp32: angle = fp32(position) * fp32(f_j), c = cos(angle) * scaling,
-   * s = sin(angle) * scaling; (x_j, x_{j + count}) becomes (x_j c - x_{j + count} s, x_{j + count} c + x_j s). The columns of a head from
-   * rotary on are copied. out may be x's own memory. */
+   * Rotary position embedding (RoFormer, arXiv 2104.09864) of heads of headSize columns each; rotary is even, at most
+   * headSize; count is rotary / 2. positions: int32 [M, 1]. For every head and j < count, in fp32: angle =
+   * fp32(position) * fp32(f_j), c = cos(angle) * scaling, s = sin(angle) * scaling; (x_j, x_{j + count}) becomes (x_j c
+   * - x_{j + count} s, x_{j + count} c + x_j s). The columns of a head from rotary on are copied. out may be x's own
+   * memory. */
   ZO2_OP_ROPE = 8,
   /* out gate up activation
    * out = activation(gate) * up, all [M, N]. out may be gate's own memory. */
@@ -293,11 +303,12 @@ enum {
    * out = x in out's dtype, rounded to nearest even. */
   ZO2_OP_CAST = 10,
   /* out x
-   * out[c, r] = x[r, c] in out's dtype, rounded to nearest even. x: [M, N], out: [N, M], both of a fixed number of rows. */
+   * out[c, r] = x[r, c] in out's dtype, rounded to nearest even. x: [M, N], out: [N, M], both of a fixed number of
+   * rows. */
   ZO2_OP_TRANSPOSE = 11,
   /* out x index
-   * out[index[r], :] = x[r, :] in out's dtype, rounded to nearest even; index: int32 [rows of x, 1]. Other rows of out are left as they are. No
-   * row may be named twice: what such a row holds afterwards is undefined. */
+   * out[index[r], :] = x[r, :] in out's dtype, rounded to nearest even; index: int32 [rows of x, 1]. Other rows of out
+   * are left as they are. No row may be named twice: what such a row holds afterwards is undefined. */
   ZO2_OP_SCATTER_ROWS = 12
 };
 
@@ -307,26 +318,28 @@ typedef struct zo2_run_args {
   uint64_t symbols[ZO2_SYMBOLS];
 } zo2_run_args;
 
-/* ---- loss ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- loss -------------------------------------------------------------------------------------------------------- */
 
 typedef enum zo2_loss_kind {
   ZO2_LOSS_TOKENS = 0, /* sum over targets of -logprob */
-  /* choices: int32 [C, 2] = begin, end into targets; examples: int32 [E, 3] = begin, end into choices, label. The score of a choice is
-   * the mean (or sum) of its targets' log-probabilities; an example adds the cross entropy of its scores at its label. */
+  /* choices: int32 [C, 2] = begin, end into targets; examples: int32 [E, 3] = begin, end into choices, label. The score
+   * of a choice is the mean (or sum) of its targets' log-probabilities; an example adds the cross entropy of its scores
+   * at its label. */
   ZO2_LOSS_CHOICES_MEAN = 1,
   ZO2_LOSS_CHOICES_SUM = 2,
-  /* Losses of logits. BINARY: sum over targets of the binary cross entropy of the logit x with the label y, max(x, 0) - x y + log1p(exp(-|x|)).
-   * SQUARED: sum over targets of (x - y)^2. labels: f32 [targets]. */
+  /* Losses of logits. BINARY: sum over targets of the binary cross entropy of the logit x with the label y, max(x, 0) -
+   * x y + log1p(exp(-|x|)). SQUARED: sum over targets of (x - y)^2. labels: f32 [targets]. */
   ZO2_LOSS_BINARY = 3,
   ZO2_LOSS_SQUARED = 4,
-  /* Extractive question answering: values are row-major [targets / 2, 2], the logits of each row to be the start and the end of an answer.
-   * examples: int32 [E, 4] = begin, end (rows, begin < end), start, end of the answer, counted from begin, or -100 for a half that is ignored. An
-   * example adds half the cross entropy of its rows' start logits at start, and half that of their end logits at end; an ignored half adds 0. */
+  /* Extractive question answering: values are row-major [targets / 2, 2], the logits of each row to be the start and
+   * the end of an answer. examples: int32 [E, 4] = begin, end (rows, begin < end), start, end of the answer, counted
+   * from begin, or -100 for a half that is ignored. An example adds half the cross entropy of its rows' start logits at
+   * start, and half that of their end logits at end; an ignored half adds 0. */
   ZO2_LOSS_SPANS = 5
 } zo2_loss_kind;
 
-/* Adds the micro-batch's summed loss, in fp64 and in batch order, to loss_plus (branch 0) or loss_minus (branch 1) of `state`;
- * with `first` it starts from 0. Spans that a kind does not name may be none. */
+/* Adds the micro-batch's summed loss, in fp64 and in batch order, to loss_plus (branch 0) or loss_minus (branch 1) of
+ * `state`; with `first` it starts from 0. Spans that a kind does not name may be none. */
 typedef struct zo2_loss_args {
   zo2_loss_kind kind;
   zo2_span values; /* f32 [targets], DEVICE: log-probabilities, or logits */
@@ -341,8 +354,8 @@ typedef struct zo2_loss_args {
   uint32_t first;
 } zo2_loss_args;
 
-/* Divides both losses by `total` (labelled tokens or examples of the whole batch) and writes g and finite; a g that is not finite
- * sets NOT_FINITE in `sticky` with `step`. */
+/* Divides both losses by `total` (labelled tokens or examples of the whole batch) and writes g and finite; a g that is
+ * not finite sets NOT_FINITE in `sticky` with `step`. */
 typedef struct zo2_gradient_args {
   zo2_span state;
   double total;
@@ -351,18 +364,21 @@ typedef struct zo2_gradient_args {
   zo2_span sticky;
 } zo2_gradient_args;
 
-/* Called once, from any thread, when the record that the event held at the time of event_notify has fired; before event_notify returns,
- * when it had fired already. `error` has status ZO2_OK or what poisoned the stream; it is valid only during the call. */
+/* Called once, from any thread, when the record that the event held at the time of event_notify has fired; before
+ * event_notify returns, when it had fired already. `error` has status ZO2_OK or what poisoned the stream; it is valid
+ * only during the call. */
 typedef void (*zo2_notify)(void* user, const zo2_error* error);
 
 typedef struct zo2_backend {
   uint32_t contract_version;
   const char* kind; /* "cpu", "cuda" */
 
-  /* How many devices there are; 0 with a reason in `error->message` (status ZO2_OK) when the backend cannot be used here. */
+  /* How many devices there are; 0 with a reason in `error->message` (status ZO2_OK) when the backend cannot be used
+   * here. */
   zo2_status (*device_count)(int32_t* count, zo2_error* error);
   zo2_status (*device_open)(const zo2_device_options* options, zo2_device** device, zo2_error* error);
-  /* Cancels what has not started, fires every event, joins every thread. All objects of the device must be destroyed first. */
+  /* Cancels what has not started, fires every event, joins every thread. All objects of the device must be destroyed
+   * first. */
   void (*device_close)(zo2_device* device);
   zo2_status (*device_info)(zo2_device* device, zo2_device_info* info, zo2_error* error);
 
@@ -386,20 +402,23 @@ typedef struct zo2_backend {
   void (*gate_destroy)(zo2_gate* gate); /* opens it first */
 
   /* HOST memory is zeroed; DEVICE memory is not. Bytes may be 0. The start is aligned to 256 bytes. */
-  zo2_status (*buffer_create)(zo2_device* device, zo2_buffer_kind kind, uint64_t bytes, zo2_buffer** buffer, zo2_error* error);
+  zo2_status (*buffer_create)(zo2_device* device, zo2_buffer_kind kind, uint64_t bytes, zo2_buffer** buffer,
+                              zo2_error* error);
   void (*buffer_destroy)(zo2_buffer* buffer);
   uint64_t (*buffer_bytes)(const zo2_buffer* buffer);
   void* (*buffer_host_pointer)(const zo2_buffer* buffer); /* HOST buffers; NULL for DEVICE ones */
 
-  zo2_status (*layout_create)(zo2_device* device, const zo2_segment* segments, uint64_t count, zo2_layout** layout, zo2_error* error);
+  zo2_status (*layout_create)(zo2_device* device, const zo2_segment* segments, uint64_t count, zo2_layout** layout,
+                              zo2_error* error);
   void (*layout_destroy)(zo2_layout* layout);
 
-  zo2_status (*program_create)(zo2_device* device, const double* words, uint64_t count, const uint64_t space_bytes[ZO2_SPACES],
-                               zo2_program** program, zo2_error* error);
+  zo2_status (*program_create)(zo2_device* device, const double* words, uint64_t count,
+                               const uint64_t space_bytes[ZO2_SPACES], zo2_program** program, zo2_error* error);
   void (*program_destroy)(zo2_program* program);
 
-  /* Commands. copy: between any two buffers, regions may not overlap. fill: every byte becomes `byte` (255 makes NaN of every float
-   * dtype). gather: row i of dst becomes row (rows[i] - row_base) of src, row_bytes each; rows: int32, in a HOST buffer. */
+  /* Commands. copy: between any two buffers, regions may not overlap. fill: every byte becomes `byte` (255 makes NaN of
+   * every float dtype). gather: row i of dst becomes row (rows[i] - row_base) of src, row_bytes each; rows: int32, in a
+   * HOST buffer. */
   zo2_status (*copy)(zo2_stream* stream, zo2_span dst, zo2_span src, uint64_t bytes, zo2_error* error);
   zo2_status (*fill)(zo2_stream* stream, zo2_span dst, uint8_t byte, uint64_t bytes, zo2_error* error);
   zo2_status (*gather)(zo2_stream* stream, zo2_span dst, zo2_span src, zo2_span rows, uint64_t count, int64_t row_base,
@@ -416,5 +435,3 @@ const zo2_backend* zo2_cuda_backend(void);
 #ifdef __cplusplus
 }
 #endif
-
-#endif /* ZO2_H */

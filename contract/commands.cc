@@ -10,8 +10,8 @@
 namespace zo2::contract {
 namespace {
 
-constexpr const char* kSpaceNames[ZO2_SPACES] = {"spaces[weights]", "spaces[carried]", "spaces[workspace]", "spaces[inputs]", "spaces[results]",
-                                                 "spaces[cache]"};
+constexpr const char* kSpaceNames[ZO2_SPACES] = {"spaces[weights]", "spaces[carried]", "spaces[workspace]",
+                                                 "spaces[inputs]",  "spaces[results]", "spaces[cache]"};
 constexpr const char* kSymbolNames[ZO2_SYMBOLS] = {"rows", "sequences", "head rows", "targets", "table rows"};
 
 void check_positive(const char* command, const char* field, double value) {
@@ -22,7 +22,8 @@ void check_positive(const char* command, const char* field, double value) {
 
 // A table of `rows` rows of `columns` elements of 4 bytes; null when it is empty.
 template <typename Element = int32_t>
-const Element* resolve_table(const void* device, const zo2_span& span, const char* name, uint64_t rows, uint64_t columns) {
+const Element* resolve_table(const void* device, const zo2_span& span, const char* name, uint64_t rows,
+                             uint64_t columns) {
   if (rows == 0) return nullptr;
   static_assert(sizeof(Element) == 4, "tables have elements of 4 bytes");
   if (rows > UINT64_MAX / (columns * sizeof(Element))) {
@@ -38,7 +39,8 @@ CopyCommand resolve_copy(const void* device, const zo2_span& dst, const zo2_span
   uint8_t* const to = resolve(device, "copy", dst, {"dst", bytes, 1, Kinds::kAny});
   const uint8_t* const from = resolve(device, "copy", src, {"src", bytes, 1, Kinds::kAny});
   if (overlap(to, bytes, from, bytes)) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "copy: %" PRIu64 " bytes at offset %" PRIu64 " overlap the source at offset %" PRIu64 " of the same buffer",
+    fail(ZO2_STATUS_INVALID_ARGUMENT,
+         "copy: %" PRIu64 " bytes at offset %" PRIu64 " overlap the source at offset %" PRIu64 " of the same buffer",
          bytes, dst.offset, src.offset);
   }
   return {to, from, bytes};
@@ -48,11 +50,12 @@ FillCommand resolve_fill(const void* device, const zo2_span& dst, uint8_t byte, 
   return {resolve(device, "fill", dst, {"dst", bytes, 1, Kinds::kAny}), byte, bytes};
 }
 
-GatherCommand resolve_gather(const void* device, const zo2_span& dst, const zo2_span& src, const zo2_span& rows, uint64_t count, int64_t row_base,
-                             uint64_t row_bytes) {
+GatherCommand resolve_gather(const void* device, const zo2_span& dst, const zo2_span& src, const zo2_span& rows,
+                             uint64_t count, int64_t row_base, uint64_t row_bytes) {
   if (row_bytes == 0) fail(ZO2_STATUS_INVALID_ARGUMENT, "gather: row_bytes is 0, but must be at least 1");
   if (count > UINT64_MAX / sizeof(int32_t) || count > UINT64_MAX / row_bytes) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "gather: %" PRIu64 " rows of %" PRIu64 " bytes are more than 2^64 bytes", count, row_bytes);
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "gather: %" PRIu64 " rows of %" PRIu64 " bytes are more than 2^64 bytes", count,
+         row_bytes);
   }
   GatherCommand command{};
   command.to = resolve(device, "gather", dst, {"dst", count * row_bytes, 1, Kinds::kAny});
@@ -75,13 +78,15 @@ RunCommand resolve_run(const void* device, const zo2_run_args& args) {
   for (int s = 0; s < ZO2_SYMBOLS; ++s) {
     command.symbols[s] = args.symbols[s];
     if (args.symbols[s] > program.symbol_maximum(s)) {
-      fail(ZO2_STATUS_INVALID_ARGUMENT, "run: symbol %d (%s) is %" PRIu64 ", but the program was made for at most %" PRIu64, s, kSymbolNames[s],
+      fail(ZO2_STATUS_INVALID_ARGUMENT,
+           "run: symbol %d (%s) is %" PRIu64 ", but the program was made for at most %" PRIu64, s, kSymbolNames[s],
            args.symbols[s], program.symbol_maximum(s));
     }
   }
   for (int s = 0; s < ZO2_SPACES; ++s) {
     if (!program.uses(s)) continue;
-    command.spaces[s] = resolve(device, "run", args.spaces[s], {kSpaceNames[s], program.required(s), sizeof(float), Kinds::kDeviceOnly});
+    command.spaces[s] = resolve(device, "run", args.spaces[s],
+                                {kSpaceNames[s], program.required(s), sizeof(float), Kinds::kDeviceOnly});
   }
   return command;
 }
@@ -90,19 +95,25 @@ LossCommand resolve_loss(const void* device, const zo2_loss_args& args) {
   const int kind = raw(args.kind);
   if (kind < ZO2_LOSS_TOKENS || kind > ZO2_LOSS_SPANS) {
     fail(ZO2_STATUS_INVALID_ARGUMENT,
-         "loss: kind is %d; use 0 (tokens), 1 (mean of a choice), 2 (sum of a choice), 3 (binary), 4 (squared) or 5 (spans)", kind);
+         "loss: kind is %d; use 0 (tokens), 1 (mean of a choice), 2 (sum of a choice), 3 (binary), 4 (squared) or 5 "
+         "(spans)",
+         kind);
   }
-  if (args.branch > 1) fail(ZO2_STATUS_INVALID_ARGUMENT, "loss: branch is %" PRIu32 "; use 0 (plus) or 1 (minus)", args.branch);
-  if (args.targets > UINT64_MAX / sizeof(float)) fail(ZO2_STATUS_INVALID_ARGUMENT, "loss: %" PRIu64 " targets are more than 2^64 bytes", args.targets);
+  if (args.branch > 1)
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "loss: branch is %" PRIu32 "; use 0 (plus) or 1 (minus)", args.branch);
+  if (args.targets > UINT64_MAX / sizeof(float))
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "loss: %" PRIu64 " targets are more than 2^64 bytes", args.targets);
   if (kind == ZO2_LOSS_SPANS && args.targets % 2 != 0) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "loss: targets is %" PRIu64 ", but every row of spans has two logits", args.targets);
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "loss: targets is %" PRIu64 ", but every row of spans has two logits",
+         args.targets);
   }
   LossCommand command{};
   command.kind = args.kind;
   command.targets = args.targets;
-  command.values = reinterpret_cast<const float*>(
-      resolve(device, "loss", args.values, {"values", args.targets * sizeof(float), sizeof(float), Kinds::kDeviceOnly}));
-  if (kind == ZO2_LOSS_BINARY || kind == ZO2_LOSS_SQUARED) command.labels = resolve_table<float>(device, args.labels, "labels", args.targets, 1);
+  command.values = reinterpret_cast<const float*>(resolve(
+      device, "loss", args.values, {"values", args.targets * sizeof(float), sizeof(float), Kinds::kDeviceOnly}));
+  if (kind == ZO2_LOSS_BINARY || kind == ZO2_LOSS_SQUARED)
+    command.labels = resolve_table<float>(device, args.labels, "labels", args.targets, 1);
   const bool choices = kind == ZO2_LOSS_CHOICES_MEAN || kind == ZO2_LOSS_CHOICES_SUM;
   if (choices) {
     command.choice_count = args.choice_count;
@@ -112,8 +123,8 @@ LossCommand resolve_loss(const void* device, const zo2_loss_args& args) {
     command.example_count = args.example_count;
     command.examples = resolve_table(device, args.examples, "examples", args.example_count, choices ? 3 : 4);
   }
-  command.state = reinterpret_cast<zo2_step_state*>(
-      resolve(device, "loss", args.state, {"state", sizeof(zo2_step_state), alignof(zo2_step_state), Kinds::kDeviceOnly}));
+  command.state = reinterpret_cast<zo2_step_state*>(resolve(
+      device, "loss", args.state, {"state", sizeof(zo2_step_state), alignof(zo2_step_state), Kinds::kDeviceOnly}));
   command.minus = args.branch == 1;
   command.first = args.first != 0;
   return command;
@@ -123,10 +134,10 @@ GradientCommand resolve_gradient(const void* device, const zo2_gradient_args& ar
   check_positive("gradient", "total", args.total);
   check_positive("gradient", "eps", args.eps);
   GradientCommand command{};
-  command.state = reinterpret_cast<zo2_step_state*>(
-      resolve(device, "gradient", args.state, {"state", sizeof(zo2_step_state), alignof(zo2_step_state), Kinds::kDeviceOnly}));
-  command.sticky = reinterpret_cast<zo2_sticky*>(
-      resolve(device, "gradient", args.sticky, {"sticky", sizeof(zo2_sticky), alignof(zo2_sticky), Kinds::kDeviceOnly}));
+  command.state = reinterpret_cast<zo2_step_state*>(resolve(
+      device, "gradient", args.state, {"state", sizeof(zo2_step_state), alignof(zo2_step_state), Kinds::kDeviceOnly}));
+  command.sticky = reinterpret_cast<zo2_sticky*>(resolve(
+      device, "gradient", args.sticky, {"sticky", sizeof(zo2_sticky), alignof(zo2_sticky), Kinds::kDeviceOnly}));
   command.total = args.total;
   command.eps = args.eps;
   command.step = args.step;

@@ -1,8 +1,9 @@
-// Commands, resolved: the arguments of zo2.h checked on the host, spans turned into the pointers they stand for. Both backends enqueue these,
-// so that what one refuses the other refuses with the same words.
+// Commands, resolved: the arguments of zo2.h checked on the host, spans turned into the pointers they stand for. Both
+// backends enqueue these, so that what one refuses the other refuses with the same words.
 //
-// `device` is the backend's own object, compared with that of buffers, layouts and programs. Everything throws Failure(INVALID_ARGUMENT), which
-// names the command and the field, before anything is enqueued. What the tables on the device hold is checked when the command runs (fault.h).
+// `device` is the backend's own object, compared with that of buffers, layouts and programs. Everything throws
+// Failure(INVALID_ARGUMENT), which names the command and the field, before anything is enqueued. What the tables on the
+// device hold is checked when the command runs (fault.h).
 #pragma once
 
 #include <array>
@@ -40,8 +41,8 @@ struct GatherCommand {
   uint64_t row_bytes;
   uint64_t present;  // rows that the source holds
 };
-GatherCommand resolve_gather(const void* device, const zo2_span& dst, const zo2_span& src, const zo2_span& rows, uint64_t count, int64_t row_base,
-                             uint64_t row_bytes);
+GatherCommand resolve_gather(const void* device, const zo2_span& dst, const zo2_span& src, const zo2_span& rows,
+                             uint64_t count, int64_t row_base, uint64_t row_bytes);
 
 // An update whose places are known; its projected gradients are read when the command runs.
 struct PendingUpdate {

@@ -1,5 +1,5 @@
-// What may be wrong with the tables that commands read when they run: row lists, sequences, targets, choices. One kind and one sentence for
-// both backends; a kernel fills the numbers, the host words them.
+// What may be wrong with the tables that commands read when they run: row lists, sequences, targets, choices. One kind
+// and one sentence for both backends; a kernel fills the numbers, the host words them.
 #pragma once
 
 #include <stdint.h>
@@ -21,10 +21,11 @@ enum class FaultKind : uint32_t {
   kChoiceRange = 8,      // loss: begin, end, targets. index: choice
   kExampleRange = 9,     // loss: begin, end, choices. index: example
   kLabel = 10,           // loss: label, choices of the example. index: example
-  kSequenceKeys = 11,    // attention with keyStart: length, prefixStart, prefixLength, keyStart, rows of k. index: sequence
-  kScatterRow = 12,      // scatterRows: row of out, rows of out. index: row of index
-  kSpanRange = 13,       // loss: begin, end, rows. index: example
-  kSpanPosition = 14,    // loss: 0 for start or 1 for end, position, rows of the example. index: example
+  // attention with keyStart: length, prefixStart, prefixLength, keyStart, rows of k. index: sequence
+  kSequenceKeys = 11,
+  kScatterRow = 12,    // scatterRows: row of out, rows of out. index: row of index
+  kSpanRange = 13,     // loss: begin, end, rows. index: example
+  kSpanPosition = 14,  // loss: 0 for start or 1 for end, position, rows of the example. index: example
 };
 
 struct Fault {

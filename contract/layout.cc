@@ -48,7 +48,8 @@ void check_disjoint(std::vector<Place> places, const char* what) {
   std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.begin < b.begin; });
   for (size_t i = 1; i < places.size(); ++i) {
     if (places[i].begin < places[i - 1].end) {
-      fail(ZO2_STATUS_INVALID_ARGUMENT, "segment %zu: its %s bytes start at %" PRIu64 ", inside those of segment %zu, which end at %" PRIu64,
+      fail(ZO2_STATUS_INVALID_ARGUMENT,
+           "segment %zu: its %s bytes start at %" PRIu64 ", inside those of segment %zu, which end at %" PRIu64,
            places[i].segment, what, places[i].begin, places[i - 1].segment, places[i - 1].end);
     }
   }

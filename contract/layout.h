@@ -1,4 +1,5 @@
-// Where the tensors of one unit lie, checked. What a backend keeps for one derives from it, and a zo2_layout is a pointer to it.
+// Where the tensors of one unit lie, checked. What a backend keeps for one derives from it, and a zo2_layout is a
+// pointer to it.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +11,9 @@ namespace zo2::contract {
 
 class Layout {
  public:
-  // `device`: the backend's own object; compared only. Throws Failure(INVALID_ARGUMENT) that names the segment: a dtype that is no float, an offset that is no multiple of 64, a row width that does
-  // not fit the flags, numbers that overflow, places that overlap.
+  // `device`: the backend's own object; compared only. Throws Failure(INVALID_ARGUMENT) that names the segment: a dtype
+  // that is no float, an offset that is no multiple of 64, a row width that does not fit the flags, numbers that
+  // overflow, places that overlap.
   Layout(const void* device, const zo2_segment* segments, uint64_t count);
 
   const void* device() const { return device_; }

@@ -1,4 +1,5 @@
-// What the checks of arguments know of a buffer. Each backend's buffer derives from it, and a zo2_buffer is a pointer to it.
+// What the checks of arguments know of a buffer. Each backend's buffer derives from it, and a zo2_buffer is a pointer
+// to it.
 #pragma once
 
 #include <cstdint>

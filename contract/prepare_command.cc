@@ -21,12 +21,13 @@ void check_noise(int kind, const char* what) {
   }
 }
 
-// `directions` tables of noise, `stride` bytes apart, that serve every canonical index of the layout; `elements` becomes how many a table
-// has at most.
-const float* resolve_noise(const void* device, const Layout& layout, const zo2_span& z, const char* name, uint32_t directions, uint64_t stride,
-                           uint64_t* elements) {
+// `directions` tables of noise, `stride` bytes apart, that serve every canonical index of the layout; `elements`
+// becomes how many a table has at most.
+const float* resolve_noise(const void* device, const Layout& layout, const zo2_span& z, const char* name,
+                           uint32_t directions, uint64_t stride, uint64_t* elements) {
   if (stride % sizeof(float) != 0 || stride > kMostStride) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: the stride of %s is %" PRIu64 " bytes, but must be a multiple of 4 and at most 2^56", name, stride);
+    fail(ZO2_STATUS_INVALID_ARGUMENT,
+         "prepare: the stride of %s is %" PRIu64 " bytes, but must be a multiple of 4 and at most 2^56", name, stride);
   }
   const uint64_t before_last = (directions - 1) * stride;
   const uint64_t bytes = before_last + layout.canonical_end() * sizeof(float);
@@ -35,21 +36,26 @@ const float* resolve_noise(const void* device, const Layout& layout, const zo2_s
   return reinterpret_cast<const float*>(first);
 }
 
-PendingUpdate resolve_pending(const void* device, const Layout& layout, const zo2_update& update, uint64_t* noise_elements) {
+PendingUpdate resolve_pending(const void* device, const Layout& layout, const zo2_update& update,
+                              uint64_t* noise_elements) {
   check_noise(raw(update.noise), "the noise of an update");
   if (update.directions < 1 || update.directions > kMaxDirections) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: an update has %" PRIu32 " directions; use 1 to %" PRIu32, update.directions, kMaxDirections);
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: an update has %" PRIu32 " directions; use 1 to %" PRIu32,
+         update.directions, kMaxDirections);
   }
   if (!std::isfinite(update.learning_rate) || !std::isfinite(update.weight_decay)) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: an update has the learning rate %g and the weight decay %g, but both must be finite",
+    fail(ZO2_STATUS_INVALID_ARGUMENT,
+         "prepare: an update has the learning rate %g and the weight decay %g, but both must be finite",
          update.learning_rate, update.weight_decay);
   }
   PendingUpdate pending{update, nullptr, nullptr};
   pending.states = reinterpret_cast<const zo2_step_state*>(
       resolve(device, "prepare", update.states,
-              {"states of an update", update.directions * sizeof(zo2_step_state), alignof(zo2_step_state), Kinds::kDeviceOnly}));
+              {"states of an update", update.directions * sizeof(zo2_step_state), alignof(zo2_step_state),
+               Kinds::kDeviceOnly}));
   if (update.noise == ZO2_NOISE_BUFFER) {
-    pending.z = resolve_noise(device, layout, update.z, "z of an update", update.directions, update.z_stride, noise_elements);
+    pending.z =
+        resolve_noise(device, layout, update.z, "z of an update", update.directions, update.z_stride, noise_elements);
   }
   return pending;
 }
@@ -64,7 +70,8 @@ struct Place {
 void check_disjoint(const std::vector<Place>& written, const std::vector<Place>& read) {
   const auto check = [](const Place& a, const Place& b) {
     if (!overlap(static_cast<const uint8_t*>(a.data), a.bytes, static_cast<const uint8_t*>(b.data), b.bytes)) return;
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: %s (%" PRIu64 " bytes) overlaps %s (%" PRIu64 " bytes)", a.name, a.bytes, b.name, b.bytes);
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: %s (%" PRIu64 " bytes) overlaps %s (%" PRIu64 " bytes)", a.name,
+         a.bytes, b.name, b.bytes);
   };
   for (size_t i = 0; i < written.size(); ++i) {
     for (size_t j = 0; j < i; ++j) check(written[i], written[j]);
@@ -75,7 +82,8 @@ void check_disjoint(const std::vector<Place>& written, const std::vector<Place>&
 void resolve_rows(const void* device, const zo2_prepare_args& args, PrepareCommand* command) {
   if (!command->layout->gathered() || args.row_count == 0) return;
   if (args.row_count > command->layout->most_rows()) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: row_count is %" PRIu64 ", but the gathered segments have room for %" PRIu64, args.row_count,
+    fail(ZO2_STATUS_INVALID_ARGUMENT,
+         "prepare: row_count is %" PRIu64 ", but the gathered segments have room for %" PRIu64, args.row_count,
          command->layout->most_rows());
   }
   command->row_count = args.row_count;
@@ -92,7 +100,8 @@ void check_scalars(const zo2_prepare_args& args) {
   if (args.direction >= kDirectionEnd) {
     fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: direction is %" PRIu32 ", but must be below 2^24", args.direction);
   }
-  if (!std::isfinite(args.eps)) fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: eps is %g, but must be finite", static_cast<double>(args.eps));
+  if (!std::isfinite(args.eps))
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: eps is %g, but must be finite", static_cast<double>(args.eps));
   if (is_none(args.plus) && !is_none(args.minus)) {
     fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: minus is given without plus; W- is made beside W+ only");
   }
@@ -136,11 +145,13 @@ PrepareCommand resolve_prepare(const void* device, const zo2_prepare_args& args)
   }
 
   const bool draws = command.plus != nullptr && (command.minus != nullptr || command.eps != 0);
-  if (draws && args.noise == ZO2_NOISE_BUFFER) command.z = resolve_noise(device, layout, args.z, "z", 1, 0, &command.noise_elements);
+  if (draws && args.noise == ZO2_NOISE_BUFFER)
+    command.z = resolve_noise(device, layout, args.z, "z", 1, 0, &command.noise_elements);
   std::vector<Place> read{{"rows", command.rows, command.row_count * sizeof(int32_t)}};
   for (uint32_t i = 0; i < args.update_count; ++i) {
     command.updates.push_back(resolve_pending(device, layout, args.updates[i], &command.noise_elements));
-    read.push_back({"states of an update", command.updates.back().states, args.updates[i].directions * sizeof(zo2_step_state)});
+    read.push_back(
+        {"states of an update", command.updates.back().states, args.updates[i].directions * sizeof(zo2_step_state)});
   }
   check_disjoint(written, read);
   return command;

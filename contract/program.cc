@@ -15,7 +15,8 @@ namespace {
 constexpr double kVersion = 3;
 constexpr double kMostInteger = 9007199254740992.0;                    // 2^53
 constexpr int64_t kMostColumns = std::numeric_limits<int32_t>::max();  // what a BLAS takes
-constexpr uint64_t kMostBytes = uint64_t{1} << 62;                     // so that sums of two extents stay within 64 bits
+// so that sums of two extents stay within 64 bits
+constexpr uint64_t kMostBytes = uint64_t{1} << 62;
 constexpr uint64_t kOperandWords = 6;
 
 const char* const kSpaceNames[ZO2_SPACES] = {"weights", "carried", "workspace", "inputs", "results", "cache"};
@@ -31,7 +32,8 @@ class Reader {
 
   double real(const std::string& what) {
     if (left() == 0)
-      fail(ZO2_STATUS_INVALID_ARGUMENT, "program: it ends after %llu words, where %s should follow", printed(count_), what.c_str());
+      fail(ZO2_STATUS_INVALID_ARGUMENT, "program: it ends after %llu words, where %s should follow", printed(count_),
+           what.c_str());
     return words_[next_++];
   }
 
@@ -39,8 +41,8 @@ class Reader {
     const double word = real(what);
     // Also false for NaN.
     if (word >= least && word <= most && word == std::floor(word)) return static_cast<int64_t>(word);
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "program: word %llu, %s, is %.17g; it must be an integer from %.17g to %.17g", printed(next_ - 1),
-         what.c_str(), word, least, most);
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "program: word %llu, %s, is %.17g; it must be an integer from %.17g to %.17g",
+         printed(next_ - 1), what.c_str(), word, least, most);
   }
 
  private:
@@ -57,10 +59,12 @@ Operand read_operand(Reader& reader, uint64_t number, uint64_t symbols) {
   operand.dtype = static_cast<zo2_dtype>(reader.integer(prefix + "dtype", ZO2_F32, ZO2_I32));
   operand.rows = reader.integer(prefix + "rows", -static_cast<double>(symbols), kMostInteger);
   operand.cols = reader.integer(prefix + "columns", 1, static_cast<double>(kMostColumns));
-  operand.stride = reader.integer(prefix + "row stride", static_cast<double>(operand.cols), static_cast<double>(kMostColumns));
+  operand.stride =
+      reader.integer(prefix + "row stride", static_cast<double>(operand.cols), static_cast<double>(kMostColumns));
   if (operand.offset % static_cast<uint64_t>(element_size(operand.dtype)) != 0) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "program: operand %llu's offset is %llu, which is not a multiple of its elements' %lld bytes",
-         printed(number), printed(operand.offset), static_cast<long long>(element_size(operand.dtype)));
+    fail(ZO2_STATUS_INVALID_ARGUMENT,
+         "program: operand %llu's offset is %llu, which is not a multiple of its elements' %lld bytes", printed(number),
+         printed(operand.offset), static_cast<long long>(element_size(operand.dtype)));
   }
   return operand;
 }
@@ -69,37 +73,42 @@ Operand read_operand(Reader& reader, uint64_t number, uint64_t symbols) {
 uint64_t extent(const Operand& operand, uint64_t number, uint64_t rows, uint64_t space_bytes) {
   if (rows == 0) return 0;
   const uint64_t size = static_cast<uint64_t>(element_size(operand.dtype));
-  const uint64_t pitch = static_cast<uint64_t>(operand.stride) * size, width = static_cast<uint64_t>(operand.cols) * size;
+  const uint64_t pitch = static_cast<uint64_t>(operand.stride) * size,
+                 width = static_cast<uint64_t>(operand.cols) * size;
   // Compared by division: rows times pitch may exceed 64 bits.
-  const bool fits =
-      operand.offset <= space_bytes && width <= space_bytes - operand.offset && rows - 1 <= (space_bytes - operand.offset - width) / pitch;
+  const bool fits = operand.offset <= space_bytes && width <= space_bytes - operand.offset &&
+                    rows - 1 <= (space_bytes - operand.offset - width) / pitch;
   if (fits) return operand.offset + (rows - 1) * pitch + width;
   fail(ZO2_STATUS_INVALID_ARGUMENT,
-       "program: operand %llu, %llu rows of %llu bytes, %llu bytes apart, at offset %llu, exceeds the %llu bytes of space %s",
+       "program: operand %llu, %llu rows of %llu bytes, %llu bytes apart, at offset %llu, exceeds the %llu bytes of "
+       "space %s",
        printed(number), printed(rows), printed(width), printed(pitch), printed(operand.offset), printed(space_bytes),
        kSpaceNames[operand.space]);
 }
 
-double read_attribute(Reader& reader, const AttributeRule& rule, uint64_t number, const char* op, const std::string& what) {
+double read_attribute(Reader& reader, const AttributeRule& rule, uint64_t number, const char* op,
+                      const std::string& what) {
   if (rule.integer) return static_cast<double>(reader.integer(what, rule.least, rule.most));
   const double value = reader.real(what);
   // Also true for NaN.
   if (!(value >= rule.least && value <= rule.most)) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu (%s): %s is %g; it must be finite%s", printed(number), op, what.c_str(), value,
-         rule.least == 0 ? " and not negative" : "");
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu (%s): %s is %g; it must be finite%s", printed(number), op, what.c_str(),
+         value, rule.least == 0 ? " and not negative" : "");
   }
   return value;
 }
 
-// The values that follow the attributes of `op`. `words` is the number of words that the op says it has, `fixed` that of its rule.
+// The values that follow the attributes of `op`. `words` is the number of words that the op says it has, `fixed` that
+// of its rule.
 void read_repeated(Reader& reader, const OpRule& rule, Op& op, uint64_t number, double words, double fixed) {
   const double count = op.attributes.back();
   if (words != fixed + count) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu (%s): it has %.17g words, but %s, %.17g, asks for %.17g", printed(number), rule.name, words,
-         rule.attributes.back().name, count, fixed + count);
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu (%s): it has %.17g words, but %s, %.17g, asks for %.17g",
+         printed(number), rule.name, words, rule.attributes.back().name, count, fixed + count);
   }
   for (uint64_t i = 0; i < static_cast<uint64_t>(count); i++) {
-    op.attributes.push_back(read_attribute(reader, *rule.repeated, number, rule.name, rule.repeated->name + std::string(" ") + std::to_string(i)));
+    op.attributes.push_back(read_attribute(reader, *rule.repeated, number, rule.name,
+                                           rule.repeated->name + std::string(" ") + std::to_string(i)));
   }
 }
 
@@ -108,7 +117,8 @@ Op read_op(Reader& reader, uint64_t number, uint64_t operand_count) {
   Op op;
   op.opcode = static_cast<int>(reader.integer(prefix + "'s opcode", 0, kMostColumns));
   const OpRule* rule = find_rule(op.opcode);
-  if (!rule) fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu: there is no opcode %d; there are 1 to 12", printed(number), op.opcode);
+  if (!rule)
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu: there is no opcode %d; there are 1 to 12", printed(number), op.opcode);
   const std::string name = prefix + " (" + rule->name + "), ";
   const double fixed = static_cast<double>(rule->operands.size() + rule->attributes.size());
   const int64_t count = reader.integer(name + "number of words", fixed, rule->repeated ? kMostColumns : fixed);
@@ -117,7 +127,8 @@ Op read_op(Reader& reader, uint64_t number, uint64_t operand_count) {
     op.operands.push_back(static_cast<int>(reader.integer(name + operand.name, operand.optional ? -1 : 0, most)));
   }
   for (const AttributeRule& attribute : rule->attributes) {
-    op.attributes.push_back(read_attribute(reader, attribute, number, rule->name, attribute.integer ? name + attribute.name : attribute.name));
+    op.attributes.push_back(read_attribute(reader, attribute, number, rule->name,
+                                           attribute.integer ? name + attribute.name : attribute.name));
   }
   if (rule->repeated) read_repeated(reader, *rule, op, number, static_cast<double>(count), fixed);
   return op;
@@ -125,7 +136,8 @@ Op read_op(Reader& reader, uint64_t number, uint64_t operand_count) {
 
 }  // namespace
 
-Program::Program(const void* device, const double* words, uint64_t count, const uint64_t space_bytes[ZO2_SPACES]) : device_(device) {
+Program::Program(const void* device, const double* words, uint64_t count, const uint64_t space_bytes[ZO2_SPACES])
+    : device_(device) {
   if (count > 0 && !words) fail(ZO2_STATUS_INVALID_ARGUMENT, "program: %llu words at a null address", printed(count));
   Reader reader(words, count);
   reader.integer("the version", kVersion, kVersion);
@@ -133,7 +145,8 @@ Program::Program(const void* device, const double* words, uint64_t count, const 
   const uint64_t op_count = static_cast<uint64_t>(reader.integer("the op count", 0, kMostColumns));
   const uint64_t symbols = static_cast<uint64_t>(reader.integer("the symbol count", 0, ZO2_SYMBOLS));
   for (uint64_t s = 0; s < symbols; s++) {
-    symbol_maximum_[s] = static_cast<uint64_t>(reader.integer("the maximum of symbol " + std::to_string(s), 0, kMostInteger));
+    symbol_maximum_[s] =
+        static_cast<uint64_t>(reader.integer("the maximum of symbol " + std::to_string(s), 0, kMostInteger));
   }
   if (operand_count > reader.left() / kOperandWords) {
     fail(ZO2_STATUS_INVALID_ARGUMENT, "program: %llu operands need %llu words, %llu follow", printed(operand_count),
@@ -151,7 +164,8 @@ Program::Program(const void* device, const double* words, uint64_t count, const 
     check_op(*find_rule(op.opcode), op, i, operands_, symbol_maximum_);
     ops_.push_back(std::move(op));
   }
-  if (reader.left() > 0) fail(ZO2_STATUS_INVALID_ARGUMENT, "program: %llu words follow the last op", printed(reader.left()));
+  if (reader.left() > 0)
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "program: %llu words follow the last op", printed(reader.left()));
 }
 
 std::vector<View> Program::views(uint8_t* const spaces[ZO2_SPACES], const uint64_t symbols[ZO2_SYMBOLS]) const {

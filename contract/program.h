@@ -1,5 +1,5 @@
-// A program: the ops of one unit's forward pass, parsed and checked once, run many times. The words are described in zo2.h. What a backend
-// keeps for one derives from it, and a zo2_program is a pointer to it.
+// A program: the ops of one unit's forward pass, parsed and checked once, run many times. The words are described in
+// zo2.h. What a backend keeps for one derives from it, and a zo2_program is a pointer to it.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,8 @@ struct Operand {
   int64_t stride;
 };
 
-// One op: operand indices (-1: absent) and attributes, both in the order of zo2.h; rope's frequencies are its last attributes.
+// One op: operand indices (-1: absent) and attributes, both in the order of zo2.h; rope's frequencies are its last
+// attributes.
 struct Op {
   int opcode;
   std::vector<int> operands;
@@ -48,10 +49,10 @@ struct View {
 
 class Program {
  public:
-  // Checks everything against the maxima: ids, dtypes, shapes that must agree, bounds in each space, attributes, and that what an op
-  // writes does not overlap what it reads (where zo2.h says that out may be an operand's own memory, it may).
-  // Throws Failure(ZO2_STATUS_INVALID_ARGUMENT) that names the op's number, its opcode's name, the operand and what is wrong. `device`: the
-  // backend's own object; compared only.
+  // Checks everything against the maxima: ids, dtypes, shapes that must agree, bounds in each space, attributes, and
+  // that what an op writes does not overlap what it reads (where zo2.h says that out may be an operand's own memory, it
+  // may). Throws Failure(ZO2_STATUS_INVALID_ARGUMENT) that names the op's number, its opcode's name, the operand and
+  // what is wrong. `device`: the backend's own object; compared only.
   Program(const void* device, const double* words, uint64_t count, const uint64_t space_bytes[ZO2_SPACES]);
 
   const void* device() const { return device_; }

@@ -34,7 +34,10 @@ const std::vector<OpRule>& rules() {
        {{"activation", true, ZO2_ACTIVATION_NONE, kMostActivation}}},
       {ZO2_OP_LAYER_NORM,
        "layerNorm",
-       {{"out", R::kActivation, false}, {"x", R::kActivation, false}, {"gain", R::kWeight, false}, {"bias", R::kWeight, true}},
+       {{"out", R::kActivation, false},
+        {"x", R::kActivation, false},
+        {"gain", R::kWeight, false},
+        {"bias", R::kWeight, true}},
        {{"epsilon", false, 0, kAnyReal}}},
       {ZO2_OP_ATTENTION,
        "attention",
@@ -47,7 +50,10 @@ const std::vector<OpRule>& rules() {
         {"kvHeads", true, 1, kMostInteger},
         {"scale", false, -kAnyReal, kAnyReal},
         {"window", true, 0, kMostInteger}}},
-      {ZO2_OP_GATHER_ROWS, "gatherRows", {{"out", R::kActivation, false}, {"x", R::kActivation, false}, {"index", R::kTable, false}}, {}},
+      {ZO2_OP_GATHER_ROWS,
+       "gatherRows",
+       {{"out", R::kActivation, false}, {"x", R::kActivation, false}, {"index", R::kTable, false}},
+       {}},
       {ZO2_OP_CROSS_ENTROPY,
        "crossEntropy",
        {{"logprob", R::kFloat32, false},
@@ -74,7 +80,10 @@ const std::vector<OpRule>& rules() {
        {{"activation", true, ZO2_ACTIVATION_NONE, kMostActivation}}},
       {ZO2_OP_CAST, "cast", {{"out", R::kActivation, false}, {"x", R::kActivation, false}}, {}},
       {ZO2_OP_TRANSPOSE, "transpose", {{"out", R::kActivation, false}, {"x", R::kWeight, false}}, {}},
-      {ZO2_OP_SCATTER_ROWS, "scatterRows", {{"out", R::kActivation, false}, {"x", R::kActivation, false}, {"index", R::kTable, false}}, {}},
+      {ZO2_OP_SCATTER_ROWS,
+       "scatterRows",
+       {{"out", R::kActivation, false}, {"x", R::kActivation, false}, {"index", R::kTable, false}},
+       {}},
   };
   return all;
 }
@@ -82,7 +91,8 @@ const std::vector<OpRule>& rules() {
 // One op under examination; failures name it.
 class Examination {
  public:
-  Examination(const OpRule& rule, const Op& op, uint64_t number, const std::vector<Operand>& operands, const uint64_t* symbol_maximum)
+  Examination(const OpRule& rule, const Op& op, uint64_t number, const std::vector<Operand>& operands,
+              const uint64_t* symbol_maximum)
       : rule_(rule), op_(op), number_(number), operands_(operands), symbol_maximum_(symbol_maximum) {}
 
   bool has(size_t i) const { return op_.operands[i] >= 0; }
@@ -104,15 +114,19 @@ class Examination {
       if (!has(i)) continue;
       const zo2_dtype dtype = at(i).dtype;
       const auto kind = rule_.operands[i].kind;
-      if (kind == OperandRule::kTable && dtype != ZO2_I32) reject("%s has dtype %s, it must be i32", name(i), dtype_name(dtype));
-      if (kind == OperandRule::kFloat32 && dtype != ZO2_F32) reject("%s has dtype %s, it must be f32", name(i), dtype_name(dtype));
-      if (dtype == ZO2_I32 && kind != OperandRule::kTable) reject("%s has dtype i32, it must be f32, f16 or bf16", name(i));
+      if (kind == OperandRule::kTable && dtype != ZO2_I32)
+        reject("%s has dtype %s, it must be i32", name(i), dtype_name(dtype));
+      if (kind == OperandRule::kFloat32 && dtype != ZO2_F32)
+        reject("%s has dtype %s, it must be f32", name(i), dtype_name(dtype));
+      if (dtype == ZO2_I32 && kind != OperandRule::kTable)
+        reject("%s has dtype i32, it must be f32, f16 or bf16", name(i));
     }
   }
 
   void columns(size_t i, int64_t expected, const char* of) const {
     if (at(i).cols != expected) {
-      reject("%s has %lld columns, %s asks for %lld", name(i), static_cast<long long>(at(i).cols), of, static_cast<long long>(expected));
+      reject("%s has %lld columns, %s asks for %lld", name(i), static_cast<long long>(at(i).cols), of,
+             static_cast<long long>(expected));
     }
   }
   void same_columns(size_t i, size_t as) const { columns(i, at(as).cols, name(as)); }
@@ -120,19 +134,21 @@ class Examination {
   // `part` columns, named `what`, fit a whole number of times into the operand's.
   void divides(int64_t part, const char* what, size_t i) const {
     if (at(i).cols % part != 0) {
-      reject("%s has %lld columns, which is not a multiple of %s, %lld", name(i), static_cast<long long>(at(i).cols), what,
-             static_cast<long long>(part));
+      reject("%s has %lld columns, which is not a multiple of %s, %lld", name(i), static_cast<long long>(at(i).cols),
+             what, static_cast<long long>(part));
     }
   }
 
   // As many rows in every run: the same symbol, or the same count.
   void same_rows(size_t i, size_t as) const {
     if (at(i).rows == at(as).rows) return;
-    reject("%s has %s rows, %s has %s; they must agree", name(i), rows_text(at(i).rows).c_str(), name(as), rows_text(at(as).rows).c_str());
+    reject("%s has %s rows, %s has %s; they must agree", name(i), rows_text(at(i).rows).c_str(), name(as),
+           rows_text(at(as).rows).c_str());
   }
   void rows(size_t i, int64_t expected, const char* of) const {
     if (at(i).rows == expected) return;
-    reject("%s has %s rows, %s asks for %lld", name(i), rows_text(at(i).rows).c_str(), of, static_cast<long long>(expected));
+    reject("%s has %s rows, %s asks for %lld", name(i), rows_text(at(i).rows).c_str(), of,
+           static_cast<long long>(expected));
   }
 
   int64_t most_rows(size_t i) const {
@@ -145,7 +161,8 @@ class Examination {
     for (size_t i = 0; i < rule_.operands.size(); i++) {
       if (i == written || !has(i) || !overlap(at(written), most_rows(written), at(i), most_rows(i))) continue;
       if (i == same && identical(at(written), at(i))) continue;
-      reject("%s overlaps %s%s", name(written), name(i), i == same ? " without being the same matrix" : "; they must be apart");
+      reject("%s overlaps %s%s", name(written), name(i),
+             i == same ? " without being the same matrix" : "; they must be apart");
     }
   }
 
@@ -155,20 +172,23 @@ class Examination {
     return names[dtype];
   }
 
-  static std::string rows_text(int64_t rows) { return rows >= 0 ? std::to_string(rows) : "symbol " + std::to_string(-1 - rows); }
+  static std::string rows_text(int64_t rows) {
+    return rows >= 0 ? std::to_string(rows) : "symbol " + std::to_string(-1 - rows);
+  }
 
   static bool identical(const Operand& a, const Operand& b) {
     return a.offset == b.offset && a.dtype == b.dtype && a.stride == b.stride && a.rows == b.rows && a.cols == b.cols;
   }
 
-  // Whether two matrices share a byte. Exact where their rows are equally far apart (slices of one matrix by columns are disjoint then);
-  // otherwise by their whole ranges.
+  // Whether two matrices share a byte. Exact where their rows are equally far apart (slices of one matrix by columns
+  // are disjoint then); otherwise by their whole ranges.
   static bool overlap(const Operand& a, int64_t a_rows, const Operand& b, int64_t b_rows) {
     if (a.space != b.space || a_rows == 0 || b_rows == 0 || a.cols == 0 || b.cols == 0) return false;
     const int64_t a_pitch = a.stride * element_size(a.dtype), a_width = a.cols * element_size(a.dtype);
     const int64_t b_pitch = b.stride * element_size(b.dtype), b_width = b.cols * element_size(b.dtype);
     const int64_t a_start = static_cast<int64_t>(a.offset), b_start = static_cast<int64_t>(b.offset);
-    const int64_t a_end = a_start + (a_rows - 1) * a_pitch + a_width, b_end = b_start + (b_rows - 1) * b_pitch + b_width;
+    const int64_t a_end = a_start + (a_rows - 1) * a_pitch + a_width,
+                  b_end = b_start + (b_rows - 1) * b_pitch + b_width;
     if (a_end <= b_start || b_end <= a_start) return false;
     if (a_pitch != b_pitch) return true;
     const int64_t ahead = ((b_start - a_start) % a_pitch + a_pitch) % a_pitch;
@@ -190,7 +210,8 @@ void check_embed(const Examination& e) {
   e.same_rows(kIndex, kOut);
   e.columns(kIndex, 1, "index");
   const int64_t count = e.op().integer(1), table = e.most_rows(kTable);
-  if (count > table) e.reject("rowCount is %lld, but table has %lld rows", static_cast<long long>(count), static_cast<long long>(table));
+  if (count > table)
+    e.reject("rowCount is %lld, but table has %lld rows", static_cast<long long>(count), static_cast<long long>(table));
   e.no_overlap(kOut, kNone);
 }
 
@@ -227,16 +248,19 @@ void check_attention(const Examination& e) {
   const int64_t heads = e.op().integer(0), key_heads = e.op().integer(1), columns = e.at(kQ).cols;
   e.same_rows(kOut, kQ);
   const int64_t table = e.at(kSequences).cols;
-  if (table != 4 && table != 5) e.reject("sequences has %lld columns, it must have 4, or 5 with keyStart", static_cast<long long>(table));
+  if (table != 4 && table != 5)
+    e.reject("sequences has %lld columns, it must have 4, or 5 with keyStart", static_cast<long long>(table));
   // Without keyStart the rows of a sequence are its keys.
   e.same_rows(kK, table == 5 ? kV : kQ);
   if (table == 4) e.same_rows(kV, kQ);
   e.same_columns(kOut, kQ);
   if (heads % key_heads != 0) {
-    e.reject("heads is %lld, which is not a multiple of kvHeads, %lld", static_cast<long long>(heads), static_cast<long long>(key_heads));
+    e.reject("heads is %lld, which is not a multiple of kvHeads, %lld", static_cast<long long>(heads),
+             static_cast<long long>(key_heads));
   }
   if (columns % heads != 0)
-    e.reject("q has %lld columns, which %lld heads do not divide", static_cast<long long>(columns), static_cast<long long>(heads));
+    e.reject("q has %lld columns, which %lld heads do not divide", static_cast<long long>(columns),
+             static_cast<long long>(heads));
   for (size_t i : {kK, kV}) e.columns(i, columns / heads * key_heads, "q");
   e.no_overlap(kOut, kQ);
 }
@@ -254,7 +278,8 @@ void check_cross_entropy(const Examination& e) {
   e.same_rows(kState, kX);
   e.columns(kState, 2, "state");
   e.same_columns(kWeight, kX);
-  if (e.at(kWeight).rows < 0) e.reject("weight has a run-time number of rows; a tile of the vocabulary has a fixed one");
+  if (e.at(kWeight).rows < 0)
+    e.reject("weight has a run-time number of rows; a tile of the vocabulary has a fixed one");
   e.same_rows(kLogprob, kTargets);
   e.columns(kLogprob, 1, "logprob");
   e.columns(kTargets, 2, "targets");
@@ -280,10 +305,12 @@ void check_rope(const Examination& e) {
   e.columns(kPositions, 1, "rope");
   e.divides(head_size, "headSize", kOut);
   if (rotary % 2 != 0 || rotary > head_size) {
-    e.reject("rotary is %lld, it must be even and at most headSize, %lld", static_cast<long long>(rotary), static_cast<long long>(head_size));
+    e.reject("rotary is %lld, it must be even and at most headSize, %lld", static_cast<long long>(rotary),
+             static_cast<long long>(head_size));
   }
   if (count != rotary / 2) {
-    e.reject("count is %lld, rotary asks for %lld frequencies", static_cast<long long>(count), static_cast<long long>(rotary / 2));
+    e.reject("count is %lld, rotary asks for %lld frequencies", static_cast<long long>(count),
+             static_cast<long long>(rotary / 2));
   }
   e.no_overlap(kOut, kX);
 }

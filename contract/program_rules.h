@@ -1,4 +1,5 @@
-// What the ops demand of their operands and attributes: one table of names and one function of rules, used when a program is created.
+// What the ops demand of their operands and attributes: one table of names and one function of rules, used when a
+// program is created.
 #pragma once
 
 #include <cstddef>
@@ -33,7 +34,8 @@ struct OpRule {
 // Null when there is no such opcode.
 const OpRule* find_rule(int opcode);
 
-// Checks shapes, dtypes and overlaps of an op whose operand indices exist and whose attributes are within their ranges. Throws Failure.
+// Checks shapes, dtypes and overlaps of an op whose operand indices exist and whose attributes are within their ranges.
+// Throws Failure.
 void check_op(const OpRule& rule, const Op& op, uint64_t number, const std::vector<Operand>& operands,
               const uint64_t symbol_maximum[ZO2_SYMBOLS]);
 

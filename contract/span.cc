@@ -12,20 +12,23 @@ const Memory& memory_of(const zo2_span& span) { return *reinterpret_cast<const M
 uint8_t* resolve(const void* device, const char* command, const zo2_span& span, const SpanRule& rule) {
   if (is_none(span)) fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is none, but must name a buffer", command, rule.name);
   const Memory& buffer = memory_of(span);
-  if (buffer.device != device) fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is a buffer of another device", command, rule.name);
+  if (buffer.device != device)
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is a buffer of another device", command, rule.name);
   if (rule.kinds == Kinds::kDeviceOnly && buffer.kind != ZO2_BUFFER_DEVICE) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is a host buffer, but must be device memory; copy it there first", command, rule.name);
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is a host buffer, but must be device memory; copy it there first",
+         command, rule.name);
   }
   if (rule.kinds == Kinds::kHostOnly && buffer.kind != ZO2_BUFFER_HOST) {
     fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is a device buffer, but must be host memory", command, rule.name);
   }
   if (span.offset > buffer.bytes || rule.bytes > buffer.bytes - span.offset) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s needs %" PRIu64 " bytes from offset %" PRIu64 " on, but its buffer has %" PRIu64, command, rule.name,
+    fail(ZO2_STATUS_INVALID_ARGUMENT,
+         "%s: %s needs %" PRIu64 " bytes from offset %" PRIu64 " on, but its buffer has %" PRIu64, command, rule.name,
          rule.bytes, span.offset, buffer.bytes);
   }
   if (span.offset % rule.alignment != 0) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s starts at offset %" PRIu64 ", which is no multiple of %" PRIu64, command, rule.name, span.offset,
-         rule.alignment);
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s starts at offset %" PRIu64 ", which is no multiple of %" PRIu64, command,
+         rule.name, span.offset, rule.alignment);
   }
   return buffer.data + span.offset;
 }

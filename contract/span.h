@@ -22,8 +22,8 @@ inline bool is_none(const zo2_span& span) { return span.buffer == nullptr; }
 
 const Memory& memory_of(const zo2_span& span);
 
-// The first byte. Throws Failure(INVALID_ARGUMENT), named after `command` and the field, when the span is none, lies past the end of its buffer, is
-// of the wrong kind, belongs to another device, or is not aligned.
+// The first byte. Throws Failure(INVALID_ARGUMENT), named after `command` and the field, when the span is none, lies
+// past the end of its buffer, is of the wrong kind, belongs to another device, or is not aligned.
 uint8_t* resolve(const void* device, const char* command, const zo2_span& span, const SpanRule& rule);
 
 // Whether two ranges of bytes share one.

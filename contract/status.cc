@@ -35,7 +35,8 @@ void write_current_exception(zo2_error* error) noexcept {
   } catch (const Failure& failure) {
     write_error(error, failure.status, failure.what());
   } catch (const std::bad_alloc&) {
-    write_error(error, ZO2_STATUS_OUT_OF_MEMORY, "the host has no memory left for the backend's own books; free some and try again");
+    write_error(error, ZO2_STATUS_OUT_OF_MEMORY,
+                "the host has no memory left for the backend's own books; free some and try again");
   } catch (const std::system_error& failure) {
     write_error(error, ZO2_STATUS_DEVICE, failure.what());
   } catch (const std::exception& failure) {

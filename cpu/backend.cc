@@ -1,27 +1,29 @@
 // The CPU backend's table of functions (zo2.h). Who runs on which thread:
 //
-//   - a caller's thread checks the arguments of a command, copies them and appends them to a stream's queue (transfer, launch);
-//   - each stream has one thread, which takes its commands in order: transfers run on it whole, waits and holds block it, records fire
-//     on it (stream, event);
-//   - prepare and run split their work over the device's one pool; the stream's thread takes part in it. Two streams that want the pool
-//     at once take turns (pool);
+//   - a caller's thread checks the arguments of a command, copies them and appends them to a stream's queue (transfer,
+//     launch);
+//   - each stream has one thread, which takes its commands in order: transfers run on it whole, waits and holds block
+//     it, records fire on it (stream, event);
+//   - prepare and run split their work over the device's one pool; the stream's thread takes part in it. Two streams
+//     that want the pool at once take turns (pool);
 //   - callbacks of event_notify run on a thread of the device that does nothing else (notifier).
 //
-// No lock is held while user code or a command runs, but for the pool's turn. Nothing is static but what has no destructor, so that a process
-// that exits with work in its queues does not wait for it. A fork has none of the threads: there every call fails, and destroying leaks.
+// No lock is held while user code or a command runs, but for the pool's turn. Nothing is static but what has no
+// destructor, so that a process that exits with work in its queues does not wait for it. A fork has none of the
+// threads: there every call fails, and destroying leaks.
 //
-// The handles are never defined as C types, so that the backends of one addon do not clash. What is behind them: zo2_device
-// std::shared_ptr<Device>, zo2_stream Stream, zo2_event Event, zo2_gate Gate, zo2_buffer Buffer, zo2_layout Owned<Layout>, zo2_program
-// Owned<Program>; of the last three, contract/ sees the first base.
+// The handles are never defined as C types, so that the backends of one addon do not clash. What is behind them:
+// zo2_device std::shared_ptr<Device>, zo2_stream Stream, zo2_event Event, zo2_gate Gate, zo2_buffer Buffer, zo2_layout
+// Owned<Layout>, zo2_program Owned<Program>; of the last three, contract/ sees the first base.
 #include <cinttypes>
 #include <memory>
 
 #include "cpu/buffer.h"
+#include "cpu/contract.h"
 #include "cpu/device.h"
 #include "cpu/event.h"
 #include "cpu/gate.h"
 #include "cpu/launch.h"
-#include "cpu/contract.h"
 #include "cpu/stream.h"
 #include "cpu/transfer.h"
 
@@ -34,7 +36,8 @@ using DevicePointer = std::shared_ptr<Device>;
 template <typename Checked>
 struct Owned : Checked {
   template <typename... Arguments>
-  explicit Owned(DevicePointer device, Arguments... arguments) : Checked(device.get(), arguments...), device(std::move(device)) {}
+  explicit Owned(DevicePointer device, Arguments... arguments)
+      : Checked(device.get(), arguments...), device(std::move(device)) {}
   const DevicePointer device;
 };
 
@@ -46,7 +49,9 @@ Object& open(Handle* handle, const char* what) {
 
 void check_process(const Device& device) {
   if (device.forked()) {
-    fail(ZO2_STATUS_DEVICE, "the device was opened before this process was forked, and its threads were left behind; open it again in this process");
+    fail(ZO2_STATUS_DEVICE,
+         "the device was opened before this process was forked, and its threads were left behind; open it again in "
+         "this process");
   }
 }
 
@@ -106,7 +111,8 @@ zo2_status device_info(zo2_device* device, zo2_device_info* info, zo2_error* err
 }
 
 zo2_status stream_create(zo2_device* device, const char* name, zo2_stream** stream, zo2_error* error) {
-  return guarded(error, [&] { give(stream, std::make_unique<Stream>(open_device(device), name == nullptr ? "stream" : name)); });
+  return guarded(
+      error, [&] { give(stream, std::make_unique<Stream>(open_device(device), name == nullptr ? "stream" : name)); });
 }
 
 void stream_destroy(zo2_stream* handle) {
@@ -174,7 +180,8 @@ void gate_destroy(zo2_gate* handle) {
   if (handle != nullptr) destroy<Gate>(handle, *reinterpret_cast<Gate*>(handle)->device);
 }
 
-zo2_status buffer_create(zo2_device* device, zo2_buffer_kind kind, uint64_t bytes, zo2_buffer** buffer, zo2_error* error) {
+zo2_status buffer_create(zo2_device* device, zo2_buffer_kind kind, uint64_t bytes, zo2_buffer** buffer,
+                         zo2_error* error) {
   return guarded(error, [&] {
     const int number = raw(kind);
     if (number != ZO2_BUFFER_DEVICE && number != ZO2_BUFFER_HOST) {
@@ -188,7 +195,9 @@ void buffer_destroy(zo2_buffer* handle) {
   if (handle != nullptr) destroy<Buffer>(handle, reinterpret_cast<Buffer*>(handle)->owner());
 }
 
-uint64_t buffer_bytes(const zo2_buffer* handle) { return handle == nullptr ? 0 : reinterpret_cast<const Buffer*>(handle)->bytes; }
+uint64_t buffer_bytes(const zo2_buffer* handle) {
+  return handle == nullptr ? 0 : reinterpret_cast<const Buffer*>(handle)->bytes;
+}
 
 void* buffer_host_pointer(const zo2_buffer* handle) {
   if (handle == nullptr) return nullptr;
@@ -196,9 +205,11 @@ void* buffer_host_pointer(const zo2_buffer* handle) {
   return buffer.kind == ZO2_BUFFER_HOST ? buffer.data : nullptr;
 }
 
-zo2_status layout_create(zo2_device* device, const zo2_segment* segments, uint64_t count, zo2_layout** layout, zo2_error* error) {
+zo2_status layout_create(zo2_device* device, const zo2_segment* segments, uint64_t count, zo2_layout** layout,
+                         zo2_error* error) {
   return guarded(error, [&] {
-    if (segments == nullptr && count != 0) fail(ZO2_STATUS_INVALID_ARGUMENT, "segments is null, but count is %" PRIu64, count);
+    if (segments == nullptr && count != 0)
+      fail(ZO2_STATUS_INVALID_ARGUMENT, "segments is null, but count is %" PRIu64, count);
     give(layout, std::make_unique<Owned<Layout>>(open_device(device), segments, count));
   });
 }
@@ -207,10 +218,11 @@ void layout_destroy(zo2_layout* handle) {
   if (handle != nullptr) destroy<Owned<Layout>>(handle, *reinterpret_cast<Owned<Layout>*>(handle)->device);
 }
 
-zo2_status program_create(zo2_device* device, const double* words, uint64_t count, const uint64_t space_bytes[ZO2_SPACES], zo2_program** program,
-                          zo2_error* error) {
+zo2_status program_create(zo2_device* device, const double* words, uint64_t count,
+                          const uint64_t space_bytes[ZO2_SPACES], zo2_program** program, zo2_error* error) {
   return guarded(error, [&] {
-    if (words == nullptr && count != 0) fail(ZO2_STATUS_INVALID_ARGUMENT, "words is null, but count is %" PRIu64, count);
+    if (words == nullptr && count != 0)
+      fail(ZO2_STATUS_INVALID_ARGUMENT, "words is null, but count is %" PRIu64, count);
     if (space_bytes == nullptr) fail(ZO2_STATUS_INVALID_ARGUMENT, "space_bytes is null");
     give(program, std::make_unique<Owned<Program>>(open_device(device), words, count, space_bytes));
   });
@@ -228,8 +240,8 @@ zo2_status fill(zo2_stream* stream, zo2_span dst, uint8_t byte, uint64_t bytes, 
   return guarded(error, [&] { enqueue_fill(open_stream(stream), dst, byte, bytes); });
 }
 
-zo2_status gather(zo2_stream* stream, zo2_span dst, zo2_span src, zo2_span rows, uint64_t count, int64_t row_base, uint64_t row_bytes,
-                  zo2_error* error) {
+zo2_status gather(zo2_stream* stream, zo2_span dst, zo2_span src, zo2_span rows, uint64_t count, int64_t row_base,
+                  uint64_t row_bytes, zo2_error* error) {
   return guarded(error, [&] { enqueue_gather(open_stream(stream), dst, src, rows, count, row_base, row_bytes); });
 }
 
@@ -251,15 +263,40 @@ zo2_status gradient(zo2_stream* stream, const zo2_gradient_args* args, zo2_error
 
 // In the order of the fields of zo2_backend.
 constexpr zo2_backend kBackend = {
-    ZO2_CONTRACT_VERSION, "cpu",
-    device_count, device_open, device_close, device_info,
-    stream_create, stream_destroy, stream_fail, stream_record, stream_wait, stream_hold,
-    event_create, event_destroy, event_notify, event_time,
-    gate_create, gate_open, gate_destroy,
-    buffer_create, buffer_destroy, buffer_bytes, buffer_host_pointer,
-    layout_create, layout_destroy,
-    program_create, program_destroy,
-    copy, fill, gather, prepare, run, loss, gradient,
+    ZO2_CONTRACT_VERSION,
+    "cpu",
+    device_count,
+    device_open,
+    device_close,
+    device_info,
+    stream_create,
+    stream_destroy,
+    stream_fail,
+    stream_record,
+    stream_wait,
+    stream_hold,
+    event_create,
+    event_destroy,
+    event_notify,
+    event_time,
+    gate_create,
+    gate_open,
+    gate_destroy,
+    buffer_create,
+    buffer_destroy,
+    buffer_bytes,
+    buffer_host_pointer,
+    layout_create,
+    layout_destroy,
+    program_create,
+    program_destroy,
+    copy,
+    fill,
+    gather,
+    prepare,
+    run,
+    loss,
+    gradient,
 };
 
 }  // namespace

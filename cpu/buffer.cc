@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "cpu/device.h"
 #include "cpu/contract.h"
+#include "cpu/device.h"
 
 namespace zo2::cpu {
 namespace {
@@ -44,7 +44,8 @@ Buffer::Buffer(std::shared_ptr<Device> device, zo2_buffer_kind kind, uint64_t by
   }
   if (data == nullptr) {
     device_->release(kind, bytes);
-    fail(ZO2_STATUS_OUT_OF_MEMORY, "%" PRIu64 " bytes of %s memory were asked for, and the machine has no room for them; plan for less", bytes,
+    fail(ZO2_STATUS_OUT_OF_MEMORY,
+         "%" PRIu64 " bytes of %s memory were asked for, and the machine has no room for them; plan for less", bytes,
          kind == ZO2_BUFFER_DEVICE ? "device" : "host");
   }
   if (poisoned) std::memset(data, 0xFF, bytes);

@@ -14,8 +14,8 @@ class Device;
 // A zo2_buffer points at its base.
 class Buffer : public contract::Memory {
  public:
-  // HOST memory is zeroed (page by page, when first touched); DEVICE memory is not, and under random delays holds NaN, so that what reads
-  // it too early shows. The start is aligned to 256 bytes. Throws Failure(OUT_OF_MEMORY).
+  // HOST memory is zeroed (page by page, when first touched); DEVICE memory is not, and under random delays holds NaN,
+  // so that what reads it too early shows. The start is aligned to 256 bytes. Throws Failure(OUT_OF_MEMORY).
   Buffer(std::shared_ptr<Device> device, zo2_buffer_kind kind, uint64_t bytes);
   ~Buffer();
   Buffer(const Buffer&) = delete;

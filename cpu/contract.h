@@ -11,10 +11,10 @@
 
 namespace zo2::cpu {
 
+using contract::fail;
+using contract::Failure;
 using contract::Fault;
 using contract::FaultKind;
-using contract::Failure;
-using contract::fail;
 using contract::guarded;
 using contract::Layout;
 using contract::Op;
@@ -26,6 +26,8 @@ using contract::write_current_exception;
 using contract::write_error;
 
 // A table of a command is wrong: what the command read when it ran.
-[[noreturn]] inline void fail_with(const Fault& fault) { fail(ZO2_STATUS_INVALID_ARGUMENT, "%s", contract::describe(fault).c_str()); }
+[[noreturn]] inline void fail_with(const Fault& fault) {
+  fail(ZO2_STATUS_INVALID_ARGUMENT, "%s", contract::describe(fault).c_str());
+}
 
 }  // namespace zo2::cpu

@@ -7,10 +7,10 @@
 #include <cstdio>
 #include <string>
 
+#include "cpu/contract.h"
 #include "cpu/cpu_features.h"
 #include "cpu/host.h"
 #include "cpu/matmul.h"
-#include "cpu/contract.h"
 
 namespace zo2::cpu {
 namespace {
@@ -19,11 +19,13 @@ constexpr uint32_t kMostThreads = 1024;
 
 const zo2_device_options& checked(const zo2_device_options& options) {
   if (options.ordinal != 0) {
-    fail(ZO2_STATUS_DEVICE, "cpu:%" PRId32 " does not exist: the processor is one device, with ordinal 0", options.ordinal);
+    fail(ZO2_STATUS_DEVICE, "cpu:%" PRId32 " does not exist: the processor is one device, with ordinal 0",
+         options.ordinal);
   }
   if (options.threads > kMostThreads) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "%" PRIu32 " threads were asked for, at most %" PRIu32 " are allowed; 0 takes one per core",
-         options.threads, kMostThreads);
+    fail(ZO2_STATUS_INVALID_ARGUMENT,
+         "%" PRIu32 " threads were asked for, at most %" PRIu32 " are allowed; 0 takes one per core", options.threads,
+         kMostThreads);
   }
   return options;
 }
@@ -98,12 +100,14 @@ void Device::count(Stream::Counted counted) {
 void Device::reserve(zo2_buffer_kind kind, uint64_t bytes) {
   std::lock_guard<std::mutex> lock(memory_mutex_);
   uint64_t& used = kind == ZO2_BUFFER_DEVICE ? device_bytes_ : host_bytes_;
-  // Without a limit of its own, either kind is bounded by what the host has: the kernel would grant more, and kill the process later.
+  // Without a limit of its own, either kind is bounded by what the host has: the kernel would grant more, and kill the
+  // process later.
   const bool limited = kind == ZO2_BUFFER_DEVICE && options_.memory_limit != 0;
   const uint64_t limit = limited ? options_.memory_limit : memory_total_;
   if (bytes > limit || used > limit - bytes) {
-    fail(ZO2_STATUS_OUT_OF_MEMORY, "%" PRIu64 " bytes of %s memory were asked for, %" PRIu64 " are in use, the limit is %" PRIu64 "; %s",
-         bytes, kind == ZO2_BUFFER_DEVICE ? "device" : "host", used, limit,
+    fail(ZO2_STATUS_OUT_OF_MEMORY,
+         "%" PRIu64 " bytes of %s memory were asked for, %" PRIu64 " are in use, the limit is %" PRIu64 "; %s", bytes,
+         kind == ZO2_BUFFER_DEVICE ? "device" : "host", used, limit,
          limited ? "raise the limit or plan for less" : "that is all the machine has");
   }
   used += bytes;

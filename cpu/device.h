@@ -16,8 +16,8 @@
 
 namespace zo2::cpu {
 
-// Streams, events, gates, buffers, layouts and programs share the device, so that one that is destroyed after device_close (an error of the
-// caller) finds its memory books where they were.
+// Streams, events, gates, buffers, layouts and programs share the device, so that one that is destroyed after
+// device_close (an error of the caller) finds its memory books where they were.
 class Device {
  public:
   // Throws Failure(DEVICE) for an ordinal other than 0 and Failure(INVALID_ARGUMENT) for more than 1024 threads.
@@ -38,7 +38,8 @@ class Device {
   // Since the device was opened.
   double seconds() const;
 
-  // A stream's place in the list that close() cancels, and the seed of its random delays. Throws Failure(CANCELLED) after close().
+  // A stream's place in the list that close() cancels, and the seed of its random delays. Throws Failure(CANCELLED)
+  // after close().
   uint64_t enroll(Stream* stream);
   void dismiss(Stream* stream);
   void count(Stream::Counted counted);
@@ -47,7 +48,8 @@ class Device {
   void reserve(zo2_buffer_kind kind, uint64_t bytes);
   void release(zo2_buffer_kind kind, uint64_t bytes);
 
-  // Whether this process is a fork of the one that opened the device. A fork has none of its threads, and its locks may be held for ever.
+  // Whether this process is a fork of the one that opened the device. A fork has none of its threads, and its locks may
+  // be held for ever.
   bool forked() const;
 
  private:

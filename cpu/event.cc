@@ -1,7 +1,7 @@
 #include "cpu/event.h"
 
-#include "cpu/device.h"
 #include "cpu/contract.h"
+#include "cpu/device.h"
 
 namespace zo2::cpu {
 

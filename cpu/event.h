@@ -14,8 +14,9 @@ namespace zo2::cpu {
 
 class Device;
 
-// One stream_record: fires once, with the error of its stream or with ZO2_OK. Shared by the event, the stream that will fire it and the
-// streams that wait for it, so that recording the event again or destroying it changes nothing for them.
+// One stream_record: fires once, with the error of its stream or with ZO2_OK. Shared by the event, the stream that will
+// fire it and the streams that wait for it, so that recording the event again or destroying it changes nothing for
+// them.
 class Record {
  public:
   // Sets the time and the error, lets waiters through and posts the notifications.

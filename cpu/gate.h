@@ -9,7 +9,8 @@ namespace zo2::cpu {
 
 class Device;
 
-// The latch is shared with the commands that hold streams at the gate, so that a gate may be destroyed (which opens it) before they run.
+// The latch is shared with the commands that hold streams at the gate, so that a gate may be destroyed (which opens it)
+// before they run.
 struct Gate {
   explicit Gate(std::shared_ptr<Device> device) : device(std::move(device)), latch(std::make_shared<Latch>()) {}
   ~Gate() { latch->open(); }

@@ -32,7 +32,9 @@ uint64_t number(const char* path) {
   return file >> value ? value : kNone;
 }
 
-uint64_t kibibytes(const std::string& text) { return text.empty() ? 0 : std::strtoull(text.c_str(), nullptr, 10) * 1024; }
+uint64_t kibibytes(const std::string& text) {
+  return text.empty() ? 0 : std::strtoull(text.c_str(), nullptr, 10) * 1024;
+}
 
 }  // namespace
 

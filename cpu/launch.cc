@@ -26,9 +26,8 @@ void enqueue_loss(Stream& stream, const zo2_loss_args& args) {
 
 void enqueue_gradient(Stream& stream, const zo2_gradient_args& args) {
   const contract::GradientCommand command = contract::resolve_gradient(&stream.device(), args);
-  stream.work(Stream::Counted::kLaunch, [command] {
-    finish_gradient(command.state, command.total, command.eps, command.step, command.sticky);
-  });
+  stream.work(Stream::Counted::kLaunch,
+              [command] { finish_gradient(command.state, command.total, command.eps, command.step, command.sticky); });
 }
 
 }  // namespace zo2::cpu

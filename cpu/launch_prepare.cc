@@ -12,7 +12,8 @@ namespace {
 
 using contract::PrepareCommand;
 
-// Elements of one chunk: a tenth of a millisecond of Gaussian noise. A multiple of the 128 elements that share a noise counter.
+// Elements of one chunk: a tenth of a millisecond of Gaussian noise. A multiple of the 128 elements that share a noise
+// counter.
 constexpr uint64_t kChunk = 65536;
 
 struct Chunk {
@@ -42,7 +43,8 @@ PrepareJob job_of(const PrepareCommand& command, const Device& device) {
   return job;
 }
 
-// Chunks begin at canonical indices that are multiples of kChunk (gathered: at whole rows), so that they share no noise counter.
+// Chunks begin at canonical indices that are multiples of kChunk (gathered: at whole rows), so that they share no noise
+// counter.
 std::vector<Chunk> cut(const PrepareJob& job) {
   std::vector<Chunk> chunks;
   for (uint64_t segment = 0; segment < job.segment_count; ++segment) {
@@ -66,7 +68,8 @@ void check_rows(const PrepareCommand& command) {
     for (uint64_t i = 0; i < command.row_count; ++i) {
       const int64_t row = command.rows[i];
       const bool frozen = (s.flags & ZO2_SEGMENT_FROZEN) != 0;
-      if (row < 0 || (!frozen && s.canonical + (static_cast<uint64_t>(row) + 1) * s.row_width > command.noise_elements)) {
+      if (row < 0 ||
+          (!frozen && s.canonical + (static_cast<uint64_t>(row) + 1) * s.row_width > command.noise_elements)) {
         fail_with({FaultKind::kPrepareRow, 0, i, {row}});
       }
     }
@@ -77,7 +80,8 @@ void run_prepare(const PrepareCommand& command, Device& device) {
   check_rows(command);
   std::vector<ResolvedUpdate> updates;
   updates.reserve(command.updates.size());
-  for (const contract::PendingUpdate& pending : command.updates) updates.push_back(resolve_update(pending.update, pending.states, pending.z));
+  for (const contract::PendingUpdate& pending : command.updates)
+    updates.push_back(resolve_update(pending.update, pending.states, pending.z));
   PrepareJob job = job_of(command, device);
   job.updates = updates.data();
   job.update_count = static_cast<uint32_t>(updates.size());

@@ -71,7 +71,8 @@ double summed_choices(const contract::LossCommand& t) {
     const int32_t* const row = t.examples + e * 3;
     const IndexRange range = range_at(row, t.choice_count, FaultKind::kExampleRange, e);
     const int32_t label = row[2];
-    if (label < 0 || label >= range.end - range.begin) fail_with({FaultKind::kLabel, 0, e, {label, range.end - range.begin}});
+    if (label < 0 || label >= range.end - range.begin)
+      fail_with({FaultKind::kLabel, 0, e, {label, range.end - range.begin}});
     scores.clear();
     for (int32_t c = range.begin; c < range.end; ++c) scores.push_back(score(t, static_cast<uint64_t>(c)));
     loss += cross_entropy(scores, static_cast<size_t>(label));

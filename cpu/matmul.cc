@@ -13,8 +13,9 @@ namespace zo2::cpu {
 
 namespace {
 
-// Large chunks amortise packing: 512 x 384 runs within a few per cent of the best split measured for the layers of OPT-125M at 512 and 1,024
-// rows (bench/native/matmul.cc). Narrower ones only where the product would otherwise give fewer than kEnoughChunks to share out.
+// Large chunks amortise packing: 512 x 384 runs within a few per cent of the best split measured for the layers of
+// OPT-125M at 512 and 1,024 rows (bench/native/matmul.cc). Narrower ones only where the product would otherwise give
+// fewer than kEnoughChunks to share out.
 constexpr int64_t kChunkRows = 512;
 constexpr int64_t kChunkColumns[] = {384, 256, 192, 128, 96, 64};
 constexpr int64_t kEnoughChunks = 4;
@@ -29,8 +30,8 @@ int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1
 int64_t element_bytes(zo2_dtype dtype) { return dtype == ZO2_F32 ? 4 : 2; }
 
 // So few rows are limited by reading w: packing it would cost more than it saves.
-void multiply_thin(const OpKernels& kernels, const Matrix& a, const Matrix& w, int64_t rows, int64_t columns, int64_t depth, float* tile,
-                   int64_t tile_stride) {
+void multiply_thin(const OpKernels& kernels, const Matrix& a, const Matrix& w, int64_t rows, int64_t columns,
+                   int64_t depth, float* tile, int64_t tile_stride) {
   Scratch& scratch = Scratch::mine();
   const float* x = static_cast<const float*>(a.data);
   int64_t x_stride = a.stride;
@@ -44,7 +45,8 @@ void multiply_thin(const OpKernels& kernels, const Matrix& a, const Matrix& w, i
   for (int64_t c = 0; c < columns; c++) {
     const void* source = submatrix(w, c, 0).data;
     if (wide) kernels.widen(w.dtype, source, wide, depth);
-    kernels.thin_product(x, x_stride, rows, wide ? wide : static_cast<const float*>(source), depth, tile + c, tile_stride);
+    kernels.thin_product(x, x_stride, rows, wide ? wide : static_cast<const float*>(source), depth, tile + c,
+                         tile_stride);
   }
 }
 
@@ -63,8 +65,8 @@ void use_one_blas_thread() {
   static_cast<void>(once);
 }
 
-void multiply_tile_blas(const OpKernels& kernels, const Matrix& a, const Matrix& w, int64_t rows, int64_t columns, int64_t depth,
-                        float* tile, int64_t tile_stride) {
+void multiply_tile_blas(const OpKernels& kernels, const Matrix& a, const Matrix& w, int64_t rows, int64_t columns,
+                        int64_t depth, float* tile, int64_t tile_stride) {
   use_one_blas_thread();
   // fp32 operands go in whole, the library blocks them itself; widened ones in blocks of its own depth.
   const bool whole = a.dtype == ZO2_F32 && w.dtype == ZO2_F32;
@@ -73,9 +75,10 @@ void multiply_tile_blas(const OpKernels& kernels, const Matrix& a, const Matrix&
     const int64_t here = std::min(step, depth - k);
     const Matrix left = widened(kernels, submatrix(a, 0, k), rows, here, Piece::kLeftPanels);
     const Matrix right = widened(kernels, submatrix(w, 0, k), columns, here, Piece::kRightPanels);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<int>(rows), static_cast<int>(columns), static_cast<int>(here), 1.0f,
-                static_cast<const float*>(left.data), static_cast<int>(left.stride), static_cast<const float*>(right.data),
-                static_cast<int>(right.stride), k == 0 ? 0.0f : 1.0f, tile, static_cast<int>(tile_stride));
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<int>(rows), static_cast<int>(columns),
+                static_cast<int>(here), 1.0f, static_cast<const float*>(left.data), static_cast<int>(left.stride),
+                static_cast<const float*>(right.data), static_cast<int>(right.stride), k == 0 ? 0.0f : 1.0f, tile,
+                static_cast<int>(tile_stride));
   }
 }
 
@@ -113,20 +116,22 @@ Matrix submatrix(const Matrix& a, int64_t row, int64_t column) {
   return {start + (row * a.stride + column) * element_bytes(a.dtype), a.dtype, a.stride};
 }
 
-void multiply_tile(const OpKernels& kernels, const Matrix& a, const Matrix& w, int64_t rows, int64_t columns, int64_t depth, float* tile,
-                   int64_t tile_stride) {
+void multiply_tile(const OpKernels& kernels, const Matrix& a, const Matrix& w, int64_t rows, int64_t columns,
+                   int64_t depth, float* tile, int64_t tile_stride) {
 #ifdef ZO2_WITH_OPENBLAS
-  if (rows > kThinRowsLimit && columns > 0 && depth > 0) return multiply_tile_blas(kernels, a, w, rows, columns, depth, tile, tile_stride);
+  if (rows > kThinRowsLimit && columns > 0 && depth > 0)
+    return multiply_tile_blas(kernels, a, w, rows, columns, depth, tile, tile_stride);
 #endif
   multiply_tile_own(kernels, a, w, rows, columns, depth, tile, tile_stride);
 }
 
-void multiply_tile_own(const OpKernels& kernels, const Matrix& a, const Matrix& w, int64_t rows, int64_t columns, int64_t depth,
-                       float* tile, int64_t tile_stride) {
+void multiply_tile_own(const OpKernels& kernels, const Matrix& a, const Matrix& w, int64_t rows, int64_t columns,
+                       int64_t depth, float* tile, int64_t tile_stride) {
   if (rows <= kThinRowsLimit) return multiply_thin(kernels, a, w, rows, columns, depth, tile, tile_stride);
   Scratch& scratch = Scratch::mine();
   float* left = scratch.take(Piece::kLeftPanels, round_up(rows, kernels.panel_rows) * kDepthBlock + kPanelSlack);
-  float* right = scratch.take(Piece::kRightPanels, round_up(kColumnBlock, kernels.panel_columns) * kDepthBlock + kPanelSlack);
+  float* right =
+      scratch.take(Piece::kRightPanels, round_up(kColumnBlock, kernels.panel_columns) * kDepthBlock + kPanelSlack);
   if (depth == 0) {
     for (int64_t r = 0; r < rows; r++) std::fill_n(tile + r * tile_stride, columns, 0.0f);
   }

@@ -4,8 +4,7 @@
 
 #include "cpu/cpu_features.h"
 
-namespace zo2 {
-namespace cpu {
+namespace zo2::cpu {
 
 const TileKernels& tile_kernels(bool generic) {
   static const TileKernels* const fastest =
@@ -13,15 +12,17 @@ const TileKernels& tile_kernels(bool generic) {
   return generic ? generic_tile_kernels() : *fastest;
 }
 
-void fill_noise_tile(const TileKernels& kernels, const NoiseSource& source, uint64_t first, uint32_t n, uint32_t begin, uint32_t end,
-                     float* z) {
+void fill_noise_tile(const TileKernels& kernels, const NoiseSource& source, uint64_t first, uint32_t n, uint32_t begin,
+                     uint32_t end, float* z) {
   switch (source.kind) {
     case ZO2_NOISE_GAUSSIAN:
-      kernels.gaussian(numerics::noise_stream(source.seed, source.step, numerics::kPurposeGaussian, source.direction), first, n, z);
+      kernels.gaussian(numerics::noise_stream(source.seed, source.step, numerics::kPurposeGaussian, source.direction),
+                       first, n, z);
       break;
     case ZO2_NOISE_RADEMACHER:
-      kernels.rademacher(numerics::noise_stream(source.seed, source.step, numerics::kPurposeRademacher, source.direction), first, n,
-                         z);
+      kernels.rademacher(
+          numerics::noise_stream(source.seed, source.step, numerics::kPurposeRademacher, source.direction), first, n,
+          z);
       break;
     case ZO2_NOISE_BUFFER:
       memset(z, 0, begin * sizeof(float));
@@ -31,8 +32,8 @@ void fill_noise_tile(const TileKernels& kernels, const NoiseSource& source, uint
   }
 }
 
-void fill_noise(float* out, uint64_t first, uint64_t count, zo2_noise_kind kind, uint64_t seed, uint32_t step, uint32_t direction,
-                bool generic) {
+void fill_noise(float* out, uint64_t first, uint64_t count, zo2_noise_kind kind, uint64_t seed, uint32_t step,
+                uint32_t direction, bool generic) {
   if (kind != ZO2_NOISE_GAUSSIAN && kind != ZO2_NOISE_RADEMACHER) return;
   const TileKernels& kernels = tile_kernels(generic);
   const NoiseSource source = {kind, seed, step, direction, nullptr};
@@ -54,5 +55,4 @@ void fill_noise(float* out, uint64_t first, uint64_t count, zo2_noise_kind kind,
   }
 }
 
-}  // namespace cpu
-}  // namespace zo2
+}  // namespace zo2::cpu

@@ -1,20 +1,18 @@
 // Noise by coordinates, for any range of canonical indices.
-#ifndef ZO2_CPU_NOISE_H
-#define ZO2_CPU_NOISE_H
+#pragma once
 
 #include <stdint.h>
 
 #include "binding/zo2.h"
 #include "cpu/tile.h"
 
-namespace zo2 {
-namespace cpu {
+namespace zo2::cpu {
 
-// Writes z of the elements first .. first + count - 1 to `out` (fp32). Element i depends on (kind, seed, step, direction, i) alone,
-// so any split of a range gives the same bits. `kind` is GAUSSIAN or RADEMACHER; other kinds have no formula and write nothing.
-// `direction` is below 2^24. `generic` forces the portable kernels (same bits).
-void fill_noise(float* out, uint64_t first, uint64_t count, zo2_noise_kind kind, uint64_t seed, uint32_t step, uint32_t direction,
-                bool generic = false);
+// Writes z of the elements first .. first + count - 1 to `out` (fp32). Element i depends on (kind, seed, step,
+// direction, i) alone, so any split of a range gives the same bits. `kind` is GAUSSIAN or RADEMACHER; other kinds have
+// no formula and write nothing. `direction` is below 2^24. `generic` forces the portable kernels (same bits).
+void fill_noise(float* out, uint64_t first, uint64_t count, zo2_noise_kind kind, uint64_t seed, uint32_t step,
+                uint32_t direction, bool generic = false);
 
 // Where prepare finds one direction's noise.
 struct NoiseSource {
@@ -25,11 +23,9 @@ struct NoiseSource {
   const float* z;  // BUFFER: the value of canonical index i is z[i]
 };
 
-// z of one tile: n elements from `first`, both multiples of kGrain. From a buffer only [begin, end) of them is read, the rest is 0.
-void fill_noise_tile(const TileKernels& kernels, const NoiseSource& source, uint64_t first, uint32_t n, uint32_t begin, uint32_t end,
-                     float* z);
+// z of one tile: n elements from `first`, both multiples of kGrain. From a buffer only [begin, end) of them is read,
+// the rest is 0.
+void fill_noise_tile(const TileKernels& kernels, const NoiseSource& source, uint64_t first, uint32_t n, uint32_t begin,
+                     uint32_t end, float* z);
 
-}  // namespace cpu
-}  // namespace zo2
-
-#endif  // ZO2_CPU_NOISE_H
+}  // namespace zo2::cpu

@@ -1,5 +1,5 @@
-// Calls back into user code, on a thread that does nothing else: a slow callback delays no stream, and one that calls the table holds no
-// lock of ours.
+// Calls back into user code, on a thread that does nothing else: a slow callback delays no stream, and one that calls
+// the table holds no lock of ours.
 #pragma once
 
 #include <condition_variable>

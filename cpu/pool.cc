@@ -5,8 +5,8 @@
 namespace zo2::cpu {
 namespace {
 
-// How often an idle worker looks for the next loop before it sleeps: some ten microseconds, about what waking a thread costs. The ops of a
-// program follow each other closer than that.
+// How often an idle worker looks for the next loop before it sleeps: some ten microseconds, about what waking a thread
+// costs. The ops of a program follow each other closer than that.
 constexpr int kLooks = 200;
 
 inline void relax() {
@@ -47,7 +47,8 @@ void ThreadPool::serve(unsigned worker) {
   for (;;) {
     for (int look = 0; look < kLooks && generation_.load(std::memory_order_relaxed) == seen; ++look) relax();
     std::unique_lock<std::mutex> lock(mutex_);
-    wake_.wait(lock, [&] { return stopping_ || (body_ != nullptr && generation_.load(std::memory_order_relaxed) != seen); });
+    wake_.wait(lock,
+               [&] { return stopping_ || (body_ != nullptr && generation_.load(std::memory_order_relaxed) != seen); });
     if (stopping_) return;
     seen = generation_.load(std::memory_order_relaxed);
     const Body& body = *body_;

@@ -22,9 +22,9 @@ class ThreadPool {
 
   unsigned size() const { return static_cast<unsigned>(workers_.size()) + 1; }
 
-  // Runs body(chunk, worker) for every chunk in [0, chunks), chunks claimed one by one, worker in [0, size()); returns when all have
-  // run. When bodies throw, every chunk still runs, and the exception of the lowest chunk is rethrown here. One caller at a time: a
-  // mutex serialises; so a body must not call parallel_for of the same pool.
+  // Runs body(chunk, worker) for every chunk in [0, chunks), chunks claimed one by one, worker in [0, size()); returns
+  // when all have run. When bodies throw, every chunk still runs, and the exception of the lowest chunk is rethrown
+  // here. One caller at a time: a mutex serialises; so a body must not call parallel_for of the same pool.
   void parallel_for(int64_t chunks, const std::function<void(int64_t chunk, unsigned worker)>& body);
 
  private:

@@ -6,14 +6,13 @@
 #include "cpu/tile.h"
 #include "numerics/update.h"
 
-namespace zo2 {
-namespace cpu {
+namespace zo2::cpu {
 namespace {
 
 uint64_t element_bytes(zo2_dtype dtype) { return dtype == ZO2_F32 || dtype == ZO2_I32 ? 4 : 2; }
 
-// Elements whose canonical indices are consecutive, with the places of the first of them. wire_dtype and scratch_dtype are those of
-// the segment.
+// Elements whose canonical indices are consecutive, with the places of the first of them. wire_dtype and scratch_dtype
+// are those of the segment.
 struct Piece {
   uint64_t canonical;
   uint64_t count;
@@ -46,10 +45,12 @@ void read_wire(const TileKernels& kernels, const Tile& tile, zo2_dtype dtype, co
   kernels.widen(dtype, padded, tile.n, w);
 }
 
-// A place for a whole tile of `dtype` whose existing part belongs at `to`: that place itself, or a padded copy which `put` moves there.
+// A place for a whole tile of `dtype` whose existing part belongs at `to`: that place itself, or a padded copy which
+// `put` moves there.
 class TileOutput {
  public:
-  TileOutput(const Tile& tile, zo2_dtype dtype, unsigned char* to) : tile_(tile), size_(element_bytes(dtype)), to_(to) {}
+  TileOutput(const Tile& tile, zo2_dtype dtype, unsigned char* to)
+      : tile_(tile), size_(element_bytes(dtype)), to_(to) {}
   unsigned char* place() { return to_ == nullptr || tile_.whole() ? to_ : padded_; }
   void put() const {
     if (to_ == nullptr || tile_.whole()) return;
@@ -72,8 +73,8 @@ NoiseSource update_noise(const ResolvedUpdate& update, uint32_t direction) {
   return {update.noise, update.seed, update.step, direction, table};
 }
 
-void apply_update(const TileKernels& kernels, const PrepareJob& job, uint32_t index, const Piece& piece, const Tile& tile, float* w,
-                  PrepareFlags* flags) {
+void apply_update(const TileKernels& kernels, const PrepareJob& job, uint32_t index, const Piece& piece,
+                  const Tile& tile, float* w, PrepareFlags* flags) {
   const ResolvedUpdate& update = job.updates[index];
   const float b = piece.decay ? update.b : 0.0f;
   alignas(64) float z[kTile];
@@ -81,8 +82,8 @@ void apply_update(const TileKernels& kernels, const PrepareJob& job, uint32_t in
   alignas(64) uint32_t words[kTile];
   const bool stochastic = job.rounding == ZO2_ROUND_STOCHASTIC && piece.wire_dtype != ZO2_F32;
   if (stochastic) {
-    kernels.rounding_words(numerics::noise_stream(update.seed, update.step, numerics::kPurposeRounding, 0), tile.first, tile.n,
-                           words);
+    kernels.rounding_words(numerics::noise_stream(update.seed, update.step, numerics::kPurposeRounding, 0), tile.first,
+                           tile.n, words);
   }
   const TileRounding rounding = {piece.wire_dtype, stochastic, words};
   bool fits;
@@ -100,8 +101,8 @@ void apply_update(const TileKernels& kernels, const PrepareJob& job, uint32_t in
   if (!fits) merge_flags(flags, {ZO2_STICKY_OVERFLOW, index});
 }
 
-void write_scratch(const TileKernels& kernels, const PrepareJob& job, const Piece& piece, const Tile& tile, uint64_t offset,
-                   const float* w) {
+void write_scratch(const TileKernels& kernels, const PrepareJob& job, const Piece& piece, const Tile& tile,
+                   uint64_t offset, const float* w) {
   const uint64_t at = offset * element_bytes(piece.scratch_dtype);
   TileOutput plus(tile, piece.scratch_dtype, piece.plus + at);
   TileOutput minus(tile, piece.scratch_dtype, piece.minus == nullptr ? nullptr : piece.minus + at);
@@ -137,7 +138,8 @@ void prepare_piece(const TileKernels& kernels, const PrepareJob& job, const Piec
     float* const w = in_place ? reinterpret_cast<float*>(wire) : copy;
     if (!in_place) read_wire(kernels, tile, piece.wire_dtype, wire, w);
     if (updated) {
-      for (uint32_t index = 0; index < job.update_count; ++index) apply_update(kernels, job, index, piece, tile, w, flags);
+      for (uint32_t index = 0; index < job.update_count; ++index)
+        apply_update(kernels, job, index, piece, tile, w, flags);
       if (job.store && !in_place) {
         TileOutput out(tile, piece.wire_dtype, wire);
         kernels.narrow(piece.wire_dtype, w, tile.n, out.place());
@@ -150,7 +152,8 @@ void prepare_piece(const TileKernels& kernels, const PrepareJob& job, const Piec
 }
 
 // The piece of `segment` that starts at its element `element`.
-Piece piece_at(const PrepareJob& job, const zo2_segment& segment, uint64_t element, uint64_t canonical, uint64_t count) {
+Piece piece_at(const PrepareJob& job, const zo2_segment& segment, uint64_t element, uint64_t canonical,
+               uint64_t count) {
   Piece piece;
   piece.canonical = canonical;
   piece.count = count;
@@ -225,5 +228,4 @@ void raise_sticky(zo2_sticky* sticky, const PrepareJob& job, const PrepareFlags&
   sticky->flags |= flags.flags;
 }
 
-}  // namespace cpu
-}  // namespace zo2
+}  // namespace zo2::cpu

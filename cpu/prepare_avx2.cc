@@ -1,5 +1,6 @@
-// Tile kernels for CPUs with AVX2, FMA and F16C: the only file compiled with -mavx2 -mfma -mf16c. Nothing here may run before
-// tile_kernels() has asked the CPU, and nothing here may be an inline function that another file also has (numerics/ops.h).
+// Tile kernels for CPUs with AVX2, FMA and F16C: the only file compiled with -mavx2 -mfma -mf16c. Nothing here may run
+// before tile_kernels() has asked the CPU, and nothing here may be an inline function that another file also has
+// (numerics/ops.h).
 #include "cpu/tile.h"
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
@@ -10,8 +11,7 @@
 #include "numerics/gaussian.h"
 #include "numerics/rounding.h"
 
-namespace zo2 {
-namespace cpu {
+namespace zo2::cpu {
 namespace {
 
 using numerics::NoiseStream;
@@ -49,7 +49,7 @@ struct VectorOps {
   }
 };
 
-// ---- Philox ------------------------------------------------------------------------------------------------------------------
+// ---- Philox ---------------------------------------------------------------------------------------------------------
 
 struct RoundKeys {
   uint32_t low[numerics::kPhiloxRounds];
@@ -68,8 +68,9 @@ ZO2_INLINE RoundKeys round_keys(uint64_t seed) {
   return keys;
 }
 
-// Four counters, one in the low half of each 64-bit lane. The 32x32 product leaves its high and low word where the next round wants
-// them; what gathers in the upper halves is never read. x02 holds word 0 below and word 2 above, x13 likewise words 1 and 3.
+// Four counters, one in the low half of each 64-bit lane. The 32x32 product leaves its high and low word where the next
+// round wants them; what gathers in the upper halves is never read. x02 holds word 0 below and word 2 above, x13
+// likewise words 1 and 3.
 ZO2_INLINE void philox4(const RoundKeys& keys, __m256i q, __m256i step, __m256i tag, __m256i& x02, __m256i& x13) {
   const __m256i multiplier0 = _mm256_set1_epi64x(numerics::kPhiloxMultiplier0);
   const __m256i multiplier1 = _mm256_set1_epi64x(numerics::kPhiloxMultiplier1);
@@ -88,8 +89,8 @@ ZO2_INLINE void philox4(const RoundKeys& keys, __m256i q, __m256i step, __m256i 
   x13 = _mm256_blend_epi32(c1, _mm256_slli_epi64(c3, 32), 0xAA);
 }
 
-// Positions q .. q+3 in the order 0, 2, 1, 3: interleaving the 32-bit lanes of x02 and x13 then gives the words of positions 0 and 1
-// (low) and of 2 and 3 (high), each in order.
+// Positions q .. q+3 in the order 0, 2, 1, 3: interleaving the 32-bit lanes of x02 and x13 then gives the words of
+// positions 0 and 1 (low) and of 2 and 3 (high), each in order.
 ZO2_INLINE __m256i four_positions(uint64_t q) {
   return _mm256_add_epi64(_mm256_set1_epi64x(static_cast<long long>(q)), _mm256_setr_epi64x(0, 2, 1, 3));
 }
@@ -105,8 +106,8 @@ ZO2_INLINE void paired_words(const NoiseStream& stream, uint64_t q, uint32_t n, 
 }
 
 void gaussian(const NoiseStream& stream, uint64_t first, uint32_t n, float* z) {
-  // Words first, normals second: two loops whose iterations are independent keep the out-of-order window fuller than one that
-  // alternates between the integer and the floating point part.
+  // Words first, normals second: two loops whose iterations are independent keep the out-of-order window fuller than
+  // one that alternates between the integer and the floating point part.
   __m256i pairs[kTile / 8];
   paired_words(stream, first >> 2, n, pairs);
   for (uint32_t i = 0; i < n / 8; i += 2) {
@@ -146,7 +147,7 @@ void rademacher(const NoiseStream& stream, uint64_t first, uint32_t n, float* z)
   }
 }
 
-// ---- dtypes ------------------------------------------------------------------------------------------------------------------
+// ---- dtypes ---------------------------------------------------------------------------------------------------------
 
 ZO2_INLINE __m256i compare_above(__m256i magnitude, uint32_t limit) {  // both below 2^31
   return _mm256_cmpgt_epi32(magnitude, _mm256_set1_epi32(static_cast<int>(limit)));
@@ -217,7 +218,7 @@ void narrow(zo2_dtype dtype, const float* from, uint32_t n, void* to) {
   }
 }
 
-// ---- update and perturbation ---------------------------------------------------------------------------------------------------
+// ---- update and perturbation ----------------------------------------------------------------------------------------
 
 void update_begin(float b, const float* w, uint32_t n, float* u) {
   const __m256 factor = _mm256_set1_ps(b);
@@ -253,7 +254,8 @@ struct RoundF16Stochastic {
     // Whatever starts or ends beyond fp16, NaN included, becomes infinity: prepare keeps the old weight there.
     const __m256i beyond = _mm256_or_si256(compare_above(magnitude_of(truncated), numerics::kF16Beyond - 1),
                                            compare_above(magnitude, numerics::kF16Beyond - 1));
-    const __m256i stepped = _mm256_blendv_epi8(truncated, _mm256_set1_epi32(static_cast<int>(numerics::kF32Infinity)), beyond);
+    const __m256i stepped =
+        _mm256_blendv_epi8(truncated, _mm256_set1_epi32(static_cast<int>(numerics::kF32Infinity)), beyond);
     const __m256i small =
         _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(numerics::kF16SmallestNormal)), magnitude);
     return _mm256_blendv_ps(_mm256_castsi256_ps(stepped), RoundF16::apply(x, words), _mm256_castsi256_ps(small));
@@ -271,7 +273,8 @@ struct RoundBf16Stochastic {
 
 // Stores round(w - u) where it is finite. False when it is not for one of the elements [begin, end) of the tile.
 template <class Round>
-ZO2_INLINE bool replace(const uint32_t* words, __m256 old, __m256 u, uint32_t i, uint32_t begin, uint32_t end, float* w) {
+ZO2_INLINE bool replace(const uint32_t* words, __m256 old, __m256 u, uint32_t i, uint32_t begin, uint32_t end,
+                        float* w) {
   const __m256 updated = Round::apply(_mm256_sub_ps(old, u), words ? words + i : nullptr);
   const __m256 kept =
       _mm256_castsi256_ps(compare_above(magnitude_of(_mm256_castps_si256(updated)), numerics::kF32Infinity - 1));
@@ -299,7 +302,8 @@ struct UpdateOnce {
 };
 
 template <class Round, class Update>
-ZO2_INLINE bool replace_all(const uint32_t* words, const Update& update, uint32_t n, uint32_t begin, uint32_t end, float* w) {
+ZO2_INLINE bool replace_all(const uint32_t* words, const Update& update, uint32_t n, uint32_t begin, uint32_t end,
+                            float* w) {
   bool all_finite = true;
   for (uint32_t i = 0; i < n; i += 8) {
     const __m256 old = _mm256_loadu_ps(w + i);
@@ -309,8 +313,8 @@ ZO2_INLINE bool replace_all(const uint32_t* words, const Update& update, uint32_
 }
 
 template <class Update>
-ZO2_INLINE bool replace_dispatch(const TileRounding& rounding, const Update& update, uint32_t n, uint32_t begin, uint32_t end,
-                                 float* w) {
+ZO2_INLINE bool replace_dispatch(const TileRounding& rounding, const Update& update, uint32_t n, uint32_t begin,
+                                 uint32_t end, float* w) {
   const uint32_t* words = rounding.stochastic ? rounding.words : nullptr;
   switch (rounding.dtype) {
     case ZO2_F16:
@@ -328,7 +332,8 @@ bool update_end(const TileRounding& rounding, const float* u, uint32_t n, uint32
   return replace_dispatch(rounding, UpdateEnd{u}, n, begin, end, w);
 }
 
-bool update_once(const TileRounding& rounding, float a, float b, const float* z, uint32_t n, uint32_t begin, uint32_t end, float* w) {
+bool update_once(const TileRounding& rounding, float a, float b, const float* z, uint32_t n, uint32_t begin,
+                 uint32_t end, float* w) {
   return replace_dispatch(rounding, UpdateOnce{_mm256_set1_ps(a), _mm256_set1_ps(b), z}, n, begin, end, w);
 }
 
@@ -340,7 +345,8 @@ template <void (*Store)(void*, uint32_t, __m256)>
 ZO2_INLINE void perturb_as(float eps, const float* z, const float* w, uint32_t n, void* plus, void* minus) {
   const __m256 up = _mm256_set1_ps(eps), down = _mm256_set1_ps(-eps);
   if (minus == nullptr) {
-    for (uint32_t i = 0; i < n; i += 8) Store(plus, i, _mm256_fmadd_ps(up, _mm256_loadu_ps(z + i), _mm256_loadu_ps(w + i)));
+    for (uint32_t i = 0; i < n; i += 8)
+      Store(plus, i, _mm256_fmadd_ps(up, _mm256_loadu_ps(z + i), _mm256_loadu_ps(w + i)));
     return;
   }
   for (uint32_t i = 0; i < n; i += 8) {
@@ -368,20 +374,17 @@ void perturb(zo2_dtype dtype, float eps, const float* z, const float* w, uint32_
 }  // namespace
 
 const TileKernels* avx2_tile_kernels() {
-  static const TileKernels kernels = {"avx2",       gaussian,   rademacher, rounding_words, widen, narrow,
-                                      update_begin, update_add, update_end, update_once, perturb};
+  static const TileKernels kernels = {"avx2",       gaussian,   rademacher, rounding_words, widen,  narrow,
+                                      update_begin, update_add, update_end, update_once,    perturb};
   return &kernels;
 }
 
-}  // namespace cpu
-}  // namespace zo2
+}  // namespace zo2::cpu
 
 #else
 
-namespace zo2 {
-namespace cpu {
+namespace zo2::cpu {
 const TileKernels* avx2_tile_kernels() { return nullptr; }
-}  // namespace cpu
-}  // namespace zo2
+}  // namespace zo2::cpu
 
 #endif

@@ -7,8 +7,7 @@
 #include "numerics/rounding.h"
 #include "numerics/update.h"
 
-namespace zo2 {
-namespace cpu {
+namespace zo2::cpu {
 namespace {
 
 using numerics::NoiseStream;
@@ -100,7 +99,8 @@ bool update_end(const TileRounding& rounding, const float* u, uint32_t n, uint32
   return all_finite;
 }
 
-bool update_once(const TileRounding& rounding, float a, float b, const float* z, uint32_t n, uint32_t begin, uint32_t end, float* w) {
+bool update_once(const TileRounding& rounding, float a, float b, const float* z, uint32_t n, uint32_t begin,
+                 uint32_t end, float* w) {
   bool all_finite = true;
   for (uint32_t i = 0; i < n; ++i) {
     const float u = numerics::update_add(a, z[i], numerics::update_begin(b, w[i]));
@@ -118,10 +118,9 @@ void perturb(zo2_dtype dtype, float eps, const float* z, const float* w, uint32_
 }  // namespace
 
 const TileKernels& generic_tile_kernels() {
-  static const TileKernels kernels = {"generic",    gaussian,   rademacher, rounding_words, widen, narrow,
-                                      update_begin, update_add, update_end, update_once, perturb};
+  static const TileKernels kernels = {"generic",    gaussian,   rademacher, rounding_words, widen,  narrow,
+                                      update_begin, update_add, update_end, update_once,    perturb};
   return kernels;
 }
 
-}  // namespace cpu
-}  // namespace zo2
+}  // namespace zo2::cpu

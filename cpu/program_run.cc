@@ -37,8 +37,8 @@ void dispatch(const OpRun& run) {
 
 }  // namespace
 
-void run_program(const Program& program, uint8_t* const spaces[ZO2_SPACES], const uint64_t symbols[ZO2_SYMBOLS], ThreadPool& pool,
-                 bool vectorised) {
+void run_program(const Program& program, uint8_t* const spaces[ZO2_SPACES], const uint64_t symbols[ZO2_SYMBOLS],
+                 ThreadPool& pool, bool vectorised) {
   const std::vector<View> views = program.views(spaces, symbols);
   const OpKernels& kernels = op_kernels(vectorised);
   std::vector<View> named;

@@ -1,5 +1,5 @@
-// Working memory of one thread, kept from call to call so that ops do not allocate while they run. All sizes are those of blocks, never
-// of whole operands.
+// Working memory of one thread, kept from call to call so that ops do not allocate while they run. All sizes are those
+// of blocks, never of whole operands.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,8 @@ class Scratch {
   // The calling thread's.
   static Scratch& mine();
 
-  // At least `floats` floats of undefined content, aligned to 64 bytes; valid until this thread asks for the same piece again.
+  // At least `floats` floats of undefined content, aligned to 64 bytes; valid until this thread asks for the same piece
+  // again.
   float* take(Piece piece, int64_t floats);
 
  private:

@@ -1,8 +1,10 @@
-// Eight fp32 lanes, in two flavours: AVX2 + FMA + F16C intrinsics, and a portable one of compiler vectors (SSE2, NEON, ...).
+// Eight fp32 lanes, in two flavours: AVX2 + FMA + F16C intrinsics, and a portable one of compiler vectors (SSE2, NEON,
+// ...).
 //
-// The file that includes this header first defines ZO2_ISA (avx2 or generic), the namespace that everything compiled with it lives
-// in: the same kernel source is compiled once for each flavour, and code for a newer instruction set never gets the name of code
-// that runs on an older CPU. For the same reason kernel sources use no templates of the standard library.
+// The file that includes this header first defines ZO2_ISA (avx2 or generic), the namespace that everything compiled
+// with it lives in: the same kernel source is compiled once for each flavour, and code for a newer instruction set
+// never gets the name of code that runs on an older CPU. For the same reason kernel sources use no templates of the
+// standard library.
 //
 // The flavours need not agree to the last bit: the generic one multiplies and adds in two roundings.
 #pragma once
@@ -51,15 +53,20 @@ ZO2_INLINE Vec multiply_add(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, 
 ZO2_INLINE Vec maximum(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
 ZO2_INLINE Vec minimum(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }
 // x < limit ? a : b, lane by lane.
-ZO2_INLINE Vec where_less(Vec x, Vec limit, Vec a, Vec b) { return {_mm256_blendv_ps(b.v, a.v, _mm256_cmp_ps(x.v, limit.v, _CMP_LT_OQ))}; }
+ZO2_INLINE Vec where_less(Vec x, Vec limit, Vec a, Vec b) {
+  return {_mm256_blendv_ps(b.v, a.v, _mm256_cmp_ps(x.v, limit.v, _CMP_LT_OQ))};
+}
 ZO2_INLINE Vec magnitude(Vec a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
 ZO2_INLINE Vec nearest_integer(Vec a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
 // 2^n for integral n in [-126, 127].
 ZO2_INLINE Vec power_of_two(Vec n) {
-  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127)), 23))};
+  return {
+      _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127)), 23))};
 }
 
-ZO2_INLINE Vec load_f16(const uint16_t* p) { return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
+ZO2_INLINE Vec load_f16(const uint16_t* p) {
+  return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
 ZO2_INLINE void store_f16(uint16_t* p, Vec a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
@@ -123,8 +130,12 @@ ZO2_INLINE Vec operator-(Vec a, Vec b) { return {a.low - b.low, a.high - b.high}
 ZO2_INLINE Vec operator*(Vec a, Vec b) { return {a.low * b.low, a.high * b.high}; }
 ZO2_INLINE Vec operator/(Vec a, Vec b) { return {a.low / b.low, a.high / b.high}; }
 ZO2_INLINE Vec multiply_add(Vec a, Vec b, Vec c) { return a * b + c; }
-ZO2_INLINE Vec maximum(Vec a, Vec b) { return {half_select(a.low > b.low, a.low, b.low), half_select(a.high > b.high, a.high, b.high)}; }
-ZO2_INLINE Vec minimum(Vec a, Vec b) { return {half_select(a.low < b.low, a.low, b.low), half_select(a.high < b.high, a.high, b.high)}; }
+ZO2_INLINE Vec maximum(Vec a, Vec b) {
+  return {half_select(a.low > b.low, a.low, b.low), half_select(a.high > b.high, a.high, b.high)};
+}
+ZO2_INLINE Vec minimum(Vec a, Vec b) {
+  return {half_select(a.low < b.low, a.low, b.low), half_select(a.high < b.high, a.high, b.high)};
+}
 ZO2_INLINE Vec where_less(Vec x, Vec limit, Vec a, Vec b) {
   return {half_select(x.low < limit.low, a.low, b.low), half_select(x.high < limit.high, a.high, b.high)};
 }

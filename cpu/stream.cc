@@ -2,9 +2,9 @@
 
 #include <chrono>
 
+#include "cpu/contract.h"
 #include "cpu/device.h"
 #include "cpu/gate.h"
-#include "cpu/contract.h"
 #include "cpu/thread.h"
 
 namespace zo2::cpu {
@@ -58,7 +58,8 @@ void Stream::wait(const Event& event) { enqueue(Await{event.latest()}); }
 void Stream::hold(const Gate& gate) { enqueue(Hold{gate.latch}); }
 
 void Stream::poison(const zo2_error& cause) {
-  if (cause.status == ZO2_OK) fail(ZO2_STATUS_INVALID_ARGUMENT, "the cause of a failure has status ZO2_OK; give the status that failed");
+  if (cause.status == ZO2_OK)
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "the cause of a failure has status ZO2_OK; give the status that failed");
   enqueue(Poison{cause});
 }
 

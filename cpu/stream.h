@@ -34,15 +34,16 @@ class Stream {
   // What the counters of zo2_device_info tell apart.
   enum class Counted { kCommand, kLaunch };
 
-  // Each of these enqueues and returns; all throw Failure(CANCELLED) once the stream was cancelled. `body` runs on the stream's thread;
-  // what it throws poisons the stream.
+  // Each of these enqueues and returns; all throw Failure(CANCELLED) once the stream was cancelled. `body` runs on the
+  // stream's thread; what it throws poisons the stream.
   void work(Counted counted, std::function<void()> body);
   void record(Event& event);
   void wait(const Event& event);
   void hold(const Gate& gate);
   void poison(const zo2_error& cause);
 
-  // Wakes the thread out of whatever it waits for; from then on it only fires records, and ends. Any number of times, from any thread.
+  // Wakes the thread out of whatever it waits for; from then on it only fires records, and ends. Any number of times,
+  // from any thread.
   void cancel();
   void join();
 

@@ -1,17 +1,16 @@
 // The inner loops of noise and prepare, on tiles that stay in the L1 cache.
 //
-// A tile is up to kTile consecutive canonical indices that begin at a multiple of kGrain; its length `n` is a multiple of kGrain as
-// well, so that no kernel has a tail: the caller pads. Two sets of kernels exist, generic and AVX2, with the same bits.
-#ifndef ZO2_CPU_TILE_H
-#define ZO2_CPU_TILE_H
+// A tile is up to kTile consecutive canonical indices that begin at a multiple of kGrain; its length `n` is a multiple
+// of kGrain as well, so that no kernel has a tail: the caller pads. Two sets of kernels exist, generic and AVX2, with
+// the same bits.
+#pragma once
 
 #include <stdint.h>
 
 #include "binding/zo2.h"
 #include "numerics/philox.h"
 
-namespace zo2 {
-namespace cpu {
+namespace zo2::cpu {
 
 constexpr uint32_t kGrain = 128;  // elements that one Rademacher counter serves: tiles begin and end on whole counters
 constexpr uint32_t kTile = 512;   // 2 KiB per fp32 array: weights, update and noise of a tile fill a quarter of L1
@@ -34,27 +33,25 @@ struct TileKernels {
   // Wire or scratch dtype to fp32 and back, to nearest even.
   void (*widen)(zo2_dtype dtype, const void* from, uint32_t n, float* to);
   void (*narrow)(zo2_dtype dtype, const float* from, uint32_t n, void* to);
-  // u = b w;  u = fma(a, z, u);  w = round(w - u) where that is finite, elsewhere w stays. False when an element of [begin, end)
-  // stayed.
+  // u = b w; u = fma(a, z, u); w = round(w - u) where that is finite, elsewhere w stays. False when an element of
+  // [begin, end) stayed.
   void (*update_begin)(float b, const float* w, uint32_t n, float* u);
   void (*update_add)(float a, const float* z, uint32_t n, float* u);
   bool (*update_end)(const TileRounding& rounding, const float* u, uint32_t n, uint32_t begin, uint32_t end, float* w);
   // The three for one direction, without writing u.
-  bool (*update_once)(const TileRounding& rounding, float a, float b, const float* z, uint32_t n, uint32_t begin, uint32_t end,
-                      float* w);
+  bool (*update_once)(const TileRounding& rounding, float a, float b, const float* z, uint32_t n, uint32_t begin,
+                      uint32_t end, float* w);
   // plus = fma(eps, z, w), minus = fma(-eps, z, w), each rounded once to `dtype`; minus may be null.
   void (*perturb)(zo2_dtype dtype, float eps, const float* z, const float* w, uint32_t n, void* plus, void* minus);
 };
 
 const TileKernels& generic_tile_kernels();
 
-// Null where this build has none (not x86-64, or a compiler without the flags). The caller checks the CPU first: tile_kernels().
+// Null where this build has none (not x86-64, or a compiler without the flags). The caller checks the CPU first:
+// tile_kernels().
 const TileKernels* avx2_tile_kernels();
 
 // The fastest kernels this CPU runs, or the generic ones when `generic` is set.
 const TileKernels& tile_kernels(bool generic);
 
-}  // namespace cpu
-}  // namespace zo2
-
-#endif  // ZO2_CPU_TILE_H
+}  // namespace zo2::cpu

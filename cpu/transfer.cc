@@ -21,9 +21,10 @@ void enqueue_fill(Stream& stream, const zo2_span& dst, uint8_t byte, uint64_t by
   });
 }
 
-void enqueue_gather(Stream& stream, const zo2_span& dst, const zo2_span& src, const zo2_span& rows, uint64_t count, int64_t row_base,
-                    uint64_t row_bytes) {
-  const contract::GatherCommand command = contract::resolve_gather(&stream.device(), dst, src, rows, count, row_base, row_bytes);
+void enqueue_gather(Stream& stream, const zo2_span& dst, const zo2_span& src, const zo2_span& rows, uint64_t count,
+                    int64_t row_base, uint64_t row_bytes) {
+  const contract::GatherCommand command =
+      contract::resolve_gather(&stream.device(), dst, src, rows, count, row_base, row_bytes);
   stream.work(Stream::Counted::kCommand, [command] {
     const uint64_t bytes = command.count * command.row_bytes;
     for (uint64_t i = 0; i < command.count; ++i) {

@@ -12,7 +12,7 @@ namespace zo2::cpu {
 void enqueue_copy(Stream& stream, const zo2_span& dst, const zo2_span& src, uint64_t bytes);
 void enqueue_fill(Stream& stream, const zo2_span& dst, uint8_t byte, uint64_t bytes);
 // A row number outside `src` fails when the command runs: the list may still be written by an earlier one.
-void enqueue_gather(Stream& stream, const zo2_span& dst, const zo2_span& src, const zo2_span& rows, uint64_t count, int64_t row_base,
-                    uint64_t row_bytes);
+void enqueue_gather(Stream& stream, const zo2_span& dst, const zo2_span& src, const zo2_span& rows, uint64_t count,
+                    int64_t row_base, uint64_t row_bytes);
 
 }  // namespace zo2::cpu

@@ -1,4 +1,5 @@
-// exp and the normal distribution's tail on eight fp32 lanes, by polynomials of our own (scripts/golden/fit_vector_math.py).
+// exp and the normal distribution's tail on eight fp32 lanes, by polynomials of our own
+// (scripts/golden/fit_vector_math.py).
 //
 // Largest relative error against double precision, as test/native/cpp/ops_test.cc checks it:
 //   exponential   2e-7 over [-87.3, 88]
@@ -30,8 +31,8 @@ ZO2_INLINE Vec exponential(Vec x) {
   return where_less(x, lowest, splat(0.0f), p * power_of_two(n));
 }
 
-// The normal distribution's tail Phi(-s) = erfc(s / sqrt 2) / 2 for s >= 0: t exp(P(t) - s^2 / 2) with t = 1 / (1 + 0.35 s).
-// Relative accuracy holds in the tail, where 1 + erf would cancel.
+// The normal distribution's tail Phi(-s) = erfc(s / sqrt 2) / 2 for s >= 0: t exp(P(t) - s^2 / 2) with t = 1 / (1 +
+// 0.35 s). Relative accuracy holds in the tail, where 1 + erf would cancel.
 ZO2_INLINE Vec normal_tail(Vec s) {
   const Vec t = splat(1.0f) / multiply_add(s, splat(0.35f), splat(1.0f));
   Vec p = splat(0x1.3960d2p-3f);
@@ -53,12 +54,14 @@ ZO2_INLINE Vec gelu(Vec x) {
   return x * where_less(x, splat(0.0f), tail, splat(1.0f) - tail);
 }
 
-// x / (1 + e^-y). Where e^-y is above the largest fp32 it stands still, so that x / infinity does not hide an infinite x.
+// x / (1 + e^-y). Where e^-y is above the largest fp32 it stands still, so that x / infinity does not hide an infinite
+// x.
 ZO2_INLINE Vec times_logistic(Vec x, Vec y) { return x / (splat(1.0f) + exponential(splat(0.0f) - y)); }
 
 ZO2_INLINE Vec silu(Vec x) { return times_logistic(x, x); }
 
-// The GELU with a hyperbolic tangent: (1 + tanh(u)) / 2 is the logistic function of 2 u, u = sqrt(2 / pi) (x + 0.044715 x^3).
+// The GELU with a hyperbolic tangent: (1 + tanh(u)) / 2 is the logistic function of 2 u, u = sqrt(2 / pi) (x + 0.044715
+// x^3).
 ZO2_INLINE Vec gelu_tanh(Vec x) {
   const Vec twice = x * splat(1.5957691216057308f);
   return times_logistic(x, multiply_add(twice * splat(0.044715f), x * x, twice));

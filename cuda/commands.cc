@@ -40,13 +40,16 @@ void enqueue_copy(CommandStream& stream, const zo2_span& dst, const zo2_span& sr
 
 void enqueue_fill(CommandStream& stream, const zo2_span& dst, uint8_t byte, uint64_t bytes) {
   const contract::FillCommand command = contract::resolve_fill(&stream.device(), dst, byte, bytes);
-  stream.command(Counted::kCommand, Uses::kKernels, [&](const Launch& launch) { ZO2_CUDA_LAUNCH("fill", launch_fill(launch, command)); });
+  stream.command(Counted::kCommand, Uses::kKernels,
+                 [&](const Launch& launch) { ZO2_CUDA_LAUNCH("fill", launch_fill(launch, command)); });
 }
 
-void enqueue_gather(CommandStream& stream, const zo2_span& dst, const zo2_span& src, const zo2_span& rows, uint64_t count, int64_t row_base,
-                    uint64_t row_bytes) {
-  const contract::GatherCommand command = contract::resolve_gather(&stream.device(), dst, src, rows, count, row_base, row_bytes);
-  stream.command(Counted::kCommand, Uses::kKernels, [&](const Launch& launch) { ZO2_CUDA_LAUNCH("gather", launch_gather(launch, command)); });
+void enqueue_gather(CommandStream& stream, const zo2_span& dst, const zo2_span& src, const zo2_span& rows,
+                    uint64_t count, int64_t row_base, uint64_t row_bytes) {
+  const contract::GatherCommand command =
+      contract::resolve_gather(&stream.device(), dst, src, rows, count, row_base, row_bytes);
+  stream.command(Counted::kCommand, Uses::kKernels,
+                 [&](const Launch& launch) { ZO2_CUDA_LAUNCH("gather", launch_gather(launch, command)); });
 }
 
 void enqueue_prepare(CommandStream& stream, const zo2_prepare_args& args) {
@@ -59,7 +62,8 @@ void enqueue_prepare(CommandStream& stream, const zo2_prepare_args& args) {
     if (command.updates.size() > kInlineUpdates) {
       std::vector<PrepareUpdate> updates;
       for (const contract::PendingUpdate& pending : command.updates) updates.push_back(prepare_update(pending));
-      resources.updates = static_cast<const PrepareUpdate*>(stream.table(launch, updates.data(), updates.size() * sizeof(PrepareUpdate)));
+      resources.updates = static_cast<const PrepareUpdate*>(
+          stream.table(launch, updates.data(), updates.size() * sizeof(PrepareUpdate)));
     }
     ZO2_CUDA_LAUNCH("prepare", launch_prepare(launch, command, resources));
   });
@@ -74,12 +78,14 @@ void enqueue_run(CommandStream& stream, const zo2_run_args& args) {
 
 void enqueue_loss(CommandStream& stream, const zo2_loss_args& args) {
   const contract::LossCommand command = contract::resolve_loss(&stream.device(), args);
-  stream.command(Counted::kLaunch, Uses::kKernels, [&](const Launch& launch) { ZO2_CUDA_LAUNCH("loss", launch_loss(launch, command)); });
+  stream.command(Counted::kLaunch, Uses::kKernels,
+                 [&](const Launch& launch) { ZO2_CUDA_LAUNCH("loss", launch_loss(launch, command)); });
 }
 
 void enqueue_gradient(CommandStream& stream, const zo2_gradient_args& args) {
   const contract::GradientCommand command = contract::resolve_gradient(&stream.device(), args);
-  stream.command(Counted::kLaunch, Uses::kKernels, [&](const Launch& launch) { ZO2_CUDA_LAUNCH("gradient", launch_gradient(launch, command)); });
+  stream.command(Counted::kLaunch, Uses::kKernels,
+                 [&](const Launch& launch) { ZO2_CUDA_LAUNCH("gradient", launch_gradient(launch, command)); });
 }
 
 }  // namespace zo2::cuda

@@ -1,15 +1,18 @@
-// The one header of CUDA that kernel files include. Under nvcc it is the real CUDA; under g++ it is the emulator, which runs the same
-// sources on the CPU (docs of the emulator: cuda/emu/). Rules that follow from it: no raw PTX (instructions/ wraps it), no <<<>>>, no
-// `extern __shared__`, no cooperative_groups, no CUB. A struct in shared or global memory is copied to a variable before it is passed by value:
-// g++ does not instrument reads of arguments, and the race build would not see them.
+// The one header of CUDA that kernel files include. Under nvcc it is the real CUDA; under g++ it is the emulator, which
+// runs the same sources on the CPU (docs of the emulator: cuda/emu/). Rules that follow from it: no raw PTX
+// (instructions/ wraps it), no <<<>>>, no `extern __shared__`, no cooperative_groups, no CUB. A struct in shared or
+// global memory is copied to a variable before it is passed by value: g++ does not instrument reads of arguments, and
+// the race build would not see them.
 //
 //   ZO2_EMULATED                     1 under the emulator, 0 under nvcc
-//   ZO2_SHARED_DYNAMIC(T, name)      declares `T* name`: the launch's dynamic shared memory, aligned to 1024 bytes; launched with at least
-//                                    sizeof(T) bytes
-//   ZO2_SHARED_STATIC(T, name)       declares `T& name` in static shared memory; T may be an array type, such as float[8]
+//   ZO2_SHARED_DYNAMIC(T, name)      declares `T* name`: the launch's dynamic shared memory, aligned to 1024 bytes;
+//                                    launched with at least sizeof(T) bytes
+//   ZO2_SHARED_STATIC(T, name)       declares `T& name` in static shared memory; T may be an array type, such as
+//                                    float[8]
 //   ZO2_LAUNCH(kernel, grid, block, shared_bytes, stream, arguments...)
-//                                    a cudaError_t: launches, asking for the opt-in limit of shared memory where that is needed, and
-//                                    checks the launch (not its end). A kernel whose name has commas stands in parentheses.
+//                                    a cudaError_t: launches, asking for the opt-in limit of shared memory where that
+//                                    is needed, and checks the launch (not its end). A kernel whose name has commas
+//                                    stands in parentheses.
 #pragma once
 
 #if defined(__CUDACC__)
@@ -22,13 +25,14 @@
 
 #define ZO2_EMULATED 0
 
-#define ZO2_SHARED_DYNAMIC(T, name)                                          \
+#define ZO2_SHARED_DYNAMIC(T, name)                                           \
   extern __shared__ __align__(1024) unsigned char zo2_dynamic_shared_bytes[]; \
   T* name = reinterpret_cast<T*>(zo2_dynamic_shared_bytes)
 
 #define ZO2_SHARED_STATIC(T, name) __shared__ ::zo2::cuda::detail::Same<T> name
 
-#define ZO2_LAUNCH(kernel, grid, block, shared_bytes, ...) ::zo2::cuda::detail::launch(kernel, grid, block, shared_bytes, __VA_ARGS__)
+#define ZO2_LAUNCH(kernel, grid, block, shared_bytes, ...) \
+  ::zo2::cuda::detail::launch(kernel, grid, block, shared_bytes, __VA_ARGS__)
 
 namespace zo2::cuda::detail {
 
@@ -40,10 +44,12 @@ using Same = T;
 constexpr size_t kSharedWithoutOptIn = 48 << 10;
 
 template <class... Parameters, class... Arguments>
-cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, Arguments&&... arguments) {
+cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+                   Arguments&&... arguments) {
   if (shared_bytes > kSharedWithoutOptIn) {
     const cudaError_t status =
-        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
+        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(shared_bytes));
     if (status != cudaSuccess) return status;
   }
   kernel<<<grid, block, shared_bytes, stream>>>(static_cast<Arguments&&>(arguments)...);
@@ -64,6 +70,7 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
   static char name##_key;          \
   auto& name = *static_cast<std::add_pointer_t<T>>(::zo2::emu::static_shared(&name##_key, sizeof(T), alignof(T)))
 
-#define ZO2_LAUNCH(kernel, grid, block, shared_bytes, ...) ::zo2::emu::launch(#kernel, kernel, grid, block, shared_bytes, __VA_ARGS__)
+#define ZO2_LAUNCH(kernel, grid, block, shared_bytes, ...) \
+  ::zo2::emu::launch(#kernel, kernel, grid, block, shared_bytes, __VA_ARGS__)
 
 #endif

@@ -19,21 +19,22 @@ class Device;
 class DeviceProgram : public contract::Program {
  public:
   // Throws Failure: of contract::Program, UNSUPPORTED for an op that no kernel of this backend does, or OUT_OF_MEMORY.
-  DeviceProgram(std::shared_ptr<Device> device, const double* words, uint64_t count, const uint64_t space_bytes[ZO2_SPACES]);
+  DeviceProgram(std::shared_ptr<Device> device, const double* words, uint64_t count,
+                const uint64_t space_bytes[ZO2_SPACES]);
   ~DeviceProgram();
 
   Device& owner() const { return *device_; }
   // Bytes of device memory that a run needs for itself.
   uint64_t scratch_bytes() const { return scratch_bytes_; }
 
-  // Enqueues the ops in order; before the first that reads a table, the check of that table. Throws Failure(DEVICE) that names the op when a
-  // launch fails.
+  // Enqueues the ops in order; before the first that reads a table, the check of that table. Throws Failure(DEVICE)
+  // that names the op when a launch fails.
   void run(const Launch& launch, const contract::RunCommand& command, void* scratch) const;
 
  private:
   const std::shared_ptr<Device> device_;
-  DeviceArena frequencies_;                   // of all ropes, fp32, one after another
-  std::vector<uint64_t> first_frequency_;     // by op
+  DeviceArena frequencies_;                // of all ropes, fp32, one after another
+  std::vector<uint64_t> first_frequency_;  // by op
   uint64_t scratch_bytes_ = 0;
 };
 

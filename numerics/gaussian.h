@@ -1,23 +1,22 @@
 // Standard normal noise: element i takes position q = i >> 2 of its stream, and of its words x0..x3
-//   z[4q] = r cos(pi t), z[4q+1] = r sin(pi t) from x0 (radius) and x1 (angle);  z[4q+2], z[4q+3] likewise from x2 and x3
+//   z[4q] = r cos(pi t), z[4q+1] = r sin(pi t) from x0 (radius) and x1 (angle)
+//   z[4q+2], z[4q+3] likewise from x2 and x3
 // (Box and Muller, 1958).
 //
-// Radius: u = (x >> 9) 2^-23 + 2^-24 lies strictly inside (0, 1); 23 bits, because with 24 the largest u rounds to 1 in fp32. The
-// largest |z| is sqrt(48 ln 2) = 5.77. Angle: t is uniform in (-1/2, 1/2), half of the circle; bit 0 of the angle word, which t does
-// not use, negates the radius and so adds the half turn. No quadrant is ever selected.
+// Radius: u = (x >> 9) 2^-23 + 2^-24 lies strictly inside (0, 1); 23 bits, because with 24 the largest u rounds to 1 in
+// fp32. The largest |z| is sqrt(48 ln 2) = 5.77. Angle: t is uniform in (-1/2, 1/2), half of the circle; bit 0 of the
+// angle word, which t does not use, negates the radius and so adds the half turn. No quadrant is ever selected.
 //
-// |z - z in exact arithmetic| < 1e-6 for every pair of words (test/native/cpp/gaussian_test.cc bounds it over all of them). The
-// polynomials are minimax fits made by scripts/golden/fit.py; every coefficient is an fp32 value.
-#ifndef ZO2_NUMERICS_GAUSSIAN_H
-#define ZO2_NUMERICS_GAUSSIAN_H
+// |z - z in exact arithmetic| < 1e-6 for every pair of words (test/native/cpp/gaussian_test.cc bounds it over all of
+// them). The polynomials are minimax fits made by scripts/golden/fit.py; every coefficient is an fp32 value.
+#pragma once
 
 #include <stdint.h>
 
 #include "numerics/ops.h"
 #include "numerics/philox.h"
 
-namespace zo2 {
-namespace numerics {
+namespace zo2::numerics {
 
 // sqrt(-2 ln u) with u from the upper 23 bits of `word`.
 template <class O>
@@ -25,11 +24,13 @@ ZO2_HD static inline typename O::F gaussian_radius(typename O::I word) {
   using F = typename O::F;
   using I = typename O::I;
   const F u = O::fma(O::from_signed(O::template shift_right<9>(word)), O::splat(0x1p-23f), O::splat(0x1p-24f));
-  // u = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)): subtracting the pattern of sqrt(1/2) puts e in the exponent field.
+  // u = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)): subtracting the pattern of sqrt(1/2) puts e in the exponent
+  // field.
   const I origin = O::splat_bits(0x3f3504f3u);
   const I shifted = O::sub_bits(O::bits(u), origin);
   const F e = O::from_signed(O::template shift_right_signed<23>(shifted));
-  const F f = O::sub(O::from_bits(O::add_bits(O::and_bits(shifted, O::splat_bits(0x007fffffu)), origin)), O::splat(1.0f));
+  const F f =
+      O::sub(O::from_bits(O::add_bits(O::and_bits(shifted, O::splat_bits(0x007fffffu)), origin)), O::splat(1.0f));
   // core = (-2 ln(1 + f) + 2 f) / f^2, relative error of the whole logarithm 4e-9.
   F core = O::splat(0x1.38506ep-3f);
   core = O::fma(core, f, O::splat(-0x1.087d76p-2f));
@@ -84,7 +85,4 @@ ZO2_HD static inline void gaussian_quad(const NoiseStream& stream, uint64_t q, f
   gaussian_pair<ScalarOps>(words.x[2], words.x[3], z[2], z[3]);
 }
 
-}  // namespace numerics
-}  // namespace zo2
-
-#endif  // ZO2_NUMERICS_GAUSSIAN_H
+}  // namespace zo2::numerics

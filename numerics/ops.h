@@ -1,12 +1,12 @@
 // The single fp32 and fp64 operations that everything in numerics/ is written with, on the host and on the device.
 //
-// Rule of this folder: one named operation per rounding. Host sources are compiled with -ffp-contract=off and without fast-math;
-// on the device each operation is an intrinsic that the compiler may not contract. So the same inputs give the same bits on both.
+// Rule of this folder: one named operation per rounding. Host sources are compiled with -ffp-contract=off and without
+// fast-math; on the device each operation is an intrinsic that the compiler may not contract. So the same inputs give
+// the same bits on both.
 //
-// Everything here has internal linkage: a file compiled for a newer instruction set must never donate its copy of a function to
-// one that runs on an older CPU.
-#ifndef ZO2_NUMERICS_OPS_H
-#define ZO2_NUMERICS_OPS_H
+// Everything here has internal linkage: a file compiled for a newer instruction set must never donate its copy of a
+// function to one that runs on an older CPU.
+#pragma once
 
 #include <math.h>
 #include <stdint.h>
@@ -24,8 +24,7 @@
 #define ZO2_HD
 #endif
 
-namespace zo2 {
-namespace numerics {
+namespace zo2::numerics {
 
 ZO2_HD static inline uint32_t float_bits(float x) {
   uint32_t bits;
@@ -75,8 +74,9 @@ ZO2_HD static inline float f32_from_f64(double a) { return static_cast<float>(a)
 
 ZO2_HD static inline bool f32_is_finite(float x) { return (float_bits(x) & 0x7f800000u) != 0x7f800000u; }
 
-// The operations as a type, for sequences that are written once and run on one value or on a vector of them (cpu/prepare_avx2.cc
-// has the vector counterpart). F is fp32; I is 32 integer bits, signed only where an operation says so.
+// The operations as a type, for sequences that are written once and run on one value or on a vector of them
+// (cpu/prepare_avx2.cc has the vector counterpart). F is fp32; I is 32 integer bits, signed only where an operation
+// says so.
 namespace {
 struct ScalarOps {
   using F = float;
@@ -110,7 +110,4 @@ struct ScalarOps {
 };
 }  // namespace
 
-}  // namespace numerics
-}  // namespace zo2
-
-#endif  // ZO2_NUMERICS_OPS_H
+}  // namespace zo2::numerics

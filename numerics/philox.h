@@ -1,18 +1,18 @@
-// Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011) and how zo2 uses its counter.
+// Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011) and how zo2 uses
+// its counter.
 //
 // Every random number of zo2 is a function of its coordinates:
 //   key     = (seed low, seed high)
 //   counter = (q low, q high, step, purpose << 24 | direction)
-// where q is derived from the canonical index of the element; how depends on the purpose (gaussian.h, rademacher.h, rounding.h).
-#ifndef ZO2_NUMERICS_PHILOX_H
-#define ZO2_NUMERICS_PHILOX_H
+// where q is derived from the canonical index of the element; how depends on the purpose (gaussian.h, rademacher.h,
+// rounding.h).
+#pragma once
 
 #include <stdint.h>
 
 #include "numerics/ops.h"
 
-namespace zo2 {
-namespace numerics {
+namespace zo2::numerics {
 
 constexpr int kPhiloxRounds = 10;
 constexpr uint32_t kPhiloxMultiplier0 = 0xD2511F53u;
@@ -74,7 +74,4 @@ ZO2_HD static inline PhiloxWords philox_at(const NoiseStream& stream, uint64_t q
                 static_cast<uint32_t>(stream.seed), static_cast<uint32_t>(stream.seed >> 32));
 }
 
-}  // namespace numerics
-}  // namespace zo2
-
-#endif  // ZO2_NUMERICS_PHILOX_H
+}  // namespace zo2::numerics

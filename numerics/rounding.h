@@ -1,21 +1,20 @@
 // fp32 to and from fp16 and bf16 (all as bit patterns), to nearest even and stochastically.
 //
-// NaN stays NaN, made quiet, with its sign and the upper bits of its payload (as the F16C instructions do). Nearest rounding gives
-// infinity on overflow; prepare turns that into an error before anything is stored.
+// NaN stays NaN, made quiet, with its sign and the upper bits of its payload (as the F16C instructions do). Nearest
+// rounding gives infinity on overflow; prepare turns that into an error before anything is stored.
 //
-// Stochastic rounding adds uniform random bits below the last kept one to the fp32 pattern and truncates: 16 bits for bf16, 13 for
-// fp16. Magnitudes only grow by the carry, so the expected value is the fp32 value. Below fp16's normal range, where the dropped
-// bits are more than 13, it rounds to nearest even instead. Element i uses position q = i >> 2 of the stream (seed and step of the
-// update, purpose 2, direction 0), word i & 3 of x0..x3, and of that word the low 16 (bf16) or low 13 (fp16) bits.
-#ifndef ZO2_NUMERICS_ROUNDING_H
-#define ZO2_NUMERICS_ROUNDING_H
+// Stochastic rounding adds uniform random bits below the last kept one to the fp32 pattern and truncates: 16 bits for
+// bf16, 13 for fp16. Magnitudes only grow by the carry, so the expected value is the fp32 value. Below fp16's normal
+// range, where the dropped bits are more than 13, it rounds to nearest even instead. Element i uses position q = i >> 2
+// of the stream (seed and step of the update, purpose 2, direction 0), word i & 3 of x0..x3, and of that word the low
+// 16 (bf16) or low 13 (fp16) bits.
+#pragma once
 
 #include <stdint.h>
 
 #include "numerics/ops.h"
 
-namespace zo2 {
-namespace numerics {
+namespace zo2::numerics {
 
 constexpr uint32_t kF32Infinity = 0x7f800000u;
 constexpr uint32_t kF16SmallestNormal = 0x38800000u;  // 2^-14 as fp32
@@ -27,7 +26,8 @@ ZO2_HD static inline float f16_to_f32(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
   const uint32_t exponent = (half >> 10) & 31u, mantissa = half & 0x3ffu;
   if (exponent == 31u) return bits_float(sign | kF32Infinity | mantissa << 13 | (mantissa ? 0x400000u : 0u));
-  if (exponent == 0u) return bits_float(sign | float_bits(f32_mul(f32_from_i32(static_cast<int32_t>(mantissa)), 0x1p-24f)));
+  if (exponent == 0u)
+    return bits_float(sign | float_bits(f32_mul(f32_from_i32(static_cast<int32_t>(mantissa)), 0x1p-24f)));
   return bits_float(sign | (exponent + 112u) << 23 | mantissa << 13);
 }
 
@@ -69,7 +69,4 @@ ZO2_HD static inline uint16_t f32_to_bf16_stochastic(float x, uint32_t word) {
   return static_cast<uint16_t>((bits + (word & 0xffffu)) >> 16);
 }
 
-}  // namespace numerics
-}  // namespace zo2
-
-#endif  // ZO2_NUMERICS_ROUNDING_H
+}  // namespace zo2::numerics

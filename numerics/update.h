@@ -1,16 +1,15 @@
-// The update and the perturbation, element by element: MeZO's SGD (Malladi et al., "Fine-tuning language models with just forward
-// passes", NeurIPS 2023) with decoupled weight decay, for D directions
+// The update and the perturbation, element by element: MeZO's SGD (Malladi et al., "Fine-tuning language models with
+// just forward passes", NeurIPS 2023) with decoupled weight decay, for D directions
 //   u = b w;  u = fma(a_d, z_d, u) for d = 0..D-1 in order;  w' = w - u
-// Decay is inside u, not a factor 1 - lr wd on w: that factor rounds to 1 in fp32 below lr wd = 3e-8, and decay would vanish.
-#ifndef ZO2_NUMERICS_UPDATE_H
-#define ZO2_NUMERICS_UPDATE_H
+// Decay is inside u, not a factor 1 - lr wd on w: that factor rounds to 1 in fp32 below lr wd = 3e-8, and decay would
+// vanish.
+#pragma once
 
 #include <stdint.h>
 
 #include "numerics/ops.h"
 
-namespace zo2 {
-namespace numerics {
+namespace zo2::numerics {
 
 // a_d = lr g_d / D in fp64, rounded once.
 ZO2_HD static inline float update_coefficient(double learning_rate, float g, uint32_t directions) {
@@ -34,7 +33,4 @@ ZO2_HD static inline float projected_gradient(double loss_plus, double loss_minu
   return f32_from_f64(f64_div(f64_sub(loss_plus, loss_minus), f64_mul(2.0, eps)));
 }
 
-}  // namespace numerics
-}  // namespace zo2
-
-#endif  // ZO2_NUMERICS_UPDATE_H
+}  // namespace zo2::numerics

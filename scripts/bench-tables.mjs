@@ -1,6 +1,6 @@
 /**
- * Makes the tables of README.md and docs/*.md from the results in bench/results. A table stands between `<!-- bench:NAME -->` and
- * `<!-- /bench:NAME -->`; one whose results are not there yet is left as it is.
+ * Makes the tables of README.md and docs/*.md from the results in bench/results. A table stands between `<!--
+ * bench:NAME -->` and `<!-- /bench:NAME -->`; one whose results are not there yet is left as it is.
  *
  *   node scripts/bench-tables.mjs [--check] [--root .] [--results bench/results]
  *
@@ -26,15 +26,23 @@ function readResult(file) {
 /** README.md and the pages of docs/ below `folder`, as far as they are there. */
 function pagesOf(folder) {
   const docs = path.join(folder, "docs");
-  const names = fs.existsSync(docs) ? fs.readdirSync(docs).filter((name) => name.endsWith(".md")).sort() : [];
-  return [path.join(folder, "README.md"), ...names.map((name) => path.join(docs, name))].filter((page) => fs.existsSync(page));
+  const names = fs.existsSync(docs)
+    ? fs
+        .readdirSync(docs)
+        .filter((name) => name.endsWith(".md"))
+        .sort()
+    : [];
+  return [path.join(folder, "README.md"), ...names.map((name) => path.join(docs, name))].filter((page) =>
+    fs.existsSync(page),
+  );
 }
 
 /** The page with its tables made anew. */
 function withTables(page, text, results) {
   let made = text;
   for (const name of blocksOf(text)) {
-    if (!Object.hasOwn(TABLES, name)) throw new Error(`${page}: there is no table ${name}; there are ${Object.keys(TABLES).join(", ")}`);
+    if (!Object.hasOwn(TABLES, name))
+      throw new Error(`${page}: there is no table ${name}; there are ${Object.keys(TABLES).join(", ")}`);
     const file = path.join(results, TABLES[name].results);
     const result = readResult(file);
     if (result === null) {
@@ -58,7 +66,10 @@ await runMain("bench-tables", () => {
     return after === before ? [] : [{ page, after }];
   });
   if (changed.length === 0) return 0;
-  if (o.check) throw new Error(`${changed.map(({ page }) => page).join(", ")}: not what ${o.results} says; run node scripts/bench-tables.mjs`);
+  if (o.check)
+    throw new Error(
+      `${changed.map(({ page }) => page).join(", ")}: not what ${o.results} says; run node scripts/bench-tables.mjs`,
+    );
   for (const { page, after } of changed) {
     fs.writeFileSync(page, after);
     console.log(`written: ${page}`);

@@ -1,6 +1,6 @@
 /**
- * Compiles src/ twice: ES modules into dist/esm, CommonJS (without the command line) into dist/cjs for `require("zo2")`. In an installed
- * package, which brings dist/ and no compiler, it does nothing.
+ * Compiles src/ twice: ES modules into dist/esm, CommonJS (without the command line) into dist/cjs for
+ * `require("zo2")`. In an installed package, which brings dist/ and no compiler, it does nothing.
  */
 import { spawnSync } from "node:child_process";
 import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
@@ -26,13 +26,17 @@ function compile(tsc, project) {
 }
 
 /**
- * A package scope of its own. Both TypeScript and Node decide between the module systems by the nearest package.json, and resolve the
- * self-reference "zo2/native" in it; export targets may not leave its folder, hence the forwarding module.
+ * A package scope of its own. Both TypeScript and Node decide between the module systems by the nearest package.json,
+ * and resolve the self-reference "zo2/native" in it; export targets may not leave its folder, hence the forwarding
+ * module.
  */
 function writeScope(folder) {
   mkdirSync(folder, { recursive: true });
   const exports = { "./native": { types: "./native.d.cts", default: "./native.cjs" } };
-  writeFileSync(path.join(folder, "package.json"), `${JSON.stringify({ name: "zo2", private: true, type: "commonjs", exports }, null, 2)}\n`);
+  writeFileSync(
+    path.join(folder, "package.json"),
+    `${JSON.stringify({ name: "zo2", private: true, type: "commonjs", exports }, null, 2)}\n`,
+  );
 }
 
 function compileCommonJs(tsc) {
@@ -51,14 +55,19 @@ function compileCommonJs(tsc) {
   compile(tsc, path.join(staging, "tsconfig.json"));
   rmSync(staging, { recursive: true });
   writeScope(target);
-  writeFileSync(path.join(target, "native.cjs"), '"use strict";\n\nmodule.exports = require("../../binding/native.cjs");\n');
+  writeFileSync(
+    path.join(target, "native.cjs"),
+    '"use strict";\n\nmodule.exports = require("../../binding/native.cjs");\n',
+  );
   writeFileSync(path.join(target, "native.d.cts"), 'export * from "../../binding/native.cjs";\n');
 }
 
 const tsc = compiler();
 if (tsc === undefined) {
   if (!existsSync(path.join(dist, "esm", "index.js"))) {
-    console.error("zo2: dist/ is missing and typescript is not installed; run npm install in a clone of the repository");
+    console.error(
+      "zo2: dist/ is missing and typescript is not installed; run npm install in a clone of the repository",
+    );
     process.exit(1);
   }
   console.log("zo2: typescript is not installed; dist/ stays as it is");

@@ -1,6 +1,6 @@
 /**
- * Holds the native surface together: binding/zo2.h, the C++ of binding/, native.d.cts, native.cjs, src/native/constants.ts and src/errors.ts.
- * Prints every difference and fails.
+ * Holds the native surface together: binding/zo2.h, the C++ of binding/, native.d.cts, native.cjs,
+ * src/native/constants.ts and src/errors.ts. Prints every difference and fails.
  */
 import { readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
@@ -27,13 +27,15 @@ const NOT_BOUND = { buffer_bytes: "a Resource keeps the size it asked for" };
 /** Header constants that have no twin in constants.ts, and why. */
 const NOT_IN_TYPESCRIPT = [
   [/^ZO2_OK$|^ZO2_STATUS_/, "become error codes (binding/errors.cc)"],
-  [/^ZO2_BUFFER_/, "become the strings \"device\" and \"host\""],
+  [/^ZO2_BUFFER_/, 'become the strings "device" and "host"'],
   [/^ZO2_SPACES$|^ZO2_SYMBOLS$/, "counts, checked below"],
 ];
 
 function compare(what, left, leftPlace, right, rightPlace) {
-  for (const name of left) if (!right.includes(name)) problems.push(`${what} ${name} is in ${leftPlace} but not in ${rightPlace}`);
-  for (const name of right) if (!left.includes(name)) problems.push(`${what} ${name} is in ${rightPlace} but not in ${leftPlace}`);
+  for (const name of left)
+    if (!right.includes(name)) problems.push(`${what} ${name} is in ${leftPlace} but not in ${rightPlace}`);
+  for (const name of right)
+    if (!left.includes(name)) problems.push(`${what} ${name} is in ${rightPlace} but not in ${leftPlace}`);
 }
 
 const camel = (snake) => snake.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpperCase());
@@ -54,7 +56,9 @@ function bodyAfter(text, start, open = "{", close = "}") {
 
 /** Fields of a struct of the header: type and name, in order. */
 function structFields(name) {
-  return [...bodyAfter(header, `typedef struct ${name} {`).matchAll(/([\w*]+)\s+(\w+)(?:\[[^\]]*\])?;/g)].map(([, type, field]) => ({ type, field }));
+  return [...bodyAfter(header, `typedef struct ${name} {`).matchAll(/([\w*]+)\s+(\w+)(?:\[[^\]]*\])?;/g)].map(
+    ([, type, field]) => ({ type, field }),
+  );
 }
 
 function checkConstants() {
@@ -66,14 +70,19 @@ function checkConstants() {
   for (const [, group, body] of constants.matchAll(/export const (\w+) = \{([^}]*)\} as const/g)) {
     if (group === "COMMAND" || group === "STEP_GRADIENT") continue;
     const prefix = group === "DTYPE" ? "ZO2_" : `ZO2_${group}_`;
-    for (const [, key, value] of body.matchAll(/(\w+):\s*(\d+)/g)) inTypeScript.set(prefix + upperSnake(key), Number(value));
+    for (const [, key, value] of body.matchAll(/(\w+):\s*(\d+)/g))
+      inTypeScript.set(prefix + upperSnake(key), Number(value));
   }
   const expected = [...inHeader.keys()].filter((name) => !NOT_IN_TYPESCRIPT.some(([pattern]) => pattern.test(name)));
   compare("constant", expected, "zo2.h", [...inTypeScript.keys()], "constants.ts");
   for (const [name, value] of inTypeScript) {
-    if (inHeader.has(name) && inHeader.get(name) !== value) problems.push(`${name} is ${inHeader.get(name)} in zo2.h and ${value} in constants.ts`);
+    if (inHeader.has(name) && inHeader.get(name) !== value)
+      problems.push(`${name} is ${inHeader.get(name)} in zo2.h and ${value} in constants.ts`);
   }
-  for (const [count, prefix] of [["ZO2_SPACES", "ZO2_SPACE_"], ["ZO2_SYMBOLS", "ZO2_SYMBOL_"]]) {
+  for (const [count, prefix] of [
+    ["ZO2_SPACES", "ZO2_SPACE_"],
+    ["ZO2_SYMBOLS", "ZO2_SYMBOL_"],
+  ]) {
     const entries = [...inHeader.keys()].filter((name) => name.startsWith(prefix)).length;
     if (inHeader.get(count) !== entries) problems.push(`${count} is ${inHeader.get(count)}, but there are ${entries}`);
   }
@@ -87,12 +96,18 @@ function number(text, pattern, what) {
 
 function checkVersionsAndSizes() {
   const version = number(header, /#define ZO2_CONTRACT_VERSION (\d+)u/, "ZO2_CONTRACT_VERSION");
-  for (const [place, text] of [["constants.ts", constants], ["native.cjs", read("binding", "native.cjs")]]) {
+  for (const [place, text] of [
+    ["constants.ts", constants],
+    ["native.cjs", read("binding", "native.cjs")],
+  ]) {
     const other = number(text, /CONTRACT_VERSION = (\d+)/, `CONTRACT_VERSION of ${place}`);
     if (other !== version) problems.push(`the contract version is ${version} in zo2.h and ${other} in ${place}`);
   }
   const bytes = { double: 8, uint64_t: 8, float: 4, uint32_t: 4 };
-  for (const [struct, constant] of [["zo2_step_state", "STEP_STATE_BYTES"], ["zo2_sticky", "STICKY_BYTES"]]) {
+  for (const [struct, constant] of [
+    ["zo2_step_state", "STEP_STATE_BYTES"],
+    ["zo2_sticky", "STICKY_BYTES"],
+  ]) {
     const size = structFields(struct).reduce((sum, { type }) => sum + bytes[type], 0);
     const stated = number(constants, new RegExp(`${constant} = (\\d+)`), constant);
     if (stated !== size) problems.push(`${constant} is ${stated}; ${struct} has ${size} bytes`);
@@ -112,27 +127,37 @@ function checkCommands() {
   const inTypeScript = [...bodyAfter(constants, "export const COMMAND").matchAll(/(\w+):\s*(\d+)/g)]
     .sort((a, b) => Number(a[2]) - Number(b[2]))
     .map(([, name, value], i) => (Number(value) === i + 1 ? name : `${name}=${value}`));
-  const inBinding = [...bodyAfter(sources["commands.h"], "kCommandNames[]").matchAll(/"(\w+)"/g)].map((match) => match[1]);
-  if (inTypeScript.join() !== inBinding.join()) problems.push(`commands are ${inTypeScript} in constants.ts and ${inBinding} in commands.h`);
+  const inBinding = [...bodyAfter(sources["commands.h"], "kCommandNames[]").matchAll(/"(\w+)"/g)].map(
+    (match) => match[1],
+  );
+  if (inTypeScript.join() !== inBinding.join())
+    problems.push(`commands are ${inTypeScript} in constants.ts and ${inBinding} in commands.h`);
 }
 
 function checkTable() {
-  const functions = [...bodyAfter(header, "typedef struct zo2_backend {").matchAll(/\(\*(\w+)\)\(/g)].map((match) => match[1]);
+  const functions = [...bodyAfter(header, "typedef struct zo2_backend {").matchAll(/\(\*(\w+)\)\(/g)].map(
+    (match) => match[1],
+  );
   for (const name of functions) {
     const called = new RegExp(`(?:->|\\.)${name}\\(`).test(allSources);
-    if (!called && NOT_BOUND[name] === undefined) problems.push(`${name} of the table is neither called in binding/ nor listed with a reason`);
+    if (!called && NOT_BOUND[name] === undefined)
+      problems.push(`${name} of the table is neither called in binding/ nor listed with a reason`);
     if (called && NOT_BOUND[name] !== undefined) problems.push(`${name} is listed as not bound, but binding/ calls it`);
   }
-  for (const name of Object.keys(NOT_BOUND)) if (!functions.includes(name)) problems.push(`${name} is listed as not bound, but is not in the table`);
+  for (const name of Object.keys(NOT_BOUND))
+    if (!functions.includes(name)) problems.push(`${name} is listed as not bound, but is not in the table`);
 }
 
 /** Members of an interface of native.d.cts, without those it inherits. */
 function interfaceMembers(name) {
-  return [...bodyAfter(declarations, `interface ${name} `).matchAll(/^\s*(?:readonly )?(\w+)\??[(:]/gm)].map((match) => match[1]);
+  return [...bodyAfter(declarations, `interface ${name} `).matchAll(/^\s*(?:readonly )?(\w+)\??[(:]/gm)].map(
+    (match) => match[1],
+  );
 }
 
 function checkClasses() {
-  const registered = (text) => [...text.matchAll(/(?:async_method|method|getter)<[^;{}]*?>\("(\w+)"\)/g)].map((match) => match[1]);
+  const registered = (text) =>
+    [...text.matchAll(/(?:async_method|method|getter)<[^;{}]*?>\("(\w+)"\)/g)].map((match) => match[1]);
   const kinds = [...sources["type_tags.h"].matchAll(/\{"(\w+)", "/g)].map((match) => match[1]);
   const handles = [...declarations.matchAll(/interface (\w+) extends NativeHandle/g)].map((match) => match[1]);
   compare("handle", handles, "native.d.cts", kinds, "type_tags.h");
@@ -141,7 +166,13 @@ function checkClasses() {
     const inBinding = calls.flatMap((text) => registered(bodyAfter(text, `define_class(env, Kind::k${kind},`)));
     if (handles.includes(kind)) compare(`${kind}.`, interfaceMembers(kind), "native.d.cts", inBinding, "binding/");
   }
-  compare("handle member", interfaceMembers("NativeHandle"), "native.d.cts", registered(bodyAfter(sources["handle.cc"], "KindCallbacks callbacks() ")), "handle.cc");
+  compare(
+    "handle member",
+    interfaceMembers("NativeHandle"),
+    "native.d.cts",
+    registered(bodyAfter(sources["handle.cc"], "KindCallbacks callbacks() ")),
+    "handle.cc",
+  );
   const native = [
     ...[...sources["addon.cc"].matchAll(/exports\.Set\("(\w+)"/g)].map((match) => match[1]),
     ...registered(bodyAfter(sources["addon.cc"], "define_members(env, exports,")),
@@ -158,18 +189,35 @@ function checkStructs() {
   compare("DeviceOptions.", options, "zo2.h", interfaceMembers("DeviceOptions"), "native.d.cts");
   const parsed = [...sources["addon.cc"].matchAll(/_option\(given, "(\w+)"/g)].map((match) => match[1]);
   compare("DeviceOptions.", options, "zo2.h", parsed, "addon.cc");
-  const segment = structFields("zo2_segment").map(({ field }) => field).filter((field) => field !== "reserved");
+  const segment = structFields("zo2_segment")
+    .map(({ field }) => field)
+    .filter((field) => field !== "reserved");
   const decoded = [...sources["layout.cc"].matchAll(/segment\.(\w+) =/g)].map((match) => match[1]);
-  if (segment.join() !== decoded.join()) problems.push(`the words of a segment are ${segment} in zo2.h and ${decoded} in layout.cc`);
+  if (segment.join() !== decoded.join())
+    problems.push(`the words of a segment are ${segment} in zo2.h and ${decoded} in layout.cc`);
 }
 
 function checkCodes() {
   const known = [...read("src", "errors.ts").matchAll(/(ZO2_ERR_\w+):/g)].map((match) => match[1]);
   const used = [...(allSources + read("binding", "native.cjs")).matchAll(/"(ZO2_ERR_\w+)"/g)].map((match) => match[1]);
-  for (const code of new Set(used)) if (!known.includes(code)) problems.push(`${code} is raised in binding/ but not listed in src/errors.ts`);
+  for (const code of new Set(used))
+    if (!known.includes(code)) problems.push(`${code} is raised in binding/ but not listed in src/errors.ts`);
 }
 
-for (const check of [checkConstants, checkVersionsAndSizes, checkCommands, checkTable, checkClasses, checkStructs, checkCodes]) check();
+for (const check of [
+  checkConstants,
+  checkVersionsAndSizes,
+  checkCommands,
+  checkTable,
+  checkClasses,
+  checkStructs,
+  checkCodes,
+])
+  check();
 for (const problem of problems) console.error(problem);
-console.log(problems.length === 0 ? "api: header, binding, declarations and constants agree" : `api: ${problems.length} differences`);
+console.log(
+  problems.length === 0
+    ? "api: header, binding, declarations and constants agree"
+    : `api: ${problems.length} differences`,
+);
 process.exit(problems.length === 0 ? 0 : 1);

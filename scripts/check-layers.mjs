@@ -1,6 +1,7 @@
 /**
- * Includes and imports go one way: contract/ knows zo2.h; cpu/ and cuda/ know zo2.h, contract/ and numerics/; binding/ knows zo2.h, numerics/ and Node-API, and the name of a
- * backend only where backends are listed; src/ knows the native side only as "zo2/native". Prints every breach and fails.
+ * Includes and imports go one way: contract/ knows zo2.h; cpu/ and cuda/ know zo2.h, contract/ and numerics/; binding/
+ * knows zo2.h, numerics/ and Node-API, and the name of a backend only where backends are listed; src/ knows the native
+ * side only as "zo2/native". Prints every breach and fails.
  */
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
@@ -36,7 +37,10 @@ function checkIncludes(folder, allowed) {
 const isNode = (included) => /^(napi|node|js_native_api|uv|v8)[\w-]*\.h$/.test(included);
 const isContract = (included) => included === "zo2.h" || included === "binding/zo2.h";
 
-/** Whether a quoted include of a backend is a file of that backend: named from the root, from its folder, or from the including file. */
+/**
+ * Whether a quoted include of a backend is a file of that backend: named from the root, from its folder, or from the
+ * including file.
+ */
 function isOwn(folder, included, file) {
   const inside = (base) => {
     const target = path.relative(root, path.resolve(root, base, included));
@@ -46,7 +50,9 @@ function isOwn(folder, included, file) {
 }
 
 checkIncludes("numerics", (included, quoted) => (quoted ? included.startsWith("numerics/") : !isNode(included)));
-checkIncludes("contract", (included, quoted, file) => (quoted ? isContract(included) || isOwn("contract", included, file) : !isNode(included)));
+checkIncludes("contract", (included, quoted, file) =>
+  quoted ? isContract(included) || isOwn("contract", included, file) : !isNode(included),
+);
 for (const backend of ["cpu", "cuda"]) {
   checkIncludes(backend, (included, quoted, file) =>
     quoted
@@ -57,12 +63,16 @@ for (const backend of ["cpu", "cuda"]) {
 checkIncludes(
   "binding",
   (included, quoted) =>
-    !quoted || included === "build_info.h" || included.startsWith("numerics/") || existsSync(path.join(root, "binding", included)),
+    !quoted ||
+    included === "build_info.h" ||
+    included.startsWith("numerics/") ||
+    existsSync(path.join(root, "binding", included)),
 );
 for (const file of files("binding", /\.(h|cc)$/)) {
   if (file === path.join("binding", "zo2.h") || file === path.join("binding", "addon.cc")) continue;
   const text = readFileSync(path.join(root, file), "utf8");
-  for (const match of text.matchAll(/zo2_(cpu|cuda)_\w+|\bcuda[A-Z]\w+|zo2::(cpu|cuda)/g)) breach(file, text, match.index, `names ${match[0]}`);
+  for (const match of text.matchAll(/zo2_(cpu|cuda)_\w+|\bcuda[A-Z]\w+|zo2::(cpu|cuda)/g))
+    breach(file, text, match.index, `names ${match[0]}`);
 }
 
 const pkg = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
@@ -74,16 +84,24 @@ for (const file of files("src", /\.ts$/)) {
     const specifier = match[1];
     if (specifier.startsWith(".")) {
       const target = path.relative(root, path.resolve(root, path.dirname(file), specifier));
-      if (!target.startsWith(`src${path.sep}`) && target !== "package.json") breach(file, text, match.index, `imports ${specifier}, outside src/`);
-      else if (!specifier.endsWith(".js")) breach(file, text, match.index, `imports ${specifier} without its .js ending`);
+      if (!target.startsWith(`src${path.sep}`) && target !== "package.json")
+        breach(file, text, match.index, `imports ${specifier}, outside src/`);
+      else if (!specifier.endsWith(".js"))
+        breach(file, text, match.index, `imports ${specifier} without its .js ending`);
     } else if (specifier !== "zo2/native" && !specifier.startsWith("node:")) {
-      const name = specifier.split("/").slice(0, specifier.startsWith("@") ? 2 : 1).join("/");
+      const name = specifier
+        .split("/")
+        .slice(0, specifier.startsWith("@") ? 2 : 1)
+        .join("/");
       if (!packages.includes(name)) breach(file, text, match.index, `imports ${specifier}, which is not a dependency`);
-      if (buildOnly.includes(name)) breach(file, text, match.index, `imports ${specifier}, which is for the native side`);
+      if (buildOnly.includes(name))
+        breach(file, text, match.index, `imports ${specifier}, which is for the native side`);
     }
   }
 }
 
 for (const line of breaches) console.error(line);
-console.log(breaches.length === 0 ? "layers: every include and import goes the right way" : `layers: ${breaches.length} breaches`);
+console.log(
+  breaches.length === 0 ? "layers: every include and import goes the right way" : `layers: ${breaches.length} breaches`,
+);
 process.exit(breaches.length === 0 ? 0 : 1);

@@ -1,14 +1,16 @@
 /**
- * Fuzzes what reads bytes from outside: the TypeScript parsers, guided by V8's coverage, and the native ones, with libFuzzer.
+ * Fuzzes what reads bytes from outside: the TypeScript parsers, guided by V8's coverage, and the native ones, with
+ * libFuzzer.
  *
  *   npm run fuzz                              every target, two minutes together
  *   npm run fuzz -- bin config --seconds 600  these targets, ten minutes together
- *   npm run fuzz -- --runs 5000 --seed 7      so many executions of each target; the same seed and number make the same inputs
+ *   npm run fuzz -- --runs 5000 --seed 7      so many executions of each target; the same two numbers, the same inputs
  *   npm run fuzz -- --runs 0                  only the seeds and test/fuzz/regressions
- *   npm run fuzz -- --replay FILE [TARGET]    one input; the target is that in the file's name or folder unless it is given
+ *   npm run fuzz -- --replay FILE [TARGET]    one input; the target is that in the file's name or folder, or the given
  *   npm run fuzz -- --list                    the targets
  *
- * Findings are written to test/fuzz/findings. A target passes when nothing was found. Without clang++ the native targets are skipped.
+ * Findings are written to test/fuzz/findings. A target passes when nothing was found. Without clang++ the native
+ * targets are skipped.
  */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
@@ -28,7 +30,13 @@ const DEFAULT_SECONDS = 120;
 
 const { values: options, positionals: asked } = parseArgs({
   allowPositionals: true,
-  options: { seconds: { type: "string" }, runs: { type: "string" }, seed: { type: "string" }, replay: { type: "string" }, list: { type: "boolean" } },
+  options: {
+    seconds: { type: "string" },
+    runs: { type: "string" },
+    seed: { type: "string" },
+    replay: { type: "string" },
+    list: { type: "boolean" },
+  },
 });
 
 function fail(message) {
@@ -45,8 +53,9 @@ function number(name) {
 }
 
 const filesBelow = (folder) =>
-  readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) =>
-    path.join(entry.parentPath ?? entry.path, entry.name));
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.join(entry.parentPath ?? entry.path, entry.name));
 
 /** Compiles src/ where dist/ is missing or older. */
 function buildTypeScript() {
@@ -58,13 +67,19 @@ function buildTypeScript() {
 }
 
 /** Names of the TypeScript targets: one file each. */
-const scripted = readdirSync(path.join(fuzz, "targets")).map((file) => path.basename(file, ".mjs")).sort();
+const scripted = readdirSync(path.join(fuzz, "targets"))
+  .map((file) => path.basename(file, ".mjs"))
+  .sort();
 const modulePath = (name) => path.join(fuzz, "targets", `${name}.mjs`);
 const all = [...scripted, ...NATIVE_TARGETS];
 
 function regressions(name) {
   const folder = path.join(fuzz, "regressions", name);
-  return existsSync(folder) ? filesBelow(folder).sort().map((file) => readFileSync(file)) : [];
+  return existsSync(folder)
+    ? filesBelow(folder)
+        .sort()
+        .map((file) => readFileSync(file))
+    : [];
 }
 
 /** Writes a finding and says how to see it again. */
@@ -83,8 +98,13 @@ function print(name, { executions, corpus, blocks, findings: found, restarts = 0
 }
 
 async function replay(file, [given]) {
-  const name = given ?? all.find((one) => path.basename(file).startsWith(`${one}--`) || path.basename(path.dirname(path.resolve(file))) === one);
-  if (name === undefined) fail(`${file}: neither its name nor its folder says which target it is for; give one of ${all.join(", ")}`);
+  const name =
+    given ??
+    all.find(
+      (one) => path.basename(file).startsWith(`${one}--`) || path.basename(path.dirname(path.resolve(file))) === one,
+    );
+  if (name === undefined)
+    fail(`${file}: neither its name nor its folder says which target it is for; give one of ${all.join(", ")}`);
   let report;
   if (NATIVE_TARGETS.includes(name)) {
     const built = buildNative(root);
@@ -107,14 +127,23 @@ async function fuzzScripted(name, settings) {
     return "skipped";
   }
   const inputs = [...target.seeds(root), ...regressions(name)].filter((input) => input.length <= target.maxBytes);
-  const result = await fuzzTarget(modulePath(name), { dist, root }, { ...settings, inputs, onFinding: (finding) => save(name, finding) });
+  const result = await fuzzTarget(
+    modulePath(name),
+    { dist, root },
+    { ...settings, inputs, onFinding: (finding) => save(name, finding) },
+  );
   print(name, result, "blocks");
   return result.findings === 0 ? "passed" : "failed";
 }
 
 function fuzzCompiled(folder, name, settings) {
-  const result = fuzzNative({ folder, name, regressions: path.join(fuzz, "regressions", name), ...settings, onFinding: (finding) => save(name,
-    finding) });
+  const result = fuzzNative({
+    folder,
+    name,
+    regressions: path.join(fuzz, "regressions", name),
+    ...settings,
+    onFinding: (finding) => save(name, finding),
+  });
   print(name, result, "edges");
   return result.findings === 0 ? "passed" : "failed";
 }
@@ -139,12 +168,16 @@ async function main() {
       continue;
     }
     const started = performance.now();
-    const outcome = scripted.includes(name) ? await fuzzScripted(name, settings) : fuzzCompiled(native.folder, name, settings);
+    const outcome = scripted.includes(name)
+      ? await fuzzScripted(name, settings)
+      : fuzzCompiled(native.folder, name, settings);
     left -= Math.min(left, (performance.now() - started) / 1000);
     counts[outcome]++;
   }
   if (native.failed !== undefined) counts.failed++;
-  console.log(`${counts.passed} passed, ${counts.failed} failed${counts.skipped > 0 ? `, ${counts.skipped} skipped` : ""}`);
+  console.log(
+    `${counts.passed} passed, ${counts.failed} failed${counts.skipped > 0 ? `, ${counts.skipped} skipped` : ""}`,
+  );
   process.exit(counts.failed > 0 ? 1 : 0);
 }
 

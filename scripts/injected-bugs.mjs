@@ -1,17 +1,19 @@
 /**
- * Proves that the emulated CUDA builds still see: each bug of test/bugs/*.json is put into a copy of the sources, the ordinary test is built
- * and run, and must fail, with a report of the emulator that names the place. The clean copy must pass with no report at all.
+ * Proves that the emulated CUDA builds still see: each bug of test/bugs/*.json is put into a copy of the sources, the
+ * ordinary test is built and run, and must fail, with a report of the emulator that names the place. The clean copy
+ * must pass with no report at all.
  *
- *   node scripts/injected-bugs.mjs                          all bugs, in every build they name
- *   node scripts/injected-bugs.mjs --build race             one build: plain, race or asan
- *   node scripts/injected-bugs.mjs --only missing           the bugs whose name has "missing"
- *   node scripts/injected-bugs.mjs --folder DIR             works in DIR and leaves it there, so that the next run builds less
+ *   node scripts/injected-bugs.mjs                  all bugs, in every build they name
+ *   node scripts/injected-bugs.mjs --build race     one build: plain, race or asan
+ *   node scripts/injected-bugs.mjs --only missing   the bugs whose name has "missing"
+ *   node scripts/injected-bugs.mjs --folder DIR     works in DIR and leaves it there, so that the next run builds less
  *
- * A bug: {name, row, file, find, replace, test, builds}. `find` occurs exactly once in `file`. `row` is what kind of mistake it stands for.
- * `environment`: of the test (optional). `builds` maps a build to what must be seen there:
- *   {"kind": "racecheck", "at": "text"}   a report of this kind (or one of these) that names the line of `file`, as patched, that has "text"
- *                                         in it; with "file", the line of that file
- *   "fails"                               any failure of the test: a wrong result is one. The first report, if any, is printed
+ * A bug: {name, row, file, find, replace, test, builds}. `find` occurs exactly once in `file`. `row` is what kind of
+ * mistake it stands for. `environment`: of the test (optional). `builds` maps a build to what must be seen there:
+ *   {"kind": "racecheck", "at": "text"}   a report of this kind (or one of these) that names the line of `file`, as
+ *                                         patched, that has "text" in it; with "file", the line of that file
+ *   "fails"                               any failure of the test: a wrong result is one. The first report, if any, is
+ *                                         printed
  *   "unseen"                              nothing: the build is known to be blind here (documents why the others exist)
  */
 import { spawnSync } from "node:child_process";
@@ -23,7 +25,17 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const SOURCES = ["CMakeLists.txt", "package.json", "cmake", "binding", "numerics", "contract", "cpu", "cuda", "test/native/cpp"];
+const SOURCES = [
+  "CMakeLists.txt",
+  "package.json",
+  "cmake",
+  "binding",
+  "numerics",
+  "contract",
+  "cpu",
+  "cuda",
+  "test/native/cpp",
+];
 const BUILDS = {
   race: ["-DZO2_CUDA=emulated-race"],
   plain: ["-DZO2_CUDA=emulated"],
@@ -39,7 +51,9 @@ const { values: options } = parseArgs({
 
 function readBugs() {
   const folder = path.join(root, "test", "bugs");
-  const files = readdirSync(folder).filter((name) => name.endsWith(".json")).sort();
+  const files = readdirSync(folder)
+    .filter((name) => name.endsWith(".json"))
+    .sort();
   const bugs = files.flatMap((name) => JSON.parse(readFileSync(path.join(folder, name), "utf8")));
   const chosen = bugs.filter((bug) => options.only === undefined || bug.name.includes(options.only));
   // Bugs of one file after each other, so that restoring and patching it cost one compilation.
@@ -58,7 +72,8 @@ function patched(bug) {
 function placeOf(bug, patchedText, { at, file = bug.file }) {
   const text = file === bug.file ? patchedText : readFileSync(path.join(root, file), "utf8");
   const lines = text.split("\n").flatMap((line, index) => (line.includes(at) ? [index + 1] : []));
-  if (lines.length !== 1) throw new Error(`"at" is on ${lines.length} lines of ${file} as patched; it must be on one: ${at}`);
+  if (lines.length !== 1)
+    throw new Error(`"at" is on ${lines.length} lines of ${file} as patched; it must be on one: ${at}`);
   return `${path.basename(file)}:${lines[0]}`;
 }
 
@@ -80,12 +95,21 @@ function copySources(folder) {
 
 function run(command, args, settings = {}) {
   const result = spawnSync(command, args, { encoding: "utf8", maxBuffer: 1 << 28, ...settings });
-  return { status: result.status, output: `${result.stdout ?? ""}\n${result.stderr ?? ""}\n${result.error?.message ?? ""}` };
+  return {
+    status: result.status,
+    output: `${result.stdout ?? ""}\n${result.stderr ?? ""}\n${result.error?.message ?? ""}`,
+  };
 }
 
 function make(folder, targets) {
   const { status, output } = run("cmake", ["--build", folder, "--parallel", "2", "--target", ...targets]);
-  return status === 0 ? null : output.split("\n").filter((line) => /error|Error/.test(line)).slice(0, 5).join("\n");
+  return status === 0
+    ? null
+    : output
+        .split("\n")
+        .filter((line) => /error|Error/.test(line))
+        .slice(0, 5)
+        .join("\n");
 }
 
 function runTest(build, test, environment = {}) {
@@ -117,7 +141,8 @@ function judge(bug, text, expected, { status, output }) {
 }
 
 const bugs = readBugs();
-const folder = options.folder === undefined ? mkdtempSync(path.join(os.tmpdir(), "zo2-bugs-")) : path.resolve(options.folder);
+const folder =
+  options.folder === undefined ? mkdtempSync(path.join(os.tmpdir(), "zo2-bugs-")) : path.resolve(options.folder);
 mkdirSync(folder, { recursive: true });
 copySources(folder);
 
@@ -125,7 +150,9 @@ let passed = 0;
 let failed = 0;
 function conclude(what, problem, started) {
   const seconds = ((Date.now() - started) / 1000).toFixed(1);
-  console.log(`${problem === null ? "ok    " : "FAILED"} ${what} (${seconds} s)${problem === null ? "" : `: ${problem}`}`);
+  console.log(
+    `${problem === null ? "ok    " : "FAILED"} ${what} (${seconds} s)${problem === null ? "" : `: ${problem}`}`,
+  );
   if (problem === null) passed++;
   else failed++;
 }
@@ -145,11 +172,14 @@ for (const [name, settings] of Object.entries(BUILDS)) {
   }
   for (const test of tests) {
     started = Date.now();
-    const environments = new Map(ours.filter((bug) => bug.test === test).map((bug) => [JSON.stringify(bug.environment ?? {}), bug.environment]));
+    const environments = new Map(
+      ours.filter((bug) => bug.test === test).map((bug) => [JSON.stringify(bug.environment ?? {}), bug.environment]),
+    );
     for (const environment of environments.values()) {
       const { status, output } = runTest(build, test, environment);
       const report = firstReport(output);
-      const problem = status === 0 && report === undefined ? null : (report ?? `ends with ${status}: ${output.slice(-300)}`);
+      const problem =
+        status === 0 && report === undefined ? null : (report ?? `ends with ${status}: ${output.slice(-300)}`);
       conclude(`${name}: ${test}, clean`, problem, started);
     }
   }
@@ -164,7 +194,8 @@ for (const [name, settings] of Object.entries(BUILDS)) {
       const error = make(build, [bug.test]);
       const result = error === null ? runTest(build, bug.test, bug.environment) : null;
       problem = result === null ? `does not compile: ${error}` : judge(bug, text, bug.builds[name], result);
-      if (problem === null && bug.builds[name] === "fails") console.log(`       ${firstReport(result.output) ?? "no report: a wrong result"}`);
+      if (problem === null && bug.builds[name] === "fails")
+        console.log(`       ${firstReport(result.output) ?? "no report: a wrong result"}`);
     } catch (error) {
       problem = error.message;
     } finally {

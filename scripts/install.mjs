@@ -1,9 +1,9 @@
 /**
- * Builds the addon with cmake-js into build/ (npm's install script, and `npm run build:native`). Does nothing when a build of the right
- * contract is there and no source is newer.
+ * Builds the addon with cmake-js into build/ (npm's install script, and `npm run build:native`). Does nothing when a
+ * build of the right contract is there and no source is newer.
  *
  *   --debug          a Debug build          --force   build even when nothing changed
- *   ZO2_CUDA         auto | on | off: the CUDA backend; emulated | emulated-race: the same kernels on the CPU, for tests
+ *   ZO2_CUDA         auto | on | off: the CUDA backend; emulated | emulated-race: its kernels on the CPU, for tests
  *   ZO2_CUDA_ARCHITECTURES  what the kernels are compiled for, as CMake writes it: "90a-real;80-virtual"
  *   ZO2_TESTS        on: the C++ tests too, in the same folder
  *   ZO2_BLAS         auto | on | off: the matrix product of the CPU backend
@@ -46,7 +46,8 @@ function newestSource() {
     for (const entry of readdirSync(folder, { withFileTypes: true })) {
       const file = path.join(folder, entry.name);
       if (entry.isDirectory()) visit(file);
-      else if (/\.(h|cc|cu|cuh|cmake)$|CMakeLists\.txt$/.test(entry.name)) newest = Math.max(newest, statSync(file).mtimeMs);
+      else if (/\.(h|cc|cu|cuh|cmake)$|CMakeLists\.txt$/.test(entry.name))
+        newest = Math.max(newest, statSync(file).mtimeMs);
     }
   };
   for (const folder of ["binding", "cmake", "contract", "cpu", "cuda", "numerics"]) {
@@ -76,13 +77,17 @@ function version(command) {
 
 function fail(reason) {
   const compiler = process.env.CXX || "c++";
-  const found = [["cmake", version("cmake")], [compiler, version(compiler) ?? version("g++") ?? version("clang++")]];
+  const found = [
+    ["cmake", version("cmake")],
+    [compiler, version(compiler) ?? version("g++") ?? version("clang++")],
+  ];
   console.error(
     [
       `zo2: the native addon was not built: ${reason}`,
-      "Tried: cmake-js, into " + buildDir,
+      `Tried: cmake-js, into ${buildDir}`,
       ...found.map(([name, text]) => `  ${name}: ${text ?? "not found"}`),
-      "Needed: CMake 3.18 or later, a C++17 compiler, make or ninja; OpenBLAS makes it faster, a CUDA toolkit adds the CUDA backend.",
+      "Needed: CMake 3.18 or later, a C++17 compiler, make or ninja; OpenBLAS makes it faster, a CUDA toolkit " +
+        "adds the CUDA backend.",
       "  Debian, Ubuntu: apt install cmake g++ make libopenblas-pthread-dev",
       "  Fedora: dnf install cmake gcc-c++ make openblas-devel",
       "Then: npm rebuild zo2 (or, in a clone, npm run build:native)",
@@ -99,7 +104,8 @@ function build(chosen) {
   for (const command of ["configure", "build"]) {
     const result = spawnSync(process.execPath, [cli, command, ...flags, ...settings], { stdio: "inherit", cwd: root });
     if (result.error !== undefined) fail(`cmake-js could not be started: ${result.error.message}`);
-    if (result.status !== 0) fail(`cmake-js ${command} ended with ${result.signal ?? `exit code ${result.status}`}; its messages are above`);
+    if (result.status !== 0)
+      fail(`cmake-js ${command} ended with ${result.signal ?? `exit code ${result.status}`}; its messages are above`);
   }
   if (!existsSync(addon)) fail(`cmake-js succeeded, but ${addon} is not there`);
 }

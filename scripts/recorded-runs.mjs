@@ -1,14 +1,16 @@
 /**
- * Trains small fixture models in ways that cover the ways of the schedule, and compares the weights that come out, and every loss on the way, with
- * what an earlier commit recorded: a change that is meant to change no bit changes none of these.
+ * Trains small fixture models in ways that cover the ways of the schedule, and compares the weights that come out, and
+ * every loss on the way, with what an earlier commit recorded: a change that is meant to change no bit changes none of
+ * these.
  *
  *   node scripts/recorded-runs.mjs                    compares with scripts/recorded-runs.json
  *   node scripts/recorded-runs.mjs --package DIR      runs the package in another folder (an older checkout, built)
  *   node scripts/recorded-runs.mjs --device cuda      with ZO2_BUILD_DIR naming an emulated build: the emulated run
  *   node scripts/recorded-runs.mjs --record           writes what it finds, under the device and the build
  *
- * Only the package's public surface is used. Losses depend on the matrix product and on the C library's functions, so a hash holds for one kind
- * of build on one kind of processor; both are recorded, and a run on another kind is said to be incomparable. Exit code 1 when a hash differs.
+ * Only the package's public surface is used. Losses depend on the matrix product and on the C library's functions, so a
+ * hash holds for one kind of build on one kind of processor; both are recorded, and a run on another kind is said to be
+ * incomparable. Exit code 1 when a hash differs.
  */
 import { createHash } from "node:crypto";
 import fs from "node:fs";
@@ -37,24 +39,48 @@ function texts(count, vocab) {
 
 const method = (o) => ({ name: "mezo-sgd", learningRate: 1e-3, eps: 1e-3, ...o });
 
-/** What each run is: a fixture, how it is loaded, how it is trained. `steps` is a multiple of what keeps two steps in flight. */
+/**
+ * What each run is: a fixture, how it is loaded, how it is trained. `steps` is a multiple of what keeps two steps in
+ * flight.
+ */
 const RUNS = {
   "fp32 streamed": {
-    model: "opt", load: { offload: { to: "host", wire: "fp32", unitBytes: 40_000, slots: 2 } },
-    train: { method: method({}), steps: 24, batchSize: 6, microBatchSize: 2, seed: 7, evaluation: { data: texts(9, 60), every: 10 } },
+    model: "opt",
+    load: { offload: { to: "host", wire: "fp32", unitBytes: 40_000, slots: 2 } },
+    train: {
+      method: method({}),
+      steps: 24,
+      batchSize: 6,
+      microBatchSize: 2,
+      seed: 7,
+      evaluation: { data: texts(9, 60), every: 10 },
+    },
   },
   "fp16 stochastic": {
-    model: "llama", load: { dtype: "fp16", rounding: "stochastic", offload: { to: "host", wire: "fp16", slots: 3 } },
-    train: { method: method({ weightDecay: 0.1, schedule: { name: "linear", warmupSteps: 3 } }), steps: 20, batchSize: 4, seed: 11n },
+    model: "llama",
+    load: { dtype: "fp16", rounding: "stochastic", offload: { to: "host", wire: "fp16", slots: 3 } },
+    train: {
+      method: method({ weightDecay: 0.1, schedule: { name: "linear", warmupSteps: 3 } }),
+      steps: 20,
+      batchSize: 4,
+      seed: 11n,
+    },
   },
   "frozen parameters": {
-    model: "gpt2", load: { offload: { to: "device", wire: "bf16" }, rounding: "stochastic" },
+    model: "gpt2",
+    load: { offload: { to: "device", wire: "bf16" }, rounding: "stochastic" },
     train: {
-      method: method({ noise: "rademacher" }), steps: 16, batchSize: 5, seed: -3, freeze: ["*.wte.weight", "*.h.0.*", "*.ln_f.*"], deferredUpdate: false,
+      method: method({ noise: "rademacher" }),
+      steps: 16,
+      batchSize: 5,
+      seed: -3,
+      freeze: ["*.wte.weight", "*.h.0.*", "*.ln_f.*"],
+      deferredUpdate: false,
     },
   },
   emulated: {
-    model: "opt", load: { offload: { to: "host", wire: "fp16", unitBytes: 60_000 }, dtype: "fp16", rounding: "stochastic" },
+    model: "opt",
+    load: { offload: { to: "host", wire: "fp16", unitBytes: 60_000 }, dtype: "fp16", rounding: "stochastic" },
     train: { method: method({ weightDecay: 0.01 }), steps: 4, batchSize: 3, seed: 5, freeze: ["*.final_layer_norm.*"] },
   },
 };
@@ -93,9 +119,16 @@ const found = {};
 for (const name of names) {
   found[name] = await takeRun(api, device, RUNS[name]);
   const before = recorded[kind]?.[name];
-  const same = before === undefined ? "nothing is recorded for this kind of build" : JSON.stringify(before) === JSON.stringify(found[name]) ? "the same" : "DIFFERENT";
+  const same =
+    before === undefined
+      ? "nothing is recorded for this kind of build"
+      : JSON.stringify(before) === JSON.stringify(found[name])
+        ? "the same"
+        : "DIFFERENT";
   if (same === "DIFFERENT") different++;
-  console.log(`${name}: weights ${found[name].weights.slice(0, 16)}, losses ${found[name].losses.slice(0, 16)}: ${same}`);
+  console.log(
+    `${name}: weights ${found[name].weights.slice(0, 16)}, losses ${found[name].losses.slice(0, 16)}: ${same}`,
+  );
 }
 if (process.argv.includes("--record")) {
   recorded[kind] = { ...recorded[kind], ...found };

@@ -7,7 +7,8 @@
  *   ZO2_SANITIZE=address|thread npm test -- cpp      the C++ tests under a sanitizer
  *   ZO2_CUDA=emulated npm test -- cpp                with the CUDA backend too; off when it is not set
  *   ZO2_BUILD_DIR=DIR, ZO2_BLAS=off   as in scripts/install.mjs; the C++ tests follow them
- *   ZO2_TEST_DEVICE=cuda              the native tests on the CUDA backend (a GPU, or the emulator in a build with ZO2_CUDA=emulated)
+ *   ZO2_TEST_DEVICE=cuda              the native tests on the CUDA backend: a GPU, or the emulator in a build with
+ *                                     ZO2_CUDA=emulated
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
@@ -38,20 +39,34 @@ const script = (name) => one(show(process.execPath, [path.join(root, "scripts", 
 /** The environment that CMake gives a test. */
 function environmentOf({ properties }) {
   const entries = properties?.find(({ name }) => name === "ENVIRONMENT")?.value ?? [];
-  return Object.fromEntries(entries.map((entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)]));
+  return Object.fromEntries(
+    entries.map((entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)]),
+  );
 }
 
-/** Configures, builds and runs the programs of test/native/cpp in build-tests/, or those whose names have one of `patterns` in them. */
+/**
+ * Configures, builds and runs the programs of test/native/cpp in build-tests/, or those whose names have one of
+ * `patterns` in them.
+ */
 function cpp(patterns) {
   const sanitize = process.env.ZO2_SANITIZE ?? "";
   const blas = process.env.ZO2_BLAS || "auto";
   const cuda = process.env.ZO2_CUDA || "off";
   const parts = [sanitize, blas === "auto" ? "" : `blas-${blas}`, cuda === "off" ? "" : `cuda-${cuda}`];
-  const suffix = parts.filter((part) => part !== "").map((part) => `-${part}`).join("");
+  const suffix = parts
+    .filter((part) => part !== "")
+    .map((part) => `-${part}`)
+    .join("");
   // With a folder of its own, the addon is there, and its libraries serve both.
   const shared = process.env.ZO2_TESTS === "on";
   const folder = shared ? path.resolve(root, process.env.ZO2_BUILD_DIR) : path.join(root, `build-tests${suffix}`);
-  const settings = ["-DZO2_TESTS=ON", `-DZO2_SANITIZE=${sanitize}`, `-DZO2_BLAS=${blas}`, `-DZO2_CUDA=${cuda}`, "-DCMAKE_BUILD_TYPE=Release"];
+  const settings = [
+    "-DZO2_TESTS=ON",
+    `-DZO2_SANITIZE=${sanitize}`,
+    `-DZO2_BLAS=${blas}`,
+    `-DZO2_CUDA=${cuda}`,
+    "-DCMAKE_BUILD_TYPE=Release",
+  ];
   if (shared) {
     if (show(process.execPath, [path.join(root, "scripts", "install.mjs")]) !== 0) return counts(0, 1);
   } else {
@@ -71,7 +86,9 @@ function cpp(patterns) {
     // Without a closing line, or with an exit code that contradicts it, the program died.
     const failed = Math.max(Number(closing?.[2] ?? 1), result.status === 0 && closing !== null ? 0 : 1);
     process.stderr.write(result.stderr ?? "");
-    console.log(`cpp: ${name}: ${passed} passed, ${failed} failed${result.signal ? ` (ended by ${result.signal})` : ""}`);
+    console.log(
+      `cpp: ${name}: ${passed} passed, ${failed} failed${result.signal ? ` (ended by ${result.signal})` : ""}`,
+    );
     total.passed += passed;
     total.failed += failed;
   }
@@ -91,7 +108,11 @@ function jest(project, patterns) {
     if (!existsSync(report)) return counts(0, 1);
     const result = JSON.parse(readFileSync(report, "utf8"));
     const failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
-    return counts(result.numPassedTests, status !== 0 && failed === 0 ? 1 : failed, result.numPendingTests + result.numTodoTests);
+    return counts(
+      result.numPassedTests,
+      status !== 0 && failed === 0 ? 1 : failed,
+      result.numPendingTests + result.numTodoTests,
+    );
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -115,20 +136,26 @@ const runners = {
 
 function hasTests(project) {
   const folder = path.join(root, "test", project);
-  return existsSync(folder) && readdirSync(folder, { recursive: true }).some((name) => String(name).endsWith(".test.ts"));
+  return (
+    existsSync(folder) && readdirSync(folder, { recursive: true }).some((name) => String(name).endsWith(".test.ts"))
+  );
 }
 
 const args = process.argv.slice(2);
 const asked = PARTS.filter((part) => args.includes(part));
 const patterns = args.filter((arg) => !PARTS.includes(arg));
-const chosen = asked.length > 0 ? asked : PARTS.filter((part) => part !== "stress" && (part !== "gpu" || hasTests("gpu")));
+const chosen =
+  asked.length > 0 ? asked : PARTS.filter((part) => part !== "stress" && (part !== "gpu" || hasTests("gpu")));
 if (chosen.includes("cpp") && process.env.ZO2_BUILD_DIR && !process.env.ZO2_SANITIZE) process.env.ZO2_TESTS = "on";
 const total = counts(0, 0);
 const lines = [];
 for (const part of chosen) {
   console.log(`\n== ${part}`);
   const result = runners[part](patterns);
-  lines.push(`${part}: ${result.passed} passed, ${result.failed} failed${result.skipped > 0 ? `, ${result.skipped} skipped` : ""}`);
+  lines.push(
+    `${part}: ${result.passed} passed, ${result.failed} ` +
+      `failed${result.skipped > 0 ? `, ${result.skipped} skipped` : ""}`,
+  );
   for (const key of Object.keys(total)) total[key] += result[key];
 }
 console.log(`\n${lines.join("\n")}`);

@@ -43,5 +43,10 @@ export class Zo2Error extends Error {
 /** Whether `value` is an error with one of our codes (from this package or from its native part). */
 export function isZo2Error(value: unknown): value is Error & { code: ErrorCode } {
   // Native errors may come from another realm, where `instanceof` fails.
-  return types.isNativeError(value) && "code" in value && typeof value.code === "string" && Object.hasOwn(ERROR_CODES, value.code);
+  return (
+    types.isNativeError(value) &&
+    "code" in value &&
+    typeof value.code === "string" &&
+    Object.hasOwn(ERROR_CODES, value.code)
+  );
 }

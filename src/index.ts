@@ -1,17 +1,23 @@
 /** Fine-tunes large language models with forward passes only; see README.md. */
 export { loadModel, type DataSource, type LoadOptions, type Model, type PlanSummary } from "./model.js";
 export { Trainer, type FitOptions, type Step, type TrainingEvaluation } from "./train/trainer.js";
-export { type Evaluation } from "./train/evaluate.js";
-export { type LabelPrediction, type PredictInput, type SpanPrediction } from "./train/predict.js";
-export { type Score, type ScoreInput } from "./train/score.js";
-export { type FinishReason, type Generated, type GenerateInput, type Generation } from "./generate/index.js";
+export type { Evaluation } from "./train/evaluate.js";
+export type { LabelPrediction, PredictInput, SpanPrediction } from "./train/predict.js";
+export type { Score, ScoreInput } from "./train/score.js";
+export type { FinishReason, Generated, GenerateInput, Generation } from "./generate/index.js";
 export { openDataset, type Dataset, type DatasetOptions, type DatasetSource } from "./data/index.js";
 export { resolveModel, type DownloadProgress, type ResolveModelOptions } from "./hub/index.js";
-export { type HeadSpec } from "./models/head.js";
-export { loadTokenizer, renderChat, type ChatMessage, type RenderChatOptions, type Tokenizer } from "./tokenizer/index.js";
-export { type ModelOptions, type ResolvedModelOptions } from "./config/model.js";
-export { type LogitOutput, type ObjectiveContext, type TextOutput } from "./config/objective.js";
-export { type ResolvedTrainerOptions, type TrainerOptions } from "./config/trainer.js";
-export { type EvaluateOptions } from "./config/evaluate.js";
-export { type GenerateOptions } from "./config/generate.js";
+export type { HeadSpec } from "./models/head.js";
+export {
+  loadTokenizer,
+  renderChat,
+  type ChatMessage,
+  type RenderChatOptions,
+  type Tokenizer,
+} from "./tokenizer/index.js";
+export type { ModelOptions, ResolvedModelOptions } from "./config/model.js";
+export type { LogitOutput, ObjectiveContext, TextOutput } from "./config/objective.js";
+export type { ResolvedTrainerOptions, TrainerOptions } from "./config/trainer.js";
+export type { EvaluateOptions } from "./config/evaluate.js";
+export type { GenerateOptions } from "./config/generate.js";
 export { ERROR_CODES, isZo2Error, Zo2Error, type ErrorCode } from "./errors.js";

@@ -8,7 +8,15 @@ import { modelOptionsSchema, type ModelOptions, type ResolvedModelOptions } from
 import { parseOptions } from "./config/parse.js";
 import { openDataset, packBatch, type Dataset, type DatasetSource, type Template } from "./data/index.js";
 import { Zo2Error } from "./errors.js";
-import { generateMany, generateOne, type Generated, type GenerateInput, type GenerateModel, type Generation, type Inputs } from "./generate/index.js";
+import {
+  generateMany,
+  generateOne,
+  type Generated,
+  type GenerateInput,
+  type GenerateModel,
+  type Generation,
+  type Inputs,
+} from "./generate/index.js";
 import { resolveModel, type DownloadProgress } from "./hub/index.js";
 import { defineModel } from "./models/index.js";
 import type { ModelDefinition } from "./models/family.js";
@@ -69,8 +77,9 @@ const DEFAULT_SEQUENCES = 8;
 const BUFFERS = [/\.attn\.(masked_)?bias$/, /\.rotary_emb\.inv_freq$/];
 
 /**
- * Loads a model onto a device: a Hugging Face folder (`config.json`; safetensors or `pytorch_model.bin`; tokenizer), or the id of a repository
- * of the Hugging Face Hub ("org/name", "org/name@revision"), which is downloaded to the cache that all tools of Hugging Face share.
+ * Loads a model onto a device: a Hugging Face folder (`config.json`; safetensors or `pytorch_model.bin`; tokenizer), or
+ * the id of a repository of the Hugging Face Hub ("org/name", "org/name@revision"), which is downloaded to the cache
+ * that all tools of Hugging Face share.
  *
  * @throws Zo2Error ZO2_ERR_CONFIG, ZO2_ERR_MODEL_UNSUPPORTED, ZO2_ERR_CHECKPOINT, ZO2_ERR_TOKENIZER, ZO2_ERR_DEVICE,
  *   ZO2_ERR_OUT_OF_MEMORY or ZO2_ERR_MEMORY_BUDGET; nothing is left open then.
@@ -86,27 +95,60 @@ export async function loadModel(name: string, options: ModelOptions = {}, o: Loa
   }
 }
 
-async function loadFrom(dir: string, checkpoint: Checkpoint, resolved: ResolvedModelOptions, signal: AbortSignal | undefined): Promise<Model> {
+async function loadFrom(
+  dir: string,
+  checkpoint: Checkpoint,
+  resolved: ResolvedModelOptions,
+  signal: AbortSignal | undefined,
+): Promise<Model> {
   const definition = defineModel(checkpoint.config, resolved.ignoreConfigFields);
   const parameters = numberParameters(definition.parameters);
   const entries = checkTensors(checkpoint, parameters, definition.namePrefixes, definition.aliases);
   const used = new Map([...entries].map(([parameter, entry]) => [parameter.name, entry]));
-  const unused = unusedTensors(checkpoint, used, { prefixes: definition.namePrefixes, aliases: definition.aliases, ignored: BUFFERS });
+  const unused = unusedTensors(checkpoint, used, {
+    prefixes: definition.namePrefixes,
+    aliases: definition.aliases,
+    ignored: BUFFERS,
+  });
   const tokenizer = (await hasTokenizer(dir)) ? await loadTokenizer(dir) : null;
   const { offload } = resolved;
-  const wire = offload.wire === "stored" ? storedType(checkpoint, parameters, definition.namePrefixes, definition.aliases) : offload.wire;
+  const wire =
+    offload.wire === "stored"
+      ? storedType(checkpoint, parameters, definition.namePrefixes, definition.aliases)
+      : offload.wire;
   const recording = record(definition, parameters);
-  const units = cutUnits(recording, { wire, compute: resolved.dtype, ...(offload.unitBytes === undefined ? {} : { unitBytes: offload.unitBytes }) });
+  const units = cutUnits(recording, {
+    wire,
+    compute: resolved.dtype,
+    ...(offload.unitBytes === undefined ? {} : { unitBytes: offload.unitBytes }),
+  });
   const device = await openDevice({
-    device: resolved.device, threads: resolved.threads, deviceMemory: offload.deviceMemory,
-    delayMicroseconds: resolved.test?.delayMicroseconds, delaySeed: resolved.test?.delaySeed, genericKernels: resolved.test?.genericKernels, tf32: resolved.tf32,
+    device: resolved.device,
+    threads: resolved.threads,
+    deviceMemory: offload.deviceMemory,
+    delayMicroseconds: resolved.test?.delayMicroseconds,
+    delaySeed: resolved.test?.delaySeed,
+    genericKernels: resolved.test?.genericKernels,
+    tf32: resolved.tf32,
   });
   try {
     const store = await WeightStore.create(device, units, offload.to);
     await loadWeights(device, store, units, checkpoint, entries, signal);
     const engine = await createEngine({ device, store, recording, units, definition, options: resolved, wire });
     return new Model({
-      dir, config: checkpoint.config as Readonly<Record<string, unknown>>, tokenizer, options: resolved, definition, parameters, unused, recording, device, store, units, wire, engine,
+      dir,
+      config: checkpoint.config as Readonly<Record<string, unknown>>,
+      tokenizer,
+      options: resolved,
+      definition,
+      parameters,
+      unused,
+      recording,
+      device,
+      store,
+      units,
+      wire,
+      engine,
     });
   } catch (error) {
     await device.close();
@@ -121,14 +163,26 @@ function record(definition: ModelDefinition, parameters: readonly Parameter[]): 
 }
 
 function createEngine(parts: {
-  device: Device; store: WeightStore; recording: Recording; units: readonly Unit[]; definition: ModelDefinition; options: ResolvedModelOptions; wire: FloatType;
+  device: Device;
+  store: WeightStore;
+  recording: Recording;
+  units: readonly Unit[];
+  definition: ModelDefinition;
+  options: ResolvedModelOptions;
+  wire: FloatType;
 }): Promise<Engine> {
   const { options, definition } = parts;
   const { slots, overlap, deviceMemory } = options.offload;
   return Engine.create(parts.device, parts.store, parts.recording, parts.units, {
-    slots, overlap, wire: parts.wire, compute: options.dtype, rounding: options.rounding,
-    positionRow: definition.positionRow, poison: options.test?.poison ?? false,
-    ...(deviceMemory === undefined ? {} : { deviceMemory }), ...(options.test?.onPass === undefined ? {} : { onPass: options.test.onPass }),
+    slots,
+    overlap,
+    wire: parts.wire,
+    compute: options.dtype,
+    rounding: options.rounding,
+    positionRow: definition.positionRow,
+    poison: options.test?.poison ?? false,
+    ...(deviceMemory === undefined ? {} : { deviceMemory }),
+    ...(options.test?.onPass === undefined ? {} : { onPass: options.test.onPass }),
   });
 }
 
@@ -194,9 +248,15 @@ export class Model implements AsyncDisposable {
    * Log-probabilities of token sequences, in order, as they come.
    * @throws Zo2Error ZO2_ERR_LENGTH past the model's positions, ZO2_ERR_DATA for what is neither text nor ids
    */
-  score(inputs: AsyncIterable<ScoreInput> | Iterable<ScoreInput>, o: { readonly signal?: AbortSignal; readonly batchSize?: number } = {}): AsyncIterable<Score> {
+  score(
+    inputs: AsyncIterable<ScoreInput> | Iterable<ScoreInput>,
+    o: { readonly signal?: AbortSignal; readonly batchSize?: number } = {},
+  ): AsyncIterable<Score> {
     return scoreInputs(this.engine, this.tokenizer, inputs, {
-      batchSize: o.batchSize ?? DEFAULT_SCORE_BATCH, maxTokens: this.maxTokens(this.maxPositions), maxLength: this.maxPositions, vocabSize: this.vocabSize,
+      batchSize: o.batchSize ?? DEFAULT_SCORE_BATCH,
+      maxTokens: this.maxTokens(this.maxPositions),
+      maxLength: this.maxPositions,
+      vocabSize: this.vocabSize,
       ...(o.signal === undefined ? {} : { signal: o.signal }),
     });
   }
@@ -206,56 +266,96 @@ export class Model implements AsyncDisposable {
    * @throws Zo2Error ZO2_ERR_MODEL_UNSUPPORTED for a language model, ZO2_ERR_LENGTH past the model's positions
    */
   predict(
-    inputs: AsyncIterable<PredictInput> | Iterable<PredictInput>, o: { readonly signal?: AbortSignal; readonly batchSize?: number } = {},
+    inputs: AsyncIterable<PredictInput> | Iterable<PredictInput>,
+    o: { readonly signal?: AbortSignal; readonly batchSize?: number } = {},
   ): AsyncIterable<LabelPrediction | SpanPrediction> {
     return predictInputs(this.engine, this.tokenizer, inputs, {
-      head: this.head, batchSize: o.batchSize ?? DEFAULT_SCORE_BATCH, maxLength: this.maxPositions, vocabSize: this.vocabSize,
+      head: this.head,
+      batchSize: o.batchSize ?? DEFAULT_SCORE_BATCH,
+      maxLength: this.maxPositions,
+      vocabSize: this.vocabSize,
       ...(o.signal === undefined ? {} : { signal: o.signal }),
     });
   }
 
   /**
-   * Continues a prompt, with every update that was taken applied: iterate for pieces of text, or take `result()` for the whole.
+   * Continues a prompt, with every update that was taken applied: iterate for pieces of text, or take `result()` for
+   * the whole.
    *
-   * Greedy where no temperature is given. Iterating throws ZO2_ERR_DATA for an empty prompt or ids outside the vocabulary, ZO2_ERR_LENGTH
-   * where the positions leave no room, ZO2_ERR_TOKENIZER for text without a tokenizer or messages without a chat template, ZO2_ERR_NOT_FINITE,
-   * ZO2_ERR_ABORTED, and ZO2_ERR_MEMORY_BUDGET or ZO2_ERR_OUT_OF_MEMORY where there is no room for the keys and values.
+   * Greedy where no temperature is given. Iterating throws ZO2_ERR_DATA for an empty prompt or ids outside the
+   * vocabulary, ZO2_ERR_LENGTH where the positions leave no room, ZO2_ERR_TOKENIZER for text without a tokenizer or
+   * messages without a chat template, ZO2_ERR_NOT_FINITE, ZO2_ERR_ABORTED, and ZO2_ERR_MEMORY_BUDGET or
+   * ZO2_ERR_OUT_OF_MEMORY where there is no room for the keys and values.
    * @throws Zo2Error ZO2_ERR_CONFIG, and ZO2_ERR_MODEL_UNSUPPORTED for a model without a language model's head
    */
-  generate(prompt: string | GenerateInput, options: GenerateOptions & { readonly signal?: AbortSignal } = {}): Generation {
+  generate(
+    prompt: string | GenerateInput,
+    options: GenerateOptions & { readonly signal?: AbortSignal } = {},
+  ): Generation {
     const { signal, ...rest } = options;
-    return generateOne(this.generating(), prompt, parseOptions(generateOptionsSchema, rest, "generation options"), signal);
+    return generateOne(
+      this.generating(),
+      prompt,
+      parseOptions(generateOptionsSchema, rest, "generation options"),
+      signal,
+    );
   }
 
   /** Continues prompts in order, `batchSize` at a time; else as `generate`. */
-  generateAll(inputs: Inputs<string | GenerateInput>, options: GenerateOptions & { readonly signal?: AbortSignal } = {}): AsyncIterable<Generated> {
+  generateAll(
+    inputs: Inputs<string | GenerateInput>,
+    options: GenerateOptions & { readonly signal?: AbortSignal } = {},
+  ): AsyncIterable<Generated> {
     const { signal, ...rest } = options;
-    return generateMany(this.generating(), inputs, parseOptions(generateOptionsSchema, rest, "generation options"), signal);
+    return generateMany(
+      this.generating(),
+      inputs,
+      parseOptions(generateOptionsSchema, rest, "generation options"),
+      signal,
+    );
   }
 
   /** Loss and accuracy over a data set, with every update that was taken applied. */
-  async evaluate(data: DataSource, options: EvaluateOptions & { readonly signal?: AbortSignal } = {}): Promise<Evaluation> {
+  async evaluate(
+    data: DataSource,
+    options: EvaluateOptions & { readonly signal?: AbortSignal } = {},
+  ): Promise<Evaluation> {
     const { signal, ...rest } = options;
     const o = parseOptions(evaluateOptionsSchema, rest, "evaluation options");
     const maxLength = this.checkLength(o.maxLength);
     const opened = await this.openData(data, o.template);
     try {
-      return await evaluateDataset(this.engine, this.tokenizer, this.head, opened.dataset, {
-        batchSize: o.batchSize, microBatchSize: o.batchSize, maxLength, truncation: o.truncation, reduction: o.reduction,
-        vocabSize: this.vocabSize, maxTokens: this.maxTokens(maxLength),
-      }, signal);
+      return await evaluateDataset(
+        this.engine,
+        this.tokenizer,
+        this.head,
+        opened.dataset,
+        {
+          batchSize: o.batchSize,
+          microBatchSize: o.batchSize,
+          maxLength,
+          truncation: o.truncation,
+          reduction: o.reduction,
+          vocabSize: this.vocabSize,
+          maxTokens: this.maxTokens(maxLength),
+        },
+        signal,
+      );
     } finally {
       await opened.close();
     }
   }
 
   /**
-   * Logits after each token of `ids`, [ids x vocabulary] row-major, fp32. Meant for inspection: the whole matrix is in memory.
+   * Logits after each token of `ids`, [ids x vocabulary] row-major, fp32. Meant for inspection: the whole matrix is in
+   * memory.
    */
   async logits(ids: readonly number[]): Promise<Float32Array> {
     this.alive();
     // A label behind every token asks for the logits of every row.
-    const batch = [packBatch([{ kind: "tokens", ids: Int32Array.from([...ids, 0]), labels: Int32Array.from([-100, ...ids]) }])];
+    const batch = [
+      packBatch([{ kind: "tokens", ids: Int32Array.from([...ids, 0]), labels: Int32Array.from([-100, ...ids]) }]),
+    ];
     const [logits] = await this.engine.forward(batch, { output: "logits" });
     return logits ?? new Float32Array();
   }
@@ -268,8 +368,18 @@ export class Model implements AsyncDisposable {
     this.alive();
     await this.engine.flush();
     const { device, store, units, parameters } = this.parts;
-    const source = weightSources(device, store, units, parameters.filter((p) => p.name === name), "fp32")[0];
-    if (source === undefined) throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `the model has no parameter ${JSON.stringify(name)}; see model.parameters`);
+    const source = weightSources(
+      device,
+      store,
+      units,
+      parameters.filter((p) => p.name === name),
+      "fp32",
+    )[0];
+    if (source === undefined)
+      throw new Zo2Error(
+        "ZO2_ERR_INVALID_ARGUMENT",
+        `the model has no parameter ${JSON.stringify(name)}; see model.parameters`,
+      );
     const values = new Float32Array(source.bytes / 4);
     await source.read(0, new Uint8Array(values.buffer));
     return values;
@@ -279,7 +389,10 @@ export class Model implements AsyncDisposable {
    * Writes a Hugging Face folder with every update that was taken: safetensors, config and tokenizer files, atomically.
    * @param o.dtype each tensor in its wire dtype (no bit is lost), or all in one dtype. @default "wire"
    */
-  async save(dir: string, o: { readonly dtype?: FloatType | "wire"; readonly maxShardBytes?: number; readonly signal?: AbortSignal } = {}): Promise<void> {
+  async save(
+    dir: string,
+    o: { readonly dtype?: FloatType | "wire"; readonly maxShardBytes?: number; readonly signal?: AbortSignal } = {},
+  ): Promise<void> {
     this.alive();
     await this.engine.flush();
     const { device, store, units, parameters, wire } = this.parts;
@@ -330,7 +443,11 @@ export class Model implements AsyncDisposable {
   /** Runs `body` with the model reserved for training. @throws Zo2Error ZO2_ERR_BUSY when another one trains it */
   reserve(user: string): () => void {
     this.alive();
-    if (this.user !== null) throw new Zo2Error("ZO2_ERR_BUSY", `the model is being trained by ${this.user}; wait for its loop to end, or leave it`);
+    if (this.user !== null)
+      throw new Zo2Error(
+        "ZO2_ERR_BUSY",
+        `the model is being trained by ${this.user}; wait for its loop to end, or leave it`,
+      );
     this.user = user;
     return () => {
       this.user = null;
@@ -340,24 +457,42 @@ export class Model implements AsyncDisposable {
   /** @throws Zo2Error ZO2_ERR_LENGTH past the model's positions */
   checkLength(maxLength: number | undefined): number {
     if (maxLength !== undefined && maxLength > this.maxPositions) {
-      throw new Zo2Error("ZO2_ERR_LENGTH", `maxLength is ${maxLength}, the model has ${this.maxPositions} positions; lower --max-length`);
+      throw new Zo2Error(
+        "ZO2_ERR_LENGTH",
+        `maxLength is ${maxLength}, the model has ${this.maxPositions} positions; lower --max-length`,
+      );
     }
     return maxLength ?? this.maxPositions;
   }
 
   /** Opens a data source; `close` leaves alone what was open already. */
-  async openData(data: DataSource, template: Template | undefined, prompts = false): Promise<{ readonly dataset: Dataset; close(): Promise<void> }> {
+  async openData(
+    data: DataSource,
+    template: Template | undefined,
+    prompts = false,
+  ): Promise<{ readonly dataset: Dataset; close(): Promise<void> }> {
     if (isDataset(data)) return { dataset: data, close: () => Promise.resolve() };
-    const dataset = await openDataset(data, { vocabSize: this.vocabSize, head: this.head, prompts, ...(template === undefined ? {} : { template }) });
+    const dataset = await openDataset(data, {
+      vocabSize: this.vocabSize,
+      head: this.head,
+      prompts,
+      ...(template === undefined ? {} : { template }),
+    });
     return { dataset, close: () => dataset.close() };
   }
 
-  /** For generation, and objectives over what is generated. @throws Zo2Error ZO2_ERR_MODEL_UNSUPPORTED, ZO2_ERR_DISPOSED */
+  /**
+   * For generation, and objectives over what is generated. @throws Zo2Error ZO2_ERR_MODEL_UNSUPPORTED, ZO2_ERR_DISPOSED
+   */
   generating(): GenerateModel {
     const { engine, tokenizer, dir, config, vocabSize, maxPositions } = this;
     const { head } = this.parts.definition;
     if (head.kind !== "causal") {
-      throw new Zo2Error("ZO2_ERR_MODEL_UNSUPPORTED", `${dir}: the head is for ${head.kind}, and text comes from the head of a causal language model; load such a checkpoint`);
+      throw new Zo2Error(
+        "ZO2_ERR_MODEL_UNSUPPORTED",
+        `${dir}: the head is for ${head.kind}, and text comes from the head of a causal language model; load ` +
+          "such a checkpoint",
+      );
     }
     return { engine, tokenizer, dir, config, vocabSize, maxPositions, maxTokens: this.maxTokens(maxPositions) };
   }
@@ -368,5 +503,12 @@ export class Model implements AsyncDisposable {
 }
 
 function isDataset(data: DataSource): data is Dataset {
-  return typeof data === "object" && "at" in data && "size" in data && typeof data.size === "number" && typeof data.at === "function" && !Array.isArray(data);
+  return (
+    typeof data === "object" &&
+    "at" in data &&
+    "size" in data &&
+    typeof data.size === "number" &&
+    typeof data.at === "function" &&
+    !Array.isArray(data)
+  );
 }

@@ -17,11 +17,14 @@ void measure(Device& device, const zo2::bench::OptShape& opt, zo2_dtype dtype, i
   for (Memory* memory : {&q, &k, &v}) fill_random(*memory, dtype, 1.0f);
   std::vector<int32_t> entries;
   for (int64_t i = 0; i < sequences; ++i) {
-    for (const int64_t value : {i * length, length, int64_t{0}, int64_t{0}}) entries.push_back(static_cast<int32_t>(value));
+    for (const int64_t value : {i * length, length, int64_t{0}, int64_t{0}})
+      entries.push_back(static_cast<int32_t>(value));
   }
   table.put(entries.data(), table.bytes());
 
-  const auto view = [&](const Memory& memory) { return zo2::cuda::Matrix{memory.as<void>(), dtype, rows, opt.hidden, opt.hidden}; };
+  const auto view = [&](const Memory& memory) {
+    return zo2::cuda::Matrix{memory.as<void>(), dtype, rows, opt.hidden, opt.hidden};
+  };
   AttentionArgs args{};
   args.out = view(out);
   args.q = view(q);
@@ -30,10 +33,12 @@ void measure(Device& device, const zo2::bench::OptShape& opt, zo2_dtype dtype, i
   args.sequences = {table.as<void>(), ZO2_I32, sequences, 4, 4};
   args.heads = args.kv_heads = opt.heads;
   args.scale = 1.0f / std::sqrt(static_cast<float>(opt.hidden / opt.heads));
-  const double seconds = device.seconds(20, [&] { zo2::bench::check(launch_attention(device.launch(), args), "attention"); });
+  const double seconds =
+      device.seconds(20, [&] { zo2::bench::check(launch_attention(device.launch(), args), "attention"); });
 
   // Two products over the lower triangle, the diagonal included.
-  const double pairs = static_cast<double>(sequences) * static_cast<double>(length) * static_cast<double>(length + 1) / 2;
+  const double pairs =
+      static_cast<double>(sequences) * static_cast<double>(length) * static_cast<double>(length + 1) / 2;
   const double flops = 4 * pairs * static_cast<double>(opt.hidden);
   Line line;
   line.text("bench", "attention").text("case", opt.name).text("dtype", zo2::bench::name_of(dtype));

@@ -1,7 +1,6 @@
-// What the GPU benches share: a device with a stream, memory with random contents, times by CUDA events, ceilings, and results as one line of
-// JSON each. A bench that cannot go on says why and exits with status 1.
-#ifndef ZO2_BENCH_GPU_BENCH_H
-#define ZO2_BENCH_GPU_BENCH_H
+// What the GPU benches share: a device with a stream, memory with random contents, times by CUDA events, ceilings, and
+// results as one line of JSON each. A bench that cannot go on says why and exits with status 1.
+#pragma once
 
 #include <cuda_runtime_api.h>
 
@@ -33,7 +32,9 @@ inline bool tiny() {
 // Device memory.
 class Memory {
  public:
-  explicit Memory(uint64_t bytes) : bytes_(bytes) { check(cudaMalloc(&data_, std::max<uint64_t>(bytes, 1)), "cudaMalloc"); }
+  explicit Memory(uint64_t bytes) : bytes_(bytes) {
+    check(cudaMalloc(&data_, std::max<uint64_t>(bytes, 1)), "cudaMalloc");
+  }
   ~Memory() { cudaFree(data_); }
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
@@ -44,7 +45,9 @@ class Memory {
   }
   uint64_t bytes() const { return bytes_; }
 
-  void put(const void* from, uint64_t bytes) { check(cudaMemcpy(data_, from, bytes, cudaMemcpyHostToDevice), "upload"); }
+  void put(const void* from, uint64_t bytes) {
+    check(cudaMemcpy(data_, from, bytes, cudaMemcpyHostToDevice), "upload");
+  }
 
   // The pattern over and over. Zeros would let the device run cooler and faster than real weights do.
   template <class T>
@@ -87,7 +90,8 @@ class Device {
     check(cudaHostAlloc(&mirror_, sizeof(cuda::FaultSlot), cudaHostAllocDefault), "cudaHostAlloc");
     check(cudaMemset(slot_.as<void>(), 0, sizeof(cuda::FaultSlot)), "cudaMemset");
     check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
-    traits_ = {properties.major * 10 + properties.minor, properties.multiProcessorCount, static_cast<int>(properties.sharedMemPerBlockOptin), false};
+    traits_ = {properties.major * 10 + properties.minor, properties.multiProcessorCount,
+               static_cast<int>(properties.sharedMemPerBlockOptin), false};
   }
   ~Device() {
     cudaStreamDestroy(stream);
@@ -96,21 +100,33 @@ class Device {
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
-  cuda::Launch launch() { return {stream, slot_.as<cuda::FaultSlot>(), static_cast<cuda::FaultSlot*>(mirror_), 1, &traits_}; }
+  cuda::Launch launch() {
+    return {stream, slot_.as<cuda::FaultSlot>(), static_cast<cuda::FaultSlot*>(mirror_), 1, &traits_};
+  }
 
   int capability() const { return traits_.capability; }
 
-  // FLOP/s of dense 16-bit tensor-core products with fp32 sums at the highest clock: multiprocessors x clock x products of one multiprocessor in
-  // a clock, by the vendor's architecture papers. NaN where we do not know.
+  // FLOP/s of dense 16-bit tensor-core products with fp32 sums at the highest clock: multiprocessors x clock x products
+  // of one multiprocessor in a clock, by the vendor's architecture papers. NaN where we do not know.
   double matrix_rate() const {
     int kilohertz = 0;
     if (cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, 0) != cudaSuccess || kilohertz <= 0) return NAN;
     double flops = NAN;
     switch (traits_.capability) {
-      case 80: flops = 2048; break;
-      case 86: case 89: case 120: flops = 1024; break;
-      case 90: flops = 4096; break;
-      case 100: flops = 8192; break;
+      case 80:
+        flops = 2048;
+        break;
+      case 86:
+      case 89:
+      case 120:
+        flops = 1024;
+        break;
+      case 90:
+        flops = 4096;
+        break;
+      case 100:
+        flops = 8192;
+        break;
     }
     return flops * traits_.multiprocessors * kilohertz * 1e3;
   }
@@ -146,7 +162,9 @@ class Device {
       const uint64_t bytes = tiny() ? 1 << 16 : uint64_t{1} << 30;
       Memory from(bytes), to(bytes);
       from.fill(random_values(1 << 14, 1.0f));
-      const auto copy = [&] { check(cudaMemcpyAsync(to.as<void>(), from.as<void>(), bytes, cudaMemcpyDeviceToDevice, stream), "copy"); };
+      const auto copy = [&] {
+        check(cudaMemcpyAsync(to.as<void>(), from.as<void>(), bytes, cudaMemcpyDeviceToDevice, stream), "copy");
+      };
       const double taken = seconds(10, copy);
       copy_rate_ = 2.0 * static_cast<double>(bytes) / taken;
     }
@@ -173,14 +191,18 @@ class Line {
     // JSON has no NaN: what is not known is null.
     return add(name, std::isfinite(value) ? digits : "null");
   }
-  // What the bench is about: measured seconds, the least that bytes and operations allow at these ceilings, and the rates that come of it.
+  // What the bench is about: measured seconds, the least that bytes and operations allow at these ceilings, and the
+  // rates that come of it.
   Line& figures(double seconds, double bytes, double byte_rate, double flops, double flop_rate) {
     const double by_bytes = bytes / byte_rate;
     const double by_flops = flops > 0 ? flops / flop_rate : 0;
-    number("seconds", seconds).number("bytes", bytes).number("predictedSeconds", std::isnan(by_flops) ? NAN : std::max(by_bytes, by_flops));
+    number("seconds", seconds)
+        .number("bytes", bytes)
+        .number("predictedSeconds", std::isnan(by_flops) ? NAN : std::max(by_bytes, by_flops));
     text("limit", std::isnan(by_flops) ? "unknown" : by_flops > by_bytes ? "arithmetic" : "memory");
     number("bytesPerSecond", bytes / seconds).number("bytesPerSecondCeiling", byte_rate);
-    if (flops > 0) number("flops", flops).number("flopsPerSecond", flops / seconds).number("flopsPerSecondCeiling", flop_rate);
+    if (flops > 0)
+      number("flops", flops).number("flopsPerSecond", flops / seconds).number("flopsPerSecondCeiling", flop_rate);
     return *this;
   }
   void print() const {
@@ -198,5 +220,3 @@ class Line {
 };
 
 }  // namespace zo2::bench
-
-#endif  // ZO2_BENCH_GPU_BENCH_H

@@ -1,6 +1,5 @@
 // Random values in the dtypes of the contract, for bench.h's Memory::fill.
-#ifndef ZO2_BENCH_GPU_HALF_PATTERN_H
-#define ZO2_BENCH_GPU_HALF_PATTERN_H
+#pragma once
 
 #include <vector>
 
@@ -21,10 +20,9 @@ inline void fill_random(Memory& memory, zo2_dtype dtype, float spread) {
   const std::vector<float> values = random_values(kPatternValues, spread);
   if (dtype == ZO2_F32) return memory.fill(values);
   std::vector<uint16_t> halves;
-  for (const float value : values) halves.push_back(dtype == ZO2_F16 ? numerics::f32_to_f16(value) : numerics::f32_to_bf16(value));
+  for (const float value : values)
+    halves.push_back(dtype == ZO2_F16 ? numerics::f32_to_f16(value) : numerics::f32_to_bf16(value));
   memory.fill(halves);
 }
 
 }  // namespace zo2::bench
-
-#endif  // ZO2_BENCH_GPU_HALF_PATTERN_H

@@ -1,9 +1,12 @@
 /**
- * What a timeline shows: how long each lane worked, how long two or three worked at once, and what the same commands would have taken one after
- * another. Spans are `{lane, begin, end}` in seconds; those of one lane do not overlap.
+ * What a timeline shows: how long each lane worked, how long two or three worked at once, and what the same commands
+ * would have taken one after another. Spans are `{lane, begin, end}` in seconds; those of one lane do not overlap.
  */
 export function overlapOf(spans) {
-  const marks = spans.flatMap(({ lane, begin, end }) => [{ at: begin, lane, step: 1 }, { at: end, lane, step: -1 }]);
+  const marks = spans.flatMap(({ lane, begin, end }) => [
+    { at: begin, lane, step: 1 },
+    { at: end, lane, step: -1 },
+  ]);
   // At one instant ends come first, so that a span that begins where another ends does not overlap it.
   marks.sort((a, b) => a.at - b.at || a.step - b.step);
   const open = new Map();
@@ -20,12 +23,20 @@ export function overlapOf(spans) {
   const serial = Object.values(lanes).reduce((sum, seconds) => sum + seconds, 0);
   const wall = marks.length === 0 ? 0 : last - marks[0].at;
   const [idleSeconds, oneLaneSeconds, twoLanesSeconds, threeLanesSeconds] = together;
-  return { wallSeconds: wall, serialSeconds: serial, busySeconds: lanes, idleSeconds, oneLaneSeconds, twoLanesSeconds, threeLanesSeconds };
+  return {
+    wallSeconds: wall,
+    serialSeconds: serial,
+    busySeconds: lanes,
+    idleSeconds,
+    oneLaneSeconds,
+    twoLanesSeconds,
+    threeLanesSeconds,
+  };
 }
 
 /**
- * The least that a step can take when lanes overlap: the busiest lane, each with its bytes over the transfer rate, or its bytes over the memory
- * rate and its operations over the arithmetic rate. Rates in bytes and FLOP per second.
+ * The least that a step can take when lanes overlap: the busiest lane, each with its bytes over the transfer rate, or
+ * its bytes over the memory rate and its operations over the arithmetic rate. Rates in bytes and FLOP per second.
  *
  * @param commands `{lane, bytes?, deviceBytes?, flops?}`
  */

@@ -1,4 +1,5 @@
-// TFLOP/s of the matrix product at OPT shapes: each kernel alone, without an epilogue and with the one that OPT gives it.
+// TFLOP/s of the matrix product at OPT shapes: each kernel alone, without an epilogue and with the one that OPT gives
+// it.
 #include "bench/gpu/half_pattern.h"
 #include "bench/gpu/opt_shapes.h"
 #include "cuda/ops/linear.cuh"
@@ -23,10 +24,14 @@ struct Kernel {
   cudaError_t (*launch)(const zo2::cuda::Launch&, const LinearArgs&);
 };
 
-Matrix view(const Memory& memory, zo2_dtype dtype, int64_t rows, int64_t cols) { return {memory.as<void>(), dtype, rows, cols, cols}; }
+Matrix view(const Memory& memory, zo2_dtype dtype, int64_t rows, int64_t cols) {
+  return {memory.as<void>(), dtype, rows, cols, cols};
+}
 
 void measure(Device& device, const Shape& shape, zo2_dtype dtype, bool as_in_opt) {
-  const auto size = [](int64_t rows, int64_t cols, zo2_dtype d) { return static_cast<uint64_t>(rows * cols) * zo2::bench::bytes_of(d); };
+  const auto size = [](int64_t rows, int64_t cols, zo2_dtype d) {
+    return static_cast<uint64_t>(rows * cols) * zo2::bench::bytes_of(d);
+  };
   const zo2_dtype out_dtype = as_in_opt ? ZO2_F32 : dtype;
   Memory x(size(shape.m, shape.k, dtype)), weight(size(shape.n, shape.k, dtype)), bias(size(1, shape.n, ZO2_F32));
   Memory out(size(shape.m, shape.n, out_dtype));
@@ -50,11 +55,17 @@ void measure(Device& device, const Shape& shape, zo2_dtype dtype, bool as_in_opt
   std::vector<Kernel> kernels = {{"chosen", zo2::cuda::launch_linear}, {"mma", zo2::cuda::launch_linear_mma}};
   if (linear_sm90_accepts(device.launch(), args)) kernels.push_back({"sm90", zo2::cuda::launch_linear_sm90});
   for (const Kernel& kernel : kernels) {
-    const double seconds = device.seconds(20, [&] { zo2::bench::check(kernel.launch(device.launch(), args), kernel.name); });
+    const double seconds =
+        device.seconds(20, [&] { zo2::bench::check(kernel.launch(device.launch(), args), kernel.name); });
     Line line;
-    line.text("bench", "linear").text("case", shape.name).text("kernel", kernel.name).text("dtype", zo2::bench::name_of(dtype));
+    line.text("bench", "linear")
+        .text("case", shape.name)
+        .text("kernel", kernel.name)
+        .text("dtype", zo2::bench::name_of(dtype));
     line.text("epilogue", as_in_opt ? "bias, fp32 residual" : "none");
-    line.number("m", static_cast<double>(shape.m)).number("n", static_cast<double>(shape.n)).number("k", static_cast<double>(shape.k));
+    line.number("m", static_cast<double>(shape.m))
+        .number("n", static_cast<double>(shape.n))
+        .number("k", static_cast<double>(shape.k));
     line.figures(seconds, static_cast<double>(bytes), device.copy_rate(), flops, device.matrix_rate());
     line.print();
   }
@@ -67,7 +78,8 @@ int main() {
   for (const auto& opt : zo2::bench::opt_shapes()) {
     for (const int64_t m : zo2::bench::token_counts()) {
       const std::string model = opt.name;
-      for (const Shape& shape : {Shape{model + " projection", m, opt.hidden, opt.hidden}, Shape{model + " fc1", m, 4 * opt.hidden, opt.hidden},
+      for (const Shape& shape : {Shape{model + " projection", m, opt.hidden, opt.hidden},
+                                 Shape{model + " fc1", m, 4 * opt.hidden, opt.hidden},
                                  Shape{model + " fc2", m, opt.hidden, 4 * opt.hidden}}) {
         measure(device, shape, ZO2_BF16, false);
         measure(device, shape, ZO2_BF16, true);

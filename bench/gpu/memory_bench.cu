@@ -7,10 +7,10 @@
 
 namespace {
 
+using zo2::bench::bytes_of;
 using zo2::bench::Device;
 using zo2::bench::Line;
 using zo2::bench::Memory;
-using zo2::bench::bytes_of;
 using zo2::bench::name_of;
 
 struct Visit {
@@ -29,9 +29,11 @@ void measure_prepare(Device& device, const Visit& visit) {
   segment.flags = ZO2_SEGMENT_DECAY;
   const zo2::contract::Layout layout(nullptr, &segment, 1);
 
-  Memory wire(count * bytes_of(visit.wire)), plus(count * bytes_of(visit.scratch)), minus(count * bytes_of(visit.scratch));
+  Memory wire(count * bytes_of(visit.wire)), plus(count * bytes_of(visit.scratch)),
+      minus(count * bytes_of(visit.scratch));
   fill_random(wire, visit.wire, 0.02f);
-  Memory segments(sizeof segment), states(sizeof(zo2_step_state)), sticky(sizeof(zo2_sticky)), tally(sizeof(zo2::cuda::PrepareTally));
+  Memory segments(sizeof segment), states(sizeof(zo2_step_state)), sticky(sizeof(zo2_sticky)),
+      tally(sizeof(zo2::cuda::PrepareTally));
   segments.put(&segment, sizeof segment);
   const zo2_step_state state{0, 0, 1.0f, 1, 0};
   states.put(&state, sizeof state);
@@ -63,13 +65,16 @@ void measure_prepare(Device& device, const Visit& visit) {
     command.sticky = sticky.as<zo2_sticky>();
   }
   const zo2::cuda::PrepareResources resources{segments.as<zo2_segment>(), nullptr, tally.as<zo2::cuda::PrepareTally>()};
-  const double seconds = device.seconds(10, [&] { zo2::bench::check(launch_prepare(device.launch(), command, resources), "prepare"); });
+  const double seconds =
+      device.seconds(10, [&] { zo2::bench::check(launch_prepare(device.launch(), command, resources), "prepare"); });
 
   const uint64_t bytes = wire.bytes() * (visit.update ? 2 : 1) + plus.bytes() + minus.bytes();
   Line line;
   line.text("bench", "prepare").text("case", visit.update ? "update and perturb" : "perturb");
   line.text("noise", visit.noise == ZO2_NOISE_GAUSSIAN ? "gaussian" : "rademacher");
-  line.text("wire", name_of(visit.wire)).text("scratch", name_of(visit.scratch)).number("elements", static_cast<double>(count));
+  line.text("wire", name_of(visit.wire))
+      .text("scratch", name_of(visit.scratch))
+      .number("elements", static_cast<double>(count));
   line.figures(seconds, static_cast<double>(bytes), device.copy_rate(), 0, 0);
   line.print();
 }
@@ -78,15 +83,21 @@ void measure_norms(Device& device, int64_t columns, zo2_dtype dtype) {
   // Rows for a few hundred MiB: several times the caches.
   const int64_t rows = zo2::bench::tiny() ? 9 : (int64_t{1} << 26) / columns;
   const uint64_t count = static_cast<uint64_t>(rows * columns);
-  Memory x(count * 4), out(count * bytes_of(dtype)), gain(static_cast<uint64_t>(columns) * 4), bias(static_cast<uint64_t>(columns) * 4);
+  Memory x(count * 4), out(count * bytes_of(dtype)), gain(static_cast<uint64_t>(columns) * 4),
+      bias(static_cast<uint64_t>(columns) * 4);
   fill_random(x, ZO2_F32, 1.0f);
   fill_random(gain, ZO2_F32, 1.0f);
   fill_random(bias, ZO2_F32, 1.0f);
-  const auto row = [&](const Memory& memory) { return zo2::cuda::Matrix{memory.as<void>(), ZO2_F32, 1, columns, columns}; };
-  const zo2::cuda::Matrix from{x.as<void>(), ZO2_F32, rows, columns, columns}, to{out.as<void>(), dtype, rows, columns, columns};
+  const auto row = [&](const Memory& memory) {
+    return zo2::cuda::Matrix{memory.as<void>(), ZO2_F32, 1, columns, columns};
+  };
+  const zo2::cuda::Matrix from{x.as<void>(), ZO2_F32, rows, columns, columns},
+      to{out.as<void>(), dtype, rows, columns, columns};
   const auto print = [&](const char* bench, double seconds, uint64_t vectors) {
     Line line;
-    line.text("bench", bench).text("case", std::to_string(rows) + " x " + std::to_string(columns)).text("out", name_of(dtype));
+    line.text("bench", bench)
+        .text("case", std::to_string(rows) + " x " + std::to_string(columns))
+        .text("out", name_of(dtype));
     line.figures(seconds, static_cast<double>(x.bytes() + out.bytes() + vectors), device.copy_rate(), 0, 0);
     line.print();
   };
@@ -104,8 +115,10 @@ int main() {
   Device device;
   for (const zo2_noise_kind noise : {ZO2_NOISE_GAUSSIAN, ZO2_NOISE_RADEMACHER}) {
     for (const bool update : {false, true}) {
-      for (const zo2_dtype wire : {ZO2_F32, ZO2_F16, ZO2_BF16}) measure_prepare(device, {wire, wire == ZO2_F16 ? ZO2_F16 : ZO2_BF16, noise, update});
+      for (const zo2_dtype wire : {ZO2_F32, ZO2_F16, ZO2_BF16})
+        measure_prepare(device, {wire, wire == ZO2_F16 ? ZO2_F16 : ZO2_BF16, noise, update});
     }
   }
-  for (const int64_t columns : {2048, 4096, 5120}) measure_norms(device, zo2::bench::tiny() ? columns / 32 : columns, ZO2_BF16);
+  for (const int64_t columns : {2048, 4096, 5120})
+    measure_norms(device, zo2::bench::tiny() ? columns / 32 : columns, ZO2_BF16);
 }

@@ -1,6 +1,5 @@
 // The OPT models of the paper's tables (arXiv 2205.01068, table 1) whose shapes the benches use.
-#ifndef ZO2_BENCH_GPU_OPT_SHAPES_H
-#define ZO2_BENCH_GPU_OPT_SHAPES_H
+#pragma once
 
 #include <cstdint>
 #include <vector>
@@ -26,5 +25,3 @@ inline std::vector<int64_t> token_counts() {
 }
 
 }  // namespace zo2::bench
-
-#endif  // ZO2_BENCH_GPU_OPT_SHAPES_H

@@ -1,11 +1,14 @@
 /**
- * What the three lanes did during streamed MeZO steps, command by command: begin and end of each by events on its own lane, through the native
- * API. Writes the spans, how much of them overlapped, the step that bytes and operations predict, and device memory at its peak beside the plan's.
+ * What the three lanes did during streamed MeZO steps, command by command: begin and end of each by events on its own
+ * lane, through the native API. Writes the spans, how much of them overlapped, the step that bytes and operations
+ * predict, and device memory at its peak beside the plan's.
  *
- *   node bench/gpu/timeline.mjs --json FILE [--device cuda] [--layers 8 --hidden 2048 --ffn 8192 --heads 32 ...] [--batch 8 --seq 256]
+ *   node bench/gpu/timeline.mjs --json FILE [--device cuda] [--layers 8 --hidden 2048 --ffn 8192 --heads 32 ...]
+ *   [--batch 8 --seq 256]
  *     [--wire fp16 --dtype fp16 --slots 3] [--steps 3] [--transfer-rate B/s --memory-rate B/s --flop-rate FLOP/s]
  *
- * The rates are measured ones of the other benches; without them nothing is predicted. Default: a third of OPT-1.3B's layers, whole in width.
+ * The rates are measured ones of the other benches; without them nothing is predicted. Default: a third of OPT-1.3B's
+ * layers, whole in width.
  */
 import fs from "node:fs";
 import { packBatch } from "../../dist/esm/data/index.js";
@@ -21,12 +24,32 @@ import { DEFAULT_CACHE, ensureModel } from "../peer/make-model.mjs";
 import { overlapOf, predictStep } from "./lanes.mjs";
 
 const DEFAULTS = {
-  device: "cuda", layers: 8, hidden: 2048, ffn: 8192, heads: 32, vocab: 50272, maxpos: 2048, seed: 0, cache: DEFAULT_CACHE,
-  batch: 8, seq: 256, steps: 3, warmup: 2, slots: 3, wire: "fp16", dtype: "fp16", json: null,
-  "transfer-rate": Number.NaN, "memory-rate": Number.NaN, "flop-rate": Number.NaN,
+  device: "cuda",
+  layers: 8,
+  hidden: 2048,
+  ffn: 8192,
+  heads: 32,
+  vocab: 50272,
+  maxpos: 2048,
+  seed: 0,
+  cache: DEFAULT_CACHE,
+  batch: 8,
+  seq: 256,
+  steps: 3,
+  warmup: 2,
+  slots: 3,
+  wire: "fp16",
+  dtype: "fp16",
+  json: null,
+  "transfer-rate": Number.NaN,
+  "memory-rate": Number.NaN,
+  "flop-rate": Number.NaN,
 };
 
-/** Puts an event before and after every command of the passes that `model` submits from now on, each on the command's own lane. */
+/**
+ * Puts an event before and after every command of the passes that `model` submits from now on, each on the command's
+ * own lane.
+ */
 class Tracer {
   constructor(model) {
     const { device, executor, recording } = inside(model);
@@ -34,7 +57,9 @@ class Tracer {
     this.executor = executor;
     this.passes = [];
     const { plan } = executor;
-    this.flops = plan.units.map((unit) => splitProgram(encodeProgram(plan, unit, recording.inputs), OP).map(({ flops }) => flops));
+    this.flops = plan.units.map((unit) =>
+      splitProgram(encodeProgram(plan, unit, recording.inputs), OP).map(({ flops }) => flops),
+    );
     executor.submit = (commands, data, doneEvent) => this.submit(commands, data, doneEvent);
   }
 
@@ -59,7 +84,10 @@ class Tracer {
     await executor.event(doneEvent).done();
   }
 
-  /** What a command moves and computes: `bytes` between host and device, `deviceBytes` within the device, `flops` of matrix products. */
+  /**
+   * What a command moves and computes: `bytes` between host and device, `deviceBytes` within the device, `flops` of
+   * matrix products.
+   */
   amounts(command, symbols) {
     const unit = this.executor.plan.units[command.unit];
     switch (command.kind) {
@@ -67,15 +95,22 @@ class Tracer {
       case "offload":
         return { bytes: unit.wireBytes };
       case "prepare":
-        return { deviceBytes: unit.wireBytes * (command.update ? 2 : 1) + (command.scratch ? 2 * unit.scratchBytes : 0) };
+        return {
+          deviceBytes: unit.wireBytes * (command.update ? 2 : 1) + (command.scratch ? 2 * unit.scratchBytes : 0),
+        };
       case "run":
-        return { deviceBytes: unit.scratchBytes, flops: this.flops[command.unit].reduce((sum, flops) => sum + flops(symbols), 0) };
+        return {
+          deviceBytes: unit.scratchBytes,
+          flops: this.flops[command.unit].reduce((sum, flops) => sum + flops(symbols), 0),
+        };
       default:
         return {};
     }
   }
 
-  /** The passes since the last call, their times read and their events given back. Everything submitted must have run. */
+  /**
+   * The passes since the last call, their times read and their events given back. Everything submitted must have run.
+   */
   take() {
     const taken = this.passes.map((spans) =>
       spans.map(({ command, before, after, amounts }) => {
@@ -105,7 +140,14 @@ class SymbolList extends CommandList {
 async function step(model, o, index) {
   const ids = idsFor({ seed: 0, step: index, batch: o.batch, seq: o.seq, vocab: model.vocabSize });
   const batch = packBatch(ids.map((row) => ({ kind: "tokens", ids: row, labels: row })));
-  const { result } = await model.engine.train([batch], { step: index, seed: 1n, eps: 1e-3, learningRate: 1e-7, weightDecay: 0, noise: "gaussian" });
+  const { result } = await model.engine.train([batch], {
+    step: index,
+    seed: 1n,
+    eps: 1e-3,
+    learningRate: 1e-7,
+    weightDecay: 0,
+    noise: "gaussian",
+  });
   const losses = await result;
   model.engine.commit();
   if (index > 0) await weightsAtRest(model);
@@ -124,7 +166,10 @@ await runMain("timeline", async () => {
   const o = readOptions(process.argv.slice(2), DEFAULTS);
   if (o.json === null) throw new Error("--json is missing: the file to write");
   const model = await loadModel(ensureModel(o), {
-    device: o.device, dtype: o.dtype, maxTokens: o.batch * o.seq, offload: { to: "host", wire: o.wire, slots: o.slots },
+    device: o.device,
+    dtype: o.dtype,
+    maxTokens: o.batch * o.seq,
+    offload: { to: "host", wire: o.wire, slots: o.slots },
   });
   try {
     for (let i = 0; i < o.warmup; i++) await step(model, o, i);
@@ -134,19 +179,39 @@ await runMain("timeline", async () => {
       const losses = await step(model, o, o.warmup + i);
       const spans = tracer.take().flat();
       const zero = Math.min(...spans.map((span) => span.begin));
-      steps.push({ losses, ...summary(spans, o), spans: spans.map((span) => ({ ...span, begin: span.begin - zero, end: span.end - zero })) });
+      steps.push({
+        losses,
+        ...summary(spans, o),
+        spans: spans.map((span) => ({ ...span, begin: span.begin - zero, end: span.end - zero })),
+      });
     }
     const { device } = inside(model);
     const info = device.info();
     const result = {
-      bench: "timeline", options: o, device: { kind: info.kind, name: info.name, features: info.features }, parameters: model.parameterCount,
+      bench: "timeline",
+      options: o,
+      device: { kind: info.kind, name: info.name, features: info.features },
+      parameters: model.parameterCount,
       waits: device.waits,
-      memory: { peakBytes: info.deviceBytesPeak, predictedBytes: model.plan().deviceBytes, freeBytes: info.memoryFree, totalBytes: info.memoryTotal },
+      memory: {
+        peakBytes: info.deviceBytesPeak,
+        predictedBytes: model.plan().deviceBytes,
+        freeBytes: info.memoryFree,
+        totalBytes: info.memoryTotal,
+      },
       steps,
     };
     fs.writeFileSync(o.json, JSON.stringify(result));
     for (const { wallSeconds, serialSeconds, twoLanesSeconds, threeLanesSeconds, predicted } of steps) {
-      console.log(JSON.stringify({ wallSeconds, serialSeconds, twoLanesSeconds, threeLanesSeconds, predictedSeconds: predicted?.seconds ?? null }));
+      console.log(
+        JSON.stringify({
+          wallSeconds,
+          serialSeconds,
+          twoLanesSeconds,
+          threeLanesSeconds,
+          predictedSeconds: predicted?.seconds ?? null,
+        }),
+      );
     }
   } finally {
     await model.dispose();

@@ -1,5 +1,5 @@
-// Transfers between pinned host memory and the device through the backend's table, beside the same bytes by plain cudaMemcpyAsync: one way,
-// the other way, and both at once on two streams.
+// Transfers between pinned host memory and the device through the backend's table, beside the same bytes by plain
+// cudaMemcpyAsync: one way, the other way, and both at once on two streams.
 #include <condition_variable>
 #include <mutex>
 
@@ -156,7 +156,8 @@ double plain(uint64_t bytes, const Directions& directions) {
 }  // namespace
 
 int main() {
-  const std::vector<uint64_t> sizes = zo2::bench::tiny() ? std::vector<uint64_t>{4096} : std::vector<uint64_t>{16 << 20, 128 << 20, 1 << 30};
+  const std::vector<uint64_t> sizes =
+      zo2::bench::tiny() ? std::vector<uint64_t>{4096} : std::vector<uint64_t>{16 << 20, 128 << 20, 1 << 30};
   const Directions all[] = {{"upload", true, false}, {"offload", false, true}, {"both at once", true, true}};
   for (const Directions& directions : all) {
     for (const uint64_t bytes : sizes) {

@@ -3,8 +3,8 @@ import { median } from "./summary.mjs";
 const PRODUCTS = ["linear", "crossEntropy"];
 
 /**
- * Sums the timed commands of several steps by kind: for each kind the median over the steps of its seconds in a step, largest first, with
- * its share of a step and its rate.
+ * Sums the timed commands of several steps by kind: for each kind the median over the steps of its seconds in a step,
+ * largest first, with its share of a step and its rate.
  *
  * @param steps each a list of `{what, seconds, bytes?, flops?, values?}`
  */

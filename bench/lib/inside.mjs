@@ -1,11 +1,16 @@
 /**
- * What the benches see of a model beyond its public surface: `waits`, and the objects that a profile needs. TypeScript calls these fields
- * private, so this is the one place that names them.
+ * What the benches see of a model beyond its public surface: `waits`, and the objects that a profile needs. TypeScript
+ * calls these fields private, so this is the one place that names them.
  */
 export function inside(model) {
   const device = model.parts?.device;
   const engine = model.parts?.engine;
-  if (typeof device?.waits !== "number" || engine === undefined || !("executor" in engine) || !("recording" in engine)) {
+  if (
+    typeof device?.waits !== "number" ||
+    engine === undefined ||
+    !("executor" in engine) ||
+    !("recording" in engine)
+  ) {
     throw new Error("the fields of Model or Engine have other names now; bench/lib/inside.mjs has to follow them");
   }
   return {
@@ -20,8 +25,8 @@ export function inside(model) {
 }
 
 /**
- * Resolves when the weights of the pass that was enqueued last are at rest again: losses may be back before the last unit is. The pass must
- * have applied an update.
+ * Resolves when the weights of the pass that was enqueued last are at rest again: losses may be back before the last
+ * unit is. The pass must have applied an update.
  */
 export async function weightsAtRest(model) {
   const { executor } = inside(model);

@@ -5,8 +5,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 export const RESOLUTION_MS = 5;
 
 /**
- * Runs `work` and watches how late the event loop's timer ticks come meanwhile. Milliseconds beyond the tick's own interval; the timer is
- * itself up to a millisecond late, so the figures mean something beside those of an idle loop only.
+ * Runs `work` and watches how late the event loop's timer ticks come meanwhile. Milliseconds beyond the tick's own
+ * interval; the timer is itself up to a millisecond late, so the figures mean something beside those of an idle loop
+ * only.
  */
 export async function watchLoop(work) {
   const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });

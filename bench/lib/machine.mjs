@@ -17,7 +17,8 @@ export function describeMachine() {
 
 /** The commit that was measured, and whether the tree had changes beside it. */
 export function describeCommit(root) {
-  const git = (...args) => execFileSync("git", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+  const git = (...args) =>
+    execFileSync("git", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
   try {
     return { commit: git("rev-parse", "HEAD"), dirty: git("status", "--porcelain") !== "" };
   } catch {
@@ -25,7 +26,9 @@ export function describeCommit(root) {
   }
 }
 
-/** CPU seconds that the whole machine has worked: user, nice, system, interrupts. Null where the kernel does not say. */
+/**
+ * CPU seconds that the whole machine has worked: user, nice, system, interrupts. Null where the kernel does not say.
+ */
 export function machineSeconds() {
   const text = readProc("/proc/stat");
   return text === null ? null : busyTicks(text) / TICKS_PER_SECOND;
@@ -52,7 +55,10 @@ export function busyTicks(procStat) {
 
 /** utime and stime of a `/proc/PID/stat` line; the name in parentheses may hold anything. */
 export function processTicks(procPidStat) {
-  const fields = procPidStat.slice(procPidStat.lastIndexOf(")") + 1).trim().split(/\s+/);
+  const fields = procPidStat
+    .slice(procPidStat.lastIndexOf(")") + 1)
+    .trim()
+    .split(/\s+/);
   return Number(fields[11]) + Number(fields[12]);
 }
 

@@ -1,13 +1,16 @@
 import { parseArgs } from "node:util";
 
 /**
- * Reads `--name value` options. `defaults` names them all: a number's option has to be a number, `true` or `false` makes a switch, and
- * `null` is text without a default.
+ * Reads `--name value` options. `defaults` names them all: a number's option has to be a number, `true` or `false`
+ * makes a switch, and `null` is text without a default.
  * @throws Error for an unknown option or a value that is not a number
  */
 export function readOptions(argv, defaults) {
   const options = Object.fromEntries(
-    Object.entries(defaults).map(([name, value]) => [name, { type: typeof value === "boolean" ? "boolean" : "string" }]),
+    Object.entries(defaults).map(([name, value]) => [
+      name,
+      { type: typeof value === "boolean" ? "boolean" : "string" },
+    ]),
   );
   const { values } = parseArgs({ args: argv, options, strict: true, allowPositionals: false });
   const read = Object.entries(defaults).map(([name, fallback]) => {
@@ -20,7 +23,8 @@ export function readOptions(argv, defaults) {
 
 function toNumber(name, text) {
   const value = Number(text);
-  if (text.trim() === "" || !Number.isFinite(value)) throw new Error(`--${name} is ${JSON.stringify(text)}; it has to be a number`);
+  if (text.trim() === "" || !Number.isFinite(value))
+    throw new Error(`--${name} is ${JSON.stringify(text)}; it has to be a number`);
   return value;
 }
 
@@ -28,14 +32,16 @@ function toNumber(name, text) {
 export function readShapes(text) {
   return text.split(",").map((part) => {
     const match = /^\s*([1-9]\d*)x([1-9]\d*)\s*$/.exec(part);
-    if (match === null) throw new Error(`--shapes has ${JSON.stringify(part)}; it has to be BATCHxSEQUENCE, as in 8x128,1x512`);
+    if (match === null)
+      throw new Error(`--shapes has ${JSON.stringify(part)}; it has to be BATCHxSEQUENCE, as in 8x128,1x512`);
     return { name: `${match[1]}x${match[2]}`, batch: Number(match[1]), seq: Number(match[2]) };
   });
 }
 
 /** @throws Error unless the value of the option is among `allowed` */
 export function oneOf(options, name, allowed) {
-  if (!allowed.includes(options[name])) throw new Error(`--${name} is ${JSON.stringify(options[name])}; it has to be ${allowed.join(" or ")}`);
+  if (!allowed.includes(options[name]))
+    throw new Error(`--${name} is ${JSON.stringify(options[name])}; it has to be ${allowed.join(" or ")}`);
   return options[name];
 }
 

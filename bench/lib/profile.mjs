@@ -5,8 +5,9 @@ import { inside } from "./inside.mjs";
 import { splitProgram } from "./split-program.mjs";
 
 /**
- * Times the commands of every pass that `model` runs from now on, one by one, by an event after each. The model must have been loaded with
- * overlap off: there is one stream then, and what lies between two events is one command. A unit's program runs op by op.
+ * Times the commands of every pass that `model` runs from now on, one by one, by an event after each. The model must
+ * have been loaded with overlap off: there is one stream then, and what lies between two events is one command. A
+ * unit's program runs op by op.
  *
  * @returns `take()`: the entries of the passes since the last call, each `{what, seconds, bytes?, flops?, values?}`.
  */
@@ -43,7 +44,10 @@ class ProfiledPass {
     this.events = [];
     const { plan } = executor;
     this.programs = plan.units.map((unit) =>
-      splitProgram(encodeProgram(plan, unit, recording.inputs), OP).map(({ words, ...op }) => ({ ...op, program: device.createProgram(words, spaceBytes(plan)) })),
+      splitProgram(encodeProgram(plan, unit, recording.inputs), OP).map(({ words, ...op }) => ({
+        ...op,
+        program: device.createProgram(words, spaceBytes(plan)),
+      })),
     );
   }
 
@@ -52,7 +56,8 @@ class ProfiledPass {
     const marks = [];
     const stream = executor.stream("compute");
     const mark = (list, entry) => {
-      const event = (this.events[marks.length] ??= this.device.createEvent());
+      this.events[marks.length] ??= this.device.createEvent();
+      const event = this.events[marks.length];
       marks.push(entry);
       list.record(stream, event);
     };

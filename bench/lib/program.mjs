@@ -7,8 +7,8 @@ import { machineSeconds, processSeconds } from "./machine.mjs";
 const STDERR_KEPT = 2000;
 
 /**
- * A program that takes one step for each line on its standard input and answers with one line of JSON; when the input ends it writes a
- * summary to `summaryFile` and exits.
+ * A program that takes one step for each line on its standard input and answers with one line of JSON; when the input
+ * ends it writes a summary to `summaryFile` and exits.
  */
 export class Program {
   /** @param command `{file, args, env?}`; `args` have to make it write its summary to `summaryFile` */
@@ -34,8 +34,8 @@ export class Program {
   }
 
   /**
-   * One step. `foreign`: cores that others used meanwhile, as the kernel counts it (in ticks of 10 ms: short steps are not judged well);
-   * null where it does not say.
+   * One step. `foreign`: cores that others used meanwhile, as the kernel counts it (in ticks of 10 ms: short steps are
+   * not judged well); null where it does not say.
    */
   async step() {
     const before = this.clock();
@@ -60,7 +60,13 @@ export class Program {
 
   /** Ends it, whatever it does. */
   async kill() {
-    if (this.child === null || this.child.exitCode !== null || this.child.signalCode !== null || this.child.pid === undefined) return;
+    if (
+      this.child === null ||
+      this.child.exitCode !== null ||
+      this.child.signalCode !== null ||
+      this.child.pid === undefined
+    )
+      return;
     this.child.kill("SIGKILL");
     await once(this.child, "close");
   }
@@ -73,8 +79,8 @@ export function foreignCores(before, after) {
 }
 
 /**
- * Step by step, one program after the other, in reverse order every other round, so that what changes over time meets all alike. Round 0
- * starts the programs and is warm-up. Only one of them works at a time; all stay loaded.
+ * Step by step, one program after the other, in reverse order every other round, so that what changes over time meets
+ * all alike. Round 0 starts the programs and is warm-up. Only one of them works at a time; all stay loaded.
  *
  * @returns for each program its steps, the warm-up first
  */

@@ -4,7 +4,8 @@ const OPERAND_WORDS = 6;
  * Cuts the words of a program ("programs" in `binding/zo2.h`) into programs of one op each, over the same operands.
  *
  * @param opcodes `OP` of src/native/constants.ts
- * @returns for each op its words, its name, and its multiply-adds as 2 M N K for the symbols of a run (0 for what is no matrix product)
+ * @returns for each op its words, its name, and its multiply-adds as 2 M N K for the symbols of a run (0 for what is no
+ *   matrix product)
  */
 export function splitProgram(words, opcodes) {
   const names = new Map(Object.entries(opcodes).map(([name, code]) => [code, name]));
@@ -22,7 +23,11 @@ export function splitProgram(words, opcodes) {
     const [code, length] = [words[at], words[at + 1]];
     const args = words.slice(at + 2, at + 2 + length);
     const what = names.get(code) ?? `op ${code}`;
-    ops.push({ what, words: Float64Array.from([...before, ...words.slice(at, at + 2 + length)]), flops: flopsOf(what, args, operand) });
+    ops.push({
+      what,
+      words: Float64Array.from([...before, ...words.slice(at, at + 2 + length)]),
+      flops: flopsOf(what, args, operand),
+    });
     at += 2 + length;
   }
   return ops;

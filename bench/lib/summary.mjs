@@ -34,8 +34,8 @@ export function summarise(steps, tokens) {
 }
 
 /**
- * How many times faster one program was than another in the same run, round by round: the median, the least and the most over the rounds
- * in which both were left alone, or over all when there is none.
+ * How many times faster one program was than another in the same run, round by round: the median, the least and the
+ * most over the rounds in which both were left alone, or over all when there is none.
  *
  * @param own steps, one a round, as `other`
  */

@@ -17,16 +17,34 @@ export const TABLES = {
 export function opt125mBlock(result) {
   const { model, threads } = result;
   const compared = result.ratios.length > 0;
+  const peers = compared
+    ? `Programs alternate step by step in one run; the PyTorch ${result.torch} ones are described in ` +
+      "[bench/](bench/README.md)."
+    : "Measured without a peer.";
   const lines = [
-    `A MeZO step of ${modelName(model)} in fp32 on ${threads} threads, every position labelled; median of the quiet steps (others used less than 0.05 cores), ` +
-      `or of all where none was.${compared ? ` Programs alternate step by step in one run; the PyTorch ${result.torch} ones are described in [bench/](bench/README.md).` : " Measured without a peer."}`,
+    `A MeZO step of ${modelName(model)} in fp32 on ${threads} threads, every position labelled; median of the ` +
+      `quiet steps (others used less than 0.05 cores), or of all where none was. ${peers}`,
     "",
     table(
-      ["batch x sequence", "program", "s per step", "tokens/s", ...(compared ? ["x torch original", "x torch addcmul"] : []), "peak MiB", "of it runtime", "quiet steps"],
+      [
+        "batch x sequence",
+        "program",
+        "s per step",
+        "tokens/s",
+        ...(compared ? ["x torch original", "x torch addcmul"] : []),
+        "peak MiB",
+        "of it runtime",
+        "quiet steps",
+      ],
       result.rows.map((row) => [
-        row.shape.replace("x", " x "), row.program, row.seconds.toFixed(2), row.tokensPerSecond.toFixed(0),
+        row.shape.replace("x", " x "),
+        row.program,
+        row.seconds.toFixed(2),
+        row.tokensPerSecond.toFixed(0),
         ...(compared ? [ratioCell(result, row, "torch original"), ratioCell(result, row, "torch addcmul")] : []),
-        row.memory.peakMiB.toFixed(0), row.memory.runtimeMiB.toFixed(0), `${row.quiet} of ${row.steps}`,
+        row.memory.peakMiB.toFixed(0),
+        row.memory.runtimeMiB.toFixed(0),
+        `${row.quiet} of ${row.steps}`,
       ]),
       2,
     ),
@@ -42,7 +60,9 @@ export function opt125mBlock(result) {
 
 function modelName(model) {
   const same = Object.entries(OPT_125M).every(([name, value]) => model[name] === value);
-  return same ? "the OPT-125M shape" : `an OPT shape of ${model.parameters.toLocaleString("en")} parameters (not OPT-125M)`;
+  return same
+    ? "the OPT-125M shape"
+    : `an OPT shape of ${model.parameters.toLocaleString("en")} parameters (not OPT-125M)`;
 }
 
 /** How many times faster than the peer, with its spread over the rounds. */
@@ -63,7 +83,13 @@ function breakdownTable(breakdowns) {
     breakdowns.map((b) => {
       const shares = shown.map((what) => b.rows.find((r) => r.what === what)?.share ?? 0);
       const rest = 1 - shares.reduce((sum, s) => sum + s, 0);
-      return [b.shape.replace("x", " x "), b.seconds.toFixed(2), ...shares.map(share), share(Math.max(0, rest)), `${b.matrixProducts.gflops.toFixed(0)} GFLOP/s`];
+      return [
+        b.shape.replace("x", " x "),
+        b.seconds.toFixed(2),
+        ...shares.map(share),
+        share(Math.max(0, rest)),
+        `${b.matrixProducts.gflops.toFixed(0)} GFLOP/s`,
+      ];
     }),
     1,
   );
@@ -73,7 +99,15 @@ function breakdownTable(breakdowns) {
 export function eventLoopBlock(result) {
   const ms = (value) => value.toFixed(1);
   const rows = result.rows.flatMap((row) =>
-    Object.entries(row.phases).map(([phase, { delay, seconds }]) => [row.model, phase, seconds.toFixed(1), ms(delay.p50), ms(delay.p99), ms(delay.max), String(row.waits)]),
+    Object.entries(row.phases).map(([phase, { delay, seconds }]) => [
+      row.model,
+      phase,
+      seconds.toFixed(1),
+      ms(delay.p50),
+      ms(delay.p99),
+      ms(delay.max),
+      String(row.waits),
+    ]),
   );
   return [
     "How late the event loop's timers come, in milliseconds:",
@@ -87,32 +121,48 @@ export function eventLoopBlock(result) {
 /** Markdown of `smollm2-cpu.json`: what the model was before and after its fine-tuning, and what that took. */
 export function smollm2Block(result) {
   const { before, after, evaluations, curve, model, template, threads } = result;
-  const weights = `${result.wire} weights ${result.offload === "host" ? "streamed from host memory" : "resident on the device"}`;
+  const residence = result.offload === "host" ? "streamed from host memory" : "resident on the device";
+  const weights = `${result.wire} weights ${residence}`;
   const score = ({ accuracy, loss }) => [accuracy.toFixed(3), loss.toFixed(4)];
   const means = smoothed(curve.loss);
   const lines = [
-    `${model.name} (${model.parameters.toLocaleString("en")} parameters), prompt \`${template.prompt}\`: ${result.steps} steps of ${result.batch} sentences, ` +
-      `${weights}, ${threads} threads; learning rate ${exponential(result.learningRate)} (${result.schedule}), eps ${exponential(result.eps)}, seed ${result.seed}. ` +
-      `A step took ${result.secondsPerStep.toFixed(2)} s (median). By the memory plan, ${mebibytes(result.deviceBytes)} of device memory and ` +
+    `${model.name} (${model.parameters.toLocaleString("en")} parameters), prompt \`${template.prompt}\`: ` +
+      `${result.steps} steps of ${result.batch} sentences, ` +
+      `${weights}, ${threads} threads; learning rate ${exponential(result.learningRate)} (${result.schedule}), ` +
+      `eps ${exponential(result.eps)}, seed ${result.seed}. ` +
+      `A step took ${result.secondsPerStep.toFixed(2)} s (median). By the memory plan, ` +
+      `${mebibytes(result.deviceBytes)} of device memory and ` +
       `${mebibytes(result.hostBytes)} of host memory.`,
     "",
     table(
       [`\`test.jsonl\`, ${before.test.examples} sentences`, "accuracy", "loss"],
-      [["before", ...score(before.test)], ["after, saved and loaded again", ...score(after.test)]],
+      [
+        ["before", ...score(before.test)],
+        ["after, saved and loaded again", ...score(after.test)],
+      ],
       1,
     ),
     "",
     "On the way, on the sentences of `train.jsonl` that were left out of training:",
     "",
-    table(["steps taken", "accuracy", "loss"], evaluations.map((e) => [String(e.step), ...score(e)]), 0),
+    table(
+      ["steps taken", "accuracy", "loss"],
+      evaluations.map((e) => [String(e.step), ...score(e)]),
+      0,
+    ),
     "",
-    `The training loss, a mark for the mean of each ${SMOOTHED_OVER} steps, from ${Math.min(...means).toFixed(3)} (lowest mark) to ${Math.max(...means).toFixed(3)}:`,
+    `The training loss, a mark for the mean of each ${SMOOTHED_OVER} steps, from ` +
+      `${Math.min(...means).toFixed(3)} (lowest mark) to ${Math.max(...means).toFixed(3)}:`,
     "",
     `\`${sparkline(means)}\``,
     "",
     table(
       ["asked", "said before", "said after"],
-      before.said.map((said, i) => [cell(said.question), quoted(said), after.said[i] === undefined ? "" : quoted(after.said[i])]),
+      before.said.map((said, i) => [
+        cell(said.question),
+        quoted(said),
+        after.said[i] === undefined ? "" : quoted(after.said[i]),
+      ]),
       3,
     ),
     "",
@@ -145,7 +195,10 @@ function quoted({ answer, reason }) {
 
 /** Text that may hold anything, as it is shown in a cell of a table. */
 function cell(text) {
-  return text.trim().replace(/\s+/g, " ").replace(/[\\`*_<>|[\]~]/g, "\\$&");
+  return text
+    .trim()
+    .replace(/\s+/g, " ")
+    .replace(/[\\`*_<>|[\]~]/g, "\\$&");
 }
 
 const exponential = (value) => value.toExponential().replace("e+", "e").replace(/e0$/, "");
@@ -153,7 +206,10 @@ const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 
 function provenance({ device, commit, dirty, date, node, build }) {
   const tree = `commit ${commit.slice(0, COMMIT_LETTERS)}${dirty ? " with changes beside it" : ""}`;
-  return `${device.cpu}, ${device.cores} cores, ${device.memoryGiB} GiB; Node ${node}; addon: ${build.split(";")[0]}; ${tree}; ${date.slice(0, 10)}.`;
+  return (
+    `${device.cpu}, ${device.cores} cores, ${device.memoryGiB} GiB; Node ${node}; addon: ${build.split(";")[0]}; ` +
+    `${tree}; ${date.slice(0, 10)}.`
+  );
 }
 
 /** A Markdown table; the first `text` columns are aligned to the left, the others to the right. */

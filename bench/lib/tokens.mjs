@@ -9,7 +9,10 @@ export function splitmix64(x) {
   return z ^ (z >> 31n);
 }
 
-/** Token ids of one step, `batch` rows of `seq`: token i is splitmix64(seed 2^40 + step 2^24 + i) mod vocab, as in the peer. */
+/**
+ * Token ids of one step, `batch` rows of `seq`: token i is splitmix64(seed 2^40 + step 2^24 + i) mod vocab, as in the
+ * peer.
+ */
 export function idsFor({ seed, step, batch, seq, vocab }) {
   const base = (BigInt(seed) << 40n) + (BigInt(step) << 24n);
   return Array.from({ length: batch }, (_, row) =>

@@ -1,10 +1,11 @@
-// How fast the CPU backend's ops are at OPT-125M shapes, through programs, as a training step runs them. Prints one JSON object.
+// How fast the CPU backend's ops are at OPT-125M shapes, through programs, as a training step runs them. Prints one
+// JSON object.
 //
 //   matmul [threads] [repetitions]
 //
-// Each op is warmed up once and then timed `repetitions` times; median and best are given. GFLOP/s count multiply and add as two, for
-// attention over the causal half only. Other work on the same cores spoils the figures; the processor time of one thread stands it best
-// (`matmul 1`).
+// Each op is warmed up once and then timed `repetitions` times; median and best are given. GFLOP/s count multiply and
+// add as two, for attention over the causal half only. Other work on the same cores spoils the figures; the processor
+// time of one thread stands it best (`matmul 1`).
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -41,12 +42,14 @@ class Bench {
   }
 
   int32_t* integers(int operand) {
-    return reinterpret_cast<int32_t*>(spaces_.memory[static_cast<size_t>(operands_[static_cast<size_t>(operand) * 6])].data()) +
+    return reinterpret_cast<int32_t*>(
+               spaces_.memory[static_cast<size_t>(operands_[static_cast<size_t>(operand) * 6])].data()) +
            static_cast<size_t>(operands_[static_cast<size_t>(operand) * 6 + 1]) / 4;
   }
 
   // Prints one row of results.
-  void time(const char* name, double gflop, int opcode, const std::vector<double>& op, zo2::cpu::ThreadPool& pool, int repetitions) {
+  void time(const char* name, double gflop, int opcode, const std::vector<double>& op, zo2::cpu::ThreadPool& pool,
+            int repetitions) {
     std::vector<double> words = {2, double(operands_.size() / 6), 1, 0};
     words.insert(words.end(), operands_.begin(), operands_.end());
     words.push_back(opcode);
@@ -74,7 +77,8 @@ class Bench {
     const double median = seconds[seconds.size() / 2], best = seconds[0];
     static bool first = true;
     std::printf(
-        "%s\n    {\"name\": \"%s\", \"medianMs\": %.3f, \"bestMs\": %.3f, \"medianGflops\": %.1f, \"bestGflops\": %.1f, \"bestCpuMs\": "
+        "%s\n    {\"name\": \"%s\", \"medianMs\": %.3f, \"bestMs\": %.3f, \"medianGflops\": %.1f, \"bestGflops\": "
+        "%.1f, \"bestCpuMs\": "
         "%.3f}",
         first ? "" : ",", name, median * 1e3, best * 1e3, gflop / median, gflop / best, processor[0] * 1e3);
     first = false;
@@ -87,16 +91,20 @@ class Bench {
 
 void time_linear(int64_t m, int64_t n, int64_t k, int dtype, zo2::cpu::ThreadPool& pool, int repetitions) {
   Bench bench;
-  const int out = bench.operand(ZO2_SPACE_CARRIED, ZO2_F32, m, n), x = bench.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, m, k);
-  const int weight = bench.operand(ZO2_SPACE_WEIGHTS, dtype, n, k), bias = bench.operand(ZO2_SPACE_WEIGHTS, ZO2_F32, 1, n);
+  const int out = bench.operand(ZO2_SPACE_CARRIED, ZO2_F32, m, n),
+            x = bench.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, m, k);
+  const int weight = bench.operand(ZO2_SPACE_WEIGHTS, dtype, n, k),
+            bias = bench.operand(ZO2_SPACE_WEIGHTS, ZO2_F32, 1, n);
   char name[96];
   std::snprintf(name, sizeof name, "linear %lldx%lldx%lld %s", static_cast<long long>(m), static_cast<long long>(n),
                 static_cast<long long>(k), dtype == ZO2_F32 ? "f32" : "f16");
   bench.time(name, 2e-9 * double(m) * double(n) * double(k), ZO2_OP_LINEAR,
-             {double(out), double(x), double(weight), double(bias), double(out), ZO2_ACTIVATION_RELU}, pool, repetitions);
+             {double(out), double(x), double(weight), double(bias), double(out), ZO2_ACTIVATION_RELU}, pool,
+             repetitions);
 }
 
-void time_attention(int64_t sequences, int64_t length, int64_t heads, int64_t width, zo2::cpu::ThreadPool& pool, int repetitions) {
+void time_attention(int64_t sequences, int64_t length, int64_t heads, int64_t width, zo2::cpu::ThreadPool& pool,
+                    int repetitions) {
   Bench bench;
   const int64_t rows = sequences * length, cols = heads * width;
   int matrices[4];
@@ -111,32 +119,36 @@ void time_attention(int64_t sequences, int64_t length, int64_t heads, int64_t wi
                 static_cast<long long>(length), static_cast<long long>(heads), static_cast<long long>(width));
   const double gflop = 4e-9 * double(sequences * heads * width) * double(length) * double(length + 1) / 2;
   bench.time(name, gflop, ZO2_OP_ATTENTION,
-             {double(matrices[0]), double(matrices[1]), double(matrices[2]), double(matrices[3]), double(table), double(heads),
-              double(heads), 0.125, 0},
+             {double(matrices[0]), double(matrices[1]), double(matrices[2]), double(matrices[3]), double(table),
+              double(heads), double(heads), 0.125, 0},
              pool, repetitions);
 }
 
 void time_head(int64_t rows, int64_t vocabulary, int64_t k, zo2::cpu::ThreadPool& pool, int repetitions) {
   Bench bench;
-  const int logprob = bench.operand(ZO2_SPACE_RESULTS, ZO2_F32, rows, 1), state = bench.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, rows, 2);
-  const int x = bench.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, rows, k), weight = bench.operand(ZO2_SPACE_WEIGHTS, ZO2_F32, vocabulary, k);
+  const int logprob = bench.operand(ZO2_SPACE_RESULTS, ZO2_F32, rows, 1),
+            state = bench.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, rows, 2);
+  const int x = bench.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, rows, k),
+            weight = bench.operand(ZO2_SPACE_WEIGHTS, ZO2_F32, vocabulary, k);
   const int targets = bench.operand(ZO2_SPACE_INPUTS, ZO2_I32, rows, 2);
   for (int64_t t = 0; t < rows; t++) bench.integers(targets)[2 * t] = static_cast<int32_t>(t);
   char name[96];
-  std::snprintf(name, sizeof name, "crossEntropy %lldx%lldx%lld", static_cast<long long>(rows), static_cast<long long>(vocabulary),
-                static_cast<long long>(k));
+  std::snprintf(name, sizeof name, "crossEntropy %lldx%lldx%lld", static_cast<long long>(rows),
+                static_cast<long long>(vocabulary), static_cast<long long>(k));
   bench.time(name, 2e-9 * double(rows) * double(vocabulary) * double(k), ZO2_OP_CROSS_ENTROPY,
              {double(logprob), double(state), double(x), double(weight), double(targets), 0, 3}, pool, repetitions);
 }
 
 void time_norm(int64_t rows, int64_t cols, zo2::cpu::ThreadPool& pool, int repetitions) {
   Bench bench;
-  const int out = bench.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, rows, cols), x = bench.operand(ZO2_SPACE_CARRIED, ZO2_F32, rows, cols);
-  const int gain = bench.operand(ZO2_SPACE_WEIGHTS, ZO2_F32, 1, cols), bias = bench.operand(ZO2_SPACE_WEIGHTS, ZO2_F32, 1, cols);
+  const int out = bench.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, rows, cols),
+            x = bench.operand(ZO2_SPACE_CARRIED, ZO2_F32, rows, cols);
+  const int gain = bench.operand(ZO2_SPACE_WEIGHTS, ZO2_F32, 1, cols),
+            bias = bench.operand(ZO2_SPACE_WEIGHTS, ZO2_F32, 1, cols);
   char name[96];
   std::snprintf(name, sizeof name, "layerNorm %lldx%lld", static_cast<long long>(rows), static_cast<long long>(cols));
-  bench.time(name, 8e-9 * double(rows * cols), ZO2_OP_LAYER_NORM, {double(out), double(x), double(gain), double(bias), 1e-5}, pool,
-             repetitions);
+  bench.time(name, 8e-9 * double(rows * cols), ZO2_OP_LAYER_NORM,
+             {double(out), double(x), double(gain), double(bias), 1e-5}, pool, repetitions);
 }
 
 }  // namespace
@@ -148,8 +160,8 @@ int main(int argc, char** argv) {
     return 2;
   }
   zo2::cpu::ThreadPool pool(static_cast<unsigned>(threads));
-  std::printf("{\n  \"library\": \"%s\", \"threads\": %d, \"repetitions\": %d,\n  \"ops\": [", zo2::cpu::matmul_library(), threads,
-              repetitions);
+  std::printf("{\n  \"library\": \"%s\", \"threads\": %d, \"repetitions\": %d,\n  \"ops\": [",
+              zo2::cpu::matmul_library(), threads, repetitions);
   for (int64_t m : {8, 16, 128, 512, 1024}) {
     time_linear(m, 768, 768, ZO2_F32, pool, repetitions);
     time_linear(m, 3072, 768, ZO2_F32, pool, repetitions);

@@ -1,9 +1,10 @@
 /**
- * Writes an OPT-shaped folder (config.json, model.safetensors in fp32) that both zo2 and the peer load: matrices N(0, 0.02) from a fixed
- * generator, biases 0, norm gains 1. The same options give the same bytes; a folder that is there already is used again. Memory: one
- * chunk of 1 MiB, whatever the size of the model.
+ * Writes an OPT-shaped folder (config.json, model.safetensors in fp32) that both zo2 and the peer load: matrices N(0,
+ * 0.02) from a fixed generator, biases 0, norm gains 1. The same options give the same bytes; a folder that is there
+ * already is used again. Memory: one chunk of 1 MiB, whatever the size of the model.
  *
- *   node bench/peer/make-model.mjs [--cache DIR] [--seed 0] [--layers 12 --hidden 768 --ffn 3072 --heads 12 --vocab 50272 --maxpos 2048]
+ *   node bench/peer/make-model.mjs [--cache DIR] [--seed 0] [--layers 12 --hidden 768 --ffn 3072 --heads 12 --vocab
+ *   50272 --maxpos 2048]
  *
  * Prints the folder.
  */
@@ -24,7 +25,10 @@ export const DEFAULT_CACHE = path.join(os.tmpdir(), "zo2-bench");
 /** The folder of the model in the cache, made if it is not there. */
 export function ensureModel({ cache = DEFAULT_CACHE, seed = 0, ...shape }) {
   const { layers, hidden, ffn, heads, vocab, maxpos } = shape;
-  const folder = path.join(cache, `opt-l${layers}-h${hidden}-f${ffn}-a${heads}-v${vocab}-p${maxpos}-seed${seed}-g${GENERATOR}`);
+  const folder = path.join(
+    cache,
+    `opt-l${layers}-h${hidden}-f${ffn}-a${heads}-v${vocab}-p${maxpos}-seed${seed}-g${GENERATOR}`,
+  );
   if (fs.existsSync(folder)) return folder;
   fs.mkdirSync(cache, { recursive: true });
   const partial = fs.mkdtempSync(`${folder}.part-`);
@@ -74,7 +78,10 @@ function writeAll(fd, bytes) {
   for (let done = 0; done < bytes.length; ) done += fs.writeSync(fd, bytes, done);
 }
 
-/** Fills with N(0, 0.02): Box-Muller over a 32-bit Weyl sequence with a multiplicative mixer. Good enough for weights, and quick to redo. */
+/**
+ * Fills with N(0, 0.02): Box-Muller over a 32-bit Weyl sequence with a multiplicative mixer. Good enough for weights,
+ * and quick to redo.
+ */
 function normalFill(seed) {
   let state = seed >>> 0;
   const next = () => {

@@ -9,8 +9,9 @@ namespace zo2::cpu {
 
 namespace {
 
-// One chunk is the attention of kQueryBlock rows of one sequence and one head; it walks over the keys in blocks of kKeyBlock and keeps
-// scores of kQueryBlock x kKeyBlock at a time. kQueryBlock is a multiple of the panel heights (6 and 4), kKeyBlock of the panel widths.
+// One chunk is the attention of kQueryBlock rows of one sequence and one head; it walks over the keys in blocks of
+// kKeyBlock and keeps scores of kQueryBlock x kKeyBlock at a time. kQueryBlock is a multiple of the panel heights (6
+// and 4), kKeyBlock of the panel widths.
 constexpr int64_t kQueryBlock = 96;
 constexpr int64_t kKeyBlock = 64;
 enum { kOut, kQ, kK, kV, kSequences };
@@ -39,7 +40,9 @@ Sequence sequence_at(const OpRun& run, int64_t i) {
   const int32_t* s = table.integers(i);
   const bool keyed = table.cols == 5;
   const Sequence sequence = {s[0], s[1], s[2], s[3], keyed ? s[4] : s[0]};
-  const auto fits = [](int64_t start, int64_t length, int64_t limit) { return start >= 0 && length >= 0 && start + length <= limit; };
+  const auto fits = [](int64_t start, int64_t length, int64_t limit) {
+    return start >= 0 && length >= 0 && start + length <= limit;
+  };
   const bool prefix_fits = fits(sequence.prefix_start, sequence.prefix_length, key_rows);
   const auto op = static_cast<uint32_t>(run.number);
   const auto index = static_cast<uint64_t>(i);
@@ -75,7 +78,8 @@ std::vector<QueryBlock> query_blocks(const OpRun& run) {
     const Sequence sequence = sequence_at(run, i);
     sequences.push_back(sequence);
     // The last rows have the most keys: they come first, so that no thread is left with a long chunk at the end.
-    for (int64_t first = (sequence.length - 1) / kQueryBlock * kQueryBlock; sequence.length > 0 && first >= 0; first -= kQueryBlock) {
+    for (int64_t first = (sequence.length - 1) / kQueryBlock * kQueryBlock; sequence.length > 0 && first >= 0;
+         first -= kQueryBlock) {
       blocks.push_back({sequence, first, std::min(kQueryBlock, sequence.length - first)});
     }
   }
@@ -90,8 +94,8 @@ struct HeadView {
   Matrix from(int64_t row) const { return {view.row(row, column), view.dtype, view.stride}; }
 };
 
-// What a chunk keeps while it walks over the keys: for every query row the running maximum and sum of its softmax and the weighted sum of
-// values relative to that maximum.
+// What a chunk keeps while it walks over the keys: for every query row the running maximum and sum of its softmax and
+// the weighted sum of values relative to that maximum.
 class Walk {
  public:
   Walk(const OpRun& run, HeadView k, HeadView v, int64_t width, int64_t queries)
@@ -133,9 +137,11 @@ class Walk {
   void block(int64_t row, int64_t count, const Sight& sight) {
     const int64_t visible = sight.visible;
     // Rows before `first`, whole panels of them, see none of these keys.
-    const int64_t first = std::max<int64_t>(0, 1 - visible) / kernels_.panel_rows * kernels_.panel_rows, rows = queries_ - first;
+    const int64_t first = std::max<int64_t>(0, 1 - visible) / kernels_.panel_rows * kernels_.panel_rows,
+                  rows = queries_ - first;
     kernels_.pack_right_transposed(k_.from(row), count, width_, key_panels_);
-    kernels_.multiply_panels(query_panels_ + first * width_, key_panels_, rows, count, width_, false, scores_, kKeyBlock);
+    kernels_.multiply_panels(query_panels_ + first * width_, key_panels_, rows, count, width_, false, scores_,
+                             kKeyBlock);
     for (int64_t i = 0; i < rows; i++) {
       float* scores = scores_ + i * kKeyBlock;
       const int64_t end = std::min(count, visible + first + i), begin = std::max<int64_t>(0, sight.hidden + first + i);

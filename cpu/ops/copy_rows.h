@@ -8,7 +8,8 @@
 
 namespace zo2::cpu {
 
-// Row to(r) of out becomes row from(r) of x, rounded to nearest even, for r in 0 .. count - 1. Both exist, and no two to(r) are the same.
+// Row to(r) of out becomes row from(r) of x, rounded to nearest even, for r in 0 .. count - 1. Both exist, and no two
+// to(r) are the same.
 template <typename To, typename From>
 void copy_rows(const OpRun& run, const View& out, const View& x, int64_t count, const To& to, const From& from) {
   constexpr int64_t kBlockRows = 32;

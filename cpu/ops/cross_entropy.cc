@@ -19,7 +19,8 @@ constexpr int64_t kCombineRows = 64;
 enum { kLogprob, kState, kX, kWeight, kTargets };
 enum { kVocabStart, kTileFlags };
 
-// The targets of each row of x: those of row r are order[begin[r]] .. order[begin[r + 1] - 1], in batch order; ignored ones are left out.
+// The targets of each row of x: those of row r are order[begin[r]] .. order[begin[r + 1] - 1], in batch order; ignored
+// ones are left out.
 struct TargetsByRow {
   std::vector<int64_t> begin, order;
 };
@@ -84,8 +85,8 @@ void run_cross_entropy(const OpRun& run) {
   if (flags & ZO2_TILE_FIRST) initialise(state, logprob, targets);
   if (state.rows == 0) return;
 
-  // Two dimensions of chunks, because a batch may have few labelled rows. Each chunk gives one partial sum per row, and the sums are
-  // combined below in the order of the vocabulary, whoever computed them.
+  // Two dimensions of chunks, because a batch may have few labelled rows. Each chunk gives one partial sum per row, and
+  // the sums are combined below in the order of the vocabulary, whoever computed them.
   const int64_t row_chunks = (x.rows + kChunkRows - 1) / kChunkRows;
   const int64_t chunk_rows = (x.rows + row_chunks - 1) / row_chunks;
   const int64_t column_chunks = (weight.rows + kChunkColumns - 1) / kChunkColumns;
@@ -97,13 +98,15 @@ void run_cross_entropy(const OpRun& run) {
     float* tile = Scratch::mine().take(Piece::kTile, rows * kTileColumns);
     for (int64_t column = column_chunk * kChunkColumns; column < last; column += kTileColumns) {
       const int64_t n = std::min(kTileColumns, last - column);
-      multiply_tile(run.kernels, submatrix(matrix_of(x), row, 0), submatrix(matrix_of(weight), column, 0), rows, n, x.cols, tile, n);
+      multiply_tile(run.kernels, submatrix(matrix_of(x), row, 0), submatrix(matrix_of(weight), column, 0), rows, n,
+                    x.cols, tile, n);
       for (int64_t i = 0; i < rows; i++) {
         const float* logits = tile + i * n;
         const float maximum = run.kernels.maximum(logits, n);
         const double sum = static_cast<double>(run.kernels.exponential_sum(logits, maximum, n));
         partials[static_cast<size_t>(column_chunk * x.rows + row + i)].absorb(maximum, sum);
-        for (int64_t k = index.begin[static_cast<size_t>(row + i)]; k < index.begin[static_cast<size_t>(row + i) + 1]; k++) {
+        for (int64_t k = index.begin[static_cast<size_t>(row + i)]; k < index.begin[static_cast<size_t>(row + i) + 1];
+             k++) {
           const int64_t t = index.order[static_cast<size_t>(k)];
           const int64_t entry = targets.integers(t)[1] - start - column;
           if (entry >= 0 && entry < n) *logprob.floats(t) = logits[entry];

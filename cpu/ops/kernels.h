@@ -1,7 +1,9 @@
-// The inner loops of the ops, in two flavours made from one source (`*_impl.h`): AVX2 and generic. Each works on one row, or on one
-// block that fits the caches; threads, splits and storage of whole operands are the business of the files named after the ops.
+// The inner loops of the ops, in two flavours made from one source (`*_impl.h`): AVX2 and generic. Each works on one
+// row, or on one block that fits the caches; threads, splits and storage of whole operands are the business of the
+// files named after the ops.
 //
-// Arrays need no alignment. A kernel neither reads nor writes beyond the counts it is given, but for the slack of packed panels.
+// Arrays need no alignment. A kernel neither reads nor writes beyond the counts it is given, but for the slack of
+// packed panels.
 #pragma once
 
 #include <cstdint>
@@ -27,21 +29,23 @@ struct OpKernels {
   void (*widen)(zo2_dtype dtype, const void* source, float* out, int64_t count);
   void (*narrow)(const float* source, zo2_dtype dtype, void* out, int64_t count);
 
-  // Packed panels of a matrix product. The left matrix becomes panels of `panel_rows` rows, the right one panels of `panel_columns`
-  // columns; in a panel, element (lane, k) lies at k * lanes + lane, and lanes beyond the matrix are 0.
+  // Packed panels of a matrix product. The left matrix becomes panels of `panel_rows` rows, the right one panels of
+  // `panel_columns` columns; in a panel, element (lane, k) lies at k * lanes + lane, and lanes beyond the matrix are 0.
   int64_t panel_rows;
   int64_t panel_columns;
   void (*pack_left)(const Matrix& a, int64_t rows, int64_t depth, float* panels);
   void (*pack_right)(const Matrix& b, int64_t depth, int64_t columns, float* panels);             // b[depth, columns]
   void (*pack_right_transposed)(const Matrix& w, int64_t columns, int64_t depth, float* panels);  // w[columns, depth]
   // out[rows, columns] = (accumulate ? out : 0) + left right, over `depth`.
-  void (*multiply_panels)(const float* left, const float* right, int64_t rows, int64_t columns, int64_t depth, bool accumulate, float* out,
-                          int64_t out_stride);
+  void (*multiply_panels)(const float* left, const float* right, int64_t rows, int64_t columns, int64_t depth,
+                          bool accumulate, float* out, int64_t out_stride);
   // out[r * out_stride] = x[r, :] . w for 1 <= rows <= kThinRowsLimit.
-  void (*thin_product)(const float* x, int64_t x_stride, int64_t rows, const float* w, int64_t depth, float* out, int64_t out_stride);
+  void (*thin_product)(const float* x, int64_t x_stride, int64_t rows, const float* w, int64_t depth, float* out,
+                       int64_t out_stride);
 
   // out = activation(product + bias) + residual; bias and residual may be null, out may be product or residual.
-  void (*finish_linear)(const float* product, const float* bias, int activation, const float* residual, float* out, int64_t count);
+  void (*finish_linear)(const float* product, const float* bias, int activation, const float* residual, float* out,
+                        int64_t count);
   // sum += x
   void (*add)(float* sum, const float* x, int64_t count);
   // row *= factor
@@ -60,12 +64,16 @@ struct OpKernels {
   float (*maximum)(const float* row, int64_t count);
   // Sum of exp(row - shift).
   float (*exponential_sum)(const float* row, float shift, int64_t count);
-  // One block of a streaming softmax: the first `valid` >= 1 of `count` scores, times `scale`, become exp(score - new maximum), the others
-  // 0. Updates the running maximum and sum; returns exp(old maximum - new maximum), by which what was accumulated before is to be scaled.
-  float (*softmax_block)(float* scores, int64_t valid, int64_t count, float scale, float* running_maximum, float* running_sum);
+  // One block of a streaming softmax: the first `valid` >= 1 of `count` scores, times `scale`, become exp(score - new
+  // maximum), the others
+  // 0. Updates the running maximum and sum; returns exp(old maximum - new maximum), by which what was accumulated
+  // before is to be scaled.
+  float (*softmax_block)(float* scores, int64_t valid, int64_t count, float scale, float* running_maximum,
+                         float* running_sum);
 };
 
-// `vectorised` asks for AVX2, FMA and F16C: the caller has checked that they are there. Builds for other processors have one flavour.
+// `vectorised` asks for AVX2, FMA and F16C: the caller has checked that they are there. Builds for other processors
+// have one flavour.
 const OpKernels& op_kernels(bool vectorised);
 
 }  // namespace zo2::cpu

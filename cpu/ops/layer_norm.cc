@@ -18,7 +18,8 @@ void run_layer_norm(const OpRun& run) {
     Scratch& scratch = Scratch::mine();
     const float* gain = read_row(run.kernels, run.views[kGain], 0, 0, n, scratch.take(Piece::kGain, n));
     const View& offset = run.views[kBias];
-    const float* bias = offset.present() ? read_row(run.kernels, offset, 0, 0, n, scratch.take(Piece::kBias, n)) : nullptr;
+    const float* bias =
+        offset.present() ? read_row(run.kernels, offset, 0, 0, n, scratch.take(Piece::kBias, n)) : nullptr;
     float* memory = scratch.take(Piece::kRow, n);
     float* other = scratch.take(Piece::kOtherRow, n);
     for (int64_t r = first; r < last; r++) {

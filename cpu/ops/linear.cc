@@ -9,8 +9,8 @@ enum { kOut, kX, kWeight, kBias, kResidual };
 enum { kActivation };
 }  // namespace
 
-// A chunk's product lies in a tile of this thread and is finished (bias, activation, residual, storage) while it is in the cache. So out
-// may be the residual, and out's dtype does not matter to the product.
+// A chunk's product lies in a tile of this thread and is finished (bias, activation, residual, storage) while it is in
+// the cache. So out may be the residual, and out's dtype does not matter to the product.
 void run_linear(const OpRun& run) {
   const View &out = run.views[kOut], &x = run.views[kX], &weight = run.views[kWeight];
   const View &bias = run.views[kBias], &residual = run.views[kResidual];
@@ -22,9 +22,10 @@ void run_linear(const OpRun& run) {
     const int64_t n = chunk.columns;
     Scratch& scratch = Scratch::mine();
     float* tile = scratch.take(Piece::kTile, chunk.rows * n);
-    multiply_tile(run.kernels, submatrix(matrix_of(x), chunk.row, 0), submatrix(matrix_of(weight), chunk.column, 0), chunk.rows, n, x.cols,
-                  tile, n);
-    const float* offset = bias.present() ? read_row(run.kernels, bias, 0, chunk.column, n, scratch.take(Piece::kBias, n)) : nullptr;
+    multiply_tile(run.kernels, submatrix(matrix_of(x), chunk.row, 0), submatrix(matrix_of(weight), chunk.column, 0),
+                  chunk.rows, n, x.cols, tile, n);
+    const float* offset =
+        bias.present() ? read_row(run.kernels, bias, 0, chunk.column, n, scratch.take(Piece::kBias, n)) : nullptr;
     float* memory = scratch.take(Piece::kRow, n);
     for (int64_t i = 0; i < chunk.rows; i++) {
       const int64_t r = chunk.row + i;

@@ -1,5 +1,6 @@
-// The ops: one function each, called with a checked op whose operands are resolved for this run. Indices of operands and attributes are
-// those of zo2.h. Each returns when its result is complete, and throws Failure when a table names a row that does not exist.
+// The ops: one function each, called with a checked op whose operands are resolved for this run. Indices of operands
+// and attributes are those of zo2.h. Each returns when its result is complete, and throws Failure when a table names a
+// row that does not exist.
 #pragma once
 
 #include <cstdint>
@@ -34,11 +35,13 @@ void run_transpose(const OpRun& run);
 void run_scatter_rows(const OpRun& run);
 
 // Elements (row, column) .. (row, column + count) as fp32: in place where they are, widened into `memory` otherwise.
-const float* read_row(const OpKernels& kernels, const View& view, int64_t row, int64_t column, int64_t count, float* memory);
+const float* read_row(const OpKernels& kernels, const View& view, int64_t row, int64_t column, int64_t count,
+                      float* memory);
 
 // Where to compute such elements as fp32 before write_row: in place where out is F32, in `memory` otherwise.
 float* place_row(const View& out, int64_t row, int64_t column, float* memory);
-void write_row(const OpKernels& kernels, const View& out, int64_t row, int64_t column, int64_t count, const float* values);
+void write_row(const OpKernels& kernels, const View& out, int64_t row, int64_t column, int64_t count,
+               const float* values);
 
 // Calls body(first, last) for blocks of up to `block` of `count` rows, shared out over the pool.
 template <typename Body>

@@ -1,7 +1,8 @@
-// Kernels of the matrix product: packing into panels and the register-blocked product of panels. Compiled once per flavour: see simd.h.
+// Kernels of the matrix product: packing into panels and the register-blocked product of panels. Compiled once per
+// flavour: see simd.h.
 //
-// A panel pair is multiplied in kPanelRows x kPanelVectors accumulators that stay in registers: 12 of the 16 of AVX2; the generic
-// flavour's vectors are two registers each on a 128-bit machine, so it has 4 of them.
+// A panel pair is multiplied in kPanelRows x kPanelVectors accumulators that stay in registers: 12 of the 16 of AVX2;
+// the generic flavour's vectors are two registers each on a 128-bit machine, so it has 4 of them.
 #pragma once
 
 #include "rows_impl.h"
@@ -12,10 +13,12 @@ constexpr int kPanelRows = ZO2_SIMD_AVX2 ? 6 : 4;
 constexpr int kPanelVectors = ZO2_SIMD_AVX2 ? 2 : 1;
 constexpr int kPanelColumns = kPanelVectors * 8;
 
-// Interleaves `lanes` rows of a matrix: out[k * Width + lane] = rows[lane][k]; lanes beyond `lanes` become 0. Whole vectors are written
-// eight lanes wide: what exceeds Width is overwritten by the next k, or lies in the slack behind the last panel.
+// Interleaves `lanes` rows of a matrix: out[k * Width + lane] = rows[lane][k]; lanes beyond `lanes` become 0. Whole
+// vectors are written eight lanes wide: what exceeds Width is overwritten by the next k, or lies in the slack behind
+// the last panel.
 template <typename Storage, int Width>
-static void interleave(const typename Storage::Element* rows, int64_t stride, int64_t lanes, int64_t depth, float* out) {
+static void interleave(const typename Storage::Element* rows, int64_t stride, int64_t lanes, int64_t depth,
+                       float* out) {
   for (int64_t base = 0; base < Width; base += kLanes) {
     const int64_t here = lanes - base < kLanes ? (lanes - base > 0 ? lanes - base : 0) : kLanes;
     const auto* group = rows + base * stride;
@@ -28,7 +31,8 @@ static void interleave(const typename Storage::Element* rows, int64_t stride, in
     }
     const int64_t width = Width - base < kLanes ? Width - base : kLanes;
     for (; k < depth; k++) {
-      for (int64_t r = 0; r < width; r++) out[k * Width + base + r] = r < here ? Storage::load1(group + r * stride + k) : 0.0f;
+      for (int64_t r = 0; r < width; r++)
+        out[k * Width + base + r] = r < here ? Storage::load1(group + r * stride + k) : 0.0f;
     }
   }
 }
@@ -37,7 +41,8 @@ template <typename Storage, int Width>
 static void interleave_panels(const Matrix& a, int64_t rows, int64_t depth, float* panels) {
   const auto* p = static_cast<const typename Storage::Element*>(a.data);
   for (int64_t r = 0; r < rows; r += Width) {
-    interleave<Storage, Width>(p + r * a.stride, a.stride, rows - r < Width ? rows - r : Width, depth, panels + r * depth);
+    interleave<Storage, Width>(p + r * a.stride, a.stride, rows - r < Width ? rows - r : Width, depth,
+                               panels + r * depth);
   }
 }
 
@@ -78,7 +83,8 @@ static void pack_right(const Matrix& b, int64_t depth, int64_t columns, float* p
 }
 
 // One panel pair: a full kPanelRows x kPanelColumns product, written (or added) to `out`.
-ZO2_INLINE void multiply_panel_pair(const float* left, const float* right, int64_t depth, bool accumulate, float* out, int64_t stride) {
+ZO2_INLINE void multiply_panel_pair(const float* left, const float* right, int64_t depth, bool accumulate, float* out,
+                                    int64_t stride) {
   Vec sum[kPanelRows][kPanelVectors];
 #pragma GCC unroll 8
   for (int r = 0; r < kPanelRows; r++) {
@@ -106,8 +112,8 @@ ZO2_INLINE void multiply_panel_pair(const float* left, const float* right, int64
   }
 }
 
-static void multiply_panels(const float* left, const float* right, int64_t rows, int64_t columns, int64_t depth, bool accumulate,
-                            float* out, int64_t out_stride) {
+static void multiply_panels(const float* left, const float* right, int64_t rows, int64_t columns, int64_t depth,
+                            bool accumulate, float* out, int64_t out_stride) {
   float edge[kPanelRows * kPanelColumns];
   for (int64_t c = 0; c < columns; c += kPanelColumns) {
     const int64_t width = columns - c < kPanelColumns ? columns - c : kPanelColumns;
@@ -130,7 +136,8 @@ static void multiply_panels(const float* left, const float* right, int64_t rows,
 }
 
 template <int Rows>
-static void thin_product_of(const float* x, int64_t x_stride, const float* w, int64_t depth, float* out, int64_t out_stride) {
+static void thin_product_of(const float* x, int64_t x_stride, const float* w, int64_t depth, float* out,
+                            int64_t out_stride) {
   Vec even[Rows], odd[Rows];
 #pragma GCC unroll 4
   for (int r = 0; r < Rows; r++) even[r] = odd[r] = splat(0.0f);
@@ -153,7 +160,8 @@ static void thin_product_of(const float* x, int64_t x_stride, const float* w, in
   for (int r = 0; r < Rows; r++) out[r * out_stride] = lanes_sum(even[r] + odd[r]);
 }
 
-static void thin_product(const float* x, int64_t x_stride, int64_t rows, const float* w, int64_t depth, float* out, int64_t out_stride) {
+static void thin_product(const float* x, int64_t x_stride, int64_t rows, const float* w, int64_t depth, float* out,
+                         int64_t out_stride) {
   if (rows == 1) return thin_product_of<1>(x, x_stride, w, depth, out, out_stride);
   if (rows == 2) return thin_product_of<2>(x, x_stride, w, depth, out, out_stride);
   if (rows == 3) return thin_product_of<3>(x, x_stride, w, depth, out, out_stride);

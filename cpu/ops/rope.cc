@@ -34,7 +34,8 @@ void run_rope(const OpRun& run) {
         const float* head = read_row(run.kernels, x, r, c, head_size, memory);
         float* result = place_row(out, r, c, other);
         run.kernels.rotate(head, cosines, sines, result, count);
-        if (head != result) std::memcpy(result + rotary, head + rotary, static_cast<size_t>(head_size - rotary) * sizeof(float));
+        if (head != result)
+          std::memcpy(result + rotary, head + rotary, static_cast<size_t>(head_size - rotary) * sizeof(float));
         write_row(run.kernels, out, r, c, head_size, result);
       }
     }

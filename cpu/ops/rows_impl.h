@@ -58,18 +58,23 @@ static void narrow(const float* source, zo2_dtype dtype, void* out, int64_t coun
   return narrow_as<BF16>(source, out, count);
 }
 
-// Calls body(first, lanes) for whole vectors and then once for what is left; body loads and stores through load_lanes, store_lanes.
+// Calls body(first, lanes) for whole vectors and then once for what is left; body loads and stores through load_lanes,
+// store_lanes.
 template <typename Body>
 ZO2_INLINE void for_vectors(int64_t count, Body body) {
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) body(i, kLanes);
   if (i < count) body(i, count - i);
 }
-ZO2_INLINE Vec load_lanes(const float* p, int64_t lanes) { return lanes == kLanes ? load(p) : load_part(p, lanes, 0.0f); }
+ZO2_INLINE Vec load_lanes(const float* p, int64_t lanes) {
+  return lanes == kLanes ? load(p) : load_part(p, lanes, 0.0f);
+}
 ZO2_INLINE void store_lanes(float* p, Vec a, int64_t lanes) { lanes == kLanes ? store(p, a) : store_part(p, a, lanes); }
 
 static void add(float* sum, const float* x, int64_t count) {
-  for_vectors(count, [&](int64_t i, int64_t lanes) { store_lanes(sum + i, load_lanes(sum + i, lanes) + load_lanes(x + i, lanes), lanes); });
+  for_vectors(count, [&](int64_t i, int64_t lanes) {
+    store_lanes(sum + i, load_lanes(sum + i, lanes) + load_lanes(x + i, lanes), lanes);
+  });
 }
 
 static void scale(float* row, float factor, int64_t count) {
@@ -88,7 +93,8 @@ ZO2_INLINE Vec activate(Vec y) {
 }
 
 template <int Activation>
-static void finish_linear_as(const float* product, const float* bias, const float* residual, float* out, int64_t count) {
+static void finish_linear_as(const float* product, const float* bias, const float* residual, float* out,
+                             int64_t count) {
   for_vectors(count, [&](int64_t i, int64_t lanes) {
     Vec y = load_lanes(product + i, lanes);
     if (bias) y = y + load_lanes(bias + i, lanes);
@@ -98,11 +104,16 @@ static void finish_linear_as(const float* product, const float* bias, const floa
   });
 }
 
-static void finish_linear(const float* product, const float* bias, int activation, const float* residual, float* out, int64_t count) {
-  if (activation == ZO2_ACTIVATION_RELU) return finish_linear_as<ZO2_ACTIVATION_RELU>(product, bias, residual, out, count);
-  if (activation == ZO2_ACTIVATION_GELU) return finish_linear_as<ZO2_ACTIVATION_GELU>(product, bias, residual, out, count);
-  if (activation == ZO2_ACTIVATION_GELU_TANH) return finish_linear_as<ZO2_ACTIVATION_GELU_TANH>(product, bias, residual, out, count);
-  if (activation == ZO2_ACTIVATION_SILU) return finish_linear_as<ZO2_ACTIVATION_SILU>(product, bias, residual, out, count);
+static void finish_linear(const float* product, const float* bias, int activation, const float* residual, float* out,
+                          int64_t count) {
+  if (activation == ZO2_ACTIVATION_RELU)
+    return finish_linear_as<ZO2_ACTIVATION_RELU>(product, bias, residual, out, count);
+  if (activation == ZO2_ACTIVATION_GELU)
+    return finish_linear_as<ZO2_ACTIVATION_GELU>(product, bias, residual, out, count);
+  if (activation == ZO2_ACTIVATION_GELU_TANH)
+    return finish_linear_as<ZO2_ACTIVATION_GELU_TANH>(product, bias, residual, out, count);
+  if (activation == ZO2_ACTIVATION_SILU)
+    return finish_linear_as<ZO2_ACTIVATION_SILU>(product, bias, residual, out, count);
   finish_linear_as<ZO2_ACTIVATION_NONE>(product, bias, residual, out, count);
 }
 
@@ -116,7 +127,8 @@ static void gated_activation_as(const float* gate, const float* up, float* out, 
 static void gated_activation(const float* gate, const float* up, int activation, float* out, int64_t count) {
   if (activation == ZO2_ACTIVATION_RELU) return gated_activation_as<ZO2_ACTIVATION_RELU>(gate, up, out, count);
   if (activation == ZO2_ACTIVATION_GELU) return gated_activation_as<ZO2_ACTIVATION_GELU>(gate, up, out, count);
-  if (activation == ZO2_ACTIVATION_GELU_TANH) return gated_activation_as<ZO2_ACTIVATION_GELU_TANH>(gate, up, out, count);
+  if (activation == ZO2_ACTIVATION_GELU_TANH)
+    return gated_activation_as<ZO2_ACTIVATION_GELU_TANH>(gate, up, out, count);
   if (activation == ZO2_ACTIVATION_SILU) return gated_activation_as<ZO2_ACTIVATION_SILU>(gate, up, out, count);
   gated_activation_as<ZO2_ACTIVATION_NONE>(gate, up, out, count);
 }
@@ -153,7 +165,8 @@ static void layer_norm(const float* x, const float* gain, const float* bias, flo
   const float variance = sum_of(count,
                                 [&](int64_t i, int64_t lanes) {
                                   // Lanes beyond the row hold the mean, so that their difference is 0.
-                                  const Vec d = (lanes == kLanes ? load(x + i) : load_part(x + i, lanes, mean)) - center;
+                                  const Vec d =
+                                      (lanes == kLanes ? load(x + i) : load_part(x + i, lanes, mean)) - center;
                                   return d * d;
                                 }) /
                          n;

@@ -28,9 +28,11 @@ static float exponential_sum(const float* row, float shift, int64_t count) {
   });
 }
 
-static float softmax_block(float* scores, int64_t valid, int64_t count, float scale, float* running_maximum, float* running_sum) {
+static float softmax_block(float* scores, int64_t valid, int64_t count, float scale, float* running_maximum,
+                           float* running_sum) {
   const Vec by = splat(scale);
-  for_vectors(valid, [&](int64_t i, int64_t lanes) { store_lanes(scores + i, load_lanes(scores + i, lanes) * by, lanes); });
+  for_vectors(valid,
+              [&](int64_t i, int64_t lanes) { store_lanes(scores + i, load_lanes(scores + i, lanes) * by, lanes); });
   const float before = *running_maximum, here = row_maximum(scores, valid);
   const float after = here > before ? here : before;
   const Vec shift = splat(after);

@@ -36,8 +36,8 @@ struct Placed {
 struct Arena {
   char* base = nullptr;
   size_t bytes = 0;
-  size_t heap = 0;    // offset of what allocate() gives out
-  size_t cursor = 0;  // where the next search begins: addresses come back as late as possible
+  size_t heap = 0;                // offset of what allocate() gives out
+  size_t cursor = 0;              // where the next search begins: addresses come back as late as possible
   std::map<size_t, Placed> live;  // by pages_start
   uint64_t device_bytes = 0;
 

@@ -1,5 +1,5 @@
-// The addresses of the emulated device: one reserved range, in which shared memory of blocks, device memory and pinned memory lie. What is
-// not allocated is inaccessible, so that stray accesses fault.
+// The addresses of the emulated device: one reserved range, in which shared memory of blocks, device memory and pinned
+// memory lie. What is not allocated is inaccessible, so that stray accesses fault.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +25,8 @@ struct Allocation {
   bool pinned;
 };
 
-// Memory whose last byte lies in the last 256 of a page, the next page being inaccessible; aligned to 256. Null when there is no room, or,
-// for device memory, when more than config().memory bytes would be in use.
+// Memory whose last byte lies in the last 256 of a page, the next page being inaccessible; aligned to 256. Null when
+// there is no room, or, for device memory, when more than config().memory bytes would be in use.
 void* allocate(size_t bytes, bool pinned);
 // Returns false when `address` is not the start of an allocation of that kind.
 bool release(void* address, bool pinned);

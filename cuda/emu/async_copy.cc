@@ -1,11 +1,11 @@
-// cp.async. The destination becomes NaN when the copy is issued and gets its data only when the thread waits: reading too early and reusing
-// a buffer too early both show.
+// cp.async. The destination becomes NaN when the copy is issued and gets its data only when the thread waits: reading
+// too early and reusing a buffer too early both show.
 #include <cstring>
 
-#include "cuda/instructions/cp_async.h"
 #include "cuda/emu/hooks.h"
 #include "cuda/emu/race.h"
 #include "cuda/emu/scheduler.h"
+#include "cuda/instructions/cp_async.h"
 
 namespace zo2::emu {
 namespace {

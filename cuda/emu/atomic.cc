@@ -10,13 +10,20 @@ namespace {
 template <class T>
 T combine(Atomic kind, T old, T value, T compare) {
   switch (kind) {
-    case Atomic::kAdd: return static_cast<T>(static_cast<std::make_unsigned_t<T>>(old) + static_cast<std::make_unsigned_t<T>>(value));
-    case Atomic::kMinimum: return std::min(old, value);
-    case Atomic::kMaximum: return std::max(old, value);
-    case Atomic::kOr: return old | value;
-    case Atomic::kAnd: return old & value;
-    case Atomic::kExchange: return value;
-    case Atomic::kCompareAndSwap: return old == compare ? value : old;
+    case Atomic::kAdd:
+      return static_cast<T>(static_cast<std::make_unsigned_t<T>>(old) + static_cast<std::make_unsigned_t<T>>(value));
+    case Atomic::kMinimum:
+      return std::min(old, value);
+    case Atomic::kMaximum:
+      return std::max(old, value);
+    case Atomic::kOr:
+      return old | value;
+    case Atomic::kAnd:
+      return old & value;
+    case Atomic::kExchange:
+      return value;
+    case Atomic::kCompareAndSwap:
+      return old == compare ? value : old;
   }
   return old;
 }
@@ -35,14 +42,17 @@ T update(Atomic kind, T* address, T value, T compare, Where where) {
 
 }  // namespace
 
-int32_t atomic(Atomic kind, int32_t* address, int32_t value, int32_t compare, Where where) { return update(kind, address, value, compare, where); }
+int32_t atomic(Atomic kind, int32_t* address, int32_t value, int32_t compare, Where where) {
+  return update(kind, address, value, compare, where);
+}
 uint32_t atomic(Atomic kind, uint32_t* address, uint32_t value, uint32_t compare, Where where) {
   return update(kind, address, value, compare, where);
 }
 int64_t atomic(Atomic kind, long long* address, long long value, long long compare, Where where) {
   return update(kind, address, value, compare, where);
 }
-uint64_t atomic(Atomic kind, unsigned long long* address, unsigned long long value, unsigned long long compare, Where where) {
+uint64_t atomic(Atomic kind, unsigned long long* address, unsigned long long value, unsigned long long compare,
+                Where where) {
   return update(kind, address, value, compare, where);
 }
 

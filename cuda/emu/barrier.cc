@@ -8,10 +8,14 @@ namespace {
 
 int reduce(const Barrier& barrier) {
   switch (barrier.kind) {
-    case kBarrierOr: return barrier.trues > 0;
-    case kBarrierAnd: return barrier.trues == barrier.expected;
-    case kBarrierCount: return barrier.trues;
-    default: return 0;
+    case kBarrierOr:
+      return barrier.trues > 0;
+    case kBarrierAnd:
+      return barrier.trues == barrier.expected;
+    case kBarrierCount:
+      return barrier.trues;
+    default:
+      return 0;
   }
 }
 
@@ -24,11 +28,12 @@ void begin(Barrier& barrier, int expected, int kind, Where where) {
 
 void check_same(const Barrier& barrier, int id, int expected, int kind, Where where) {
   if (id == 0 && !(barrier.where == where)) {
-    fail("synccheck", where, "threads of one block meet at different barriers: here and at %s:%d", barrier.where.file, barrier.where.line);
+    fail("synccheck", where, "threads of one block meet at different barriers: here and at %s:%d", barrier.where.file,
+         barrier.where.line);
   }
   if (barrier.expected != expected || barrier.kind != kind) {
-    fail("synccheck", where, "barrier %d is for %d threads here, for %d at %s:%d", id, expected, barrier.expected, barrier.where.file,
-         barrier.where.line);
+    fail("synccheck", where, "barrier %d is for %d threads here, for %d at %s:%d", id, expected, barrier.expected,
+         barrier.where.file, barrier.where.line);
   }
 }
 
@@ -51,11 +56,13 @@ void release(Barrier& barrier) {
 int barrier(int id, int threads, bool wait, int kind, int predicate, Where where) {
   Thread& me = *current;
   Block& block = *me.block;
-  if (id < 0 || id >= kNamedBarriers) fail("synccheck", where, "barrier %d does not exist; they are 0 to %d", id, kNamedBarriers - 1);
+  if (id < 0 || id >= kNamedBarriers)
+    fail("synccheck", where, "barrier %d does not exist; they are 0 to %d", id, kNamedBarriers - 1);
   const int all = threads_per_block();
   const int expected = threads == 0 ? all : threads;
   if (threads != 0 && (threads % kLanes != 0 || threads > all)) {
-    fail("synccheck", where, "barrier %d is for %d threads: a multiple of %d up to the block's %d is needed", id, threads, kLanes, all);
+    fail("synccheck", where, "barrier %d is for %d threads: a multiple of %d up to the block's %d is needed", id,
+         threads, kLanes, all);
   }
   maybe_yield();
   Barrier& barrier = block.barriers[id];
@@ -71,7 +78,8 @@ int barrier(int id, int threads, bool wait, int kind, int predicate, Where where
     return me.reduced;
   }
   if (barrier.arrived == block.live && expected == all) {
-    fail("synccheck", where, "%d threads of the block wait in this barrier, the other %d have returned", barrier.arrived, all - block.live);
+    fail("synccheck", where, "%d threads of the block wait in this barrier, the other %d have returned",
+         barrier.arrived, all - block.live);
   }
   if (!wait) return 0;
   me.sleeps_on = &barrier;

@@ -20,8 +20,12 @@ bool is(const char* name, const char* value) {
 
 Config read() {
   Config config;
-  config.order = is("ZO2_EMU_ORDER", "rand") ? Order::kRandom : is("ZO2_EMU_ORDER", "rev") ? Order::kReverse : Order::kForward;
-  config.progress = is("ZO2_EMU_STREAMS", "rand") ? Progress::kRandom : is("ZO2_EMU_STREAMS", "lazy") ? Progress::kLazy : Progress::kEager;
+  config.order = is("ZO2_EMU_ORDER", "rand")  ? Order::kRandom
+                 : is("ZO2_EMU_ORDER", "rev") ? Order::kReverse
+                                              : Order::kForward;
+  config.progress = is("ZO2_EMU_STREAMS", "rand")   ? Progress::kRandom
+                    : is("ZO2_EMU_STREAMS", "lazy") ? Progress::kLazy
+                                                    : Progress::kEager;
   config.seed = number("ZO2_EMU_SEED", 1);
   config.resident = static_cast<int>(std::clamp<uint64_t>(number("ZO2_EMU_RESIDENT", 1), 1, 64));
   config.capability = static_cast<int>(number("ZO2_EMU_CAPABILITY", 90));

@@ -10,15 +10,17 @@ enum class Order { kForward, kReverse, kRandom };  // of threads and blocks
 enum class Progress { kEager, kLazy, kRandom };    // of streams
 
 struct Config {
-  Order order;         // ZO2_EMU_ORDER = seq | rev | rand
-  Progress progress;   // ZO2_EMU_STREAMS = eager | lazy | rand
-  uint64_t seed;       // ZO2_EMU_SEED
-  int resident;        // ZO2_EMU_RESIDENT: blocks that run interleaved
-  int capability;      // ZO2_EMU_CAPABILITY = 80 | 90 | ...: 10 x major + minor
-  uint64_t memory;     // ZO2_EMU_MEMORY: bytes of device memory
+  Order order;        // ZO2_EMU_ORDER = seq | rev | rand
+  Progress progress;  // ZO2_EMU_STREAMS = eager | lazy | rand
+  uint64_t seed;      // ZO2_EMU_SEED
+  int resident;       // ZO2_EMU_RESIDENT: blocks that run interleaved
+  int capability;     // ZO2_EMU_CAPABILITY = 80 | 90 | ...: 10 x major + minor
+  uint64_t memory;    // ZO2_EMU_MEMORY: bytes of device memory
 
   // Bytes of dynamic shared memory that a block may ask for.
-  size_t shared_limit() const { return capability == 90 || capability == 100 ? 232448 : capability == 80 ? 166912 : 101376; }
+  size_t shared_limit() const {
+    return capability == 90 || capability == 100 ? 232448 : capability == 80 ? 166912 : 101376;
+  }
 };
 
 const Config& config();

@@ -28,8 +28,8 @@ MemoryKind memory_kind(const void* address);
 bool any_registered(const void* address, size_t bytes);
 
 // Takes the lock, and leaves with the device's failure if it has one.
-#define ZO2_EMU_ENTER()                                       \
-  const std::lock_guard hold(runtime_lock());                 \
+#define ZO2_EMU_ENTER()                       \
+  const std::lock_guard hold(runtime_lock()); \
   if (const cudaError_t failed = device_status(); failed != cudaSuccess) return give(failed)
 
 }  // namespace zo2::emu

@@ -19,37 +19,61 @@ cudaError_t check_device(int device) { return device == 0 ? cudaSuccess : cudaEr
 
 int attribute(cudaDeviceAttr attribute) {
   switch (attribute) {
-    case cudaDevAttrComputeCapabilityMajor: return config().capability / 10;
-    case cudaDevAttrComputeCapabilityMinor: return config().capability % 10;
-    case cudaDevAttrMultiProcessorCount: return kMultiprocessors;
-    case cudaDevAttrWarpSize: return 32;
-    case cudaDevAttrMaxThreadsPerBlock: return 1024;
-    case cudaDevAttrMaxBlockDimX: return 1024;
-    case cudaDevAttrMaxBlockDimY: return 1024;
-    case cudaDevAttrMaxBlockDimZ: return 64;
-    case cudaDevAttrMaxGridDimX: return 0x7fffffff;
-    case cudaDevAttrMaxGridDimY: return 65535;
-    case cudaDevAttrMaxGridDimZ: return 65535;
-    case cudaDevAttrMaxSharedMemoryPerBlock: return kSharedWithoutOptIn;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: return static_cast<int>(config().shared_limit());
-    case cudaDevAttrMaxSharedMemoryPerMultiprocessor: return kSharedPerMultiprocessor;
-    case cudaDevAttrMaxThreadsPerMultiProcessor: return 2048;
-    case cudaDevAttrMaxRegistersPerBlock: return 65536;
-    case cudaDevAttrUnifiedAddressing: return 1;
-    case cudaDevAttrCanMapHostMemory: return 1;
-    case cudaDevAttrHostRegisterSupported: return 1;
-    case cudaDevAttrCanUseHostPointerForRegisteredMem: return 1;
-    case cudaDevAttrConcurrentKernels: return 1;
-    case cudaDevAttrAsyncEngineCount: return 2;
-    case cudaDevAttrStreamPrioritiesSupported: return 1;
-    default: return 0;
+    case cudaDevAttrComputeCapabilityMajor:
+      return config().capability / 10;
+    case cudaDevAttrComputeCapabilityMinor:
+      return config().capability % 10;
+    case cudaDevAttrMultiProcessorCount:
+      return kMultiprocessors;
+    case cudaDevAttrWarpSize:
+      return 32;
+    case cudaDevAttrMaxThreadsPerBlock:
+      return 1024;
+    case cudaDevAttrMaxBlockDimX:
+      return 1024;
+    case cudaDevAttrMaxBlockDimY:
+      return 1024;
+    case cudaDevAttrMaxBlockDimZ:
+      return 64;
+    case cudaDevAttrMaxGridDimX:
+      return 0x7fffffff;
+    case cudaDevAttrMaxGridDimY:
+      return 65535;
+    case cudaDevAttrMaxGridDimZ:
+      return 65535;
+    case cudaDevAttrMaxSharedMemoryPerBlock:
+      return kSharedWithoutOptIn;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      return static_cast<int>(config().shared_limit());
+    case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
+      return kSharedPerMultiprocessor;
+    case cudaDevAttrMaxThreadsPerMultiProcessor:
+      return 2048;
+    case cudaDevAttrMaxRegistersPerBlock:
+      return 65536;
+    case cudaDevAttrUnifiedAddressing:
+      return 1;
+    case cudaDevAttrCanMapHostMemory:
+      return 1;
+    case cudaDevAttrHostRegisterSupported:
+      return 1;
+    case cudaDevAttrCanUseHostPointerForRegisteredMem:
+      return 1;
+    case cudaDevAttrConcurrentKernels:
+      return 1;
+    case cudaDevAttrAsyncEngineCount:
+      return 2;
+    case cudaDevAttrStreamPrioritiesSupported:
+      return 1;
+    default:
+      return 0;
   }
 }
 
 void describe(cudaDeviceProp* properties) {
   memset(properties, 0, sizeof *properties);
-  snprintf(properties->name, sizeof properties->name, "zo2 emulated GPU (compute capability %d.%d, on the CPU)", config().capability / 10,
-           config().capability % 10);
+  snprintf(properties->name, sizeof properties->name, "zo2 emulated GPU (compute capability %d.%d, on the CPU)",
+           config().capability / 10, config().capability % 10);
   properties->totalGlobalMem = config().memory;
   properties->major = config().capability / 10;
   properties->minor = config().capability % 10;
@@ -148,7 +172,8 @@ cudaError_t cudaDeviceReset() {
 
 cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute which, int value) {
   ZO2_EMU_ENTER();
-  if (which == cudaFuncAttributeMaxDynamicSharedMemorySize && (value < 0 || static_cast<size_t>(value) > config().shared_limit())) {
+  if (which == cudaFuncAttributeMaxDynamicSharedMemorySize &&
+      (value < 0 || static_cast<size_t>(value) > config().shared_limit())) {
     return give(cudaErrorInvalidValue);
   }
   return cudaSuccess;

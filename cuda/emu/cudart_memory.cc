@@ -28,11 +28,16 @@ bool kind_matches(MemoryKind destination, MemoryKind source, cudaMemcpyKind kind
   const bool to_device = destination == MemoryKind::kDevice;
   const bool from_device = source == MemoryKind::kDevice;
   switch (kind) {
-    case cudaMemcpyDefault: return true;
-    case cudaMemcpyHostToHost: return !to_device && !from_device;
-    case cudaMemcpyHostToDevice: return to_device && !from_device;
-    case cudaMemcpyDeviceToHost: return !to_device && from_device;
-    case cudaMemcpyDeviceToDevice: return destination != MemoryKind::kPageable && source != MemoryKind::kPageable;
+    case cudaMemcpyDefault:
+      return true;
+    case cudaMemcpyHostToHost:
+      return !to_device && !from_device;
+    case cudaMemcpyHostToDevice:
+      return to_device && !from_device;
+    case cudaMemcpyDeviceToHost:
+      return !to_device && from_device;
+    case cudaMemcpyDeviceToDevice:
+      return destination != MemoryKind::kPageable && source != MemoryKind::kPageable;
   }
   return false;
 }
@@ -43,7 +48,8 @@ cudaError_t check_copy(void* destination, const void* source, size_t bytes, cuda
     return cudaErrorInvalidValue;
   }
   if (!kind_matches(memory_kind(destination), memory_kind(source), kind)) {
-    report_call("cudaMemcpy", "direction %d does not fit the pointers %p (source) and %p (destination)", static_cast<int>(kind), source, destination);
+    report_call("cudaMemcpy", "direction %d does not fit the pointers %p (source) and %p (destination)",
+                static_cast<int>(kind), source, destination);
     return cudaErrorInvalidValue;
   }
   return cudaSuccess;
@@ -126,7 +132,8 @@ bool any_registered(const void* address, size_t bytes) {
 }
 
 MemoryKind memory_kind(const void* address) {
-  if (const Allocation* found = find_allocation(address)) return found->pinned ? MemoryKind::kPinned : MemoryKind::kDevice;
+  if (const Allocation* found = find_allocation(address))
+    return found->pinned ? MemoryKind::kPinned : MemoryKind::kDevice;
   return any_registered(address, 1) ? MemoryKind::kRegistered : MemoryKind::kPageable;
 }
 
@@ -182,12 +189,14 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
   return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void* destination, const void* source, size_t bytes, cudaMemcpyKind kind, cudaStream_t handle) {
+cudaError_t cudaMemcpyAsync(void* destination, const void* source, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t handle) {
   ZO2_EMU_ENTER();
   const auto stream = find_stream(handle);
   if (stream == nullptr) return give(cudaErrorInvalidResourceHandle);
   if (bytes == 0) return cudaSuccess;
-  if (const cudaError_t refused = check_copy(destination, source, bytes, kind); refused != cudaSuccess) return give(refused);
+  if (const cudaError_t refused = check_copy(destination, source, bytes, kind); refused != cudaSuccess)
+    return give(refused);
   return give(copy(stream, destination, source, bytes));
 }
 
@@ -207,6 +216,8 @@ cudaError_t cudaMemsetAsync(void* destination, int value, size_t bytes, cudaStre
 }
 
 // Like CUDA's, this may return before device memory is set.
-cudaError_t cudaMemset(void* destination, int value, size_t bytes) { return cudaMemsetAsync(destination, value, bytes, nullptr); }
+cudaError_t cudaMemset(void* destination, int value, size_t bytes) {
+  return cudaMemsetAsync(destination, value, bytes, nullptr);
+}
 
 }  // extern "C"

@@ -28,9 +28,11 @@ cudaError_t create(cudaStream_t* handle, unsigned flags) {
 
 cudaError_t check_shape(const char* name, dim3 grid, dim3 block, size_t shared_bytes) {
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
-  const bool grid_fits = grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.x <= 0x7fffffffu && grid.y <= 65535 && grid.z <= 65535;
+  const bool grid_fits =
+      grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.x <= 0x7fffffffu && grid.y <= 65535 && grid.z <= 65535;
   if (!grid_fits || threads < 1 || threads > kMaxThreadsPerBlock || block.z > 64) {
-    report_call(name, "a grid of %u x %u x %u blocks of %u x %u x %u threads is not possible", grid.x, grid.y, grid.z, block.x, block.y, block.z);
+    report_call(name, "a grid of %u x %u x %u blocks of %u x %u x %u threads is not possible", grid.x, grid.y, grid.z,
+                block.x, block.y, block.z);
     return cudaErrorInvalidConfiguration;
   }
   if (shared_bytes > config().shared_limit()) {
@@ -46,13 +48,16 @@ Record::~Record() {
   if constexpr (kRace) hooks::event_destroyed(this);
 }
 
-cudaError_t enqueue_launch(const char* name, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t handle, Call call) {
+cudaError_t enqueue_launch(const char* name, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t handle,
+                           Call call) {
   const std::shared_ptr<void> owner(call.self, call.destroy);
   ZO2_EMU_ENTER();
   const auto stream = find_stream(handle);
   if (stream == nullptr) return give(cudaErrorInvalidResourceHandle);
-  if (const cudaError_t refused = check_shape(name, grid, block, shared_bytes); refused != cudaSuccess) return give(refused);
-  enqueue(stream, name, [=](uint64_t id) { run_launch({name, grid, block, shared_bytes, call.invoke, owner.get(), call.size, id}); });
+  if (const cudaError_t refused = check_shape(name, grid, block, shared_bytes); refused != cudaSuccess)
+    return give(refused);
+  enqueue(stream, name,
+          [=](uint64_t id) { run_launch({name, grid, block, shared_bytes, call.invoke, owner.get(), call.size, id}); });
   // As on a device, what goes wrong while the kernel runs is told by a later call.
   return cudaSuccess;
 }
@@ -140,7 +145,9 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle) {
   return cudaSuccess;
 }
 
-cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t handle, unsigned) { return cudaEventRecord(event, handle); }
+cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t handle, unsigned) {
+  return cudaEventRecord(event, handle);
+}
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   ZO2_EMU_ENTER();
@@ -168,7 +175,8 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEven
   if (from == nullptr || to == nullptr) return give(cudaErrorInvalidResourceHandle);
   const Event& first = *event_of(from);
   const Event& second = *event_of(to);
-  if (first.latest == nullptr || second.latest == nullptr || !first.timed || !second.timed) return give(cudaErrorInvalidResourceHandle);
+  if (first.latest == nullptr || second.latest == nullptr || !first.timed || !second.timed)
+    return give(cudaErrorInvalidResourceHandle);
   if (!first.latest->prefix.done() || !second.latest->prefix.done()) return give(cudaErrorNotReady);
   *milliseconds = static_cast<float>((second.latest->seconds - first.latest->seconds) * 1e3);
   return cudaSuccess;

@@ -1,5 +1,6 @@
-// Scalar functions of CUDA that C has under other names or not at all. Included by device.h alone. Those whose results CUDA does not define
-// to the last bit (__expf, rsqrtf, ...) are the host's own here: tests compare them within a tolerance.
+// Scalar functions of CUDA that C has under other names or not at all. Included by device.h alone. Those whose results
+// CUDA does not define to the last bit (__expf, rsqrtf, ...) are the host's own here: tests compare them within a
+// tolerance.
 #pragma once
 
 namespace zo2::emu {
@@ -61,18 +62,28 @@ inline void sincospif(float x, float* sine, float* cosine) {
 
 // Loads and stores with a cache hint.
 template <class T>
-inline T __ldg(const T* address) { return *address; }
+inline T __ldg(const T* address) {
+  return *address;
+}
 template <class T>
-inline T __ldcs(const T* address) { return *address; }
+inline T __ldcs(const T* address) {
+  return *address;
+}
 template <class T>
-inline T __ldcg(const T* address) { return *address; }
+inline T __ldcg(const T* address) {
+  return *address;
+}
 template <class T>
-inline void __stcs(T* address, T value) { *address = value; }
+inline void __stcs(T* address, T value) {
+  *address = value;
+}
 template <class T>
-inline void __stcg(T* address, T value) { *address = value; }
+inline void __stcg(T* address, T value) {
+  *address = value;
+}
 
-#define ZO2_EMU_MIN_MAX(T)                            \
-  inline T min(T a, T b) { return b < a ? b : a; }    \
+#define ZO2_EMU_MIN_MAX(T)                         \
+  inline T min(T a, T b) { return b < a ? b : a; } \
   inline T max(T a, T b) { return a < b ? b : a; }
 ZO2_EMU_MIN_MAX(int)
 ZO2_EMU_MIN_MAX(unsigned)

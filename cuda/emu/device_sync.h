@@ -11,12 +11,14 @@ int vote_block(BlockVote vote, int predicate, Where where);
 void sync_warp(uint32_t mask, Where where);
 uint32_t ballot(uint32_t mask, int predicate, Where where);
 // `bytes` of `value` of the chosen lane go to `result`.
-void shuffle(Shuffle kind, uint32_t mask, const void* value, void* result, size_t bytes, int argument, int width, Where where);
+void shuffle(Shuffle kind, uint32_t mask, const void* value, void* result, size_t bytes, int argument, int width,
+             Where where);
 [[noreturn]] void trap(Where where);
 
 template <class T>
 inline T shuffled(Shuffle kind, uint32_t mask, T value, int argument, int width, Where where) {
-  static_assert(std::is_trivially_copyable_v<T> && (sizeof(T) == 2 || sizeof(T) == 4 || sizeof(T) == 8), "shuffles take 2, 4 or 8 bytes");
+  static_assert(std::is_trivially_copyable_v<T> && (sizeof(T) == 2 || sizeof(T) == 4 || sizeof(T) == 8),
+                "shuffles take 2, 4 or 8 bytes");
   T result;
   shuffle(kind, mask, &value, &result, sizeof(T), argument, width, where);
   return result;
@@ -25,16 +27,26 @@ inline T shuffled(Shuffle kind, uint32_t mask, T value, int argument, int width,
 }  // namespace zo2::emu
 
 inline void __syncthreads(zo2::emu::Where where = {}) { zo2::emu::sync_block(where); }
-inline int __syncthreads_or(int predicate, zo2::emu::Where where = {}) { return zo2::emu::vote_block(zo2::emu::BlockVote::kOr, predicate, where); }
-inline int __syncthreads_and(int predicate, zo2::emu::Where where = {}) { return zo2::emu::vote_block(zo2::emu::BlockVote::kAnd, predicate, where); }
+inline int __syncthreads_or(int predicate, zo2::emu::Where where = {}) {
+  return zo2::emu::vote_block(zo2::emu::BlockVote::kOr, predicate, where);
+}
+inline int __syncthreads_and(int predicate, zo2::emu::Where where = {}) {
+  return zo2::emu::vote_block(zo2::emu::BlockVote::kAnd, predicate, where);
+}
 inline int __syncthreads_count(int predicate, zo2::emu::Where where = {}) {
   return zo2::emu::vote_block(zo2::emu::BlockVote::kCount, predicate, where);
 }
 
 inline void __syncwarp(unsigned mask = 0xffffffffu, zo2::emu::Where where = {}) { zo2::emu::sync_warp(mask, where); }
-inline unsigned __ballot_sync(unsigned mask, int predicate, zo2::emu::Where where = {}) { return zo2::emu::ballot(mask, predicate, where); }
-inline int __any_sync(unsigned mask, int predicate, zo2::emu::Where where = {}) { return zo2::emu::ballot(mask, predicate, where) != 0; }
-inline int __all_sync(unsigned mask, int predicate, zo2::emu::Where where = {}) { return zo2::emu::ballot(mask, !predicate, where) == 0; }
+inline unsigned __ballot_sync(unsigned mask, int predicate, zo2::emu::Where where = {}) {
+  return zo2::emu::ballot(mask, predicate, where);
+}
+inline int __any_sync(unsigned mask, int predicate, zo2::emu::Where where = {}) {
+  return zo2::emu::ballot(mask, predicate, where) != 0;
+}
+inline int __all_sync(unsigned mask, int predicate, zo2::emu::Where where = {}) {
+  return zo2::emu::ballot(mask, !predicate, where) == 0;
+}
 
 template <class T>
 inline T __shfl_sync(unsigned mask, T value, int lane, int width = 32, zo2::emu::Where where = {}) {

@@ -38,19 +38,24 @@ void pass_on(int signal, siginfo_t* info, void* context) {
   } else if (other.sa_handler != SIG_DFL && other.sa_handler != SIG_IGN) {
     other.sa_handler(signal);
   } else {
-    sigaction(signal, &other, nullptr);  // the instruction runs again, and the process ends as if we had never been here
+    // the instruction runs again, and the process ends as if we had never been here
+    sigaction(signal, &other, nullptr);
   }
 }
 
-// Runs at the instruction that faulted, on a stack of its own, so that it may do what that place may do: report, and leave for good.
+// Runs at the instruction that faulted, on a stack of its own, so that it may do what that place may do: report, and
+// leave for good.
 void handle(int signal, siginfo_t* info, void* context) {
   if (current == nullptr) {
     pass_on(signal, info, context);
     return;
   }
   const uintptr_t instruction = instruction_of(context);
-  const Where where = race::in_image(instruction) ? race::resolve(race::place_of(reinterpret_cast<void*>(instruction + 1))) : Where(nullptr, 0);
-  if (in_fiber_stack(info->si_addr)) fail("stack", where, "a thread needs more local memory than the emulator gives it");
+  const Where where = race::in_image(instruction)
+                          ? race::resolve(race::place_of(reinterpret_cast<void*>(instruction + 1)))
+                          : Where(nullptr, 0);
+  if (in_fiber_stack(info->si_addr))
+    fail("stack", where, "a thread needs more local memory than the emulator gives it");
   fail("memcheck", where, "the kernel touches %p, where there is no memory", info->si_addr);
 }
 

@@ -3,8 +3,9 @@
 
 namespace zo2::emu {
 
-// Called by each thread before it runs a launch. From then on an access to memory that does not exist, made by a kernel, is reported with its
-// line and fails the launch; other faults go to whoever handled them before. Does nothing under AddressSanitizer, which has reports of its own.
+// Called by each thread before it runs a launch. From then on an access to memory that does not exist, made by a
+// kernel, is reported with its line and fails the launch; other faults go to whoever handled them before. Does nothing
+// under AddressSanitizer, which has reports of its own.
 void catch_faults();
 
 }  // namespace zo2::emu

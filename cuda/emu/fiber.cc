@@ -21,8 +21,8 @@ size_t stride() { return kStackSize + static_cast<size_t>(sysconf(_SC_PAGESIZE))
 
 #if defined(__x86_64__)
 
-// The callee-saved registers and the return address. Ends in a jump, not in `ret`: the processor predicts returns from a stack of its own,
-// which is wrong after a switch.
+// The callee-saved registers and the return address. Ends in a jump, not in `ret`: the processor predicts returns from
+// a stack of its own, which is wrong after a switch.
 asm(R"(
 .text
 .globl zo2_emu_switch

@@ -11,7 +11,8 @@ extern "C" void zo2_emu_switch(void** save, void* to);
 // A context that calls `entry`, which never returns, on the stack that ends at `top`.
 void* make_context(char* top, void (*entry)());
 
-// Stacks of fibers: one address range each, with an inaccessible page below. Kept for the process's life and used again.
+// Stacks of fibers: one address range each, with an inaccessible page below. Kept for the process's life and used
+// again.
 class Stacks {
  public:
   // Lowest usable address of stack `index`; null when the system gives no more.

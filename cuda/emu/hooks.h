@@ -1,5 +1,6 @@
-// What the race detector is told; defined by race.cc in the race build, never called in the others. All are called by the holder of the
-// runtime's lock, so that the detector needs no lock of its own but for what instrumented host code calls.
+// What the race detector is told; defined by race.cc in the race build, never called in the others. All are called by
+// the holder of the runtime's lock, so that the detector needs no lock of its own but for what instrumented host code
+// calls.
 #pragma once
 
 #include <cstddef>
@@ -17,18 +18,20 @@ constexpr bool kRace = ZO2_EMU_RACE != 0;
 
 namespace hooks {
 
-// ---- memory. `pinned`: from cudaHostAlloc; the host may have written any of it. All of it lies in the arena (arena.h); registered memory
-// lies anywhere. Freed addresses are used again late, so that shadow memory should be given back.
+// ---- memory. `pinned`: from cudaHostAlloc; the host may have written any of it. All of it lies in the arena
+// (arena.h); registered memory lies anywhere. Freed addresses are used again late, so that shadow memory should be
+// given back.
 void allocated(const void* address, size_t bytes, bool pinned);
 void freed(const void* address, size_t bytes, bool pinned);
 void registered(const void* address, size_t bytes);
 void unregistered(const void* address, size_t bytes);
 
-// ---- streams, at the time of the call that enqueues. Streams have small numbers, 0 is the default stream; numbers are used again.
+// ---- streams, at the time of the call that enqueues. Streams have small numbers, 0 is the default stream; numbers are
+// used again.
 void stream_created(int stream);
 void stream_destroyed(int stream);  // everything of it has run
-// Operation `op` (1, 2, ... over all streams) was appended to `stream`; `name` is the kernel's, or "memcpy", "memset", "host function",
-// "event record", "event wait".
+// Operation `op` (1, 2, ... over all streams) was appended to `stream`; `name` is the kernel's, or "memcpy", "memset",
+// "host function", "event record", "event wait".
 void enqueued(uint64_t op, int stream, const char* name);
 // `event` names one record, not the cudaEvent_t: it stands for what `stream` has now, and is never recorded again.
 void event_recorded(const void* event, int stream);
@@ -44,13 +47,15 @@ void device_reset();
 // ---- operations, while they run
 void copies(uint64_t op, void* destination, const void* source, size_t bytes);
 void fills(uint64_t op, void* destination, size_t bytes);
-// The body of a host function runs on the calling thread, WITHOUT the runtime's lock between the two; these two are called with it.
+// The body of a host function runs on the calling thread, WITHOUT the runtime's lock between the two; these two are
+// called with it.
 void host_function_begins(uint64_t op);
 void host_function_ends(uint64_t op);
 
 void launch_begins(const Launch& launch);  // resident_threads() are there
 void launch_ends(const Launch& launch, bool abandoned);
-void block_begins(Block& block);           // its threads, numbered by slot, start anew; its shared memory is uninitialised
+// its threads, numbered by slot, start anew; its shared memory is uninitialised
+void block_begins(Block& block);
 void block_ends(Block& block);
 
 // ---- threads of a launch

@@ -1,5 +1,5 @@
-// mbarrier and the copy engine. What a barrier holds is kept here, beside shared memory; its 8 bytes there hold a word that changes with every use,
-// so that a kernel that writes over a barrier is told.
+// mbarrier and the copy engine. What a barrier holds is kept here, beside shared memory; its 8 bytes there hold a word
+// that changes with every use, so that a kernel that writes over a barrier is told.
 #include "cuda/emu/hopper.h"
 
 #include <algorithm>
@@ -27,10 +27,10 @@ struct Waiter {
 };
 
 struct BarrierState {
-  int count = 0;    // arrivals of a phase
-  int pending = 0;  // of them, those still to come in this phase
+  int count = 0;      // arrivals of a phase
+  int pending = 0;    // of them, those still to come in this phase
   int64_t bytes = 0;  // announced and not landed
-  int phase = 0;    // parity of the current phase
+  int phase = 0;      // parity of the current phase
   uint64_t word = kFirstWord;
   race::Clock gathering;  // of those who have arrived in this phase
   race::Clock published;  // of all phases that ended
@@ -110,7 +110,9 @@ void end_phase_if_complete(BarrierState& state) {
       wake(waiter.thread);
     }
   }
-  waiters.erase(std::remove_if(waiters.begin(), waiters.end(), [&](const Waiter& waiter) { return waiter.parity != state.phase; }), waiters.end());
+  waiters.erase(std::remove_if(waiters.begin(), waiters.end(),
+                               [&](const Waiter& waiter) { return waiter.parity != state.phase; }),
+                waiters.end());
 }
 
 // Elements of the tile's row `r` that the matrix has.
@@ -137,7 +139,8 @@ void land(const Load& load) {
       std::memcpy(line + skipped * map.element_bytes, first_inside(map, row, load.column), inside * map.element_bytes);
     }
     for (size_t chunk = 0; chunk < kTileRowBytes / kChunkBytes; chunk++) {
-      std::memcpy(load.shared + r * kTileRowBytes + (chunk ^ (r & 7)) * kChunkBytes, line + chunk * kChunkBytes, kChunkBytes);
+      std::memcpy(load.shared + r * kTileRowBytes + (chunk ^ (r & 7)) * kChunkBytes, line + chunk * kChunkBytes,
+                  kChunkBytes);
     }
   }
   if (kRace) {
@@ -165,7 +168,8 @@ bool step(uint64_t random) {
 }
 
 bool belongs(const void* address, const Block& block) {
-  return static_cast<const char*>(address) >= block.shared && static_cast<const char*>(address) < block.shared + kSharedRegion;
+  return static_cast<const char*>(address) >= block.shared &&
+         static_cast<const char*>(address) < block.shared + kSharedRegion;
 }
 
 void block_end(Block& block) {
@@ -242,7 +246,8 @@ bool mbarrier_try_wait(void* barrier, int parity, Where where) {
   return true;
 }
 
-void tma_describe(void* map, const void* base, int64_t rows, int64_t columns, int64_t stride, int element_bytes, int box_rows) {
+void tma_describe(void* map, const void* base, int64_t rows, int64_t columns, int64_t stride, int element_bytes,
+                  int box_rows) {
   const TileMap tile{static_cast<const char*>(base), rows, columns, stride, element_bytes, box_rows, kTileMap};
   std::memcpy(map, &tile, sizeof tile);
 }
@@ -254,8 +259,10 @@ void tma_load_2d(void* shared, const void* map, void* barrier, int row, int colu
     fail("tma", where, "the tensor map is none that tma_describe made");
   }
   const size_t bytes = tile.box_rows * kTileRowBytes;
-  if (!belongs(shared, *current->block) || (static_cast<char*>(shared) - current->block->shared) % kTileAlignment != 0) {
-    fail("misaligned", where, "tile at %p: it must lie at a multiple of %zu bytes of shared memory", shared, kTileAlignment);
+  if (!belongs(shared, *current->block) ||
+      (static_cast<char*>(shared) - current->block->shared) % kTileAlignment != 0) {
+    fail("misaligned", where, "tile at %p: it must lie at a multiple of %zu bytes of shared memory", shared,
+         kTileAlignment);
   }
   use(barrier, "a copy", where);
   touch(shared, bytes, true, false, where);
@@ -265,7 +272,16 @@ void tma_load_2d(void* shared, const void* map, void* barrier, int row, int colu
     }
   }
   std::memset(shared, 0xff, bytes);
-  loads().push_back({current->block, static_cast<char*>(shared), tile, row, column, barrier, current, current->race.clock, {}, where});
+  loads().push_back({current->block,
+                     static_cast<char*>(shared),
+                     tile,
+                     row,
+                     column,
+                     barrier,
+                     current,
+                     current->race.clock,
+                     {},
+                     where});
   if (kRace) {
     race::write_is_under_way(*current, shared, bytes);
     race::release(loads().back().clock, *current);

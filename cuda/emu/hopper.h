@@ -1,5 +1,6 @@
-// Hopper's instructions under the emulator; cuda/instructions/{mbarrier,tma,wgmma}.h wrap them, and say what they mean on the device. Each is
-// checked as strictly as the manual allows: misuse that hardware would let pass as undefined is a report.
+// Hopper's instructions under the emulator; cuda/instructions/{mbarrier,tma,wgmma}.h wrap them, and say what they mean
+// on the device. Each is checked as strictly as the manual allows: misuse that hardware would let pass as undefined is
+// a report.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,8 @@ bool mbarrier_try_wait(void* barrier, int parity, Where where);
 void mbarrier_wait(void* barrier, int parity, Where where);
 
 // Fills a CUtensorMap for tma_load_2d; the arguments were checked.
-void tma_describe(void* map, const void* base, int64_t rows, int64_t columns, int64_t stride, int element_bytes, int box_rows);
+void tma_describe(void* map, const void* base, int64_t rows, int64_t columns, int64_t stride, int element_bytes,
+                  int box_rows);
 // Lands as late as anything can wait for it, or in random order at any time; the destination is NaN meanwhile.
 void tma_load_2d(void* shared, const void* map, void* barrier, int row, int column, Where where);
 

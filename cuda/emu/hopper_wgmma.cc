@@ -1,5 +1,5 @@
-// Matrix products of a warpgroup. Each warp works on its own 16 rows as a collective; products run when they are waited for, the latest that the
-// manual allows, and their registers are NaN until then.
+// Matrix products of a warpgroup. Each warp works on its own 16 rows as a collective; products run when they are waited
+// for, the latest that the manual allows, and their registers are NaN until then.
 #include "cuda/emu/hopper_wgmma.h"
 
 #include <cstring>
@@ -100,8 +100,8 @@ void for_operand_chunks(const Warp& warp, const Product& product, Visit visit) {
   }
 }
 
-// The tensor cores read for the warp as a whole. The detector takes that for reads of lane 0, when a product is issued and again when it is done;
-// whoever has waited knows that they are over.
+// The tensor cores read for the warp as a whole. The detector takes that for reads of lane 0, when a product is issued
+// and again when it is done; whoever has waited knows that they are over.
 void note_reads(Warp& warp, const Product& product) {
   for_operand_chunks(warp, product, [&](uint64_t offset) {
     race::access_as(*warp.threads[0], warp.block->shared + offset, kChunkBytes, false, product.where);
@@ -173,7 +173,8 @@ void issue(Collective& meeting) {
   const Product& product = *static_cast<const Product*>(meeting.in[0]);
   for (int lane = 1; lane < kLanes; lane++) {
     const Product& other = *static_cast<const Product*>(meeting.in[lane]);
-    if (other.a != product.a || other.b != product.b || other.columns != product.columns || other.accumulate != product.accumulate) {
+    if (other.a != product.a || other.b != product.b || other.columns != product.columns ||
+        other.accumulate != product.accumulate) {
       report("wgmma", meeting.where, "lanes of one warp name different operands");
       return;
     }
@@ -229,7 +230,8 @@ void wait(Collective& meeting) {
 
 void check_descriptor(uint64_t descriptor, const char* name, Where where) {
   if (descriptor >> 62 != 1 || (descriptor >> 49 & 7) != 0 || ((descriptor >> 32 & 0x3fff) << 4) != kGroupBytes) {
-    fail("wgmma", where, "descriptor 0x%llx of %s is none that wgmma_descriptor made", static_cast<unsigned long long>(descriptor), name);
+    fail("wgmma", where, "descriptor 0x%llx of %s is none that wgmma_descriptor made",
+         static_cast<unsigned long long>(descriptor), name);
   }
 }
 
@@ -238,13 +240,16 @@ void check_descriptor(uint64_t descriptor, const char* name, Where where) {
 uint64_t wgmma_descriptor(const void* tile, Where where) {
   const int64_t offset = static_cast<const char*>(tile) - current->block->shared;
   if (offset < 0 || offset >= static_cast<int64_t>(kSharedRegion) || offset % kGroupBytes != 0) {
-    fail("misaligned", where, "tile at %p: it must lie at a multiple of %d bytes of shared memory", tile, static_cast<int>(kGroupBytes));
+    fail("misaligned", where, "tile at %p: it must lie at a multiple of %d bytes of shared memory", tile,
+         static_cast<int>(kGroupBytes));
   }
-  return (static_cast<uint64_t>(offset) & 0x3ffff) >> 4 | uint64_t{1} << 16 | kGroupBytes >> 4 << 32 | uint64_t{1} << 62;
+  return (static_cast<uint64_t>(offset) & 0x3ffff) >> 4 | uint64_t{1} << 16 | kGroupBytes >> 4 << 32 |
+         uint64_t{1} << 62;
 }
 
 void wgmma_fence(Where where) {
-  collective(kAllLanes, kFence, nullptr, nullptr, [](Collective& meeting) { states()[meeting.warp].fenced = true; }, where);
+  collective(
+      kAllLanes, kFence, nullptr, nullptr, [](Collective& meeting) { states()[meeting.warp].fenced = true; }, where);
 }
 
 void wgmma(float* d, int n, uint64_t a, uint64_t b, WgmmaElement element, bool accumulate, Where where) {
@@ -255,7 +260,9 @@ void wgmma(float* d, int n, uint64_t a, uint64_t b, WgmmaElement element, bool a
   }
   const Product product{d, n, a, b, element, accumulate, where};
   if (current->lane == 0 && !kRace) {
-    for_operand_chunks(*current->warp, product, [&](uint64_t offset) { touch(current->block->shared + offset, kChunkBytes, false, false, where); });
+    for_operand_chunks(*current->warp, product, [&](uint64_t offset) {
+      touch(current->block->shared + offset, kChunkBytes, false, false, where);
+    });
   }
   collective(kAllLanes, kProduct, &product, d, issue, where);
 }
@@ -276,11 +283,12 @@ void wgmma_block_ends(Block& block) {
     if (!state.products.empty()) {
       report("wgmma", state.products.front().where, "the block ends, and nothing has waited for this product");
     }
-    auto& [warps, issued] = groups.try_emplace(warp->threads[0]->linear / (kLanes * kWarpsPerGroup), 0, state.issued).first->second;
+    auto& [warps, issued] =
+        groups.try_emplace(warp->threads[0]->linear / (kLanes * kWarpsPerGroup), 0, state.issued).first->second;
     warps++;
     if (issued != state.issued) {
-      report("wgmma", {"warpgroup", 0}, "warps of one warpgroup have issued %llu and %llu products", static_cast<unsigned long long>(issued),
-             static_cast<unsigned long long>(state.issued));
+      report("wgmma", {"warpgroup", 0}, "warps of one warpgroup have issued %llu and %llu products",
+             static_cast<unsigned long long>(issued), static_cast<unsigned long long>(state.issued));
     }
     i = states().erase(i);
   }

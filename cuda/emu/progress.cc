@@ -1,4 +1,5 @@
-// Threads of the emulated runtime: one that keeps streams going when nobody waits for them, and one for each host function that runs.
+// Threads of the emulated runtime: one that keeps streams going when nobody waits for them, and one for each host
+// function that runs.
 #include <algorithm>
 #include <utility>
 
@@ -15,14 +16,18 @@ using std::chrono::steady_clock;
 // How long an operation may stay in its queue although it could run.
 milliseconds patience() {
   switch (config().progress) {
-    case Progress::kEager: return milliseconds(0);
-    case Progress::kLazy: return milliseconds(20);
-    case Progress::kRandom: return milliseconds(2);
+    case Progress::kEager:
+      return milliseconds(0);
+    case Progress::kLazy:
+      return milliseconds(20);
+    case Progress::kRandom:
+      return milliseconds(2);
   }
   return milliseconds(0);
 }
 
-// A stream whose head has waited long enough. Otherwise null, with `wake` set to when the next one will have, or left alone.
+// A stream whose head has waited long enough. Otherwise null, with `wake` set to when the next one will have, or left
+// alone.
 std::shared_ptr<Stream> overdue(steady_clock::time_point now, steady_clock::time_point* wake) {
   for (const auto& stream : streams().all) {
     if (stream == nullptr || !runnable(*stream)) continue;
@@ -97,19 +102,20 @@ void run_host_function(const std::shared_ptr<Stream>& stream, Operation operatio
   stream->busy = true;
   auto worker = std::make_shared<Worker>();
   s.workers.push_back(worker);
-  worker->thread = std::thread([&s, stream, worker, body = std::move(operation.body), id = operation.id, number = operation.number]() mutable {
-    if constexpr (kRace) {
-      std::lock_guard lock(s.lock);
-      hooks::host_function_begins(id);
-    }
-    body(id);
-    std::lock_guard lock(s.lock);
-    if constexpr (kRace) hooks::host_function_ends(id);
-    body = nullptr;
-    stream->busy = false;
-    finish_operation(stream, number);
-    worker->done = true;
-  });
+  worker->thread = std::thread(
+      [&s, stream, worker, body = std::move(operation.body), id = operation.id, number = operation.number]() mutable {
+        if constexpr (kRace) {
+          std::lock_guard lock(s.lock);
+          hooks::host_function_begins(id);
+        }
+        body(id);
+        std::lock_guard lock(s.lock);
+        if constexpr (kRace) hooks::host_function_ends(id);
+        body = nullptr;
+        stream->busy = false;
+        finish_operation(stream, number);
+        worker->done = true;
+      });
 }
 
 }  // namespace zo2::emu

@@ -51,7 +51,8 @@ bool ordered(const Record& earlier, const Actor& actor) {
   }
   const Thread& thread = *actor.thread;
   return earlier.block == static_cast<uint32_t>(thread.block->linear) &&
-         (earlier.thread == static_cast<uint32_t>(thread.linear) || known_of(thread).clocks[earlier.thread] >= earlier.clock);
+         (earlier.thread == static_cast<uint32_t>(thread.linear) ||
+          known_of(thread).clocks[earlier.thread] >= earlier.clock);
 }
 
 std::string describe(const Record& record) {
@@ -60,7 +61,8 @@ std::string describe(const Record& record) {
   }
   std::string text = describe_op(record.op);
   if (record.place != 0) {
-    text += ", block " + std::to_string(record.block) + " thread " + std::to_string(record.thread) + " at " + describe_place(record.place);
+    text += ", block " + std::to_string(record.block) + " thread " + std::to_string(record.thread) + " at " +
+            describe_place(record.place);
   }
   return text;
 }
@@ -97,11 +99,14 @@ std::string describe(const Access& access) {
     const size_t offset = block != nullptr ? access.address - reinterpret_cast<uintptr_t>(block->shared) : 0;
     std::snprintf(text, sizeof text, "%s of %zu bytes at shared memory + 0x%zx", what, access.bytes, offset);
   } else if (const Memory* const memory = find_memory(access.address)) {
-    const char* const kind = memory->kind == Kind::kDevice ? "device" : memory->kind == Kind::kPinned ? "pinned" : "registered";
+    const char* const kind = memory->kind == Kind::kDevice   ? "device"
+                             : memory->kind == Kind::kPinned ? "pinned"
+                                                             : "registered";
     std::snprintf(text, sizeof text, "%s of %zu bytes at %s memory %p + 0x%zx (of 0x%zx)", what, access.bytes, kind,
                   reinterpret_cast<void*>(memory->begin), access.address - memory->begin, memory->end - memory->begin);
   } else {
-    std::snprintf(text, sizeof text, "%s of %zu bytes at %p", what, access.bytes, reinterpret_cast<void*>(access.address));
+    std::snprintf(text, sizeof text, "%s of %zu bytes at %p", what, access.bytes,
+                  reinterpret_cast<void*>(access.address));
   }
   return text;
 }
@@ -112,7 +117,7 @@ void tell(const char* kind, const Access& access, Place other, const std::string
   }
   const Where where = access.place != 0 ? resolve(access.place) : Where{"stream", 0};
   const std::string chain = access.place != 0 ? describe_place(access.place) : std::string();
-  const std::string who = access.actor.host             ? " by the host"
+  const std::string who = access.actor.host                ? " by the host"
                           : access.actor.thread == nullptr ? " by " + describe_op(access.actor.op)
                                                            : std::string();
   const std::string inlined = chain.find(" in ") != std::string::npos ? " (" + chain + ")" : std::string();
@@ -128,19 +133,24 @@ bool conflicts(const Record& earlier, const Access& access, uint32_t mask) {
 
 void tell_race(const Record& earlier, bool write, const Access& access) {
   const bool within_launch = earlier.op == access.actor.op && !earlier.host && !access.actor.host;
-  const char* const remedy = access.actor.host                                   ? "the host has not waited for it"
+  const char* const remedy = access.actor.host                             ? "the host has not waited for it"
                              : within_launch && earlier.clock == kInFlight ? "it was still under way"
                              : within_launch                               ? "no barrier orders them"
                                                                            : "no event or synchronisation orders them";
   tell("racecheck", access, earlier.place,
-       std::string("races with the ") + (earlier.atomic ? "atomic update" : write ? "write" : "read") + " by " + describe(earlier) + ": " + remedy);
+       std::string("races with the ") +
+           (earlier.atomic ? "atomic update"
+            : write        ? "write"
+                           : "read") +
+           " by " + describe(earlier) + ": " + remedy);
 }
 
 void keep_read(Cell& cell, const Record& record, const Access& access) {
   Record* const reads = cell.reads;
   for (int i = 0; i < 2; i++) {
     if (reads[i].mask == 0 || ordered(reads[i], access.actor)) {
-      const uint32_t mask = record.mask | (reads[i].op == record.op && reads[i].thread == record.thread ? reads[i].mask : 0u);
+      const uint32_t mask =
+          record.mask | (reads[i].op == record.op && reads[i].thread == record.thread ? reads[i].mask : 0u);
       reads[i] = record;
       reads[i].mask = mask;
       return;
@@ -216,8 +226,9 @@ void tell_unknown(const Access& access) {
   if (in_shared(reinterpret_cast<const void*>(access.address))) {
     tell_outside(access, "outside the block's shared memory");
   } else if (below != nullptr && access.address - below->end < kNear) {
-    tell_outside(access, "starts " + std::to_string(access.address - below->end) + " bytes past the end of an allocation of " +
-                             std::to_string(below->end - below->begin) + " bytes");
+    tell_outside(access, "starts " + std::to_string(access.address - below->end) +
+                             " bytes past the end of an allocation of " + std::to_string(below->end - below->begin) +
+                             " bytes");
   } else {
     tell_outside(access, "is no device, pinned or shared memory: a host pointer, or freed memory");
   }
@@ -242,10 +253,12 @@ void touch_by(const Access& access) {
     return;
   }
   if (access.address + access.bytes > memory->end) {
-    tell_outside(access, "ends " + std::to_string(access.address + access.bytes - memory->end) + " bytes past the end of its allocation");
+    tell_outside(access, "ends " + std::to_string(access.address + access.bytes - memory->end) +
+                             " bytes past the end of its allocation");
     return;
   }
-  check(access, cell_of(*memory, access.address), false, memory->kind == Kind::kDevice && access.actor.thread != nullptr);
+  check(access, cell_of(*memory, access.address), false,
+        memory->kind == Kind::kDevice && access.actor.thread != nullptr);
 }
 
 void touch_by_command(uint64_t op, const void* address, size_t bytes, bool write) {
@@ -277,7 +290,8 @@ void set_write_clock(const Thread& thread, const void* address, size_t bytes, ui
   Cell* const cells = shared_cells(thread.block->slot) + offset / kCellBytes;
   for (size_t i = 0; i < bytes / kCellBytes; i++) {
     Record& write = cells[i].write;
-    if (write.mask != 0 && write.op == static_cast<Op>(current_launch->op) && write.block == static_cast<uint32_t>(thread.block->linear) &&
+    if (write.mask != 0 && write.op == static_cast<Op>(current_launch->op) &&
+        write.block == static_cast<uint32_t>(thread.block->linear) &&
         write.thread == static_cast<uint32_t>(thread.linear) && write.clock == from) {
       write.clock = to;
     }
@@ -287,27 +301,41 @@ void set_write_clock(const Thread& thread, const void* address, size_t bytes, ui
 }  // namespace
 
 void access_as(Thread& thread, const void* address, size_t bytes, bool write, Where where) {
-  touch_by({{static_cast<Op>(current_launch->op), &thread, false}, reinterpret_cast<uintptr_t>(address), bytes, write, false, place_of(where)});
+  touch_by({{static_cast<Op>(current_launch->op), &thread, false},
+            reinterpret_cast<uintptr_t>(address),
+            bytes,
+            write,
+            false,
+            place_of(where)});
 }
 
-void write_is_under_way(Thread& thread, const void* address, size_t bytes) { set_write_clock(thread, address, bytes, thread.race.clock, kInFlight); }
+void write_is_under_way(Thread& thread, const void* address, size_t bytes) {
+  set_write_clock(thread, address, bytes, thread.race.clock, kInFlight);
+}
 
 void write_has_landed(Thread& thread, const void* address, size_t bytes, uint32_t clock) {
   set_write_clock(thread, address, bytes, kInFlight, clock);
 }
 
 void kernel_access(uintptr_t address, size_t bytes, bool write, const void* return_address) {
-  touch_by({{static_cast<Op>(current_launch->op), current, false}, address, bytes, write, false, place_of(return_address)});
+  touch_by(
+      {{static_cast<Op>(current_launch->op), current, false}, address, bytes, write, false, place_of(return_address)});
 }
 
 void kernel_touches_host(uintptr_t address, size_t bytes, bool write, const void* return_address) {
-  tell_unknown({{static_cast<Op>(current_launch->op), current, false}, address, bytes, write, false, place_of(return_address)});
+  tell_unknown(
+      {{static_cast<Op>(current_launch->op), current, false}, address, bytes, write, false, place_of(return_address)});
 }
 
 void host_access(uintptr_t address, size_t bytes, bool write, const void* return_address) {
   const bool function = function_op != 0;
   reports_of_launch = 0;
-  touch_by({{function ? function_op : last_op(), nullptr, !function}, address, bytes, write, false, place_of(return_address)});
+  touch_by({{function ? function_op : last_op(), nullptr, !function},
+            address,
+            bytes,
+            write,
+            false,
+            place_of(return_address)});
 }
 
 void set_function_op(Op op) { function_op = op; }
@@ -327,7 +355,11 @@ void launch_ends(const Launch& launch, bool) {
 }
 
 void access(const void* address, size_t bytes, bool write, bool atomic, Where where) {
-  race::touch_by({{static_cast<race::Op>(current_launch->op), current, false}, reinterpret_cast<uintptr_t>(address), bytes, write, atomic,
+  race::touch_by({{static_cast<race::Op>(current_launch->op), current, false},
+                  reinterpret_cast<uintptr_t>(address),
+                  bytes,
+                  write,
+                  atomic,
                   race::place_of(where)});
 }
 
@@ -335,7 +367,8 @@ void copies(uint64_t op, void* destination, const void* source, size_t bytes) {
   race::reported().clear();
   race::touch_by_command(op, source, bytes, false);
   if (bytes > 0 && !race::any_written(source, bytes)) {
-    report("initcheck", {"stream", 0}, "%s copies %zu bytes of device memory that nothing has written", race::describe_op(op).c_str(), bytes);
+    report("initcheck", {"stream", 0}, "%s copies %zu bytes of device memory that nothing has written",
+           race::describe_op(op).c_str(), bytes);
   }
   race::touch_by_command(op, destination, bytes, true);
   race::command_is_done(static_cast<race::Op>(op));

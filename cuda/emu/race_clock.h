@@ -1,5 +1,6 @@
-// What a thread of a block knows of the others of its block: known[t] is the last clock of thread t that happened before now. Threads that met at a
-// barrier share one vector, so that a barrier costs as much as its threads, not their square.
+// What a thread of a block knows of the others of its block: known[t] is the last clock of thread t that happened
+// before now. Threads that met at a barrier share one vector, so that a barrier costs as much as its threads, not their
+// square.
 #pragma once
 
 #include <cstdint>

@@ -44,7 +44,9 @@ struct State {
     }
     return streams[number];
   }
-  const Command* find(Op op) const { return op >= first && op - first < commands.size() ? &commands[op - first] : nullptr; }
+  const Command* find(Op op) const {
+    return op >= first && op - first < commands.size() ? &commands[op - first] : nullptr;
+  }
 };
 
 // Lives as long as the process: instrumented code runs until its very end.

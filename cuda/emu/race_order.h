@@ -1,5 +1,6 @@
-// Which commands are ordered before which: vector clocks over streams, fixed when a command is enqueued, so that a missing event wait shows
-// whatever the timing. The host is one more party: it orders what it enqueues after all it has seen finish.
+// Which commands are ordered before which: vector clocks over streams, fixed when a command is enqueued, so that a
+// missing event wait shows whatever the timing. The host is one more party: it orders what it enqueues after all it has
+// seen finish.
 #pragma once
 
 #include <cstdint>

@@ -35,7 +35,7 @@ Image find_image() {
         uintptr_t begin = ~uintptr_t{0};
         uintptr_t end = 0;
         for (int i = 0; i < info->dlpi_phnum; i++) {
-          const ElfW(Phdr)& segment = info->dlpi_phdr[i];
+          const ElfW(Phdr) & segment = info->dlpi_phdr[i];
           if (segment.p_type == PT_LOAD) {
             begin = std::min<uintptr_t>(begin, info->dlpi_addr + segment.p_vaddr);
             end = std::max<uintptr_t>(end, info->dlpi_addr + segment.p_vaddr + segment.p_memsz);
@@ -59,7 +59,7 @@ Image find_image() {
 struct State {
   const Image image = find_image();
   std::vector<Where> wheres;
-  std::unordered_map<uint64_t, Place> numbers;  // of wheres
+  std::unordered_map<uint64_t, Place> numbers;                         // of wheres
   std::map<Place, std::vector<std::pair<std::string, int>>> resolved;  // innermost first
 };
 

@@ -1,4 +1,5 @@
-// Places in kernel files as 32-bit numbers, small enough to stand in every cell of the shadow; resolved to file and line only in reports.
+// Places in kernel files as 32-bit numbers, small enough to stand in every cell of the shadow; resolved to file and
+// line only in reports.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,8 @@ Place place_of(const void* return_address);
 // Of an instruction of the emulator that knows its caller.
 Place place_of(Where where);
 
-// File and line, the innermost one; with the addresses themselves where there are no debug symbols. Runs addr2line the first time.
+// File and line, the innermost one; with the addresses themselves where there are no debug symbols. Runs addr2line the
+// first time.
 Where resolve(Place place);
 // "cuda/ops/reduce.cuh:12 (in cuda/ops/rms_norm.cu:40)".
 std::string describe_place(Place place);

@@ -8,15 +8,16 @@
 
 namespace zo2::emu::race {
 
-// One access. 18 bits of clock: a thread that passes more barriers in a launch stays at the last one, and orders more than it should.
+// One access. 18 bits of clock: a thread that passes more barriers in a launch stays at the last one, and orders more
+// than it should.
 struct Record {
   Op op = 0;
-  uint32_t place = 0;        // race_place.h
-  uint32_t block = 0;        // low bits of its number within the grid
-  uint32_t mask : 2;         // which of the cell's bytes; 0: no access
+  uint32_t place = 0;  // race_place.h
+  uint32_t block = 0;  // low bits of its number within the grid
+  uint32_t mask : 2;   // which of the cell's bytes; 0: no access
   uint32_t atomic : 1;
-  uint32_t host : 1;         // by the host, after command `op` was enqueued
-  uint32_t thread : 10;      // within the block
+  uint32_t host : 1;     // by the host, after command `op` was enqueued
+  uint32_t thread : 10;  // within the block
   uint32_t clock : 18;
 
   Record() : mask(0), atomic(0), host(0), thread(0), clock(0) {}

@@ -29,9 +29,12 @@ void ReadyLanes::clear(Warp& warp, uint32_t lanes) {
 
 Thread* ReadyLanes::pick() {
   switch (config().order) {
-    case Order::kForward: return pick_forward();
-    case Order::kReverse: return pick_reverse();
-    case Order::kRandom: return pick_random();
+    case Order::kForward:
+      return pick_forward();
+    case Order::kReverse:
+      return pick_reverse();
+    case Order::kRandom:
+      return pick_random();
   }
   return nullptr;
 }

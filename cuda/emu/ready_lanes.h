@@ -10,7 +10,8 @@ namespace zo2::emu {
 
 class ReadyLanes {
  public:
-  // The first `count` of `warps` take part in a launch; none of their lanes is ready yet. Their numbers are their places.
+  // The first `count` of `warps` take part in a launch; none of their lanes is ready yet. Their numbers are their
+  // places.
   void begin(const std::vector<std::unique_ptr<Warp>>& warps, int count);
   void set(Warp& warp, uint32_t lanes);
   void clear(Warp& warp, uint32_t lanes);

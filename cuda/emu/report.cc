@@ -14,7 +14,8 @@ constexpr uint64_t kPrinted = 20;
 
 std::atomic<uint64_t> reports{0};
 
-// The last report of the process. A seqlock would be finer; a reader that meets a writer sees a mixed text, never one without an end.
+// The last report of the process. A seqlock would be finer; a reader that meets a writer sees a mixed text, never one
+// without an end.
 char last_report[1024];
 
 void note(const char* kind, Where where, const char* format, va_list arguments) {
@@ -26,8 +27,8 @@ void note(const char* kind, Where where, const char* format, va_list arguments) 
   if (current != nullptr && current->block != nullptr) {
     const uint3 block = current->block->index;
     const uint3 thread = current->index;
-    snprintf(who, sizeof who, " (kernel %s, block %u,%u,%u, thread %u,%u,%u)", current_launch->name, block.x, block.y, block.z, thread.x, thread.y,
-             thread.z);
+    snprintf(who, sizeof who, " (kernel %s, block %u,%u,%u, thread %u,%u,%u)", current_launch->name, block.x, block.y,
+             block.z, thread.x, thread.y, thread.z);
   }
   snprintf(last_report, sizeof last_report, "EMU[%s] %s%s%s", kind, at, text, who);
   if (reports.fetch_add(1) < kPrinted) fprintf(stderr, "%s\n", last_report);

@@ -129,22 +129,27 @@ __attribute__((format(printf, 4, 5))) void append(char* text, size_t size, size_
     if (thread->exited || thread->waits_in == nullptr || waiters++ >= kShown) continue;
     append(waiting, sizeof waiting, &length, "; thread %d of block %llu waits in %s", thread->linear,
            static_cast<unsigned long long>(thread->block->linear), thread->waits_in);
-    if (thread->where.file != nullptr) append(waiting, sizeof waiting, &length, " at %s:%d", thread->where.file, thread->where.line);
+    if (thread->where.file != nullptr)
+      append(waiting, sizeof waiting, &length, " at %s:%d", thread->where.file, thread->where.line);
   }
   fail("deadlock", current->where, "no thread can run: %d wait, %d have returned%s", waiters, exited, waiting);
 }
 
 uint3 index_in(uint64_t linear, dim3 dims) {
-  return {static_cast<unsigned>(linear % dims.x), static_cast<unsigned>(linear / dims.x % dims.y), static_cast<unsigned>(linear / dims.x / dims.y)};
+  return {static_cast<unsigned>(linear % dims.x), static_cast<unsigned>(linear / dims.x % dims.y),
+          static_cast<unsigned>(linear / dims.x / dims.y)};
 }
 
 // The number of the block that starts as the `turn`-th.
 uint64_t block_of_turn(const Scheduler& s, uint64_t turn) {
   switch (config().order) {
-    case Order::kForward: return turn;
-    case Order::kReverse: return s.block_count - 1 - turn;
+    case Order::kForward:
+      return turn;
+    case Order::kReverse:
+      return s.block_count - 1 - turn;
     case Order::kRandom:
-      return static_cast<uint64_t>((static_cast<unsigned __int128>(turn) * s.block_step + s.block_start) % s.block_count);
+      return static_cast<uint64_t>((static_cast<unsigned __int128>(turn) * s.block_step + s.block_start) %
+                                   s.block_count);
   }
   return turn;
 }
@@ -194,7 +199,8 @@ void finish_thread() {
   Warp& warp = *me.warp;
   Block& block = *me.block;
   if (!me.copies.empty()) {
-    report("cp.async", me.copies.front().where, "a thread returns with %zu asynchronous copies that it has not waited for", me.copies.size());
+    report("cp.async", me.copies.front().where,
+           "a thread returns with %zu asynchronous copies that it has not waited for", me.copies.size());
     me.copies.clear();
   }
   me.copy_groups.clear();
@@ -203,13 +209,15 @@ void finish_thread() {
   clear_ready(warp, 1u << me.lane);
   for (const Collective& pending : warp.collectives) {
     if (pending.arrived != 0 && (pending.mask >> me.lane & 1) != 0) {
-      fail("synccheck", pending.where, "lane %d has returned, but the lanes %08x wait for it here", me.lane, pending.arrived);
+      fail("synccheck", pending.where, "lane %d has returned, but the lanes %08x wait for it here", me.lane,
+           pending.arrived);
     }
   }
   if (--block.live > 0) {
     const Barrier& all = block.barriers[0];
     if (all.arrived == block.live && all.arrived > 0) {
-      fail("synccheck", all.where, "%d threads of the block wait in this barrier, the other %d have returned", all.arrived, s.per_block - block.live);
+      fail("synccheck", all.where, "%d threads of the block wait in this barrier, the other %d have returned",
+           all.arrived, s.per_block - block.live);
     }
   } else {
     end_block(block);
@@ -348,7 +356,8 @@ void run_launch(const Launch& launch) {
   const int per_block = static_cast<int>(launch.block.x * launch.block.y * launch.block.z);
   const int resident = static_cast<int>(std::min<uint64_t>(s.block_count, config().resident));
   if (!set_up(s, resident, per_block)) {
-    report("memory", Where(nullptr, 0), "the system gives no stacks for %d threads of kernel %s", resident * per_block, launch.name);
+    report("memory", Where(nullptr, 0), "the system gives no stacks for %d threads of kernel %s", resident * per_block,
+           launch.name);
     current_launch = nullptr;
     return;
   }

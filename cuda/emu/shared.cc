@@ -1,4 +1,5 @@
-// Shared memory: a region per resident block. Its variables start as NaN and are followed by bytes that must keep their value.
+// Shared memory: a region per resident block. Its variables start as NaN and are followed by bytes that must keep their
+// value.
 #include <algorithm>
 #include <cstring>
 
@@ -41,8 +42,8 @@ void end_shared(Block& block) {
   for (const SharedRange& range : block.ranges) {
     const unsigned char* guard = reinterpret_cast<unsigned char*>(block.shared) + range.offset + range.bytes;
     if (std::all_of(guard, guard + kGuard, [](unsigned char byte) { return byte == kGuardByte; })) continue;
-    report("memcheck", Where(nullptr, 0), "the block wrote past the end of a shared variable of %zu bytes%s", range.bytes,
-           range.key == nullptr ? " (the dynamic shared memory of its launch)" : "");
+    report("memcheck", Where(nullptr, 0), "the block wrote past the end of a shared variable of %zu bytes%s",
+           range.bytes, range.key == nullptr ? " (the dynamic shared memory of its launch)" : "");
   }
 }
 
@@ -66,7 +67,8 @@ uint3 block_index() { return current->block->index; }
 
 void* dynamic_shared(size_t needed, Where where) {
   if (needed > current_launch->shared_bytes) {
-    fail("memcheck", where, "the kernel uses %zu bytes of dynamic shared memory, the launch gave it %zu", needed, current_launch->shared_bytes);
+    fail("memcheck", where, "the kernel uses %zu bytes of dynamic shared memory, the launch gave it %zu", needed,
+         current_launch->shared_bytes);
   }
   return current->block->shared;
 }
@@ -78,7 +80,8 @@ void* static_shared(const void* key, size_t bytes, size_t alignment, Where where
   }
   alignment = std::max<size_t>(alignment, 16);
   const size_t offset = (block.shared_used + alignment - 1) / alignment * alignment;
-  if (offset + bytes + kGuard > kSharedRegion || offset + bytes > config().shared_limit() + (block.ranges.size() + 1) * (kGuard + alignment)) {
+  if (offset + bytes + kGuard > kSharedRegion ||
+      offset + bytes > config().shared_limit() + (block.ranges.size() + 1) * (kGuard + alignment)) {
     fail("memory", where, "the block's shared memory exceeds the device's %zu bytes", config().shared_limit());
   }
   add_range(block, key, offset, bytes);
@@ -96,7 +99,8 @@ void touch(const void* address, size_t bytes, bool write, bool atomic, Where whe
   } else if (in_arena(address)) {
     const Allocation* allocation = find_allocation(address);
     if (allocation == nullptr || static_cast<const char*>(address) + bytes > allocation->address + allocation->bytes) {
-      fail("memcheck", where, "%s of %zu bytes at %p is outside every buffer", write ? "write" : "read", bytes, address);
+      fail("memcheck", where, "%s of %zu bytes at %p is outside every buffer", write ? "write" : "read", bytes,
+           address);
     }
   }
   if constexpr (kRace) hooks::access(address, bytes, write, atomic, where);

@@ -65,7 +65,8 @@ std::shared_ptr<Stream> next_needed(const std::shared_ptr<Stream>& stream) {
 
 std::vector<std::shared_ptr<Stream>> all_runnable() {
   std::vector<std::shared_ptr<Stream>> found = existing();
-  found.erase(std::remove_if(found.begin(), found.end(), [](const auto& stream) { return !runnable(*stream); }), found.end());
+  found.erase(std::remove_if(found.begin(), found.end(), [](const auto& stream) { return !runnable(*stream); }),
+              found.end());
   return found;
 }
 
@@ -163,7 +164,8 @@ void run_head(const std::shared_ptr<Stream>& stream) {
   finish_operation(stream, operation.number);
 }
 
-void enqueue(const std::shared_ptr<Stream>& stream, const char* name, std::function<void(uint64_t id)> body, bool host_function) {
+void enqueue(const std::shared_ptr<Stream>& stream, const char* name, std::function<void(uint64_t id)> body,
+             bool host_function) {
   Streams& s = streams();
   follow_default_rule(*stream);
   Operation operation;
@@ -181,9 +183,14 @@ void enqueue(const std::shared_ptr<Stream>& stream, const char* name, std::funct
     static_cast<void>(name);
   }
   switch (config().progress) {
-    case Progress::kEager: run_everything(); break;
-    case Progress::kLazy: break;
-    case Progress::kRandom: run_at_random(); break;
+    case Progress::kEager:
+      run_everything();
+      break;
+    case Progress::kLazy:
+      break;
+    case Progress::kRandom:
+      run_at_random();
+      break;
   }
   if (runnable(*stream)) s.work_waits.notify_one();
 }

@@ -1,6 +1,6 @@
-// Streams of the emulated device: queues of operations, run one at a time by whichever thread waits for them, by the thread that enqueues
-// (eager), or by the progress thread. Everything here is called with runtime_lock() held, and holds it while an operation runs; only
-// host functions run without it.
+// Streams of the emulated device: queues of operations, run one at a time by whichever thread waits for them, by the
+// thread that enqueues (eager), or by the progress thread. Everything here is called with runtime_lock() held, and
+// holds it while an operation runs; only host functions run without it.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -17,7 +17,8 @@
 
 namespace zo2::emu {
 
-// A mutex that knows whether somebody waits for it, so that a thread that runs many operations can let others in between.
+// A mutex that knows whether somebody waits for it, so that a thread that runs many operations can let others in
+// between.
 class RuntimeLock {
  public:
   void lock() {
@@ -59,7 +60,7 @@ struct Stream : std::enable_shared_from_this<Stream> {
   int number = 0;        // 0: the default stream
   bool blocking = true;  // against the default stream
   bool destroyed = false;
-  bool busy = false;     // its host function runs
+  bool busy = false;  // its host function runs
   uint64_t enqueued = 0;
   uint64_t done = 0;
   std::deque<Operation> queue;
@@ -77,7 +78,8 @@ void destroy_stream(const std::shared_ptr<Stream>& stream);
 void stop_when_unused();
 
 // Appends an operation and makes as much progress as the mode allows. `name` is a literal.
-void enqueue(const std::shared_ptr<Stream>& stream, const char* name, std::function<void(uint64_t id)> body, bool host_function = false);
+void enqueue(const std::shared_ptr<Stream>& stream, const char* name, std::function<void(uint64_t id)> body,
+             bool host_function = false);
 // Returns when all of `prefix` is done, or the device has failed.
 void wait_for(const Prefix& prefix);
 // Of all streams; the host has then seen their ends.

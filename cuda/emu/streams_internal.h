@@ -14,8 +14,8 @@ struct Worker {
 
 struct Streams {
   RuntimeLock lock;
-  std::condition_variable_any changed;      // for those that wait for operations: one has ended
-  std::condition_variable_any work_waits;   // for the progress thread: an operation is left in its queue
+  std::condition_variable_any changed;       // for those that wait for operations: one has ended
+  std::condition_variable_any work_waits;    // for the progress thread: an operation is left in its queue
   std::vector<std::shared_ptr<Stream>> all;  // by number; null where a number is free. 0 is the default stream
   uint64_t operations = 0;
   cudaError_t failure = cudaSuccess;

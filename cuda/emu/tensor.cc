@@ -1,11 +1,12 @@
-// ldmatrix and mma. Products are exact in fp32 (operands have at most 11 bits of mantissa); sums run over k in order, in fp32.
+// ldmatrix and mma. Products are exact in fp32 (operands have at most 11 bits of mantissa); sums run over k in order,
+// in fp32.
 #include <cmath>
 #include <cstring>
 #include <utility>
 
+#include "cuda/emu/internal.h"
 #include "cuda/instructions/ldmatrix.h"
 #include "cuda/instructions/mma.h"
-#include "cuda/emu/internal.h"
 
 namespace zo2::emu {
 namespace {
@@ -26,7 +27,8 @@ void complete_load(Collective& all) {
   }
   for (int matrix = 0; matrix < first.matrices; ++matrix) {
     uint16_t element[8][8];
-    for (int row = 0; row < 8; ++row) memcpy(element[row], static_cast<const MatrixRow*>(all.in[matrix * 8 + row])->row, 16);
+    for (int row = 0; row < 8; ++row)
+      memcpy(element[row], static_cast<const MatrixRow*>(all.in[matrix * 8 + row])->row, 16);
     for (int lane = 0; lane < kLanes; ++lane) {
       const int row = lane / 4;
       const int column = lane % 4 * 2;
@@ -116,7 +118,8 @@ void load_operands_tf32(Collective& all, Tile& tile) {
     const Operands& mine = *static_cast<const Operands*>(all.in[lane]);
     const int group = lane / 4;
     const int k = lane % 4;
-    for (int index = 0; index < 4; ++index) tile.a[group + index % 2 * 8][k + index / 2 * 4] = from_bits(mine.a[index] & kTf32Mask);
+    for (int index = 0; index < 4; ++index)
+      tile.a[group + index % 2 * 8][k + index / 2 * 4] = from_bits(mine.a[index] & kTf32Mask);
     for (int index = 0; index < 2; ++index) tile.b[k + index * 4][group] = from_bits(mine.b[index] & kTf32Mask);
   }
 }
@@ -151,7 +154,8 @@ void complete_multiply(Collective& all) {
 
 void load_matrices(uint32_t* registers, int matrices, bool transposed, const void* row, Where where) {
   if (current->lane < 8 * matrices) {
-    if (reinterpret_cast<uintptr_t>(row) % 16 != 0) fail("misaligned", where, "the row %p of ldmatrix is not a multiple of 16", row);
+    if (reinterpret_cast<uintptr_t>(row) % 16 != 0)
+      fail("misaligned", where, "the row %p of ldmatrix is not a multiple of 16", row);
     if (!in_shared(row)) fail("address", where, "the row %p of ldmatrix is not in shared memory", row);
     touch(row, 16, false, false, where);
   }

@@ -1,5 +1,5 @@
-// 2^x by the special function unit: within 2 units in the last place, results below 2^-126 are 0. exp2f of CUDA spends three more
-// instructions on those.
+// 2^x by the special function unit: within 2 units in the last place, results below 2^-126 are 0. exp2f of CUDA spends
+// three more instructions on those.
 #pragma once
 
 #include "cuda/kernel.h"

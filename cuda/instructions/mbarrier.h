@@ -1,8 +1,8 @@
 // Barriers in shared memory that count arrivals and bytes (Hopper's mbarrier), and the fences that go with them.
 //
-// A barrier has phases. A phase ends when `count` threads have arrived and every byte they announced has landed; then the next one begins, with
-// the same count. A waiter names a phase by its parity: the first phase is 0, the next 1, then 0 again. Below sm_90a every function traps: a
-// kernel that uses them keeps its body under `#if ZO2_SM90A`.
+// A barrier has phases. A phase ends when `count` threads have arrived and every byte they announced has landed; then
+// the next one begins, with the same count. A waiter names a phase by its parity: the first phase is 0, the next 1,
+// then 0 again. Below sm_90a every function traps: a kernel that uses them keeps its body under `#if ZO2_SM90A`.
 #pragma once
 
 #include "cuda/kernel.h"
@@ -28,9 +28,12 @@ struct alignas(8) MBarrier {
 #if !ZO2_EMULATED
 
 // The address of a pointer into shared memory as PTX wants it.
-__device__ __forceinline__ uint32_t mbarrier_address(const void* shared) { return static_cast<uint32_t>(__cvta_generic_to_shared(shared)); }
+__device__ __forceinline__ uint32_t mbarrier_address(const void* shared) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+}
 
-// By one thread, once; mbarrier_init_fence and a __syncthreads stand between it and every other use. `count`: arrivals of a phase, 1 to 2^20 - 1.
+// By one thread, once; mbarrier_init_fence and a __syncthreads stand between it and every other use. `count`: arrivals
+// of a phase, 1 to 2^20 - 1.
 __device__ __forceinline__ void mbarrier_init(MBarrier* barrier, int count) {
 #if ZO2_SM90A
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(mbarrier_address(barrier)), "r"(count) : "memory");
@@ -48,7 +51,8 @@ __device__ __forceinline__ void mbarrier_init_fence() {
 #endif
 }
 
-// Orders the thread's ordinary accesses to shared memory before those of the copy engine and the tensor cores that follow a later barrier.
+// Orders the thread's ordinary accesses to shared memory before those of the copy engine and the tensor cores that
+// follow a later barrier.
 __device__ __forceinline__ void fence_proxy_async() {
 #if ZO2_SM90A
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
@@ -69,7 +73,8 @@ __device__ __forceinline__ void mbarrier_arrive(MBarrier* barrier) {
 // One arrival, which announces `bytes` that tma_load_2d will bring.
 __device__ __forceinline__ void mbarrier_arrive_expect_tx(MBarrier* barrier, int bytes) {
 #if ZO2_SM90A
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(mbarrier_address(barrier)), "r"(bytes) : "memory");
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(mbarrier_address(barrier)), "r"(bytes)
+               : "memory");
 #else
   __trap();
 #endif
@@ -103,13 +108,21 @@ __device__ __forceinline__ void mbarrier_wait(MBarrier* barrier, int parity) {
 
 #else
 
-inline void mbarrier_init(MBarrier* barrier, int count, emu::Where where = {}) { emu::mbarrier_init(barrier, count, where); }
+inline void mbarrier_init(MBarrier* barrier, int count, emu::Where where = {}) {
+  emu::mbarrier_init(barrier, count, where);
+}
 inline void mbarrier_init_fence() {}
 inline void fence_proxy_async() {}
 inline void mbarrier_arrive(MBarrier* barrier, emu::Where where = {}) { emu::mbarrier_arrive(barrier, 0, where); }
-inline void mbarrier_arrive_expect_tx(MBarrier* barrier, int bytes, emu::Where where = {}) { emu::mbarrier_arrive(barrier, bytes, where); }
-inline bool mbarrier_try_wait(MBarrier* barrier, int parity, emu::Where where = {}) { return emu::mbarrier_try_wait(barrier, parity, where); }
-inline void mbarrier_wait(MBarrier* barrier, int parity, emu::Where where = {}) { emu::mbarrier_wait(barrier, parity, where); }
+inline void mbarrier_arrive_expect_tx(MBarrier* barrier, int bytes, emu::Where where = {}) {
+  emu::mbarrier_arrive(barrier, bytes, where);
+}
+inline bool mbarrier_try_wait(MBarrier* barrier, int parity, emu::Where where = {}) {
+  return emu::mbarrier_try_wait(barrier, parity, where);
+}
+inline void mbarrier_wait(MBarrier* barrier, int parity, emu::Where where = {}) {
+  emu::mbarrier_wait(barrier, parity, where);
+}
 
 #endif
 

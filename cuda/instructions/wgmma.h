@@ -1,9 +1,10 @@
-// Hopper's matrix product of a warpgroup (128 threads, the first of them a multiple of 128): d += A B^T, A of 64 x 16 and B of N x 16 elements,
-// both in shared memory as tma_load_2d leaves them, f16 or bf16; d in fp32 registers.
+// Hopper's matrix product of a warpgroup (128 threads, the first of them a multiple of 128): d += A B^T, A of 64 x 16
+// and B of N x 16 elements, both in shared memory as tma_load_2d leaves them, f16 or bf16; d in fp32 registers.
 //
-// Thread t of the warpgroup holds, for j < N / 8: d[4 j + e] = element (16 (t / 32) + t % 32 / 4 + 8 (e / 2), 8 j + 2 (t % 4) + e % 2) of the tile.
-// The order of calls: wgmma_fence, any number of wgmma_m64k16, wgmma_commit, wgmma_wait<groups that may still run>. Until the wait, neither d nor the
-// operands may be touched. All 128 threads call each of them.
+// Thread t of the warpgroup holds, for j < N / 8: d[4 j + e] = element (16 (t / 32) + t % 32 / 4 + 8 (e / 2), 8 j + 2
+// (t % 4) + e % 2) of the tile. The order of calls: wgmma_fence, any number of wgmma_m64k16, wgmma_commit,
+// wgmma_wait<groups that may still run>. Until the wait, neither d nor the operands may be touched. All 128 threads
+// call each of them.
 #pragma once
 
 #include "cuda/instructions/mbarrier.h"
@@ -12,16 +13,21 @@
 namespace zo2::cuda {
 
 // `bytes` further along the rows of the tile that `descriptor` describes: a multiple of 32, less than 128.
-__host__ __device__ inline uint64_t wgmma_advance(uint64_t descriptor, int bytes) { return descriptor + static_cast<uint64_t>(bytes >> 4); }
+__host__ __device__ inline uint64_t wgmma_advance(uint64_t descriptor, int bytes) {
+  return descriptor + static_cast<uint64_t>(bytes >> 4);
+}
 
 #if !ZO2_EMULATED
 
-// Describes a tile of rows of 128 bytes in the 128-byte swizzle, at a multiple of 1024 bytes: groups of 8 rows lie 1024 bytes apart.
+// Describes a tile of rows of 128 bytes in the 128-byte swizzle, at a multiple of 1024 bytes: groups of 8 rows lie 1024
+// bytes apart.
 __device__ __forceinline__ uint64_t wgmma_descriptor(const void* tile) {
-  return uint64_t{(mbarrier_address(tile) & 0x3ffff) >> 4} | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
+  return uint64_t{(mbarrier_address(tile) & 0x3ffff) >> 4} | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 |
+         uint64_t{1} << 62;
 }
 
-// Orders the warpgroup's accesses to accumulators (and, with fence_proxy_async, to shared memory) before the products that follow.
+// Orders the warpgroup's accesses to accumulators (and, with fence_proxy_async, to shared memory) before the products
+// that follow.
 __device__ __forceinline__ void wgmma_fence() {
 #if ZO2_SM90A
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
@@ -58,7 +64,8 @@ __device__ __forceinline__ void wgmma_pin(float (&d)[Count]) {
   }
 }
 
-// Registers that a warpgroup gives back or takes (a multiple of 8, 24 to 256), where the kernel has a register cap at its entry.
+// Registers that a warpgroup gives back or takes (a multiple of 8, 24 to 256), where the kernel has a register cap at
+// its entry.
 template <int Registers>
 __device__ __forceinline__ void registers_release() {
 #if ZO2_SM90A
@@ -78,36 +85,42 @@ __device__ __forceinline__ void registers_take() {
 
 #if ZO2_SM90A
 
-// Ten operands of the instruction's text whose numbers begin with the digits `tens`; then the accumulators as operands, eight at a time.
-#define ZO2_WGMMA_TEN(tens) \
-  "%" tens "0, %" tens "1, %" tens "2, %" tens "3, %" tens "4, %" tens "5, %" tens "6, %" tens "7, %" tens "8, %" tens "9, "
-#define ZO2_WGMMA_8(i)                                                                                                                \
-  "+f"(d[i]), "+f"(d[(i) + 1]), "+f"(d[(i) + 2]), "+f"(d[(i) + 3]), "+f"(d[(i) + 4]), "+f"(d[(i) + 5]), "+f"(d[(i) + 6]), "+f"(d[(i) + 7])
+// Ten operands of the instruction's text whose numbers begin with the digits `tens`; then the accumulators as operands,
+// eight at a time.
+#define ZO2_WGMMA_TEN(tens)                                                                                            \
+  "%" tens "0, %" tens "1, %" tens "2, %" tens "3, %" tens "4, %" tens "5, %" tens "6, %" tens "7, %" tens "8, %" tens \
+  "9, "
+#define ZO2_WGMMA_8(i)                                                                                  \
+  "+f"(d[i]), "+f"(d[(i) + 1]), "+f"(d[(i) + 2]), "+f"(d[(i) + 3]), "+f"(d[(i) + 4]), "+f"(d[(i) + 5]), \
+      "+f"(d[(i) + 6]), "+f"(d[(i) + 7])
 #define ZO2_WGMMA_32(i) ZO2_WGMMA_8(i), ZO2_WGMMA_8((i) + 8), ZO2_WGMMA_8((i) + 16), ZO2_WGMMA_8((i) + 24)
 #define ZO2_WGMMA_TEXT_32 ZO2_WGMMA_TEN("") ZO2_WGMMA_TEN("1") ZO2_WGMMA_TEN("2") "%30, %31"
-#define ZO2_WGMMA_TEXT_60 ZO2_WGMMA_TEN("") ZO2_WGMMA_TEN("1") ZO2_WGMMA_TEN("2") ZO2_WGMMA_TEN("3") ZO2_WGMMA_TEN("4") ZO2_WGMMA_TEN("5")
+#define ZO2_WGMMA_TEXT_60 \
+  ZO2_WGMMA_TEN("") ZO2_WGMMA_TEN("1") ZO2_WGMMA_TEN("2") ZO2_WGMMA_TEN("3") ZO2_WGMMA_TEN("4") ZO2_WGMMA_TEN("5")
 #define ZO2_WGMMA_TEXT_64 ZO2_WGMMA_TEXT_60 "%60, %61, %62, %63"
-#define ZO2_WGMMA_TEXT_120 \
-  ZO2_WGMMA_TEXT_60 ZO2_WGMMA_TEN("6") ZO2_WGMMA_TEN("7") ZO2_WGMMA_TEN("8") ZO2_WGMMA_TEN("9") ZO2_WGMMA_TEN("10") ZO2_WGMMA_TEN("11")
+#define ZO2_WGMMA_TEXT_120                                                                                          \
+  ZO2_WGMMA_TEXT_60 ZO2_WGMMA_TEN("6") ZO2_WGMMA_TEN("7") ZO2_WGMMA_TEN("8") ZO2_WGMMA_TEN("9") ZO2_WGMMA_TEN("10") \
+      ZO2_WGMMA_TEN("11")
 #define ZO2_WGMMA_TEXT_128 ZO2_WGMMA_TEXT_120 "%120, %121, %122, %123, %124, %125, %126, %127"
 
-// `shape`: as in the instruction's name; `text`: the accumulators' numbers; `a`, `b`, `p`: the numbers of the three operands that follow them.
-#define ZO2_WGMMA(shape, type, text, a_number, b_number, p_number, ...)                                                                   \
-  asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %" p_number ", 0;\n\twgmma.mma_async.sync.aligned." shape ".f32." type "." type " {" text \
-               "}, %" a_number ", %" b_number ", p, 1, 1, 0, 0;\n\t}"                                                                          \
-               : __VA_ARGS__                                                                                                              \
+// `shape`: as in the instruction's name; `text`: the accumulators' numbers; `a`, `b`, `p`: the numbers of the three
+// operands that follow them.
+#define ZO2_WGMMA(shape, type, text, a_number, b_number, p_number, ...)                                        \
+  asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %" p_number ", 0;\n\twgmma.mma_async.sync.aligned." shape \
+               ".f32." type "." type " {" text "}, %" a_number ", %" b_number ", p, 1, 1, 0, 0;\n\t}"          \
+               : __VA_ARGS__                                                                                   \
                : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)))
 
-#define ZO2_WGMMA_SHAPES(tag, type)                                                                                                    \
-  __device__ __forceinline__ void wgmma_m64k16(float (&d)[32], uint64_t a, uint64_t b, tag, bool accumulate = true) {                  \
-    ZO2_WGMMA("m64n64k16", type, ZO2_WGMMA_TEXT_32, "32", "33", "34", ZO2_WGMMA_32(0));                                                \
-  }                                                                                                                                    \
-  __device__ __forceinline__ void wgmma_m64k16(float (&d)[64], uint64_t a, uint64_t b, tag, bool accumulate = true) {                  \
-    ZO2_WGMMA("m64n128k16", type, ZO2_WGMMA_TEXT_64, "64", "65", "66", ZO2_WGMMA_32(0), ZO2_WGMMA_32(32));                             \
-  }                                                                                                                                    \
-  __device__ __forceinline__ void wgmma_m64k16(float (&d)[128], uint64_t a, uint64_t b, tag, bool accumulate = true) {                 \
-    ZO2_WGMMA("m64n256k16", type, ZO2_WGMMA_TEXT_128, "128", "129", "130", ZO2_WGMMA_32(0), ZO2_WGMMA_32(32), ZO2_WGMMA_32(64),        \
-              ZO2_WGMMA_32(96));                                                                                                       \
+#define ZO2_WGMMA_SHAPES(tag, type)                                                                                    \
+  __device__ __forceinline__ void wgmma_m64k16(float (&d)[32], uint64_t a, uint64_t b, tag, bool accumulate = true) {  \
+    ZO2_WGMMA("m64n64k16", type, ZO2_WGMMA_TEXT_32, "32", "33", "34", ZO2_WGMMA_32(0));                                \
+  }                                                                                                                    \
+  __device__ __forceinline__ void wgmma_m64k16(float (&d)[64], uint64_t a, uint64_t b, tag, bool accumulate = true) {  \
+    ZO2_WGMMA("m64n128k16", type, ZO2_WGMMA_TEXT_64, "64", "65", "66", ZO2_WGMMA_32(0), ZO2_WGMMA_32(32));             \
+  }                                                                                                                    \
+  __device__ __forceinline__ void wgmma_m64k16(float (&d)[128], uint64_t a, uint64_t b, tag, bool accumulate = true) { \
+    ZO2_WGMMA("m64n256k16", type, ZO2_WGMMA_TEXT_128, "128", "129", "130", ZO2_WGMMA_32(0), ZO2_WGMMA_32(32),          \
+              ZO2_WGMMA_32(64), ZO2_WGMMA_32(96));                                                                     \
   }
 
 // d, of N / 2 elements (N = 64, 128, 256), becomes d + A B^T, or A B^T where `accumulate` is false.

@@ -6,8 +6,10 @@
 namespace zo2::cuda {
 
 const char* attention_unsupported(const AttentionArgs& args) {
-  if (args.head_size() > 256) return "attention takes heads of 1 to 256 columns (on tensor cores: multiples of 16, in f16 or bf16)";
-  if (args.q.rows > kMostAttentionRows || args.k.rows > kMostAttentionRows) return "attention takes up to 536870912 rows";
+  if (args.head_size() > 256)
+    return "attention takes heads of 1 to 256 columns (on tensor cores: multiples of 16, in f16 or bf16)";
+  if (args.q.rows > kMostAttentionRows || args.k.rows > kMostAttentionRows)
+    return "attention takes up to 536870912 rows";
   return nullptr;
 }
 

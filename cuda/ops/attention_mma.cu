@@ -33,28 +33,32 @@ struct Operand<__nv_bfloat16> {
   using Mma = BF16;
   __device__ static uint32_t pair(float low, float high) {
     const __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
-    return __bfloat16_as_ushort(__low2bfloat16(both)) | static_cast<uint32_t>(__bfloat16_as_ushort(__high2bfloat16(both))) << 16;
+    return __bfloat16_as_ushort(__low2bfloat16(both)) |
+           static_cast<uint32_t>(__bfloat16_as_ushort(__high2bfloat16(both))) << 16;
   }
 };
 
-// kWidth columns of a head, of which the last may be zeros. A warp has kBands bands of 16 query rows: two halve the traffic of shared memory
-// for each product, as far as registers allow.
+// kWidth columns of a head, of which the last may be zeros. A warp has kBands bands of 16 query rows: two halve the
+// traffic of shared memory for each product, as far as registers allow.
 template <int kWidth, int kBandsPerWarp, int kKeysPerTile>
 struct Shape {
   static constexpr int kBands = kBandsPerWarp, kKeys = kKeysPerTile;
   static constexpr int kWarpRows = 16 * kBands, kRows = kWarps * kWarpRows;
   static constexpr int kSteps = kWidth / 16;
-  // Rows in shared memory are made of chunks of 16 bytes. ldmatrix reads one chunk of eight rows at a time; they fall on different banks when
-  // the chunks of a row are rotated by the row's number, or when a row has an odd number of chunks.
+  // Rows in shared memory are made of chunks of 16 bytes. ldmatrix reads one chunk of eight rows at a time; they fall
+  // on different banks when the chunks of a row are rotated by the row's number, or when a row has an odd number of
+  // chunks.
   static constexpr int kChunks = kWidth / 8;
   static constexpr bool kSwizzled = kChunks % 8 == 0;
   static constexpr int kPitch = kSwizzled ? kChunks : kChunks + 1;
 
   __device__ static int place(int row, int chunk) { return row * kPitch + (kSwizzled ? chunk ^ (row & 7) : chunk); }
 
-  // The place 2 * step chunks further along the row of a place whose chunk is 0 or 1. Only two bits need an exclusive or; the rest is a
-  // constant offset, which takes no register.
-  __device__ static int along(int place, int step) { return kSwizzled ? (place ^ (2 * step & 7)) + (2 * step & ~7) : place + 2 * step; }
+  // The place 2 * step chunks further along the row of a place whose chunk is 0 or 1. Only two bits need an exclusive
+  // or; the rest is a constant offset, which takes no register.
+  __device__ static int along(int place, int step) {
+    return kSwizzled ? (place ^ (2 * step & 7)) + (2 * step & ~7) : place + 2 * step;
+  }
 
   struct Smem {
     uint4 q[kRows * kPitch];
@@ -68,7 +72,8 @@ class Block {
  public:
   using Smem = typename S::Smem;
 
-  __device__ Block(const AttentionArgs& args, float scale_log2, int window, const QueryTile& tile, int64_t head, Smem* shared)
+  __device__ Block(const AttentionArgs& args, float scale_log2, int window, const QueryTile& tile, int64_t head,
+                   Smem* shared)
       : args_(args),
         scale_log2_(scale_log2),
         window_(window),
@@ -123,7 +128,8 @@ class Block {
   // Threads that load have one chunk of every kLoadRows-th row each.
   static constexpr int kLoadRows = kThreads / S::kChunks;
 
-  // Calls load(row, chunk, whether the head has this chunk) for the rows and the chunk of a tile that are this thread's.
+  // Calls load(row, chunk, whether the head has this chunk) for the rows and the chunk of a tile that are this
+  // thread's.
   template <int kTileRows, class Load>
   __device__ void for_chunks(const Load& load) const {
     const int thread = static_cast<int>(threadIdx.x), first = thread / S::kChunks, chunk = thread % S::kChunks;
@@ -136,7 +142,8 @@ class Block {
 
   // An address `row` rows behind p; rows are less than 2^32 bytes apart.
   __device__ static const T* behind(const T* p, int row, uint32_t row_bytes) {
-    return reinterpret_cast<const T*>(reinterpret_cast<const unsigned char*>(p) + static_cast<uint64_t>(static_cast<uint32_t>(row)) * row_bytes);
+    return reinterpret_cast<const T*>(reinterpret_cast<const unsigned char*>(p) +
+                                      static_cast<uint64_t>(static_cast<uint32_t>(row)) * row_bytes);
   }
 
   __device__ void load_queries() {
@@ -144,14 +151,16 @@ class Block {
     const int rows = tile_.length - tile_.first;
     for_chunks<S::kRows>([&](int row, int chunk, bool inside) {
       const bool there = inside && row < rows;
-      cp_async_16(shared_->q + S::place(row, chunk), there ? base + row * args_.q.stride + chunk * 8 : base, there ? 16 : 0);
+      cp_async_16(shared_->q + S::place(row, chunk), there ? base + row * args_.q.stride + chunk * 8 : base,
+                  there ? 16 : 0);
     });
   }
 
   __device__ void load_keys(const KeyTile& keys, int stage) {
     const T* k = elements<const T>(args_.k, 0, key_column_);
     const T* v = elements<const T>(args_.v, 0, key_column_);
-    const uint32_t k_bytes = static_cast<uint32_t>(args_.k.stride * sizeof(T)), v_bytes = static_cast<uint32_t>(args_.v.stride * sizeof(T));
+    const uint32_t k_bytes = static_cast<uint32_t>(args_.k.stride * sizeof(T)),
+                   v_bytes = static_cast<uint32_t>(args_.v.stride * sizeof(T));
     for_chunks<S::kKeys>([&](int i, int chunk, bool inside) {
       const int row = inside ? keys.row(i) : -1, from = row < 0 ? 0 : row, bytes = row < 0 ? 0 : 16;
       const int place = S::place(i, chunk), column = inside ? chunk * 8 : 0;
@@ -214,7 +223,8 @@ class Block {
         if (masked) mask(score_[b], h, row + b * 16 + h * 8 + lane_ / 4);
         float largest = maximum_[b][h];
 #pragma unroll
-        for (int j = 0; j < S::kKeys / 8; j++) largest = fmaxf(largest, fmaxf(score_[b][j][2 * h], score_[b][j][2 * h + 1]));
+        for (int j = 0; j < S::kKeys / 8; j++)
+          largest = fmaxf(largest, fmaxf(score_[b][j][2 * h], score_[b][j][2 * h + 1]));
         largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
         largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
         const float shift = largest == -INFINITY ? 0.0f : largest;  // a row may see none of the first keys of a window
@@ -330,7 +340,8 @@ class Block {
 };
 
 template <class T, class S>
-__global__ void __launch_bounds__(kThreads) attention_mma_kernel(const uint32_t* poison, AttentionArgs args, float scale_log2, int window) {
+__global__ void __launch_bounds__(kThreads)
+    attention_mma_kernel(const uint32_t* poison, AttentionArgs args, float scale_log2, int window) {
   if (*poison != 0) return;
   using Smem = typename S::Smem;
   ZO2_SHARED_DYNAMIC(Smem, shared);
@@ -342,8 +353,9 @@ __global__ void __launch_bounds__(kThreads) attention_mma_kernel(const uint32_t*
 template <class T, class S>
 cudaError_t launch_as(const Launch& launch, const AttentionArgs& args) {
   const float scale_log2 = static_cast<float>(static_cast<double>(args.scale) * 1.4426950408889634);
-  return ZO2_LAUNCH((attention_mma_kernel<T, S>), attention::grid_of(args, S::kRows), dim3(kThreads), sizeof(typename S::Smem), launch.stream,
-                    launch.poison(), args, scale_log2, attention::window_of(args));
+  return ZO2_LAUNCH((attention_mma_kernel<T, S>), attention::grid_of(args, S::kRows), dim3(kThreads),
+                    sizeof(typename S::Smem), launch.stream, launch.poison(), args, scale_log2,
+                    attention::window_of(args));
 }
 
 template <class T>
@@ -363,7 +375,8 @@ bool attention_mma_accepts(const AttentionArgs& args) {
   const int64_t width = args.head_size();
   const bool one_dtype = args.q.dtype != ZO2_F32 && args.k.dtype == args.q.dtype && args.v.dtype == args.q.dtype;
   if (args.k.stride > kMostStride || args.v.stride > kMostStride) return false;
-  return one_dtype && width % 16 == 0 && width <= 256 && packs_aligned(args.q) && packs_aligned(args.k) && packs_aligned(args.v);
+  return one_dtype && width % 16 == 0 && width <= 256 && packs_aligned(args.q) && packs_aligned(args.k) &&
+         packs_aligned(args.v);
 }
 
 cudaError_t launch_attention_mma(const Launch& launch, const AttentionArgs& args) {

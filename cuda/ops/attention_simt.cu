@@ -10,7 +10,8 @@ using attention::KeyRange;
 using attention::KeyTile;
 using attention::QueryTile;
 
-// Threads stand in a square of 16 x 16: a thread has kThreadRows query rows, of every 16 keys one, and of every 64 columns of out four.
+// Threads stand in a square of 16 x 16: a thread has kThreadRows query rows, of every 16 keys one, and of every 64
+// columns of out four.
 constexpr int kSide = 16;
 constexpr int kThreads = kSide * kSide;
 constexpr int kKeys = 32;
@@ -25,7 +26,8 @@ struct Shared {
   float weights[kRows * kWeightPitch];
 };
 
-// One head's columns of rows of a matrix to fp32, with zeros for rows that are not there and up to the next pack of columns.
+// One head's columns of rows of a matrix to fp32, with zeros for rows that are not there and up to the next pack of
+// columns.
 template <int kRows, int kPitch, class RowOf>
 __device__ void fill(const Matrix& m, int64_t col, int width, bool vector, const RowOf& row_of, float* tile) {
   for_dtype(m.dtype, [&](auto t) {
@@ -41,10 +43,13 @@ __device__ void fill(const Matrix& m, int64_t col, int width, bool vector, const
   });
 }
 
-__device__ inline float dot(float4 a, float4 b, float sum) { return fmaf(a.w, b.w, fmaf(a.z, b.z, fmaf(a.y, b.y, fmaf(a.x, b.x, sum)))); }
+__device__ inline float dot(float4 a, float4 b, float sum) {
+  return fmaf(a.w, b.w, fmaf(a.z, b.z, fmaf(a.y, b.y, fmaf(a.x, b.x, sum))));
+}
 
 __device__ inline void add_scaled(float4& sum, float factor, float4 x) {
-  sum = make_float4(fmaf(factor, x.x, sum.x), fmaf(factor, x.y, sum.y), fmaf(factor, x.z, sum.z), fmaf(factor, x.w, sum.w));
+  sum = make_float4(fmaf(factor, x.x, sum.x), fmaf(factor, x.y, sum.y), fmaf(factor, x.z, sum.z),
+                    fmaf(factor, x.w, sum.w));
 }
 
 __device__ inline const float4& four(const float* p) { return *reinterpret_cast<const float4*>(p); }
@@ -60,7 +65,8 @@ class Block {
   using Smem = Shared<kWidth, kThreadRows>;
   static constexpr int kColumns = kWidth / (4 * kSide);  // groups of four columns that a thread has
 
-  __device__ Block(const AttentionArgs& args, const Vectors& vectors, int window, const QueryTile& tile, int64_t head, Smem* shared)
+  __device__ Block(const AttentionArgs& args, const Vectors& vectors, int window, const QueryTile& tile, int64_t head,
+                   Smem* shared)
       : args_(args),
         vectors_(vectors),
         window_(window),
@@ -75,8 +81,8 @@ class Block {
   __device__ void run() {
     const KeyRange range(tile_, Smem::kRows, window_);
     fill<Smem::kRows, Smem::kPitch>(
-        args_.q, column_, width_, vectors_.q, [&](int r) { return tile_.first + r < tile_.length ? tile_.start + tile_.first + r : -1; },
-        shared_->q);
+        args_.q, column_, width_, vectors_.q,
+        [&](int r) { return tile_.first + r < tile_.length ? tile_.start + tile_.first + r : -1; }, shared_->q);
 #pragma unroll
     for (int i = 0; i < kThreadRows; i++) {
       maximum_[i] = -INFINITY;
@@ -104,7 +110,8 @@ class Block {
   __device__ void weigh(int first_key) {
     float score[kThreadRows][2] = {};
     for (int c = 0; c < width_; c += 4) {
-      const float4 k0 = four(shared_->keys + x_ * Smem::kPitch + c), k1 = four(shared_->keys + (x_ + kSide) * Smem::kPitch + c);
+      const float4 k0 = four(shared_->keys + x_ * Smem::kPitch + c),
+                   k1 = four(shared_->keys + (x_ + kSide) * Smem::kPitch + c);
 #pragma unroll
       for (int i = 0; i < kThreadRows; i++) {
         const float4 q = four(shared_->q + (y_ * kThreadRows + i) * Smem::kPitch + c);
@@ -124,7 +131,8 @@ class Block {
         largest = fmaxf(largest, score[i][j]);
       }
 #pragma unroll
-      for (int distance = kSide / 2; distance > 0; distance /= 2) largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, distance));
+      for (int distance = kSide / 2; distance > 0; distance /= 2)
+        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, distance));
       const float shift = largest == -INFINITY ? 0.0f : largest;  // a row may see none of the first keys of a window
       const float correction = expf(maximum_[i] - shift);
       maximum_[i] = largest;
@@ -148,13 +156,15 @@ class Block {
     for (int k = 0; k < kKeys; k += 4) {
       float4 weight[kThreadRows];
 #pragma unroll
-      for (int i = 0; i < kThreadRows; i++) weight[i] = four(shared_->weights + (y_ * kThreadRows + i) * Smem::kWeightPitch + k);
+      for (int i = 0; i < kThreadRows; i++)
+        weight[i] = four(shared_->weights + (y_ * kThreadRows + i) * Smem::kWeightPitch + k);
 #pragma unroll
       for (int c = 0; c < kColumns; c++) {
         const int col = (c * kSide + x_) * 4;
         if (col >= width_) continue;
         const float* values = shared_->keys + k * Smem::kPitch + col;
-        const float4 v0 = four(values), v1 = four(values + Smem::kPitch), v2 = four(values + 2 * Smem::kPitch), v3 = four(values + 3 * Smem::kPitch);
+        const float4 v0 = four(values), v1 = four(values + Smem::kPitch), v2 = four(values + 2 * Smem::kPitch),
+                     v3 = four(values + 3 * Smem::kPitch);
 #pragma unroll
         for (int i = 0; i < kThreadRows; i++) {
           add_scaled(out_[i][c], weight[i].x, v0);
@@ -198,7 +208,8 @@ class Block {
 };
 
 template <int kWidth, int kThreadRows>
-__global__ void __launch_bounds__(kThreads) attention_simt_kernel(const uint32_t* poison, AttentionArgs args, Vectors vectors, int window) {
+__global__ void __launch_bounds__(kThreads)
+    attention_simt_kernel(const uint32_t* poison, AttentionArgs args, Vectors vectors, int window) {
   if (*poison != 0) return;
   using Smem = Shared<kWidth, kThreadRows>;
   ZO2_SHARED_DYNAMIC(Smem, shared);
@@ -210,10 +221,13 @@ __global__ void __launch_bounds__(kThreads) attention_simt_kernel(const uint32_t
 template <int kWidth, int kThreadRows>
 cudaError_t launch_as(const Launch& launch, const AttentionArgs& args) {
   using Smem = Shared<kWidth, kThreadRows>;
-  const auto vectors_in = [&](const Matrix& m) { return packs_aligned(m) && args.head_size() * element_bytes(m.dtype) % 16 == 0; };
-  const Vectors vectors = {vectors_in(args.q), vectors_in(args.k), vectors_in(args.v), fours_aligned(args.out) && args.head_size() % 4 == 0};
-  return ZO2_LAUNCH((attention_simt_kernel<kWidth, kThreadRows>), attention::grid_of(args, Smem::kRows), dim3(kThreads), sizeof(Smem), launch.stream,
-                    launch.poison(), args, vectors, attention::window_of(args));
+  const auto vectors_in = [&](const Matrix& m) {
+    return packs_aligned(m) && args.head_size() * element_bytes(m.dtype) % 16 == 0;
+  };
+  const Vectors vectors = {vectors_in(args.q), vectors_in(args.k), vectors_in(args.v),
+                           fours_aligned(args.out) && args.head_size() % 4 == 0};
+  return ZO2_LAUNCH((attention_simt_kernel<kWidth, kThreadRows>), attention::grid_of(args, Smem::kRows), dim3(kThreads),
+                    sizeof(Smem), launch.stream, launch.poison(), args, vectors, attention::window_of(args));
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
 // How the attention kernels share the work: one block has one head of a tile of query rows of one sequence.
 //
-// The lengths of the sequences lie in device memory, so the host launches as many blocks as there can be tiles at most, and each block finds
-// its own. Tiles are numbered from the end of the sequences: those with the most keys start first, and none is left for the end.
+// The lengths of the sequences lie in device memory, so the host launches as many blocks as there can be tiles at most,
+// and each block finds its own. Tiles are numbered from the end of the sequences: those with the most keys start first,
+// and none is left for the end.
 #pragma once
 
 #include <algorithm>
@@ -65,7 +66,9 @@ __device__ inline int warp_largest(int x) {
 }
 
 __device__ inline int tiles_of(const Matrix& sequences, int64_t s, int tile_rows) {
-  return s < sequences.rows ? (reinterpret_cast<const int32_t*>(element_address(sequences, s, 0))[1] + tile_rows - 1) / tile_rows : 0;
+  return s < sequences.rows
+             ? (reinterpret_cast<const int32_t*>(element_address(sequences, s, 0))[1] + tile_rows - 1) / tile_rows
+             : 0;
 }
 
 // Tiles at `level` or above: the level of a tile is its place in its sequence, from 0.
@@ -78,8 +81,8 @@ __device__ inline int tiles_from(const Matrix& sequences, int level, int tile_ro
   return warp_total(count);
 }
 
-// The tile of this rank, by level from the highest down and by sequence within a level; false when there are not so many. All lanes of a warp
-// call it together and get the same answer; warps need no barrier among them.
+// The tile of this rank, by level from the highest down and by sequence within a level; false when there are not so
+// many. All lanes of a warp call it together and get the same answer; warps need no barrier among them.
 __device__ inline bool find_query_tile(const Matrix& sequences, int64_t rank, int tile_rows, QueryTile& tile) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   int high = 0;
@@ -118,7 +121,8 @@ __device__ inline bool find_query_tile(const Matrix& sequences, int64_t rank, in
   return true;
 }
 
-// Blocks for a launch: block b has head b % heads of the tile of rank b / heads, so that heads that share keys run together.
+// Blocks for a launch: block b has head b % heads of the tile of rank b / heads, so that heads that share keys run
+// together.
 inline dim3 grid_of(const AttentionArgs& args, int tile_rows) {
   return dim3(static_cast<unsigned>((args.q.rows / tile_rows + args.sequences.rows) * args.heads));
 }

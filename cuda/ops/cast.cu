@@ -5,7 +5,8 @@
 namespace zo2::cuda {
 namespace {
 
-__global__ void __launch_bounds__(RowGrid::kThreads) cast_kernel(const uint32_t* poison, CastArgs args, int lanes_log2, RowVectors vectors) {
+__global__ void __launch_bounds__(RowGrid::kThreads)
+    cast_kernel(const uint32_t* poison, CastArgs args, int lanes_log2, RowVectors vectors) {
   if (*poison != 0) return;
   const RowLane lane(lanes_log2);
   if (lane.row >= args.out.rows) return;
@@ -17,8 +18,8 @@ __global__ void __launch_bounds__(RowGrid::kThreads) cast_kernel(const uint32_t*
 cudaError_t launch_cast(const Launch& launch, const CastArgs& args) {
   if (args.out.empty()) return cudaSuccess;
   const RowGrid rows = row_grid(args.out);
-  return ZO2_LAUNCH(cast_kernel, rows.grid, dim3(RowGrid::kThreads), 0, launch.stream, launch.poison(), args, rows.lanes_log2,
-                    row_vectors(args.out, args.x));
+  return ZO2_LAUNCH(cast_kernel, rows.grid, dim3(RowGrid::kThreads), 0, launch.stream, launch.poison(), args,
+                    rows.lanes_log2, row_vectors(args.out, args.x));
 }
 
 }  // namespace zo2::cuda

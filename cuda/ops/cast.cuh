@@ -6,7 +6,8 @@
 
 namespace zo2::cuda {
 
-// out, x: [M, N], F32, F16 or BF16 each, any strides. They may be one matrix of one dtype, but not overlap otherwise. Overflow gives infinity.
+// out, x: [M, N], F32, F16 or BF16 each, any strides. They may be one matrix of one dtype, but not overlap otherwise.
+// Overflow gives infinity.
 struct CastArgs {
   Matrix out, x;
 };

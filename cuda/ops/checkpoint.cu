@@ -6,8 +6,11 @@
 namespace zo2::cuda {
 namespace {
 
-// The command of another stream that raised its slot; 0 when none has. That stream may be about to: the word is atomic on both sides.
-__device__ inline uint64_t raised_by(FaultSlot& slot) { return atomicAdd(reinterpret_cast<unsigned long long*>(&slot.command), 0ull); }
+// The command of another stream that raised its slot; 0 when none has. That stream may be about to: the word is atomic
+// on both sides.
+__device__ inline uint64_t raised_by(FaultSlot& slot) {
+  return atomicAdd(reinterpret_cast<unsigned long long*>(&slot.command), 0ull);
+}
 
 __global__ void checkpoint_kernel(FaultSlot* slot, uint64_t command, Checkpoint checkpoint) {
   if (slot->raised != 0) return;

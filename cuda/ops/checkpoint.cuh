@@ -1,5 +1,5 @@
-// Carries failures from stream to stream, and cancellations from the host to the device, between kernels: the word that kernels look at
-// (Launch::poison) must not change while one of them runs.
+// Carries failures from stream to stream, and cancellations from the host to the device, between kernels: the word that
+// kernels look at (Launch::poison) must not change while one of them runs.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -22,8 +22,9 @@ struct Checkpoint {
   } sources[kCheckpointSources];
 };
 
-// Raises the stream's slot when the stream was cancelled, or when one of the sources was raised by a command that this stream waited for. The
-// mirror stays as it is: the host works out itself whose fault it was. One kernel of one thread. The result is that of the launch.
+// Raises the stream's slot when the stream was cancelled, or when one of the sources was raised by a command that this
+// stream waited for. The mirror stays as it is: the host works out itself whose fault it was. One kernel of one thread.
+// The result is that of the launch.
 cudaError_t launch_checkpoint(const Launch& launch, const Checkpoint& checkpoint);
 
 }  // namespace zo2::cuda

@@ -1,6 +1,6 @@
-// Up to four launches: the targets' logits, one product each (few beside the logits); the pairs (maximum, sum of exponentials) of every row over
-// each split of the vocabulary, from logits that exist only as sums in registers; their ordered merge into the state; on the last tile, the
-// log-probabilities.
+// Up to four launches: the targets' logits, one product each (few beside the logits); the pairs (maximum, sum of
+// exponentials) of every row over each split of the vocabulary, from logits that exist only as sums in registers; their
+// ordered merge into the state; on the last tile, the log-probabilities.
 #include "cuda/ops/cross_entropy.cuh"
 
 #include <algorithm>
@@ -15,13 +15,15 @@ namespace {
 
 constexpr int32_t kIgnored = -100;
 constexpr int64_t kMostBlocks = 0x7fffffff;
-constexpr int64_t kRowsInFlight = 256;  // rows of tiles that a multiprocessor works on at once: 2 blocks of 128 or 4 of 64
+// rows of tiles that a multiprocessor works on at once: 2 blocks of 128 or 4 of 64
+constexpr int64_t kRowsInFlight = 256;
 constexpr int64_t kSmallTile = 64;  // the smaller of the two that kernels come in
 constexpr int kSmallThreads = 128;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// How the work on a tile of the vocabulary is shared: block (row tile, split) walks over tiles_per_split tiles of weight rows.
+// How the work on a tile of the vocabulary is shared: block (row tile, split) walks over tiles_per_split tiles of
+// weight rows.
 struct Split {
   int64_t row_tiles, splits, tiles_per_split;
 
@@ -42,7 +44,8 @@ struct SplitShared {
 
 template <class Product>
 __global__ void __launch_bounds__(Product::kThreads, Product::kResident)
-    split_kernel(const uint32_t* poison, Matrix x, Matrix weight, int64_t row_tiles, int64_t tiles_per_split, SoftmaxPair* pairs) {
+    split_kernel(const uint32_t* poison, Matrix x, Matrix weight, int64_t row_tiles, int64_t tiles_per_split,
+                 SoftmaxPair* pairs) {
   if (*poison != 0) return;
   using Shared = SplitShared<Product>;
   ZO2_SHARED_DYNAMIC(Shared, shared);
@@ -79,7 +82,8 @@ __global__ void __launch_bounds__(Product::kThreads, Product::kResident)
   for (int i = 0; i < Product::kRows; i++) {
 #pragma unroll
     for (int distance = 1; distance < Product::kLanesPerRow; distance *= 2) {
-      const SoftmaxPair other = {__shfl_xor_sync(0xffffffffu, mine[i].maximum, distance), __shfl_xor_sync(0xffffffffu, mine[i].sum, distance)};
+      const SoftmaxPair other = {__shfl_xor_sync(0xffffffffu, mine[i].maximum, distance),
+                                 __shfl_xor_sync(0xffffffffu, mine[i].sum, distance)};
       mine[i] = merge(mine[i], other);
     }
     if (threadIdx.x % Product::kLanesPerRow == 0) shared->groups[Product::column_group()][Product::row(i)] = mine[i];
@@ -118,7 +122,8 @@ __device__ inline float as_operand(float v, zo2_dtype type, bool tf32) {
 
 // One warp per target.
 __global__ void __launch_bounds__(kSmallThreads)
-    target_kernel(const uint32_t* poison, Matrix logprob, Matrix x, Matrix weight, Matrix targets, int64_t vocab_start, bool first_tile, bool tf32) {
+    target_kernel(const uint32_t* poison, Matrix logprob, Matrix x, Matrix weight, Matrix targets, int64_t vocab_start,
+                  bool first_tile, bool tf32) {
   if (*poison != 0) return;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int64_t t = static_cast<int64_t>(blockIdx.x) * (kSmallThreads / 32) + threadIdx.x / 32;
@@ -132,7 +137,8 @@ __global__ void __launch_bounds__(kSmallThreads)
     logit = 0.0f;
     for (int64_t k = lane * 4; k < x.cols; k += 32 * 4) {
       const int count = x.cols - k < 4 ? static_cast<int>(x.cols - k) : 4;
-      const float4 a = load_clipped(x, target[0], k, count, x_fours), b = load_clipped(weight, entry, k, count, weight_fours);
+      const float4 a = load_clipped(x, target[0], k, count, x_fours),
+                   b = load_clipped(weight, entry, k, count, weight_fours);
       logit = fmaf(as_operand(a.x, weight.dtype, tf32), as_operand(b.x, weight.dtype, tf32), logit);
       logit = fmaf(as_operand(a.y, weight.dtype, tf32), as_operand(b.y, weight.dtype, tf32), logit);
       logit = fmaf(as_operand(a.z, weight.dtype, tf32), as_operand(b.z, weight.dtype, tf32), logit);
@@ -143,36 +149,43 @@ __global__ void __launch_bounds__(kSmallThreads)
   if (lane == 0 && (here || first_tile)) store_element(logprob, t, 0, target[1] == kIgnored ? 0.0f : logit);
 }
 
-__global__ void __launch_bounds__(kSmallThreads) finish_kernel(const uint32_t* poison, Matrix logprob, Matrix state, Matrix targets) {
+__global__ void __launch_bounds__(kSmallThreads)
+    finish_kernel(const uint32_t* poison, Matrix logprob, Matrix state, Matrix targets) {
   if (*poison != 0) return;
   const int64_t t = static_cast<int64_t>(blockIdx.x) * kSmallThreads + threadIdx.x;
   if (t >= targets.rows) return;
   const int32_t* target = reinterpret_cast<const int32_t*>(element_address(targets, t, 0));
   if (target[1] == kIgnored) return;
   // In fp64: logit and maximum are large beside their difference.
-  const double logit = load_element(logprob, t, 0), maximum = load_element(state, target[0], 0), sum = load_element(state, target[0], 1);
+  const double logit = load_element(logprob, t, 0), maximum = load_element(state, target[0], 0),
+               sum = load_element(state, target[0], 1);
   store_element(logprob, t, 0, static_cast<float>(logit - maximum - log(sum)));
 }
 
-bool on_tensor_cores(const Launch& launch, const CrossEntropyArgs& args) { return args.weight.dtype != ZO2_F32 || launch.traits->tf32; }
+bool on_tensor_cores(const Launch& launch, const CrossEntropyArgs& args) {
+  return args.weight.dtype != ZO2_F32 || launch.traits->tf32;
+}
 
 template <class Product>
 cudaError_t launch_split(const Launch& launch, const CrossEntropyArgs& args, int64_t* splits) {
   static_assert(Product::kTileM == Product::kTileN, "Split counts square tiles");
   const Split split(args.x.rows, args.weight.rows, Product::kTileM, launch.traits->multiprocessors);
   const int64_t blocks = split.row_tiles * split.splits;
-  if (static_cast<size_t>(split.splits * args.x.rows) * sizeof(SoftmaxPair) > args.scratch_bytes) return cudaErrorInvalidValue;
+  if (static_cast<size_t>(split.splits * args.x.rows) * sizeof(SoftmaxPair) > args.scratch_bytes)
+    return cudaErrorInvalidValue;
   if (blocks > kMostBlocks) return cudaErrorInvalidConfiguration;
   *splits = split.splits;
-  return ZO2_LAUNCH(split_kernel<Product>, dim3(static_cast<unsigned>(blocks)), dim3(Product::kThreads), sizeof(SplitShared<Product>), launch.stream,
-                    launch.poison(), args.x, args.weight, split.row_tiles, split.tiles_per_split, static_cast<SoftmaxPair*>(args.scratch));
+  return ZO2_LAUNCH(split_kernel<Product>, dim3(static_cast<unsigned>(blocks)), dim3(Product::kThreads),
+                    sizeof(SplitShared<Product>), launch.stream, launch.poison(), args.x, args.weight, split.row_tiles,
+                    split.tiles_per_split, static_cast<SoftmaxPair*>(args.scratch));
 }
 
 template <zo2_dtype kType>
 cudaError_t launch_split_mma(const Launch& launch, const CrossEntropyArgs& args, int64_t* splits) {
   constexpr Fetch kAsync = Fetch::kAsync, kRegisters = Fetch::kRegisters;
   const bool small = args.x.rows <= kSmallTile;
-  if (!fetches_async(args.weight, kType)) return launch_split<MmaProduct<kType, Mma64x64, kRegisters, kRegisters>>(launch, args, splits);
+  if (!fetches_async(args.weight, kType))
+    return launch_split<MmaProduct<kType, Mma64x64, kRegisters, kRegisters>>(launch, args, splits);
   if (!fetches_async(args.x, kType)) {
     return small ? launch_split<MmaProduct<kType, Mma64x64, kRegisters, kAsync>>(launch, args, splits)
                  : launch_split<MmaProduct<kType, Mma128x128, kRegisters, kAsync>>(launch, args, splits);
@@ -183,7 +196,8 @@ cudaError_t launch_split_mma(const Launch& launch, const CrossEntropyArgs& args,
 
 cudaError_t launch_splits(const Launch& launch, const CrossEntropyArgs& args, int64_t* splits) {
   if (!on_tensor_cores(launch, args)) {
-    return args.x.rows <= kSmallTile ? launch_split<SimtProduct<64>>(launch, args, splits) : launch_split<SimtProduct<128>>(launch, args, splits);
+    return args.x.rows <= kSmallTile ? launch_split<SimtProduct<64>>(launch, args, splits)
+                                     : launch_split<SimtProduct<128>>(launch, args, splits);
   }
   switch (args.weight.dtype) {
     case ZO2_F16:
@@ -197,7 +211,8 @@ cudaError_t launch_splits(const Launch& launch, const CrossEntropyArgs& args, in
 
 }  // namespace
 
-// Splits are at most as many as blocks in flight allow for the row tiles, or 1; so rows x splits is at most the rows in flight, or rows.
+// Splits are at most as many as blocks in flight allow for the row tiles, or 1; so rows x splits is at most the rows in
+// flight, or rows.
 size_t cross_entropy_scratch_bytes(int64_t rows, int64_t vocabulary, const Traits& traits) {
   const int64_t pairs = std::max(rows, traits.multiprocessors * kRowsInFlight);
   return static_cast<size_t>(std::min(pairs, rows * ceil_div(vocabulary, kSmallTile))) * sizeof(SoftmaxPair);
@@ -205,26 +220,28 @@ size_t cross_entropy_scratch_bytes(int64_t rows, int64_t vocabulary, const Trait
 
 cudaError_t launch_cross_entropy(const Launch& launch, const CrossEntropyArgs& args) {
   const bool first = (args.tile_flags & ZO2_TILE_FIRST) != 0, last = (args.tile_flags & ZO2_TILE_LAST) != 0;
-  const int64_t target_blocks = ceil_div(args.targets.rows, kSmallThreads / 32), row_blocks = ceil_div(args.x.rows, kSmallThreads);
+  const int64_t target_blocks = ceil_div(args.targets.rows, kSmallThreads / 32),
+                row_blocks = ceil_div(args.x.rows, kSmallThreads);
   if (target_blocks > kMostBlocks || row_blocks > kMostBlocks) return cudaErrorInvalidConfiguration;
   cudaError_t status = cudaSuccess;
   if (target_blocks > 0) {
     const bool tf32 = args.weight.dtype == ZO2_F32 && launch.traits->tf32;
-    status = ZO2_LAUNCH(target_kernel, dim3(static_cast<unsigned>(target_blocks)), dim3(kSmallThreads), 0, launch.stream, launch.poison(),
-                        args.logprob, args.x, args.weight, args.targets, args.vocab_start, first, tf32);
+    status =
+        ZO2_LAUNCH(target_kernel, dim3(static_cast<unsigned>(target_blocks)), dim3(kSmallThreads), 0, launch.stream,
+                   launch.poison(), args.logprob, args.x, args.weight, args.targets, args.vocab_start, first, tf32);
     if (status != cudaSuccess) return status;
   }
   if (row_blocks > 0) {
     int64_t splits = 0;
     if (args.weight.rows > 0) status = launch_splits(launch, args, &splits);
     if (status != cudaSuccess) return status;
-    status = ZO2_LAUNCH(merge_kernel, dim3(static_cast<unsigned>(row_blocks)), dim3(kSmallThreads), 0, launch.stream, launch.poison(), args.state,
-                        splits, static_cast<const SoftmaxPair*>(args.scratch), first);
+    status = ZO2_LAUNCH(merge_kernel, dim3(static_cast<unsigned>(row_blocks)), dim3(kSmallThreads), 0, launch.stream,
+                        launch.poison(), args.state, splits, static_cast<const SoftmaxPair*>(args.scratch), first);
     if (status != cudaSuccess) return status;
   }
   if (last && target_blocks > 0) {
-    status = ZO2_LAUNCH(finish_kernel, dim3(static_cast<unsigned>(ceil_div(args.targets.rows, kSmallThreads))), dim3(kSmallThreads), 0,
-                        launch.stream, launch.poison(), args.logprob, args.state, args.targets);
+    status = ZO2_LAUNCH(finish_kernel, dim3(static_cast<unsigned>(ceil_div(args.targets.rows, kSmallThreads))),
+                        dim3(kSmallThreads), 0, launch.stream, launch.poison(), args.logprob, args.state, args.targets);
   }
   return status;
 }

@@ -5,7 +5,8 @@
 namespace zo2::cuda {
 namespace {
 
-__global__ void __launch_bounds__(RowGrid::kThreads) embed_kernel(const uint32_t* poison, EmbedArgs args, int lanes_log2, RowVectors vectors) {
+__global__ void __launch_bounds__(RowGrid::kThreads)
+    embed_kernel(const uint32_t* poison, EmbedArgs args, int lanes_log2, RowVectors vectors) {
   if (*poison != 0) return;
   const RowLane lane(lanes_log2);
   if (lane.row >= args.out.rows) return;
@@ -21,8 +22,8 @@ cudaError_t launch_embed(const Launch& launch, const EmbedArgs& given) {
   args.row_count = std::min(args.row_count, args.table.rows);
   if (args.out.empty() || args.row_count <= 0) return cudaSuccess;
   const RowGrid rows = row_grid(args.out);
-  return ZO2_LAUNCH(embed_kernel, rows.grid, dim3(RowGrid::kThreads), 0, launch.stream, launch.poison(), args, rows.lanes_log2,
-                    row_vectors(args.out, args.table));
+  return ZO2_LAUNCH(embed_kernel, rows.grid, dim3(RowGrid::kThreads), 0, launch.stream, launch.poison(), args,
+                    rows.lanes_log2, row_vectors(args.out, args.table));
 }
 
 }  // namespace zo2::cuda

@@ -6,8 +6,9 @@
 
 namespace zo2::cuda {
 
-// out[r, :] = (accumulate ? out[r, :] : 0) + table[index[r] - row_start, :] where index[r] - row_start lies in [0, min(row_count, table.rows));
-// other rows of out are left as they are. out: [M, N], table: [R, N], F32, F16 or BF16 each; index: int32 [M, 1]. out overlaps neither of them.
+// out[r, :] = (accumulate ? out[r, :] : 0) + table[index[r] - row_start, :] where index[r] - row_start lies in [0,
+// min(row_count, table.rows)); other rows of out are left as they are. out: [M, N], table: [R, N], F32, F16 or BF16
+// each; index: int32 [M, 1]. out overlaps neither of them.
 struct EmbedArgs {
   Matrix out, table, index;
   int64_t row_start, row_count;

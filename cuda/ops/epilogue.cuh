@@ -6,13 +6,15 @@
 
 namespace zo2::cuda {
 
-// Finishes rows `row` .. `row + rows` and columns `col` .. `col + cols` of the product, clipped to out. The fp32 sums lie in shared memory,
-// `pitch` floats from row to row (a multiple of 4; `tile` at a multiple of 16 bytes), and all of them are visible to all `threads` threads,
-// which call this together as numbers 0 .. threads - 1. `col` is a multiple of 4. Each element of residual is read by the thread that then
-// writes the same element of out, so the two may be one matrix.
-__device__ inline void finish_tile(const LinearArgs& args, int64_t row, int64_t col, int rows, int cols, const float* tile, int pitch, int thread,
-                                   int threads) {
-  const bool bias_fours = fours_aligned(args.bias), residual_fours = fours_aligned(args.residual), out_fours = fours_aligned(args.out);
+// Finishes rows `row` .. `row + rows` and columns `col` .. `col + cols` of the product, clipped to out. The fp32 sums
+// lie in shared memory, `pitch` floats from row to row (a multiple of 4; `tile` at a multiple of 16 bytes), and all of
+// them are visible to all `threads` threads, which call this together as numbers 0 .. threads - 1. `col` is a multiple
+// of 4. Each element of residual is read by the thread that then writes the same element of out, so the two may be one
+// matrix.
+__device__ inline void finish_tile(const LinearArgs& args, int64_t row, int64_t col, int rows, int cols,
+                                   const float* tile, int pitch, int thread, int threads) {
+  const bool bias_fours = fours_aligned(args.bias), residual_fours = fours_aligned(args.residual),
+             out_fours = fours_aligned(args.out);
   const int fours = cols / 4;
 #pragma unroll 1
   for (int i = thread; i < rows * fours; i += threads) {

@@ -1,5 +1,6 @@
-// How tiles of a product's operands come from global into shared memory. A tile is some rows of the operand, 64 bytes deep, cut into chunks of
-// 16 bytes; every thread brings the same number of chunks, all at the same place along the depth.
+// How tiles of a product's operands come from global into shared memory. A tile is some rows of the operand, 64 bytes
+// deep, cut into chunks of 16 bytes; every thread brings the same number of chunks, all at the same place along the
+// depth.
 #pragma once
 
 #include "cuda/instructions/cp_async.h"
@@ -16,7 +17,8 @@ constexpr int kChunkElements = kType == ZO2_F32 ? 4 : 8;
 template <zo2_dtype kType>
 constexpr int kTileDepth = kRowChunks * kChunkElements<kType>;
 
-// kAsync: cp.async; the operand has the shared memory's dtype and rows aligned to 16 bytes. kRegisters: through registers; any operand.
+// kAsync: cp.async; the operand has the shared memory's dtype and rows aligned to 16 bytes. kRegisters: through
+// registers; any operand.
 enum class Fetch { kAsync, kRegisters };
 
 inline bool fetches_async(const Matrix& m, zo2_dtype type) { return m.dtype == type && rows_aligned(m, kChunkBytes); }
@@ -26,8 +28,8 @@ struct RawChunk {
   uint32_t words[8];
 };
 
-// Reads the first `count` (0..kElements) elements at `p`; the others become 0. `vectors`: p is a multiple of 16 bytes, or of the whole
-// chunk where that is smaller.
+// Reads the first `count` (0..kElements) elements at `p`; the others become 0. `vectors`: p is a multiple of 16 bytes,
+// or of the whole chunk where that is smaller.
 template <int kElements>
 __device__ inline void read_raw(RawChunk& raw, const unsigned char* p, int count, zo2_dtype from, bool vectors) {
   if (vectors && count == kElements) {
@@ -73,17 +75,19 @@ __device__ inline uint4 convert_raw(const RawChunk& raw, zo2_dtype from) {
     if (kType == ZO2_F32) {
       words[i] = __float_as_uint(raw_element(raw, i, from));
     } else {
-      words[i] = narrow_bits(raw_element(raw, 2 * i, from), kType) | narrow_bits(raw_element(raw, 2 * i + 1, from), kType) << 16;
+      words[i] = narrow_bits(raw_element(raw, 2 * i, from), kType) |
+                 narrow_bits(raw_element(raw, 2 * i + 1, from), kType) << 16;
     }
   }
   return make_uint4(words[0], words[1], words[2], words[3]);
 }
 
-// One thread's part in bringing tiles of one operand. Layout says where a chunk lies in a tile in shared memory: kRows, and
+// One thread's part in bringing tiles of one operand. Layout says where a chunk lies in a tile in shared memory: kRows,
+// and
 //   static void put(Tile&, int row, int chunk, uint4)         for kRegisters
 //   static void* place(Tile&, int row, int chunk)             for kAsync
-// A tile is brought by begin, then end; in between, with kRegisters, it is on its way in this thread's registers. Nothing outside the
-// operand is read; what lies outside becomes 0.
+// A tile is brought by begin, then end; in between, with kRegisters, it is on its way in this thread's registers.
+// Nothing outside the operand is read; what lies outside becomes 0.
 template <zo2_dtype kType, Fetch kFetch, class Layout, int kThreads>
 class TileLoader {
  public:
@@ -125,10 +129,13 @@ class TileLoader {
 
  private:
   static constexpr int kChunks = Layout::kRows * kRowChunks / kThreads;
-  static_assert(kChunks * kThreads == Layout::kRows * kRowChunks && kThreads % kRowChunks == 0, "threads share the chunks evenly");
+  static_assert(kChunks * kThreads == Layout::kRows * kRowChunks && kThreads % kRowChunks == 0,
+                "threads share the chunks evenly");
 
   __device__ static int chunk() { return static_cast<int>(threadIdx.x) % kRowChunks; }
-  __device__ static int tile_row(int i) { return static_cast<int>(threadIdx.x) / kRowChunks + i * (kThreads / kRowChunks); }
+  __device__ static int tile_row(int i) {
+    return static_cast<int>(threadIdx.x) / kRowChunks + i * (kThreads / kRowChunks);
+  }
 
   const Matrix& m_;
   const bool vectors_;

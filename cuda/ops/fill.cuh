@@ -1,4 +1,5 @@
-// Filling memory that the device can address with one byte. A kernel and not cudaMemset, so that a stream that failed fills nothing.
+// Filling memory that the device can address with one byte. A kernel and not cudaMemset, so that a stream that failed
+// fills nothing.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -8,7 +9,8 @@
 
 namespace zo2::cuda {
 
-// Every byte of command.to, in device or pinned memory, becomes command.byte. Nothing is launched for 0 bytes. The result is that of the launch.
+// Every byte of command.to, in device or pinned memory, becomes command.byte. Nothing is launched for 0 bytes. The
+// result is that of the launch.
 cudaError_t launch_fill(const Launch& launch, const contract::FillCommand& command);
 
 }  // namespace zo2::cuda

@@ -11,7 +11,8 @@ struct Vectors {
 };
 
 // Loads one pack of any float dtype.
-__device__ inline void load_any(const Matrix& m, int64_t row, int64_t col, int64_t count, bool vector, float (&x)[kPack]) {
+__device__ inline void load_any(const Matrix& m, int64_t row, int64_t col, int64_t count, bool vector,
+                                float (&x)[kPack]) {
   for_dtype(m.dtype, [&](auto t) { load_pack(elements<const decltype(t)>(m, row, col), count, vector, x); });
 }
 
@@ -27,7 +28,8 @@ __global__ void __launch_bounds__(RowGrid::kThreads)
     load_any(args.up, lane.row, c, count, vectors.up, up);
 #pragma unroll
     for (int i = 0; i < kPack; i++) gate[i] = activate(args.activation, gate[i]) * up[i];
-    for_dtype(args.out.dtype, [&](auto t) { store_pack(elements<decltype(t)>(args.out, lane.row, c), count, vectors.out, gate); });
+    for_dtype(args.out.dtype,
+              [&](auto t) { store_pack(elements<decltype(t)>(args.out, lane.row, c), count, vectors.out, gate); });
   }
 }
 
@@ -37,7 +39,8 @@ cudaError_t launch_gated_activation(const Launch& launch, const GatedActivationA
   if (args.out.empty()) return cudaSuccess;
   const RowGrid rows = row_grid(args.out);
   const Vectors vectors = {packs_aligned(args.out), packs_aligned(args.gate), packs_aligned(args.up)};
-  return ZO2_LAUNCH(gated_activation_kernel, rows.grid, dim3(RowGrid::kThreads), 0, launch.stream, launch.poison(), args, rows.lanes_log2, vectors);
+  return ZO2_LAUNCH(gated_activation_kernel, rows.grid, dim3(RowGrid::kThreads), 0, launch.stream, launch.poison(),
+                    args, rows.lanes_log2, vectors);
 }
 
 }  // namespace zo2::cuda

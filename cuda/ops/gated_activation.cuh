@@ -6,7 +6,8 @@
 
 namespace zo2::cuda {
 
-// out, gate, up: [M, N], F32, F16 or BF16 each; out may be gate's own matrix. activation: one of ZO2_ACTIVATION_*; arithmetic in fp32.
+// out, gate, up: [M, N], F32, F16 or BF16 each; out may be gate's own matrix. activation: one of ZO2_ACTIVATION_*;
+// arithmetic in fp32.
 struct GatedActivationArgs {
   Matrix out, gate, up;
   int activation;

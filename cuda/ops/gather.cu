@@ -12,8 +12,8 @@ using contract::Fault;
 using contract::FaultKind;
 using contract::GatherCommand;
 
-constexpr int kWarps = 4;      // of a block; each copies pieces of rows
-constexpr int kInFlight = 4;   // loads of a lane before its first store: reads over the bus take microseconds
+constexpr int kWarps = 4;               // of a block; each copies pieces of rows
+constexpr int kInFlight = 4;            // loads of a lane before its first store: reads over the bus take microseconds
 constexpr uint64_t kMostPieces = 1024;  // of a row at a time; longer rows are walked over
 constexpr uint64_t kMostBlocks = 1u << 30;
 
@@ -26,7 +26,8 @@ __global__ void __launch_bounds__(kCheckThreads) check_gather_kernel(FaultTarget
       *fault = {FaultKind::kGatherRow, 0, i, {row, static_cast<int64_t>(c.present), c.row_base}};
       return true;
     }
-    const uintptr_t to = reinterpret_cast<uintptr_t>(c.to), from = reinterpret_cast<uintptr_t>(c.from) + place * c.row_bytes;
+    const uintptr_t to = reinterpret_cast<uintptr_t>(c.to),
+                    from = reinterpret_cast<uintptr_t>(c.from) + place * c.row_bytes;
     if (to >= from + c.row_bytes || from >= to + c.count * c.row_bytes) return false;
     *fault = {FaultKind::kGatherOverlap, 0, i, {row}};
     return true;
@@ -70,9 +71,11 @@ cudaError_t launch_words(const Launch& launch, const GatherCommand& c) {
 
 cudaError_t launch_gather(const Launch& launch, const GatherCommand& command) {
   if (command.count == 0) return cudaSuccess;
-  const cudaError_t checked = ZO2_LAUNCH(check_gather_kernel, 1, kCheckThreads, 0, launch.stream, fault_target(launch), command);
+  const cudaError_t checked =
+      ZO2_LAUNCH(check_gather_kernel, 1, kCheckThreads, 0, launch.stream, fault_target(launch), command);
   if (checked != cudaSuccess) return checked;
-  const uint64_t alignment = reinterpret_cast<uintptr_t>(command.to) | reinterpret_cast<uintptr_t>(command.from) | command.row_bytes;
+  const uint64_t alignment =
+      reinterpret_cast<uintptr_t>(command.to) | reinterpret_cast<uintptr_t>(command.from) | command.row_bytes;
   if (alignment % 16 == 0) return launch_words<uint4>(launch, command);
   if (alignment % 4 == 0) return launch_words<uint32_t>(launch, command);
   return launch_words<uint8_t>(launch, command);

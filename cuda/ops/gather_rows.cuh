@@ -6,8 +6,8 @@
 
 namespace zo2::cuda {
 
-// out: [M, N], x: [R, N], F32, F16 or BF16 each; index: int32 [M, 1], every entry in [0, R) (check.cuh: launch_check_index). out overlaps
-// neither x nor index.
+// out: [M, N], x: [R, N], F32, F16 or BF16 each; index: int32 [M, 1], every entry in [0, R) (check.cuh:
+// launch_check_index). out overlaps neither x nor index.
 struct GatherRowsArgs {
   Matrix out, x, index;
 };

@@ -1,4 +1,5 @@
-// layerNorm: (x - mean) / sqrt(variance + epsilon) * gain + bias along the columns (Ba et al. 2016, "Layer Normalization").
+// layerNorm: (x - mean) / sqrt(variance + epsilon) * gain + bias along the columns (Ba et al. 2016, "Layer
+// Normalization").
 #pragma once
 
 #include "cuda/launch.h"
@@ -6,8 +7,8 @@
 
 namespace zo2::cuda {
 
-// out, x: [M, N]; gain, bias: [1, N]; F32, F16 or BF16 each. bias may be absent (data null). out may be x's own matrix. The variance is the
-// biased one, taken in a second pass over fp32 registers; the same shape gives the same bits.
+// out, x: [M, N]; gain, bias: [1, N]; F32, F16 or BF16 each. bias may be absent (data null). out may be x's own matrix.
+// The variance is the biased one, taken in a second pass over fp32 registers; the same shape gives the same bits.
 struct LayerNormArgs {
   Matrix out, x, gain, bias;
   float epsilon;

@@ -8,7 +8,8 @@ namespace zo2::cuda {
 
 constexpr int64_t kMostBlocks = 0x7fffffff;
 
-// Tiles in groups of kGroup rows of tiles, down the rows first: blocks that run at the same time share tiles of both operands in the L2 cache.
+// Tiles in groups of kGroup rows of tiles, down the rows first: blocks that run at the same time share tiles of both
+// operands in the L2 cache.
 struct TileOrder {
   static constexpr int64_t kGroup = 8;
   int64_t down, across;
@@ -33,7 +34,8 @@ struct LinearShared {
 };
 
 template <class Product>
-__global__ void __launch_bounds__(Product::kThreads, Product::kResident) linear_kernel(const uint32_t* poison, LinearArgs args, TileOrder order) {
+__global__ void __launch_bounds__(Product::kThreads, Product::kResident)
+    linear_kernel(const uint32_t* poison, LinearArgs args, TileOrder order) {
   if (*poison != 0) return;
   using Shared = LinearShared<Product>;
   ZO2_SHARED_DYNAMIC(Shared, shared);
@@ -45,18 +47,19 @@ __global__ void __launch_bounds__(Product::kThreads, Product::kResident) linear_
     __syncthreads();
     product.store(shared->sums, Shared::kPitch);
     __syncthreads();
-    finish_tile(args, row, column, Product::kTileM, Product::kTileN, shared->sums, Shared::kPitch, static_cast<int>(threadIdx.x),
-                Product::kThreads);
+    finish_tile(args, row, column, Product::kTileM, Product::kTileN, shared->sums, Shared::kPitch,
+                static_cast<int>(threadIdx.x), Product::kThreads);
   });
 }
 
 template <class Product>
 cudaError_t launch_linear_product(const Launch& launch, const LinearArgs& args) {
-  const TileOrder order{(args.out.rows + Product::kTileM - 1) / Product::kTileM, (args.out.cols + Product::kTileN - 1) / Product::kTileN};
+  const TileOrder order{(args.out.rows + Product::kTileM - 1) / Product::kTileM,
+                        (args.out.cols + Product::kTileN - 1) / Product::kTileN};
   if (order.count() == 0) return cudaSuccess;
   if (order.count() > kMostBlocks) return cudaErrorInvalidConfiguration;
-  return ZO2_LAUNCH(linear_kernel<Product>, dim3(static_cast<unsigned>(order.count())), dim3(Product::kThreads), sizeof(LinearShared<Product>),
-                    launch.stream, launch.poison(), args, order);
+  return ZO2_LAUNCH(linear_kernel<Product>, dim3(static_cast<unsigned>(order.count())), dim3(Product::kThreads),
+                    sizeof(LinearShared<Product>), launch.stream, launch.poison(), args, order);
 }
 
 }  // namespace zo2::cuda

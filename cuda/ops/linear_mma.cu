@@ -36,7 +36,8 @@ LinearTile choose_linear_tile(int64_t rows, int64_t columns, int multiprocessors
     int64_t m, n;
     double cost;  // per element of out: small tiles read their operands more often
   };
-  const Candidate candidates[] = {{LinearTile::k128x128, 128, 128, 1.0}, {LinearTile::k128x64, 128, 64, 1.15}, {LinearTile::k64x64, 64, 64, 1.4}};
+  const Candidate candidates[] = {
+      {LinearTile::k128x128, 128, 128, 1.0}, {LinearTile::k128x64, 128, 64, 1.15}, {LinearTile::k64x64, 64, 64, 1.4}};
   LinearTile best = LinearTile::k64x64;
   double least = -1;
   for (const Candidate& c : candidates) {
@@ -63,7 +64,8 @@ cudaError_t launch_linear_mma(const Launch& launch, const LinearArgs& args, Line
 }
 
 cudaError_t launch_linear_mma(const Launch& launch, const LinearArgs& args) {
-  return launch_linear_mma(launch, args, choose_linear_tile(args.out.rows, args.out.cols, launch.traits->multiprocessors));
+  return launch_linear_mma(launch, args,
+                           choose_linear_tile(args.out.rows, args.out.cols, launch.traits->multiprocessors));
 }
 
 }  // namespace zo2::cuda

@@ -13,7 +13,8 @@ LinearTile choose_linear_tile(int64_t rows, int64_t columns, int multiprocessors
 
 // As launch_linear (linear.cuh), with tensor cores whatever the weight's dtype and the device's capability.
 cudaError_t launch_linear_mma(const Launch& launch, const LinearArgs& args);
-// The same with a given tile; operands that neither 16-byte copies nor conversion of x alone can bring always take 64 x 64.
+// The same with a given tile; operands that neither 16-byte copies nor conversion of x alone can bring always take 64 x
+// 64.
 cudaError_t launch_linear_mma(const Launch& launch, const LinearArgs& args, LinearTile tile);
 
 }  // namespace zo2::cuda

@@ -5,8 +5,8 @@
 
 namespace zo2::cuda {
 
-// As launch_linear (linear.cuh) with x and weight widened to fp32: every product is exact, every sum a chain of fp32 fused multiply-adds in the
-// order of K, the same whatever the tile.
+// As launch_linear (linear.cuh) with x and weight widened to fp32: every product is exact, every sum a chain of fp32
+// fused multiply-adds in the order of K, the same whatever the tile.
 cudaError_t launch_linear_simt(const Launch& launch, const LinearArgs& args);
 
 }  // namespace zo2::cuda

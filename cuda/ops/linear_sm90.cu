@@ -1,6 +1,7 @@
-// One block per multiprocessor walks over output tiles. Warpgroup 0 loads: one of its threads fills a ring of slots, each a 64-column piece of
-// a tile of x and of weight, through the copy engine. Two warpgroups compute 64 rows of the tile each. A slot's `full` barrier counts the
-// bytes that landed, its `empty` barrier the consumer warps that have read it. While the consumers store one tile the ring fills for the next.
+// One block per multiprocessor walks over output tiles. Warpgroup 0 loads: one of its threads fills a ring of slots,
+// each a 64-column piece of a tile of x and of weight, through the copy engine. Two warpgroups compute 64 rows of the
+// tile each. A slot's `full` barrier counts the bytes that landed, its `empty` barrier the consumer warps that have
+// read it. While the consumers store one tile the ring fills for the next.
 #include "cuda/ops/linear_sm90.cuh"
 
 #include <algorithm>
@@ -44,7 +45,8 @@ struct Ring {
   // wgmma and the copy engine address the 128-byte swizzle from multiples of 1,024 bytes.
   alignas(1024) uint16_t x[kSlots][kTileM * kTileK];
   alignas(1024) uint16_t weight[kSlots][kTileN * kTileK];
-  // Sums of one warp at a time on their way to finish_tile. The pitch lets a half-warp store its pairs into 32 different banks.
+  // Sums of one warp at a time on their way to finish_tile. The pitch lets a half-warp store its pairs into 32
+  // different banks.
   alignas(16) float staged[kConsumerWarps][kStagedRows * kStagedPitch];
 };
 
@@ -84,7 +86,8 @@ struct Position {
 
 // A warp's 16 rows of the tile, 32 columns at a time, through shared memory.
 template <int kCount>
-__device__ void store_staged(const LinearArgs& args, int64_t row, int64_t column, const float (&sums)[kCount], float* staged, int lane) {
+__device__ void store_staged(const LinearArgs& args, int64_t row, int64_t column, const float (&sums)[kCount],
+                             float* staged, int lane) {
   float* const mine = staged + lane / 4 * kStagedPitch + lane % 4 * 2;
 #pragma unroll
   for (int first = 0; first < kCount * 2; first += kStagedCols) {
@@ -102,8 +105,9 @@ __device__ void store_staged(const LinearArgs& args, int64_t row, int64_t column
 
 template <typename T, int kTileN>
 __global__ void __launch_bounds__(kThreads, 1)
-    linear_sm90_kernel(const uint32_t* poison, const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap weight_map,
-                       TileGrid grid, int steps, const __grid_constant__ LinearArgs args, bool direct) {
+    linear_sm90_kernel(const uint32_t* poison, const __grid_constant__ CUtensorMap x_map,
+                       const __grid_constant__ CUtensorMap weight_map, TileGrid grid, int steps,
+                       const __grid_constant__ LinearArgs args, bool direct) {
 #if ZO2_SM90A
   if (*poison != 0) return;
   using Slots = Ring<kTileN>;
@@ -133,8 +137,10 @@ __global__ void __launch_bounds__(kThreads, 1)
           // In the first round the slots are free: the phase before a barrier's first one counts as complete.
           mbarrier_wait(&barriers.empty[at.slot], at.parity ^ 1);
           mbarrier_arrive_expect_tx(&barriers.full[at.slot], sizeof(ring->x[0]) + sizeof(ring->weight[0]));
-          tma_load_2d(ring->x[at.slot], &x_map, &barriers.full[at.slot], static_cast<int>(tile.m * kTileM), step * kTileK);
-          tma_load_2d(ring->weight[at.slot], &weight_map, &barriers.full[at.slot], static_cast<int>(tile.n * kTileN), step * kTileK);
+          tma_load_2d(ring->x[at.slot], &x_map, &barriers.full[at.slot], static_cast<int>(tile.m * kTileM),
+                      step * kTileK);
+          tma_load_2d(ring->weight[at.slot], &weight_map, &barriers.full[at.slot], static_cast<int>(tile.n * kTileN),
+                      step * kTileK);
         }
       }
     }
@@ -183,7 +189,8 @@ __global__ void __launch_bounds__(kThreads, 1)
 #endif
 }
 
-// Whether the image that this device runs was built for sm_90a: one built for another architecture has an empty body, without the barriers.
+// Whether the image that this device runs was built for sm_90a: one built for another architecture has an empty body,
+// without the barriers.
 bool body_exists() {
 #if ZO2_EMULATED
   return true;
@@ -200,12 +207,14 @@ bool body_exists() {
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-TileGrid tiles_of(const LinearArgs& args, int tile_n) { return {ceil_div(args.x.rows, kTileM), ceil_div(args.weight.rows, tile_n)}; }
+TileGrid tiles_of(const LinearArgs& args, int tile_n) {
+  return {ceil_div(args.x.rows, kTileM), ceil_div(args.weight.rows, tile_n)};
+}
 
 bool reached_by_tma(const Matrix& matrix) {
   const int64_t limit = int64_t{1} << 31;
-  return reinterpret_cast<uintptr_t>(matrix.data) % 16 == 0 && matrix.stride % 8 == 0 && matrix.rows >= 1 && matrix.cols >= 1 &&
-         matrix.rows <= limit - kTileM * 2 && matrix.cols <= limit - kTileK;
+  return reinterpret_cast<uintptr_t>(matrix.data) % 16 == 0 && matrix.stride % 8 == 0 && matrix.rows >= 1 &&
+         matrix.cols >= 1 && matrix.rows <= limit - kTileM * 2 && matrix.cols <= limit - kTileK;
 }
 
 template <typename T, int kTileN>
@@ -215,19 +224,20 @@ cudaError_t launch(const Launch& launch, const LinearArgs& args) {
   CUtensorMap weight;
   cudaError_t status = tma_describe(&x, element, args.x.data, args.x.rows, args.x.cols, args.x.stride, kTileM);
   if (status != cudaSuccess) return status;
-  status = tma_describe(&weight, element, args.weight.data, args.weight.rows, args.weight.cols, args.weight.stride, kTileN);
+  status =
+      tma_describe(&weight, element, args.weight.data, args.weight.rows, args.weight.cols, args.weight.stride, kTileN);
   if (status != cudaSuccess) return status;
 
   const TileGrid grid = tiles_of(args, kTileN);
   const int steps = static_cast<int>(ceil_div(args.x.cols, kTileK));
   const bool direct = (args.out.dtype == ZO2_F32 || args.out.dtype == args.x.dtype) && fragments_suffice(args);
   const int64_t blocks = std::min<int64_t>(grid.count(), launch.traits->multiprocessors);
-  return ZO2_LAUNCH((linear_sm90_kernel<T, kTileN>), dim3(static_cast<unsigned>(blocks)), dim3(kThreads), sizeof(Ring<kTileN>), launch.stream,
-                    launch.poison(), x, weight, grid, steps, args, direct);
+  return ZO2_LAUNCH((linear_sm90_kernel<T, kTileN>), dim3(static_cast<unsigned>(blocks)), dim3(kThreads),
+                    sizeof(Ring<kTileN>), launch.stream, launch.poison(), x, weight, grid, steps, args, direct);
 }
 
-// The wider tile moves fewer bytes per product, and costs a little more than twice the narrow one less often than it leaves a last round of
-// tiles that does not fill the device.
+// The wider tile moves fewer bytes per product, and costs a little more than twice the narrow one less often than it
+// leaves a last round of tiles that does not fill the device.
 bool prefer_wide(const LinearArgs& args, int64_t multiprocessors) {
   if (args.weight.rows <= 128) return false;
   const int64_t wide_rounds = ceil_div(tiles_of(args, 256).count(), multiprocessors);
@@ -245,7 +255,8 @@ cudaError_t launch_typed(const Launch& at, const LinearArgs& args) {
 bool linear_sm90_accepts(const Launch& launch, const LinearArgs& args) {
   const bool sixteen_bits = args.x.dtype == ZO2_F16 || args.x.dtype == ZO2_BF16;
   if (launch.traits->capability != 90 || !sixteen_bits || args.weight.dtype != args.x.dtype) return false;
-  if (launch.traits->shared_per_block < static_cast<int>(std::max(sizeof(Ring<256>), sizeof(Ring<128>))) + 2048) return false;
+  if (launch.traits->shared_per_block < static_cast<int>(std::max(sizeof(Ring<256>), sizeof(Ring<128>))) + 2048)
+    return false;
   if (!reached_by_tma(args.x) || !reached_by_tma(args.weight)) return false;
   // Fewer tiles leave most of the device idle: the twin has smaller ones.
   return tiles_of(args, 128).count() * 2 >= launch.traits->multiprocessors && body_exists();

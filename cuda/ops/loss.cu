@@ -23,7 +23,8 @@ __host__ __device__ inline bool has_choices(const LossCommand& c) {
   return c.kind == ZO2_LOSS_CHOICES_MEAN || c.kind == ZO2_LOSS_CHOICES_SUM;
 }
 
-// What is wrong with an example of choices, in the order in which it is read: its range, its label, its choices one by one.
+// What is wrong with an example of choices, in the order in which it is read: its range, its label, its choices one by
+// one.
 __device__ inline bool choices_fault(const LossCommand& c, uint64_t e, Fault* fault) {
   const int32_t* const example = c.examples + e * 3;
   if (!is_range(example, c.choice_count)) {
@@ -37,7 +38,8 @@ __device__ inline bool choices_fault(const LossCommand& c, uint64_t e, Fault* fa
   for (int32_t k = example[0]; k < example[1]; ++k) {
     const int32_t* const choice = c.choices + static_cast<int64_t>(k) * 2;
     if (is_range(choice, c.targets)) continue;
-    *fault = {FaultKind::kChoiceRange, 0, static_cast<uint64_t>(k), {choice[0], choice[1], static_cast<int64_t>(c.targets)}};
+    *fault = {
+        FaultKind::kChoiceRange, 0, static_cast<uint64_t>(k), {choice[0], choice[1], static_cast<int64_t>(c.targets)}};
     return true;
   }
   return false;
@@ -62,12 +64,13 @@ __device__ inline bool spans_fault(const LossCommand& c, uint64_t e, Fault* faul
 
 __global__ void __launch_bounds__(kCheckThreads) check_loss_kernel(FaultTarget target, LossCommand c) {
   if (already_raised(target)) return;
-  check_rows(target, c.example_count,
-             [=](uint64_t e, Fault* fault) { return has_choices(c) ? choices_fault(c, e, fault) : spans_fault(c, e, fault); });
+  check_rows(target, c.example_count, [=](uint64_t e, Fault* fault) {
+    return has_choices(c) ? choices_fault(c, e, fault) : spans_fault(c, e, fault);
+  });
 }
 
-// A tile of values on its way from global to shared memory: the loads of the next tile are under way while one lane adds up this
-// one, whose sum must follow the order of the batch.
+// A tile of values on its way from global to shared memory: the loads of the next tile are under way while one lane
+// adds up this one, whose sum must follow the order of the batch.
 __device__ inline void fetch(const LossCommand& c, uint64_t first, float (&held)[kPerLane]) {
 #pragma unroll
   for (uint64_t k = 0; k < kPerLane; ++k) {
@@ -97,13 +100,15 @@ __device__ inline double tokens_loss(const LossCommand& c) {
 }
 
 __device__ inline double score(const LossCommand& c, int32_t choice) {
-  const int32_t begin = c.choices[static_cast<int64_t>(choice) * 2], end = c.choices[static_cast<int64_t>(choice) * 2 + 1];
+  const int32_t begin = c.choices[static_cast<int64_t>(choice) * 2],
+                end = c.choices[static_cast<int64_t>(choice) * 2 + 1];
   double sum = 0;
   for (int32_t i = begin; i < end; ++i) sum += static_cast<double>(c.values[i]);
   return c.kind == ZO2_LOSS_CHOICES_MEAN ? sum / (end - begin) : sum;
 }
 
-// -log softmax(scores)[label]. Scores are computed twice, because an example may have any number of choices and there is no place for them.
+// -log softmax(scores)[label]. Scores are computed twice, because an example may have any number of choices and there
+// is no place for them.
 __device__ inline double choices_loss(const LossCommand& c, uint64_t e) {
   const int32_t begin = c.examples[e * 3], end = c.examples[e * 3 + 1], label = c.examples[e * 3 + 2];
   double largest = score(c, begin);
@@ -148,9 +153,12 @@ __device__ inline double position_loss(const LossCommand& c, uint64_t e, int col
   return log(sum) + largest - static_cast<double>(logits[static_cast<int64_t>(position) * 2]);
 }
 
-__device__ inline double spans_loss(const LossCommand& c, uint64_t e) { return (position_loss(c, e, 0) + position_loss(c, e, 1)) / 2; }
+__device__ inline double spans_loss(const LossCommand& c, uint64_t e) {
+  return (position_loss(c, e, 0) + position_loss(c, e, 1)) / 2;
+}
 
-// The sum of term(0) .. term(count - 1), in lane 0: each lane has a term, and lane 0 adds them up in batch order. One warp.
+// The sum of term(0) .. term(count - 1), in lane 0: each lane has a term, and lane 0 adds them up in batch order. One
+// warp.
 template <class Term>
 __device__ inline double summed(uint64_t count, const Term& term) {
   ZO2_SHARED_STATIC(double[32], losses);
@@ -206,7 +214,8 @@ __global__ void __launch_bounds__(1) gradient_kernel(contract::GradientCommand c
 
 cudaError_t launch_loss(const Launch& launch, const LossCommand& command) {
   if (command.example_count != 0) {
-    const cudaError_t checked = ZO2_LAUNCH(check_loss_kernel, 1, kCheckThreads, 0, launch.stream, fault_target(launch), command);
+    const cudaError_t checked =
+        ZO2_LAUNCH(check_loss_kernel, 1, kCheckThreads, 0, launch.stream, fault_target(launch), command);
     if (checked != cudaSuccess) return checked;
   }
   return ZO2_LAUNCH(loss_kernel, 1, 32, 0, launch.stream, command, launch.poison());

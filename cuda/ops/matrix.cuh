@@ -9,8 +9,8 @@
 
 namespace zo2::cuda {
 
-// Element (r, c) lies `r * stride + c` elements behind `data`; stride >= cols. Rows are aligned to their element only, unless rows_aligned
-// says more. `data` null: an optional operand that is absent.
+// Element (r, c) lies `r * stride + c` elements behind `data`; stride >= cols. Rows are aligned to their element only,
+// unless rows_aligned says more. `data` null: an optional operand that is absent.
 struct Matrix {
   void* data;
   zo2_dtype dtype;
@@ -29,7 +29,8 @@ __host__ __device__ inline unsigned char* element_address(const Matrix& m, int64
 
 // Whether every row begins at a multiple of `bytes` (a power of two).
 __host__ __device__ inline bool rows_aligned(const Matrix& m, int bytes) {
-  const uint64_t pitch = m.rows > 1 ? static_cast<uint64_t>(m.stride) * static_cast<uint64_t>(element_bytes(m.dtype)) : 0;
+  const uint64_t pitch =
+      m.rows > 1 ? static_cast<uint64_t>(m.stride) * static_cast<uint64_t>(element_bytes(m.dtype)) : 0;
   return ((reinterpret_cast<uintptr_t>(m.data) | pitch) & static_cast<uint64_t>(bytes - 1)) == 0;
 }
 
@@ -80,13 +81,14 @@ __device__ inline void store_element(const Matrix& m, int64_t row, int64_t col, 
   }
 }
 
-// Four consecutive elements of one row. The element's address must be a multiple of their size: 16 bytes for F32, 8 for the others.
+// Four consecutive elements of one row. The element's address must be a multiple of their size: 16 bytes for F32, 8 for
+// the others.
 __device__ inline float4 load_four(const Matrix& m, int64_t row, int64_t col) {
   const unsigned char* p = element_address(m, row, col);
   if (m.dtype == ZO2_F32) return *reinterpret_cast<const float4*>(p);
   const uint2 packed = *reinterpret_cast<const uint2*>(p);
-  return make_float4(widen_bits(packed.x & 0xffffu, m.dtype), widen_bits(packed.x >> 16, m.dtype), widen_bits(packed.y & 0xffffu, m.dtype),
-                     widen_bits(packed.y >> 16, m.dtype));
+  return make_float4(widen_bits(packed.x & 0xffffu, m.dtype), widen_bits(packed.x >> 16, m.dtype),
+                     widen_bits(packed.y & 0xffffu, m.dtype), widen_bits(packed.y >> 16, m.dtype));
 }
 
 __device__ inline void store_four(const Matrix& m, int64_t row, int64_t col, float4 v) {
@@ -102,8 +104,8 @@ __device__ inline void store_four(const Matrix& m, int64_t row, int64_t col, flo
 // Whether load_four and store_four reach every fourth element of every row.
 __host__ __device__ inline bool fours_aligned(const Matrix& m) { return rows_aligned(m, 4 * element_bytes(m.dtype)); }
 
-// The first `count` (1..4) of four elements, for the end of a row; the others are 0, and nothing behind the row is touched. `fours`:
-// fours_aligned(m), with `col` a multiple of 4.
+// The first `count` (1..4) of four elements, for the end of a row; the others are 0, and nothing behind the row is
+// touched. `fours`: fours_aligned(m), with `col` a multiple of 4.
 __device__ inline float4 load_clipped(const Matrix& m, int64_t row, int64_t col, int count, bool fours) {
   if (fours && count == 4) return load_four(m, row, col);
   float4 v = make_float4(load_element(m, row, col), 0.0f, 0.0f, 0.0f);
@@ -121,10 +123,12 @@ __device__ inline void store_clipped(const Matrix& m, int64_t row, int64_t col, 
   if (count > 3) store_element(m, row, col + 3, v.w);
 }
 
-__device__ inline float4 add_four(float4 a, float4 b) { return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w); }
+__device__ inline float4 add_four(float4 a, float4 b) {
+  return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+}
 
-// Calls f with a value of the dtype's C++ type, to choose among kernels by dtype: with_dtype(d, [&](auto t) { using T = decltype(t); ... }).
-// An integer dtype counts as F32: operands were checked before.
+// Calls f with a value of the dtype's C++ type, to choose among kernels by dtype: with_dtype(d, [&](auto t) { using T =
+// decltype(t); ... }). An integer dtype counts as F32: operands were checked before.
 template <class F>
 auto with_dtype(zo2_dtype dtype, F&& f) {
   switch (dtype) {

@@ -1,4 +1,5 @@
-// Packs: eight consecutive elements of a row in fp32 registers, loaded and stored with 16-byte accesses where the row is aligned for them.
+// Packs: eight consecutive elements of a row in fp32 registers, loaded and stored with 16-byte accesses where the row
+// is aligned for them.
 #pragma once
 
 #include "cuda/ops/matrix.cuh"
@@ -12,8 +13,8 @@ inline bool packs_aligned(const Matrix& m) { return rows_aligned(m, 16); }
 
 inline int64_t packs_of(int64_t cols) { return (cols + kPack - 1) / kPack; }
 
-// Calls f with a value of the dtype's C++ type. All threads of a launch take the same branch; a loop belongs inside f, so that its loads are
-// not held apart by branches.
+// Calls f with a value of the dtype's C++ type. All threads of a launch take the same branch; a loop belongs inside f,
+// so that its loads are not held apart by branches.
 template <class F>
 __device__ inline void for_dtype(zo2_dtype dtype, F&& f) {
   if (dtype == ZO2_F32) {
@@ -67,11 +68,13 @@ template <class T>
 __device__ inline void store_vector(T* p, const float (&x)[kPack]) {
   uint32_t word[4];
 #pragma unroll
-  for (int i = 0; i < 4; i++) word[i] = narrow_bits(x[2 * i], DtypeOf<T>::value) | narrow_bits(x[2 * i + 1], DtypeOf<T>::value) << 16;
+  for (int i = 0; i < 4; i++)
+    word[i] = narrow_bits(x[2 * i], DtypeOf<T>::value) | narrow_bits(x[2 * i + 1], DtypeOf<T>::value) << 16;
   *reinterpret_cast<uint4*>(p) = make_uint4(word[0], word[1], word[2], word[3]);
 }
 
-// The first `count` elements from p; the others are 0. Nothing else is touched; count may be 0 or less. `vector`: p is aligned to 16 bytes.
+// The first `count` elements from p; the others are 0. Nothing else is touched; count may be 0 or less. `vector`: p is
+// aligned to 16 bytes.
 template <class T>
 __device__ inline void load_pack(const T* p, int64_t count, bool vector, float (&x)[kPack]) {
   if (vector && count >= kPack) return load_vector(p, x);

@@ -13,11 +13,13 @@ using namespace groups;
 
 constexpr int kThreads = 256;
 constexpr int kPasses = 4;
-// Of a multiprocessor: the noise keeps it busy with arithmetic, so its schedulers want six warps each more than the last few registers.
+// Of a multiprocessor: the noise keeps it busy with arithmetic, so its schedulers want six warps each more than the
+// last few registers.
 constexpr int kResidentBlocks = 3;
 constexpr uint64_t kBlockGroups = kThreads * kPasses;
 constexpr int kMaxDirections = static_cast<int>(contract::kMaxDirections);
-static_assert(kThreads == static_cast<int>(kInlineUpdates) * kMaxDirections, "one thread computes the coefficient of one update and direction");
+static_assert(kThreads == static_cast<int>(kInlineUpdates) * kMaxDirections,
+              "one thread computes the coefficient of one update and direction");
 
 // A prepare as the kernels see it.
 struct Job {
@@ -42,7 +44,9 @@ struct Job {
   const PrepareUpdate* updates;  // null: they are in `inlined`
   PrepareUpdate inlined[kInlineUpdates];
 
-  __device__ const PrepareUpdate& update(uint32_t index) const { return updates == nullptr ? inlined[index] : updates[index]; }
+  __device__ const PrepareUpdate& update(uint32_t index) const {
+    return updates == nullptr ? inlined[index] : updates[index];
+  }
 };
 
 // Which part of which segment a block has.
@@ -76,10 +80,12 @@ ZO2_HD inline uint64_t groups_of(const zo2_segment& s, uint64_t row_count) {
   return s.count == 0 ? 0 : (s.canonical % kGroup + s.count + kGroup - 1) / kGroup;
 }
 
-ZO2_HD inline uint64_t blocks_of(const zo2_segment& s, uint64_t row_count) { return (groups_of(s, row_count) + kBlockGroups - 1) / kBlockGroups; }
+ZO2_HD inline uint64_t blocks_of(const zo2_segment& s, uint64_t row_count) {
+  return (groups_of(s, row_count) + kBlockGroups - 1) / kBlockGroups;
+}
 
-// Finds the segment of this block by adding up the blocks of those before it, 32 at a time: units have few segments, and a table of sums
-// would have to be sent anew whenever the number of gathered rows changes. Called by warp 0.
+// Finds the segment of this block by adding up the blocks of those before it, 32 at a time: units have few segments,
+// and a table of sums would have to be sent anew whenever the number of gathered rows changes. Called by warp 0.
 __device__ inline void locate(const Job& job, Place* place) {
   const uint64_t block = blockIdx.x;
   uint64_t before = 0;
@@ -110,7 +116,8 @@ __device__ inline void stage(const Job& job, uint32_t first, Batch* batch) {
   if (d >= update.directions) return;
   bool finite = true;
   for (uint32_t e = 0; e < update.directions; ++e) finite = finite && numerics::f32_is_finite(update.states[e].g);
-  batch->a[k][d] = numerics::update_coefficient(update.learning_rate, finite ? update.states[d].g : 0.0f, update.directions);
+  batch->a[k][d] =
+      numerics::update_coefficient(update.learning_rate, finite ? update.states[d].g : 0.0f, update.directions);
 }
 
 // Group number `index` of a segment; empty past its end.
@@ -135,7 +142,8 @@ __device__ inline Group group_at(const Job& job, const zo2_segment& s, uint64_t 
 }
 
 // False when a new weight does not fit the wire dtype.
-__device__ inline bool apply_update(const Job& job, const Batch& batch, uint32_t k, const zo2_segment& s, const Group& group, float (&w)[kGroup]) {
+__device__ inline bool apply_update(const Job& job, const Batch& batch, uint32_t k, const zo2_segment& s,
+                                    const Group& group, float (&w)[kGroup]) {
   const PrepareUpdate& update = batch.updates[k];
   const float b = (s.flags & ZO2_SEGMENT_DECAY) != 0 ? batch.b[k] : 0.0f;
   float u[kGroup], z[kGroup];
@@ -151,7 +159,8 @@ __device__ inline bool apply_update(const Job& job, const Batch& batch, uint32_t
   return replace_group(s.wire_dtype, job.stochastic, update.seed, update.step, group, u, w);
 }
 
-__device__ inline void write_scratch(const Job& job, const zo2_segment& s, const Group& group, const float (&w)[kGroup]) {
+__device__ inline void write_scratch(const Job& job, const zo2_segment& s, const Group& group,
+                                     const float (&w)[kGroup]) {
   const bool plain = (s.flags & ZO2_SEGMENT_FROZEN) != 0 || (job.eps == 0.0f && job.minus == nullptr);
   float z[kGroup], x[kGroup];
   if (!plain) noise_group(job.noise, job.seed, job.step, job.direction, job.z, group, z);
@@ -164,7 +173,8 @@ __device__ inline void write_scratch(const Job& job, const zo2_segment& s, const
   store_group(s.scratch_dtype, job.minus + s.scratch_offset, group, x);
 }
 
-__global__ void __launch_bounds__(kThreads, kResidentBlocks) prepare_kernel(const __grid_constant__ Job job, const uint32_t* poison) {
+__global__ void __launch_bounds__(kThreads, kResidentBlocks)
+    prepare_kernel(const __grid_constant__ Job job, const uint32_t* poison) {
   if (*poison != 0) return;
   ZO2_SHARED_STATIC(BlockState, state);
   if (threadIdx.x < 32) locate(job, &state.place);
@@ -207,7 +217,8 @@ __global__ void __launch_bounds__(32) fold_sticky_kernel(const __grid_constant__
   for (uint32_t index = 0; index < job.update_count; ++index) {
     const PrepareUpdate& update = job.update(index);
     bool finite = true;
-    for (uint32_t d = threadIdx.x; d < update.directions; d += 32) finite = finite && numerics::f32_is_finite(update.states[d].g);
+    for (uint32_t d = threadIdx.x; d < update.directions; d += 32)
+      finite = finite && numerics::f32_is_finite(update.states[d].g);
     if (__all_sync(0xffffffffu, finite ? 1 : 0) != 0) continue;
     flags |= ZO2_STICKY_NOT_FINITE;
     if (index < first) first = index;
@@ -261,10 +272,20 @@ Job make_job(const contract::PrepareCommand& command, const PrepareResources& re
 
 PrepareUpdate prepare_update(const contract::PendingUpdate& pending) {
   const zo2_update& u = pending.update;
-  return {u.seed, u.learning_rate, u.weight_decay, pending.states, pending.z, u.z_stride, static_cast<uint32_t>(u.noise), u.step, u.directions, 0};
+  return {u.seed,
+          u.learning_rate,
+          u.weight_decay,
+          pending.states,
+          pending.z,
+          u.z_stride,
+          static_cast<uint32_t>(u.noise),
+          u.step,
+          u.directions,
+          0};
 }
 
-cudaError_t launch_prepare(const Launch& launch, const contract::PrepareCommand& command, const PrepareResources& resources) {
+cudaError_t launch_prepare(const Launch& launch, const contract::PrepareCommand& command,
+                           const PrepareResources& resources) {
   if (command.layout->gathered()) {
     const cudaError_t checked = launch_check_prepare_rows(launch, command.rows, command.row_count, row_end(command));
     if (checked != cudaSuccess) return checked;
@@ -274,7 +295,8 @@ cudaError_t launch_prepare(const Launch& launch, const contract::PrepareCommand&
   for (const zo2_segment& s : command.layout->segments()) blocks += blocks_of(s, command.row_count);
   if (blocks > INT32_MAX) return cudaErrorInvalidConfiguration;
   if (blocks != 0) {
-    const cudaError_t prepared = ZO2_LAUNCH(prepare_kernel, static_cast<unsigned>(blocks), kThreads, 0, launch.stream, job, launch.poison());
+    const cudaError_t prepared =
+        ZO2_LAUNCH(prepare_kernel, static_cast<unsigned>(blocks), kThreads, 0, launch.stream, job, launch.poison());
     if (prepared != cudaSuccess) return prepared;
   }
   if (job.update_count == 0) return cudaSuccess;

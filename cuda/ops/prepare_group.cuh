@@ -1,6 +1,6 @@
-// Eight elements with consecutive canonical indices, in the registers of one thread: read, noise, update, write. Groups begin at multiples of
-// eight, so that a group needs two counters of Gaussian noise, two of rounding, and one of signs. Only elements begin .. end - 1 exist; the
-// others are computed along and never read or written.
+// Eight elements with consecutive canonical indices, in the registers of one thread: read, noise, update, write. Groups
+// begin at multiples of eight, so that a group needs two counters of Gaussian noise, two of rounding, and one of signs.
+// Only elements begin .. end - 1 exist; the others are computed along and never read or written.
 #pragma once
 
 #include "binding/zo2.h"
@@ -25,16 +25,24 @@ struct Group {
   __device__ bool whole() const { return begin == 0 && end == kGroup; }
 };
 
-__device__ inline bool is_vector(const Group& group, const void* first) { return group.whole() && reinterpret_cast<uintptr_t>(first) % 16 == 0; }
+__device__ inline bool is_vector(const Group& group, const void* first) {
+  return group.whole() && reinterpret_cast<uintptr_t>(first) % 16 == 0;
+}
 
 // The hardware converts as numerics/ does, but for the payload of a NaN.
 __device__ inline float widen_f16(uint16_t half) {
   return (half & 0x7c00u) == 0x7c00u ? numerics::f16_to_f32(half) : __half2float(__ushort_as_half(half));
 }
-__device__ inline uint16_t narrow_f16(float x) { return x != x ? numerics::f32_to_f16(x) : __half_as_ushort(__float2half_rn(x)); }
+__device__ inline uint16_t narrow_f16(float x) {
+  return x != x ? numerics::f32_to_f16(x) : __half_as_ushort(__float2half_rn(x));
+}
 
-__device__ inline float widen(uint32_t dtype, uint16_t half) { return dtype == ZO2_F16 ? widen_f16(half) : numerics::bf16_to_f32(half); }
-__device__ inline uint16_t narrow(uint32_t dtype, float x) { return dtype == ZO2_F16 ? narrow_f16(x) : numerics::f32_to_bf16(x); }
+__device__ inline float widen(uint32_t dtype, uint16_t half) {
+  return dtype == ZO2_F16 ? widen_f16(half) : numerics::bf16_to_f32(half);
+}
+__device__ inline uint16_t narrow(uint32_t dtype, float x) {
+  return dtype == ZO2_F16 ? narrow_f16(x) : numerics::f32_to_bf16(x);
+}
 
 // Elements of a segment that begins at `base`, as fp32; 0 where no element exists.
 __device__ inline void load_group(uint32_t dtype, const unsigned char* base, const Group& group, float (&w)[kGroup]) {
@@ -85,8 +93,8 @@ __device__ inline void store_group(uint32_t dtype, unsigned char* base, const Gr
 #pragma unroll
   for (int i = 0; i < kGroup; ++i) halves[i] = narrow(dtype, w[i]);
   if (is_vector(group, to)) {
-    *reinterpret_cast<uint4*>(to) =
-        make_uint4(halves[0] | halves[1] << 16, halves[2] | halves[3] << 16, halves[4] | halves[5] << 16, halves[6] | halves[7] << 16);
+    *reinterpret_cast<uint4*>(to) = make_uint4(halves[0] | halves[1] << 16, halves[2] | halves[3] << 16,
+                                               halves[4] | halves[5] << 16, halves[6] | halves[7] << 16);
     return;
   }
 #pragma unroll
@@ -103,15 +111,16 @@ __device__ inline uint32_t word_of(const numerics::PhiloxWords& words, uint32_t 
 }
 
 // The noise of one direction; `table` is that of BUFFER noise.
-__device__ inline void noise_group(uint32_t kind, uint64_t seed, uint32_t step, uint32_t direction, const float* table, const Group& group,
-                                   float (&z)[kGroup]) {
+__device__ inline void noise_group(uint32_t kind, uint64_t seed, uint32_t step, uint32_t direction, const float* table,
+                                   const Group& group, float (&z)[kGroup]) {
   if (kind == ZO2_NOISE_GAUSSIAN) {
     const numerics::NoiseStream stream = numerics::noise_stream(seed, step, numerics::kPurposeGaussian, direction);
     numerics::gaussian_quad(stream, group.canonical >> 2, z);
     numerics::gaussian_quad(stream, (group.canonical >> 2) + 1, z + 4);
   } else if (kind == ZO2_NOISE_RADEMACHER) {
     const numerics::NoiseStream stream = numerics::noise_stream(seed, step, numerics::kPurposeRademacher, direction);
-    const uint32_t word = word_of(numerics::philox_at(stream, group.canonical >> 7), static_cast<uint32_t>(group.canonical >> 5) & 3u);
+    const uint32_t word =
+        word_of(numerics::philox_at(stream, group.canonical >> 7), static_cast<uint32_t>(group.canonical >> 5) & 3u);
     const uint32_t first_bit = static_cast<uint32_t>(group.canonical) & 31u;
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) z[i] = numerics::rademacher_sign(word, first_bit + static_cast<uint32_t>(i));
@@ -125,12 +134,14 @@ __device__ inline void noise_group(uint32_t kind, uint64_t seed, uint32_t step, 
 __device__ inline float round_to_wire(uint32_t dtype, bool stochastic, float x, uint32_t word) {
   if (dtype == ZO2_F32) return x;
   if (!stochastic) return widen(dtype, narrow(dtype, x));
-  return dtype == ZO2_F16 ? widen_f16(numerics::f32_to_f16_stochastic(x, word)) : numerics::bf16_to_f32(numerics::f32_to_bf16_stochastic(x, word));
+  return dtype == ZO2_F16 ? widen_f16(numerics::f32_to_f16_stochastic(x, word))
+                          : numerics::bf16_to_f32(numerics::f32_to_bf16_stochastic(x, word));
 }
 
-// w = round(w - u) where that is finite; elsewhere w stays. False when an element that exists stayed. `seed` and `step` are those of the update.
-__device__ inline bool replace_group(uint32_t dtype, bool stochastic, uint64_t seed, uint32_t step, const Group& group, const float (&u)[kGroup],
-                                     float (&w)[kGroup]) {
+// w = round(w - u) where that is finite; elsewhere w stays. False when an element that exists stayed. `seed` and `step`
+// are those of the update.
+__device__ inline bool replace_group(uint32_t dtype, bool stochastic, uint64_t seed, uint32_t step, const Group& group,
+                                     const float (&u)[kGroup], float (&w)[kGroup]) {
   numerics::PhiloxWords words[2] = {};
   if (stochastic && dtype != ZO2_F32) {
     const numerics::NoiseStream stream = numerics::noise_stream(seed, step, numerics::kPurposeRounding, 0);

@@ -18,8 +18,8 @@ using Mma128x128 = MmaShape<128, 128, 2, 4, 2>;
 using Mma128x64 = MmaShape<128, 64, 2, 2, 3>;
 using Mma64x64 = MmaShape<64, 64, 2, 2, 4>;
 
-// Rows of four chunks. The chunks of a row are permuted such that the eight rows that one matrix of ldmatrix reads at the same depth lie in
-// different banks.
+// Rows of four chunks. The chunks of a row are permuted such that the eight rows that one matrix of ldmatrix reads at
+// the same depth lie in different banks.
 template <int kTileRows>
 struct SwizzledLayout {
   static constexpr int kRows = kTileRows;
@@ -27,10 +27,14 @@ struct SwizzledLayout {
     alignas(128) unsigned char bytes[kTileRows * kRowChunks * kChunkBytes];
   };
 
-  __device__ static int offset(int row, int chunk) { return row * (kRowChunks * kChunkBytes) + (chunk ^ ((row >> 1) & 3)) * kChunkBytes; }
+  __device__ static int offset(int row, int chunk) {
+    return row * (kRowChunks * kChunkBytes) + (chunk ^ ((row >> 1) & 3)) * kChunkBytes;
+  }
   __device__ static void* place(Tile& tile, int row, int chunk) { return tile.bytes + offset(row, chunk); }
   __device__ static const void* place(const Tile& tile, int row, int chunk) { return tile.bytes + offset(row, chunk); }
-  __device__ static void put(Tile& tile, int row, int chunk, uint4 value) { *static_cast<uint4*>(place(tile, row, chunk)) = value; }
+  __device__ static void put(Tile& tile, int row, int chunk, uint4 value) {
+    *static_cast<uint4*>(place(tile, row, chunk)) = value;
+  }
 };
 
 template <zo2_dtype kDtype, class Shape, Fetch kFetchX, Fetch kFetchWeight>
@@ -40,7 +44,8 @@ class MmaProduct {
   static constexpr int kTileM = Shape::kTileM, kTileN = Shape::kTileN, kStages = 4, kResident = Shape::kResident;
   static constexpr int kThreads = 32 * Shape::kWarpsM * Shape::kWarpsN;
   static constexpr int kWarpM = kTileM / Shape::kWarpsM, kWarpN = kTileN / Shape::kWarpsN;
-  // A thread has sums of kRows x kColumns places; a row of the tile belongs to kLanesPerRow neighbouring lanes in each of kColumnGroups warps.
+  // A thread has sums of kRows x kColumns places; a row of the tile belongs to kLanesPerRow neighbouring lanes in each
+  // of kColumnGroups warps.
   static constexpr int kRows = kWarpM / 8, kColumns = kWarpN / 4, kLanesPerRow = 4, kColumnGroups = Shape::kWarpsN;
 
   using XLayout = SwizzledLayout<kTileM>;
@@ -75,7 +80,8 @@ class MmaProduct {
 #pragma unroll
       for (int j = 0; j < kFragmentsN; j += 2) {
         uint32_t both[4];
-        ldmatrix_x4(both, WeightLayout::place(stage.weight, warp_column() + j * 8 + lane() / 16 * 8 + lane() % 8, chunk + lane() / 8 % 2));
+        ldmatrix_x4(both, WeightLayout::place(stage.weight, warp_column() + j * 8 + lane() / 16 * 8 + lane() % 8,
+                                              chunk + lane() / 8 % 2));
         round(both);
         b[j][0] = both[0], b[j][1] = both[1], b[j + 1][0] = both[2], b[j + 1][1] = both[3];
       }

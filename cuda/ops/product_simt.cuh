@@ -9,7 +9,8 @@ namespace zo2::cuda {
 template <int kTileRows>
 struct TransposedLayout {
   static constexpr int kRows = kTileRows;
-  // Padded: writes of one chunk number by eight rows then meet those of the next in other banks; a multiple of 4 for vector reads.
+  // Padded: writes of one chunk number by eight rows then meet those of the next in other banks; a multiple of 4 for
+  // vector reads.
   static constexpr int kPitch = kTileRows + 4;
   struct Tile {
     alignas(16) float values[kTileDepth<ZO2_F32>][kPitch];
@@ -23,7 +24,8 @@ struct TransposedLayout {
   }
 };
 
-// kTile x kTile by 16 x 16 threads, each with kTile / 64 groups of 4 neighbouring rows and as many of 4 columns, 64 apart.
+// kTile x kTile by 16 x 16 threads, each with kTile / 64 groups of 4 neighbouring rows and as many of 4 columns, 64
+// apart.
 template <int kTile>
 class SimtProduct {
  public:
@@ -73,7 +75,8 @@ class SimtProduct {
     for (int i = 0; i < kRows; i++) {
 #pragma unroll
       for (int j = 0; j < kColumns; j += 4) {
-        *reinterpret_cast<float4*>(tile + row(i) * pitch + column(j)) = make_float4(sum(i, j), sum(i, j + 1), sum(i, j + 2), sum(i, j + 3));
+        *reinterpret_cast<float4*>(tile + row(i) * pitch + column(j)) =
+            make_float4(sum(i, j), sum(i, j + 1), sum(i, j + 2), sum(i, j + 3));
       }
     }
   }

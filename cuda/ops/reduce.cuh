@@ -12,8 +12,8 @@ __device__ inline float warp_sum(float x) {
   return x;
 }
 
-// All threads of a block of whole warps call it together; `partial` is shared memory for one float a warp, up to 32. Callable again at once
-// with the same memory.
+// All threads of a block of whole warps call it together; `partial` is shared memory for one float a warp, up to 32.
+// Callable again at once with the same memory.
 __device__ inline float block_sum(float x, float (&partial)[32]) {
   const int lane = static_cast<int>(threadIdx.x) % 32, warps = static_cast<int>(blockDim.x) / 32;
   x = warp_sum(x);

@@ -14,9 +14,11 @@ struct Rotation {
   float cosine, sine;
 };
 
-// A pack of a and the pack of b that it is rotated with, `half` columns further on. Read before written, so that out may be x.
+// A pack of a and the pack of b that it is rotated with, `half` columns further on. Read before written, so that out
+// may be x.
 template <class Source, class Target>
-__device__ void rotate(const Source* from, Target* to, int64_t half, int64_t count, bool vector_in, bool vector_out, const Rotation* rotation) {
+__device__ void rotate(const Source* from, Target* to, int64_t half, int64_t count, bool vector_in, bool vector_out,
+                       const Rotation* rotation) {
   float a[kPack], b[kPack];
   load_pack(from, count, vector_in, a);
   load_pack(from + half, count, vector_in, b);
@@ -64,11 +66,13 @@ __device__ void rope_row(const RopeArgs& args, bool vector_in, bool vector_out, 
   }
 }
 
-__global__ void __launch_bounds__(kMostThreads) rope_kernel(const uint32_t* poison, RopeArgs args, bool vector_in, bool vector_out) {
+__global__ void __launch_bounds__(kMostThreads)
+    rope_kernel(const uint32_t* poison, RopeArgs args, bool vector_in, bool vector_out) {
   if (*poison != 0) return;
   ZO2_SHARED_STATIC(Rotation[kTable], table);
   for_dtype(args.x.dtype, [&](auto source) {
-    for_dtype(args.out.dtype, [&](auto target) { rope_row<decltype(source), decltype(target)>(args, vector_in, vector_out, table); });
+    for_dtype(args.out.dtype,
+              [&](auto target) { rope_row<decltype(source), decltype(target)>(args, vector_in, vector_out, table); });
   });
 }
 
@@ -84,8 +88,8 @@ cudaError_t launch_rope(const Launch& launch, const RopeArgs& args) {
   if (args.out.empty()) return cudaSuccess;
   const int64_t pairs = args.out.cols / args.head_size * packs_of(args.rotary / 2);
   const unsigned threads = static_cast<unsigned>(std::clamp<int64_t>((pairs + 31) / 32 * 32, 32, kMostThreads));
-  return ZO2_LAUNCH(rope_kernel, dim3(static_cast<unsigned>(args.out.rows)), dim3(threads), 0, launch.stream, launch.poison(), args,
-                    pairs_aligned(args.x, args), pairs_aligned(args.out, args));
+  return ZO2_LAUNCH(rope_kernel, dim3(static_cast<unsigned>(args.out.rows)), dim3(threads), 0, launch.stream,
+                    launch.poison(), args, pairs_aligned(args.x, args), pairs_aligned(args.out, args));
 }
 
 }  // namespace zo2::cuda

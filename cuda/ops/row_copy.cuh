@@ -1,5 +1,5 @@
-// What cast, gatherRows, scatterRows and embed share: a row of one matrix becomes, or is added to, a row of another, which may be of another
-// dtype.
+// What cast, gatherRows, scatterRows and embed share: a row of one matrix becomes, or is added to, a row of another,
+// which may be of another dtype.
 #pragma once
 
 #include "cuda/ops/row_grid.cuh"
@@ -13,9 +13,10 @@ struct RowVectors {
 
 inline RowVectors row_vectors(const Matrix& out, const Matrix& x) { return {packs_aligned(out), packs_aligned(x)}; }
 
-// out[to, :] = (accumulate ? out[to, :] : 0) + x[from, :], rounded to nearest even: this lane's columns. out and x have as many columns.
-__device__ inline void copy_row(const RowLane& lane, const RowVectors& vectors, const Matrix& out, int64_t to, const Matrix& x, int64_t from,
-                                bool accumulate = false) {
+// out[to, :] = (accumulate ? out[to, :] : 0) + x[from, :], rounded to nearest even: this lane's columns. out and x have
+// as many columns.
+__device__ inline void copy_row(const RowLane& lane, const RowVectors& vectors, const Matrix& out, int64_t to,
+                                const Matrix& x, int64_t from, bool accumulate = false) {
   for_dtype(x.dtype, [&](auto source) {
     for_dtype(out.dtype, [&](auto target) {
       using Source = decltype(source);

@@ -1,4 +1,5 @@
-// How operations that work element by element share the packs of a matrix among threads: a power of two of threads walks along each row.
+// How operations that work element by element share the packs of a matrix among threads: a power of two of threads
+// walks along each row.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +16,8 @@ struct RowGrid {
   int lanes_log2;  // threads of a block that share a row
 };
 
-// For a matrix with rows and columns. The grid has no more blocks along y than CUDA allows; threads step over what lies beyond.
+// For a matrix with rows and columns. The grid has no more blocks along y than CUDA allows; threads step over what lies
+// beyond.
 inline RowGrid row_grid(const Matrix& m) {
   const int64_t packs = packs_of(m.cols);
   int log2 = 0;

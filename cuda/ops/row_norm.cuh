@@ -1,5 +1,6 @@
-// The kernels of layerNorm and rmsNorm. A row is read from memory once and kept in registers: by one warp when it is short, by one block
-// otherwise. Only rows of more than kMostRowColumns columns are read three times. Mean, then mean of squared differences, both in fp32.
+// The kernels of layerNorm and rmsNorm. A row is read from memory once and kept in registers: by one warp when it is
+// short, by one block otherwise. Only rows of more than kMostRowColumns columns are read three times. Mean, then mean
+// of squared differences, both in fp32.
 #pragma once
 
 #include <algorithm>
@@ -40,8 +41,8 @@ __device__ void load_row(const Matrix& m, int64_t row, int64_t col, int64_t widt
 }
 
 template <int kPacks>
-__device__ void store_row(const Matrix& m, int64_t row, int64_t col, int64_t width, bool vector, int thread, int threads,
-                          const float (&x)[kPacks][kPack]) {
+__device__ void store_row(const Matrix& m, int64_t row, int64_t col, int64_t width, bool vector, int thread,
+                          int threads, const float (&x)[kPacks][kPack]) {
   for_dtype(m.dtype, [&](auto t) {
     auto* p = elements<decltype(t)>(m, row, col);
 #pragma unroll
@@ -103,8 +104,8 @@ __global__ void __launch_bounds__(kWarpsPerBlock * 32) short_rows_kernel(const u
   if (*poison != 0) return;
   const int64_t index = static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.x / 32;
   if (index >= args.x.rows * args.groups) return;  // whole warps
-  normalise<kCenter, kPacks>(args, index / args.groups, index % args.groups * args.width, static_cast<int>(threadIdx.x) % 32, 32,
-                             [](float x) { return warp_sum(x); });
+  normalise<kCenter, kPacks>(args, index / args.groups, index % args.groups * args.width,
+                             static_cast<int>(threadIdx.x) % 32, 32, [](float x) { return warp_sum(x); });
 }
 
 template <bool kCenter>
@@ -112,8 +113,9 @@ __global__ void __launch_bounds__(1024) rows_kernel(const uint32_t* poison, RowN
   if (*poison != 0) return;
   ZO2_SHARED_STATIC(float[32], partial);
   const int64_t index = blockIdx.x;
-  normalise<kCenter, kBlockPacks>(args, index / args.groups, index % args.groups * args.width, static_cast<int>(threadIdx.x),
-                                  static_cast<int>(blockDim.x), [&](float x) { return block_sum(x, partial); });
+  normalise<kCenter, kBlockPacks>(args, index / args.groups, index % args.groups * args.width,
+                                  static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x),
+                                  [&](float x) { return block_sum(x, partial); });
 }
 
 // Element by element in the last pass, so that out may be x.
@@ -134,14 +136,14 @@ __global__ void __launch_bounds__(kLongRowThreads) long_rows_kernel(const uint32
   float mean = 0.0f;
   if (kCenter) {
     float total = 0.0f;
-    for_packs([&](int64_t, const float(&x)[1][kPack]) {
+    for_packs([&](int64_t, const float (&x)[1][kPack]) {
 #pragma unroll
       for (int j = 0; j < kPack; j++) total += x[0][j];
     });
     mean = block_sum(total, partial) / width;
   }
   float squares = 0.0f;
-  for_packs([&](int64_t c, const float(&x)[1][kPack]) {
+  for_packs([&](int64_t c, const float (&x)[1][kPack]) {
 #pragma unroll
     for (int j = 0; j < kPack; j++) {
       const float difference = j < args.width - c ? x[0][j] - mean : 0.0f;
@@ -149,7 +151,7 @@ __global__ void __launch_bounds__(kLongRowThreads) long_rows_kernel(const uint32
     }
   });
   const float inverse = 1.0f / sqrtf(block_sum(squares, partial) / width + args.epsilon);
-  for_packs([&](int64_t c, float(&x)[1][kPack]) {
+  for_packs([&](int64_t c, float (&x)[1][kPack]) {
     float gain[1][kPack], bias[1][kPack] = {};
     load_row<1>(args.gain, 0, c, args.width - c, args.gain_vector, 0, 1, gain);
     if (args.bias.present()) load_row<1>(args.bias, 0, c, args.width - c, args.bias_vector, 0, 1, bias);
@@ -166,9 +168,11 @@ inline bool slices_aligned(const Matrix& m, int64_t groups, int64_t width) {
 
 }  // namespace row_norm
 
-// Divides each row of x into slices as wide as gain and normalises them; with kCenter the mean is taken off first. gain's width divides x's.
+// Divides each row of x into slices as wide as gain and normalises them; with kCenter the mean is taken off first.
+// gain's width divides x's.
 template <bool kCenter>
-cudaError_t launch_row_norm(const Launch& launch, const Matrix& out, const Matrix& x, const Matrix& gain, const Matrix& bias, float epsilon) {
+cudaError_t launch_row_norm(const Launch& launch, const Matrix& out, const Matrix& x, const Matrix& gain,
+                            const Matrix& bias, float epsilon) {
   using namespace row_norm;
   if (out.empty()) return cudaSuccess;
   const int64_t width = gain.cols, groups = x.cols / width, rows = x.rows * groups, packs = packs_of(width);
@@ -184,13 +188,16 @@ cudaError_t launch_row_norm(const Launch& launch, const Matrix& out, const Matri
                         packs_aligned(gain),
                         packs_aligned(bias)};
   if (packs <= 4 * 32) {
-    const auto kernel = packs <= 32 ? short_rows_kernel<kCenter, 1> : packs <= 2 * 32 ? short_rows_kernel<kCenter, 2> : short_rows_kernel<kCenter, 4>;
+    const auto kernel = packs <= 32       ? short_rows_kernel<kCenter, 1>
+                        : packs <= 2 * 32 ? short_rows_kernel<kCenter, 2>
+                                          : short_rows_kernel<kCenter, 4>;
     const dim3 grid(static_cast<unsigned>((rows + kWarpsPerBlock - 1) / kWarpsPerBlock));
     return ZO2_LAUNCH(kernel, grid, dim3(kWarpsPerBlock * 32), 0, launch.stream, launch.poison(), args);
   }
   const dim3 grid(static_cast<unsigned>(rows));
   if (width > kMostRowColumns) {
-    return ZO2_LAUNCH((long_rows_kernel<kCenter>), grid, dim3(kLongRowThreads), 0, launch.stream, launch.poison(), args);
+    return ZO2_LAUNCH((long_rows_kernel<kCenter>), grid, dim3(kLongRowThreads), 0, launch.stream, launch.poison(),
+                      args);
   }
   const unsigned threads = static_cast<unsigned>((packs + 32 * kBlockPacks - 1) / (32 * kBlockPacks) * 32);
   return ZO2_LAUNCH((rows_kernel<kCenter>), grid, dim3(threads), 0, launch.stream, launch.poison(), args);

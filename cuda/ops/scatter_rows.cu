@@ -18,8 +18,8 @@ __global__ void __launch_bounds__(RowGrid::kThreads)
 cudaError_t launch_scatter_rows(const Launch& launch, const ScatterRowsArgs& args) {
   if (args.x.empty()) return cudaSuccess;
   const RowGrid rows = row_grid(args.x);
-  return ZO2_LAUNCH(scatter_rows_kernel, rows.grid, dim3(RowGrid::kThreads), 0, launch.stream, launch.poison(), args, rows.lanes_log2,
-                    row_vectors(args.out, args.x));
+  return ZO2_LAUNCH(scatter_rows_kernel, rows.grid, dim3(RowGrid::kThreads), 0, launch.stream, launch.poison(), args,
+                    rows.lanes_log2, row_vectors(args.out, args.x));
 }
 
 }  // namespace zo2::cuda

@@ -30,8 +30,8 @@ cudaError_t launch_store(const Launch& launch, void* to, const void* from, uint6
     Payload payload = {};
     std::memcpy(payload.words, static_cast<const uint8_t*>(from) + done, part);
     uint32_t* const place = reinterpret_cast<uint32_t*>(static_cast<uint8_t*>(to) + done);
-    const cudaError_t status =
-        ZO2_LAUNCH(store_kernel, 1, kThreads, 0, launch.stream, place, static_cast<uint32_t>((part + 3) / 4), payload, launch.poison());
+    const cudaError_t status = ZO2_LAUNCH(store_kernel, 1, kThreads, 0, launch.stream, place,
+                                          static_cast<uint32_t>((part + 3) / 4), payload, launch.poison());
     if (status != cudaSuccess) return status;
   }
   return cudaSuccess;

@@ -1,5 +1,5 @@
-// A small piece of host memory into device memory, in the order of the stream: it travels as arguments of kernels, so that neither the host waits
-// for the stream nor a staging buffer has to outlive the call.
+// A small piece of host memory into device memory, in the order of the stream: it travels as arguments of kernels, so
+// that neither the host waits for the stream nor a staging buffer has to outlive the call.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -12,8 +12,8 @@ struct Tile {
   int64_t n;
 };
 
-// m x n tiles in groups of kGroupM rows of tiles, down the rows first: so many row tiles in turn share the weight tiles that they read while
-// those are in L2.
+// m x n tiles in groups of kGroupM rows of tiles, down the rows first: so many row tiles in turn share the weight tiles
+// that they read while those are in L2.
 struct TileGrid {
   static constexpr int64_t kGroupM = 16;
 

@@ -6,7 +6,8 @@
 
 namespace zo2::cuda {
 
-// out[c, r] = x[r, c]; x: [M, N], out: [N, M], F32, F16 or BF16 each, rounded to nearest even; overflow gives infinity. They do not overlap.
+// out[c, r] = x[r, c]; x: [M, N], out: [N, M], F32, F16 or BF16 each, rounded to nearest even; overflow gives infinity.
+// They do not overlap.
 struct TransposeArgs {
   Matrix out, x;
 };

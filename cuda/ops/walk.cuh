@@ -1,21 +1,22 @@
-// The loop of every matrix product: a block keeps one tile of rows of x and walks over tiles of rows of weight, and for each of these over the
-// depth, through a ring of stages in shared memory that does not run dry between tiles.
+// The loop of every matrix product: a block keeps one tile of rows of x and walks over tiles of rows of weight, and for
+// each of these over the depth, through a ring of stages in shared memory that does not run dry between tiles.
 #pragma once
 
 #include "cuda/ops/fetch.cuh"
 
 namespace zo2::cuda {
 
-// A Product says how a block multiplies, and holds one thread's sums: kType, kTileM, kTileN, kStages, kThreads, kResident (blocks that a
-// multiprocessor is to hold, for __launch_bounds__); types Stage (members x and weight, tiles in shared memory), XLoader, WeightLoader; clear()
-// and multiply(const Stage&). See product_mma.cuh and product_simt.cuh.
+// A Product says how a block multiplies, and holds one thread's sums: kType, kTileM, kTileN, kStages, kThreads,
+// kResident (blocks that a multiprocessor is to hold, for __launch_bounds__); types Stage (members x and weight, tiles
+// in shared memory), XLoader, WeightLoader; clear() and multiply(const Stage&). See product_mma.cuh and
+// product_simt.cuh.
 //
-// For tile 0 .. tiles - 1, leaves in `product` the sums of x rows `row` .. + kTileM times weight rows `column` + tile * kTileN .. + kTileN and
-// calls finish(tile). What lies outside the operands counts as 0. All threads of the block call this; finish may use barriers, and in the last
-// tile, behind one, the memory of the stages.
+// For tile 0 .. tiles - 1, leaves in `product` the sums of x rows `row` .. + kTileM times weight rows `column` + tile *
+// kTileN .. + kTileN and calls finish(tile). What lies outside the operands counts as 0. All threads of the block call
+// this; finish may use barriers, and in the last tile, behind one, the memory of the stages.
 template <class Product, class Finish>
-__device__ inline void walk(Product& product, typename Product::Stage* stages, const Matrix& x, int64_t row, const Matrix& weight, int64_t column,
-                            int64_t tiles, Finish&& finish) {
+__device__ inline void walk(Product& product, typename Product::Stage* stages, const Matrix& x, int64_t row,
+                            const Matrix& weight, int64_t column, int64_t tiles, Finish&& finish) {
   constexpr int kStages = Product::kStages, kDepth = kTileDepth<Product::kType>;
   // A depth of 0 is walked as one step of zeros.
   const int64_t depth = x.cols > 0 ? (x.cols + kDepth - 1) / kDepth * kDepth : kDepth;

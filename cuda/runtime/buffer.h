@@ -14,8 +14,8 @@ class Device;
 // A zo2_buffer points at its base.
 class Buffer : public contract::Memory {
  public:
-  // HOST memory is zeroed; DEVICE memory is not, and under random delays holds NaN, so that what reads it too early shows. Throws
-  // Failure(OUT_OF_MEMORY) with what was asked for, what is in use or free, and the limit.
+  // HOST memory is zeroed; DEVICE memory is not, and under random delays holds NaN, so that what reads it too early
+  // shows. Throws Failure(OUT_OF_MEMORY) with what was asked for, what is in use or free, and the limit.
   Buffer(std::shared_ptr<Device> device, zo2_buffer_kind kind, uint64_t bytes);
   // The runtime may wait until the device is idle before it takes the memory back.
   ~Buffer();

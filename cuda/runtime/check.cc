@@ -17,10 +17,13 @@ std::string report() {
 }  // namespace
 
 std::string describe_failure(cudaError_t status, const char* where) {
-  return std::string("the device failed: ") + cudaGetErrorString(status) + " (" + cudaGetErrorName(status) + ") in " + where + report();
+  return std::string("the device failed: ") + cudaGetErrorString(status) + " (" + cudaGetErrorName(status) + ") in " +
+         where + report();
 }
 
-zo2_status status_of(cudaError_t status) { return status == cudaErrorMemoryAllocation ? ZO2_STATUS_OUT_OF_MEMORY : ZO2_STATUS_DEVICE; }
+zo2_status status_of(cudaError_t status) {
+  return status == cudaErrorMemoryAllocation ? ZO2_STATUS_OUT_OF_MEMORY : ZO2_STATUS_DEVICE;
+}
 
 void check_call(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
@@ -32,7 +35,8 @@ void check_call(cudaError_t status, const char* call) {
 void check_launch(cudaError_t status, const char* command) {
   if (status == cudaSuccess) return;
   ignore(status);
-  throw contract::Failure(ZO2_STATUS_DEVICE, describe_failure(status, (std::string("the launch of ") + command).c_str()));
+  throw contract::Failure(ZO2_STATUS_DEVICE,
+                          describe_failure(status, (std::string("the launch of ") + command).c_str()));
 }
 
 void ignore(cudaError_t status) noexcept {

@@ -4,7 +4,8 @@
 //   ZO2_CUDA_LAUNCH(command, call)   of a launcher of cuda/ops: throws contract::Failure, named after the command
 //   ZO2_CUDA_QUIET(call)             in destructors, and wherever else a failure changes nothing: never throws
 //
-// Each clears the error that the runtime keeps for cudaGetLastError, so that the next check of a launch does not find it.
+// Each clears the error that the runtime keeps for cudaGetLastError, so that the next check of a launch does not find
+// it.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -15,8 +16,8 @@
 
 namespace zo2::cuda {
 
-// "the device failed: unspecified launch failure (cudaErrorLaunchFailure) in cudaEventSynchronize", with what the emulator reported where there
-// is one.
+// "the device failed: unspecified launch failure (cudaErrorLaunchFailure) in cudaEventSynchronize", with what the
+// emulator reported where there is one.
 std::string describe_failure(cudaError_t status, const char* where);
 
 // OUT_OF_MEMORY for cudaErrorMemoryAllocation, otherwise DEVICE.

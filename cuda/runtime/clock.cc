@@ -5,7 +5,8 @@
 namespace zo2::cuda {
 namespace {
 
-// A float of milliseconds resolves a quarter of a microsecond at this distance, half of what the events themselves resolve.
+// A float of milliseconds resolves a quarter of a microsecond at this distance, half of what the events themselves
+// resolve.
 constexpr std::chrono::seconds kLongest(4);
 
 // Seconds from one event to another, which may have passed first. Nothing when the runtime cannot say.
@@ -41,7 +42,8 @@ std::shared_ptr<Clock::Anchor> Clock::anchor() {
 
 std::optional<double> Clock::seconds(const std::shared_ptr<Anchor>& anchor, cudaEvent_t event) {
   std::lock_guard<std::mutex> lock(mutex_);
-  // Anchors are resolved from the oldest on; a chain has one link for each few seconds in which nobody asked for a time.
+  // Anchors are resolved from the oldest on; a chain has one link for each few seconds in which nobody asked for a
+  // time.
   while (anchor->previous != nullptr) {
     std::shared_ptr<Anchor> next = anchor;
     while (next->previous->previous != nullptr) next = next->previous;
@@ -55,6 +57,8 @@ std::optional<double> Clock::seconds(const std::shared_ptr<Anchor>& anchor, cuda
   return anchor->seconds + *since;
 }
 
-double Clock::host_seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - opened_).count(); }
+double Clock::host_seconds() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - opened_).count();
+}
 
 }  // namespace zo2::cuda

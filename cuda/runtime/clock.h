@@ -10,8 +10,9 @@
 
 namespace zo2::cuda {
 
-// CUDA tells the distance of two events as a float of milliseconds, which after an hour has lost everything below a quarter of a millisecond.
-// So events are measured from an anchor that is never much older than they are, and the anchors' own distances add up in fp64.
+// CUDA tells the distance of two events as a float of milliseconds, which after an hour has lost everything below a
+// quarter of a millisecond. So events are measured from an anchor that is never much older than they are, and the
+// anchors' own distances add up in fp64.
 class Clock {
  public:
   struct Anchor {
@@ -24,10 +25,12 @@ class Clock {
   // The first anchor is time 0. The device must be current here and in every call.
   Clock();
 
-  // The anchor for an event that is recorded now; a new one when the latest is more than a few seconds old. Throws Failure.
+  // The anchor for an event that is recorded now; a new one when the latest is more than a few seconds old. Throws
+  // Failure.
   std::shared_ptr<Anchor> anchor();
 
-  // When `event` passed, which it has. Nothing when the runtime cannot say. Waits for the anchor, which is recorded on a stream of its own.
+  // When `event` passed, which it has. Nothing when the runtime cannot say. Waits for the anchor, which is recorded on
+  // a stream of its own.
   std::optional<double> seconds(const std::shared_ptr<Anchor>& anchor, cudaEvent_t event);
 
   // The same time by the clock of the host; for records that no event stands for.

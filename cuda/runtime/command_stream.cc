@@ -45,7 +45,8 @@ CommandStream::~CommandStream() {
 }
 
 bool CommandStream::begin() {
-  if (cancelled_) contract::fail(ZO2_STATUS_CANCELLED, "stream \"%s\" was closed; open the device again", name().c_str());
+  if (cancelled_)
+    contract::fail(ZO2_STATUS_CANCELLED, "stream \"%s\" was closed; open the device again", name().c_str());
   ++ordinal_;
   look_for_faults();
   return error_.status == ZO2_OK;
@@ -147,7 +148,9 @@ void CommandStream::wait(const RecordedEvent& event) {
 }
 
 void CommandStream::absorb(const Record& record) {
-  past_.erase(std::remove_if(past_.begin(), past_.end(), [](const Seen& seen) { return seen.lane->spent(seen.ordinal); }), past_.end());
+  past_.erase(
+      std::remove_if(past_.begin(), past_.end(), [](const Seen& seen) { return seen.lane->spent(seen.ordinal); }),
+      past_.end());
   const auto see = [this](const std::shared_ptr<Lane>& lane, uint64_t ordinal) {
     if (lane == lane_) return;
     const auto known = std::find_if(past_.begin(), past_.end(), [&](const Seen& seen) { return seen.lane == lane; });
@@ -159,7 +162,8 @@ void CommandStream::absorb(const Record& record) {
       return;
     }
     if (!lane->may_be_raised(ordinal)) return;
-    const auto asked = std::find_if(pending_.begin(), pending_.end(), [&](const Seen& seen) { return seen.lane == lane; });
+    const auto asked =
+        std::find_if(pending_.begin(), pending_.end(), [&](const Seen& seen) { return seen.lane == lane; });
     if (asked == pending_.end()) {
       pending_.push_back({lane, ordinal});
     } else {
@@ -181,7 +185,8 @@ void CommandStream::hold(Gate& gate) {
 
 void CommandStream::poison(const zo2_error& cause) {
   if (cause.status == ZO2_OK) {
-    contract::fail(ZO2_STATUS_INVALID_ARGUMENT, "the cause of a failure has status ZO2_OK; give the status that failed");
+    contract::fail(ZO2_STATUS_INVALID_ARGUMENT,
+                   "the cause of a failure has status ZO2_OK; give the status that failed");
   }
   std::lock_guard<std::mutex> lock(mutex_);
   if (begin()) error_ = cause;

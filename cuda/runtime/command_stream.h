@@ -1,9 +1,10 @@
 // What a zo2_stream is: a CUDA stream with the rules of zo2.h for failures.
 //
-// Commands go to CUDA on the thread that enqueues them. What the host knows to have failed is exact: no later command reaches the device. What
-// only the device knows (a fault that a check kernel found, here or in a stream that this one waited for) makes the later kernels of the stream
-// return at once, by the word Launch::poison(); checkpoints carry it from one stream into another (ops/checkpoint.cuh). The host learns of it when
-// a record fires, or, early, when it enqueues the next command. Copies that were queued before the host knew still run.
+// Commands go to CUDA on the thread that enqueues them. What the host knows to have failed is exact: no later command
+// reaches the device. What only the device knows (a fault that a check kernel found, here or in a stream that this one
+// waited for) makes the later kernels of the stream return at once, by the word Launch::poison(); checkpoints carry it
+// from one stream into another (ops/checkpoint.cuh). The host learns of it when a record fires, or, early, when it
+// enqueues the next command. Copies that were queued before the host knew still run.
 #pragma once
 
 #include <atomic>
@@ -28,7 +29,8 @@ class Device;
 class CommandStream {
  public:
   CommandStream(std::shared_ptr<Device> device, std::string name);
-  // Cancels what has not started, waits for what runs, fires every record. Waits too for streams that this one was made to wait for.
+  // Cancels what has not started, waits for what runs, fires every record. Waits too for streams that this one was made
+  // to wait for.
   ~CommandStream();
   CommandStream(const CommandStream&) = delete;
   CommandStream& operator=(const CommandStream&) = delete;
@@ -40,8 +42,8 @@ class CommandStream {
   enum class Counted { kCommand, kLaunch };
   enum class Uses { kCopies, kKernels };
 
-  // Each of these enqueues and returns; all throw Failure(CANCELLED) once the stream was cancelled. `body` hands the command to CUDA, here and now;
-  // what it throws poisons the stream. It is not called on a poisoned stream.
+  // Each of these enqueues and returns; all throw Failure(CANCELLED) once the stream was cancelled. `body` hands the
+  // command to CUDA, here and now; what it throws poisons the stream. It is not called on a poisoned stream.
   void command(Counted counted, Uses uses, const std::function<void(const Launch&)>& body);
   void record(RecordedEvent& event);
   void wait(const RecordedEvent& event);
@@ -50,9 +52,11 @@ class CommandStream {
 
   // Only inside a body.
   //
-  // Device memory of at least `bytes` that only commands of this stream use. Its bytes stay until a larger piece is asked for.
+  // Device memory of at least `bytes` that only commands of this stream use. Its bytes stay until a larger piece is
+  // asked for.
   void* scratch(uint64_t bytes);
-  // A copy of host memory in device memory, there when the next kernel of the body runs and until the next command that asks.
+  // A copy of host memory in device memory, there when the next kernel of the body runs and until the next command that
+  // asks.
   const void* table(const Launch& launch, const void* data, uint64_t bytes);
   PrepareTally* tally() const { return &lane_->device_words().tally; }
 
@@ -62,7 +66,8 @@ class CommandStream {
   void join();
 
  private:
-  // Device memory that grows. What it outgrew is kept, because queued kernels may use it: in all not more than the last piece again.
+  // Device memory that grows. What it outgrew is kept, because queued kernels may use it: in all not more than the last
+  // piece again.
   struct Growing {
     std::vector<DeviceArena> pieces;
     uint8_t* at_least(uint64_t bytes);

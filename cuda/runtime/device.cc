@@ -58,22 +58,26 @@ int checked_ordinal(int32_t ordinal) {
   if (ordinal >= 0 && ordinal < found.count && ordinal < kMostOrdinals) return ordinal;
   std::string list;
   for (int i = 0; i < found.count; ++i) list += format("%scuda:%d (%s)", i == 0 ? "" : ", ", i, device_name(i).c_str());
-  fail(ZO2_STATUS_DEVICE, "cuda:%" PRId32 " does not exist; there %s %s", ordinal, found.count == 1 ? "is" : "are", list.c_str());
+  fail(ZO2_STATUS_DEVICE, "cuda:%" PRId32 " does not exist; there %s %s", ordinal, found.count == 1 ? "is" : "are",
+       list.c_str());
 }
 
 Traits read_traits(int ordinal, bool tf32) {
   Traits traits{};
-  traits.capability = 10 * attribute(cudaDevAttrComputeCapabilityMajor, ordinal) + attribute(cudaDevAttrComputeCapabilityMinor, ordinal);
+  traits.capability = 10 * attribute(cudaDevAttrComputeCapabilityMajor, ordinal) +
+                      attribute(cudaDevAttrComputeCapabilityMinor, ordinal);
   traits.multiprocessors = attribute(cudaDevAttrMultiProcessorCount, ordinal);
   traits.shared_per_block = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, ordinal);
   traits.tf32 = tf32;
   if (traits.capability < kLeastCapability) {
-    fail(ZO2_STATUS_UNSUPPORTED, "cuda:%d (%s) has compute capability %d.%d, but at least 8.0 is needed (Ampere and later)", ordinal,
+    fail(ZO2_STATUS_UNSUPPORTED,
+         "cuda:%d (%s) has compute capability %d.%d, but at least 8.0 is needed (Ampere and later)", ordinal,
          device_name(ordinal).c_str(), traits.capability / 10, traits.capability % 10);
   }
-  if (attribute(cudaDevAttrUnifiedAddressing, ordinal) == 0 || attribute(cudaDevAttrCanUseHostPointerForRegisteredMem, ordinal) == 0) {
-    fail(ZO2_STATUS_UNSUPPORTED, "cuda:%d (%s) does not see host memory at the host's addresses, which is needed", ordinal,
-         device_name(ordinal).c_str());
+  if (attribute(cudaDevAttrUnifiedAddressing, ordinal) == 0 ||
+      attribute(cudaDevAttrCanUseHostPointerForRegisteredMem, ordinal) == 0) {
+    fail(ZO2_STATUS_UNSUPPORTED, "cuda:%d (%s) does not see host memory at the host's addresses, which is needed",
+         ordinal, device_name(ordinal).c_str());
   }
   return traits;
 }
@@ -85,19 +89,22 @@ DeviceCount count_devices() {
   const cudaError_t status = cudaGetDeviceCount(&count);
   ignore(status);
   if (status == cudaSuccess && count > 0) return {count, {}};
-  if (status == cudaSuccess || status == cudaErrorNoDevice) return {0, "no NVIDIA GPU is visible (see nvidia-smi and CUDA_VISIBLE_DEVICES)"};
+  if (status == cudaSuccess || status == cudaErrorNoDevice)
+    return {0, "no NVIDIA GPU is visible (see nvidia-smi and CUDA_VISIBLE_DEVICES)"};
   if (status == cudaErrorInsufficientDriver) {
     int driver = 0;
     int runtime = 0;
     ZO2_CUDA_QUIET(cudaDriverGetVersion(&driver));
     ZO2_CUDA_QUIET(cudaRuntimeGetVersion(&runtime));
     if (driver == 0) return {0, "no NVIDIA driver is installed"};
-    return {0, "the NVIDIA driver supports CUDA " + version(driver) + ", but this build needs " + version(runtime) + "; update the driver"};
+    return {0, "the NVIDIA driver supports CUDA " + version(driver) + ", but this build needs " + version(runtime) +
+                   "; update the driver"};
   }
   return {0, std::string("CUDA cannot start: ") + cudaGetErrorString(status) + " (" + cudaGetErrorName(status) + ")"};
 }
 
-Device::Device(const zo2_device_options& options) : options_(options), ordinal_(checked_ordinal(options.ordinal)), process_(getpid()) {
+Device::Device(const zo2_device_options& options)
+    : options_(options), ordinal_(checked_ordinal(options.ordinal)), process_(getpid()) {
   traits_ = read_traits(ordinal_, options.tf32 != 0);
   enter();
   size_t free = 0;
@@ -144,8 +151,9 @@ void Device::describe(zo2_device_info* info) {
   ZO2_CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
   put(info->kind, kEmulated ? "cuda-emulated" : "cuda");
   put(info->name, device_name(ordinal_));
-  put(info->features, format("compute capability %d.%d; %d SMs; CUDA %s; driver for CUDA %s%s", traits_.capability / 10, traits_.capability % 10,
-                             traits_.multiprocessors, version(runtime).c_str(), version(driver).c_str(), traits_.tf32 ? "; tf32" : ""));
+  put(info->features, format("compute capability %d.%d; %d SMs; CUDA %s; driver for CUDA %s%s", traits_.capability / 10,
+                             traits_.capability % 10, traits_.multiprocessors, version(runtime).c_str(),
+                             version(driver).c_str(), traits_.tf32 ? "; tf32" : ""));
   size_t free = 0;
   size_t total = 0;
   ZO2_CUDA_CHECK(cudaMemGetInfo(&free, &total));
@@ -193,7 +201,8 @@ void Device::reserve(zo2_buffer_kind kind, uint64_t bytes) {
   const bool limited = device && options_.memory_limit != 0;
   const uint64_t limit = limited ? options_.memory_limit : device ? memory_total_ : host_memory_total();
   if (bytes > limit || used > limit - bytes) {
-    fail(ZO2_STATUS_OUT_OF_MEMORY, "%" PRIu64 " bytes of %s memory were asked for, %" PRIu64 " are in use, the limit is %" PRIu64 "; %s", bytes,
+    fail(ZO2_STATUS_OUT_OF_MEMORY,
+         "%" PRIu64 " bytes of %s memory were asked for, %" PRIu64 " are in use, the limit is %" PRIu64 "; %s", bytes,
          device ? "device" : "host", used, limit,
          limited  ? "raise the limit or plan for less"
          : device ? "that is all the GPU has"

@@ -19,11 +19,12 @@
 
 namespace zo2::cuda {
 
-// Streams, events, gates, buffers, layouts and programs share the device, so that one that is destroyed after device_close (an error of the
-// caller) finds what it needs where it was.
+// Streams, events, gates, buffers, layouts and programs share the device, so that one that is destroyed after
+// device_close (an error of the caller) finds what it needs where it was.
 class Device {
  public:
-  // Throws Failure(DEVICE) for an ordinal that does not exist or a machine without a driver, and Failure(UNSUPPORTED) for a GPU that is too old.
+  // Throws Failure(DEVICE) for an ordinal that does not exist or a machine without a driver, and Failure(UNSUPPORTED)
+  // for a GPU that is too old.
   explicit Device(const zo2_device_options& options);
   ~Device();
   Device(const Device&) = delete;
@@ -34,7 +35,8 @@ class Device {
 
   void describe(zo2_device_info* info);
 
-  // Makes this the calling thread's current device. Every function of the table begins with it. The quiet one is for where nothing can be said.
+  // Makes this the calling thread's current device. Every function of the table begins with it. The quiet one is for
+  // where nothing can be said.
   void enter() const;
   void enter_quietly() const noexcept;
 
@@ -44,7 +46,8 @@ class Device {
   WordsPool& words() { return *words_; }
   uint32_t delay_microseconds() const { return options_.delay_microseconds; }
 
-  // A stream's place in the list that close() cancels, and the seed of its random delays. Throws Failure(CANCELLED) after close().
+  // A stream's place in the list that close() cancels, and the seed of its random delays. Throws Failure(CANCELLED)
+  // after close().
   uint64_t enroll(CommandStream* stream);
   void dismiss(CommandStream* stream);
   void count(CommandStream::Counted counted);
@@ -53,7 +56,8 @@ class Device {
   void reserve(zo2_buffer_kind kind, uint64_t bytes);
   void release(zo2_buffer_kind kind, uint64_t bytes);
 
-  // Whether this process is a fork of the one that opened the device. A fork cannot use CUDA, and has none of the threads.
+  // Whether this process is a fork of the one that opened the device. A fork cannot use CUDA, and has none of the
+  // threads.
   bool forked() const;
 
  private:

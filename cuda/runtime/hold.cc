@@ -22,7 +22,8 @@ using WaitValue = CUresult (*)(CUstream, CUdeviceptr, cuuint32_t, unsigned int);
 WaitValue wait_value() {
   void* entry = nullptr;
   cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
-  const cudaError_t status = cudaGetDriverEntryPointByVersion("cuStreamWaitValue32", &entry, 12000, cudaEnableDefault, &found);
+  const cudaError_t status =
+      cudaGetDriverEntryPointByVersion("cuStreamWaitValue32", &entry, 12000, cudaEnableDefault, &found);
   ignore(status);
   return status == cudaSuccess && found == cudaDriverEntryPointSuccess ? reinterpret_cast<WaitValue>(entry) : nullptr;
 }
@@ -30,7 +31,8 @@ WaitValue wait_value() {
 // Makes the stream wait until *word is at least `value`. False when this driver or device cannot.
 bool wait_for_word(cudaStream_t stream, uint32_t* word, uint32_t value) {
   const WaitValue wait = wait_value();
-  return wait != nullptr && wait(stream, reinterpret_cast<CUdeviceptr>(word), value, CU_STREAM_WAIT_VALUE_GEQ) == CUDA_SUCCESS;
+  return wait != nullptr &&
+         wait(stream, reinterpret_cast<CUdeviceptr>(word), value, CU_STREAM_WAIT_VALUE_GEQ) == CUDA_SUCCESS;
 }
 
 #endif

@@ -26,7 +26,8 @@ WordsPool::Words WordsPool::take() {
   }
   const uint64_t place = --left_ * kPitch;
   const Chunk& chunk = chunks_.back();
-  return {reinterpret_cast<DeviceWords*>(chunk.device.data() + place), reinterpret_cast<HostWords*>(chunk.host.data() + place)};
+  return {reinterpret_cast<DeviceWords*>(chunk.device.data() + place),
+          reinterpret_cast<HostWords*>(chunk.host.data() + place)};
 }
 
 std::optional<zo2_error> Lane::fault(uint64_t ordinal) const {
@@ -39,7 +40,8 @@ std::optional<zo2_error> Lane::fault(uint64_t ordinal) const {
 std::optional<zo2_error> Lane::cancellation(uint64_t ordinal) const {
   if (ordinal < cancelled_from_.load()) return std::nullopt;
   zo2_error error;
-  contract::write_error(&error, ZO2_STATUS_CANCELLED, ("stream \"" + name_ + "\" was closed before the command ran").c_str());
+  contract::write_error(&error, ZO2_STATUS_CANCELLED,
+                        ("stream \"" + name_ + "\" was closed before the command ran").c_str());
   return error;
 }
 

@@ -29,8 +29,8 @@ struct HostWords {
   uint32_t passed;     // how many of the stream's holds are open, see HoldLine
 };
 
-// Gives every stream of a device its words. They are not used again before the device goes: kernels of other streams may still look at those
-// of a stream that was destroyed. A stream costs half a kilobyte.
+// Gives every stream of a device its words. They are not used again before the device goes: kernels of other streams
+// may still look at those of a stream that was destroyed. A stream costs half a kilobyte.
 class WordsPool {
  public:
   struct Words {
@@ -50,7 +50,8 @@ class WordsPool {
   uint32_t left_ = 0;  // in the last chunk
 };
 
-// Commands of a stream have ordinals 1, 2, ...; a failure has the ordinal of the command that failed, and concerns records behind it.
+// Commands of a stream have ordinals 1, 2, ...; a failure has the ordinal of the command that failed, and concerns
+// records behind it.
 class Lane {
  public:
   Lane(std::string name, WordsPool::Words words) : name_(std::move(name)), words_(words) {}
@@ -61,7 +62,8 @@ class Lane {
   DeviceWords& device_words() const { return *words_.device; }
   HostWords& host_words() const { return *words_.host; }
 
-  // The fault that a check kernel raised in a command up to `ordinal`, as far as the host can see it: certain once the device has passed that one.
+  // The fault that a check kernel raised in a command up to `ordinal`, as far as the host can see it: certain once the
+  // device has passed that one.
   std::optional<zo2_error> fault(uint64_t ordinal) const;
 
   // The stream is being destroyed: commands from `first` on count as not run, whether they were or not.

@@ -27,7 +27,8 @@ uint64_t round_up(uint64_t value, uint64_t unit) { return (value + unit - 1) / u
 
 // `bytes` (a multiple of the huge page) of zero pages that start on a huge page; null when there is no room.
 void* map_huge(uint64_t bytes) {
-  void* const whole = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* const whole =
+      mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (whole == MAP_FAILED) return nullptr;
   uint8_t* const start = static_cast<uint8_t*>(whole);
   const uint64_t before = round_up(reinterpret_cast<uintptr_t>(start), kHugePage) - reinterpret_cast<uintptr_t>(start);
@@ -65,7 +66,8 @@ DeviceArena::DeviceArena(uint64_t bytes) : bytes_(bytes) {
     ZO2_CUDA_QUIET(cudaMemGetInfo(&free, &total));
     contract::fail(ZO2_STATUS_OUT_OF_MEMORY,
                    "%" PRIu64 " bytes of device memory were asked for, but %" PRIu64 " are free of the %" PRIu64
-                   " that the device has (memory of other processes counts, and no piece that is free may be large enough); plan for less",
+                   " that the device has (memory of other processes counts, and no piece that is free may be large "
+                   "enough); plan for less",
                    bytes, static_cast<uint64_t>(free), static_cast<uint64_t>(total));
   }
   check_call(status, "cudaMalloc");
@@ -84,7 +86,8 @@ PinnedArena::PinnedArena(uint64_t bytes) {
     if (base_ == nullptr) fail_for_room(bytes, "mmap failed");
     mapped_ = whole;
     data_ = static_cast<uint8_t*>(base_);
-    const cudaError_t status = cudaHostRegister(base_, static_cast<size_t>(whole), cudaHostRegisterPortable | cudaHostRegisterMapped);
+    const cudaError_t status =
+        cudaHostRegister(base_, static_cast<size_t>(whole), cudaHostRegisterPortable | cudaHostRegisterMapped);
     if (status == cudaSuccess) return;
     ignore(status);
     munmap(base_, whole);
@@ -92,7 +95,8 @@ PinnedArena::PinnedArena(uint64_t bytes) {
     fail_for_room(bytes, cudaGetErrorName(status));
   }
   const uint64_t room = std::max<uint64_t>(bytes, 1) + kAlignment;
-  const cudaError_t status = cudaHostAlloc(&base_, static_cast<size_t>(room), cudaHostAllocPortable | cudaHostAllocMapped);
+  const cudaError_t status =
+      cudaHostAlloc(&base_, static_cast<size_t>(room), cudaHostAllocPortable | cudaHostAllocMapped);
   if (status != cudaSuccess) {
     ignore(status);
     base_ = nullptr;
@@ -113,6 +117,8 @@ PinnedArena::~PinnedArena() {
   munmap(base_, mapped_);
 }
 
-uint64_t host_memory_total() { return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)); }
+uint64_t host_memory_total() {
+  return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
 
 }  // namespace zo2::cuda

@@ -1,5 +1,5 @@
-// Move-only owners of what the CUDA runtime hands out. Their destructors never throw; the current device of the calling thread must be that
-// of the constructor (Device::enter).
+// Move-only owners of what the CUDA runtime hands out. Their destructors never throw; the current device of the calling
+// thread must be that of the constructor (Device::enter).
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -46,9 +46,11 @@ Event make_event();
 class DeviceArena {
  public:
   DeviceArena() = default;
-  // At least one byte is allocated, so that data() names a place. Throws Failure(OUT_OF_MEMORY) with what was asked for and what is free.
+  // At least one byte is allocated, so that data() names a place. Throws Failure(OUT_OF_MEMORY) with what was asked for
+  // and what is free.
   explicit DeviceArena(uint64_t bytes);
-  DeviceArena(DeviceArena&& other) noexcept : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  DeviceArena(DeviceArena&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
   DeviceArena& operator=(DeviceArena&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
@@ -64,17 +66,21 @@ class DeviceArena {
   uint64_t bytes_ = 0;
 };
 
-// Page-locked host memory, zeroed, aligned to 256 bytes, at one address for the host and for every device of the process.
+// Page-locked host memory, zeroed, aligned to 256 bytes, at one address for the host and for every device of the
+// process.
 //
-// Small arenas are one cudaHostAlloc and a memset. Large ones are mapped and then registered: the kernel hands out zeroed pages as it locks them,
-// so that no second pass over what may be hundreds of GB is needed, and huge pages are asked for.
+// Small arenas are one cudaHostAlloc and a memset. Large ones are mapped and then registered: the kernel hands out
+// zeroed pages as it locks them, so that no second pass over what may be hundreds of GB is needed, and huge pages are
+// asked for.
 class PinnedArena {
  public:
   PinnedArena() = default;
   // At least one byte is allocated. Throws Failure(OUT_OF_MEMORY) with what was asked for and what the host has.
   explicit PinnedArena(uint64_t bytes);
   PinnedArena(PinnedArena&& other) noexcept
-      : base_(std::exchange(other.base_, nullptr)), mapped_(std::exchange(other.mapped_, 0)), data_(std::exchange(other.data_, nullptr)) {}
+      : base_(std::exchange(other.base_, nullptr)),
+        mapped_(std::exchange(other.mapped_, 0)),
+        data_(std::exchange(other.data_, nullptr)) {}
   PinnedArena& operator=(PinnedArena&& other) noexcept {
     std::swap(base_, other.base_);
     std::swap(mapped_, other.mapped_);

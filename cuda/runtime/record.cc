@@ -39,7 +39,8 @@ bool Record::fired_well() const {
 
 double Record::passed_at() const noexcept {
   Clock& clock = origin_.device->clock();
-  const std::optional<double> seconds = origin_.event ? clock.seconds(origin_.anchor, origin_.event.get()) : std::nullopt;
+  const std::optional<double> seconds =
+      origin_.event ? clock.seconds(origin_.anchor, origin_.event.get()) : std::nullopt;
   return seconds ? *seconds : clock.host_seconds();
 }
 
@@ -53,7 +54,8 @@ std::list<Notification> Record::fire(cudaError_t status) noexcept {
     if (auto judged = judge()) {
       error_ = *judged;
     } else if (status != cudaSuccess) {
-      error_ = named(origin_.lane->name(), ZO2_STATUS_DEVICE, describe_failure(status, "a command before the event") + "; open the device again");
+      error_ = named(origin_.lane->name(), ZO2_STATUS_DEVICE,
+                     describe_failure(status, "a command before the event") + "; open the device again");
     }
   } catch (...) {
     contract::write_current_exception(&error_);
@@ -106,14 +108,16 @@ void RecordedEvent::hold(std::shared_ptr<Record> record) {
 
 std::shared_ptr<Record> RecordedEvent::latest() const {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (latest_ == nullptr) contract::fail(ZO2_STATUS_NOT_RECORDED, "the event was never recorded; record it on a stream first");
+  if (latest_ == nullptr)
+    contract::fail(ZO2_STATUS_NOT_RECORDED, "the event was never recorded; record it on a stream first");
   return latest_;
 }
 
 double RecordedEvent::seconds() const {
   device_->enter();
   const std::optional<double> seconds = latest()->seconds();
-  if (!seconds) contract::fail(ZO2_STATUS_NOT_RECORDED, "the latest record of the event has not fired yet; wait for it first");
+  if (!seconds)
+    contract::fail(ZO2_STATUS_NOT_RECORDED, "the latest record of the event has not fired yet; wait for it first");
   return *seconds;
 }
 

@@ -25,12 +25,13 @@ struct Notification {
 // Without a lock of ours: what is called may call the table.
 void call(const std::list<Notification>& notifications);
 
-// One stream_record: fires once, with the error of its stream or with ZO2_OK. Shared by the event, the watcher that will fire it and whoever asks,
-// so that recording the event again or destroying it changes nothing for them.
+// One stream_record: fires once, with the error of its stream or with ZO2_OK. Shared by the event, the watcher that
+// will fire it and whoever asks, so that recording the event again or destroying it changes nothing for them.
 //
-// Which error it carries. Commands reach the device before anybody knows whether those before them will fail, so a record remembers what it comes
-// behind: its own stream up to its ordinal, the streams that this one had waited for up to theirs, and what the host knew already. When it
-// fires, all of that has run, and the first failure among it is the record's.
+// Which error it carries. Commands reach the device before anybody knows whether those before them will fail, so a
+// record remembers what it comes behind: its own stream up to its ordinal, the streams that this one had waited for up
+// to theirs, and what the host knew already. When it fires, all of that has run, and the first failure among it is the
+// record's.
 class Record {
  public:
   struct Origin {
@@ -39,7 +40,7 @@ class Record {
     std::shared_ptr<Lane> lane;
     uint64_t ordinal;
     Past past;
-    zo2_error known;  // what the host knew when it was made; status ZO2_OK: nothing
+    zo2_error known;        // what the host knew when it was made; status ZO2_OK: nothing
     EventPool::Lent event;  // none: nothing of the device stands before it but earlier records of its stream
     std::shared_ptr<Clock::Anchor> anchor;
   };
@@ -54,7 +55,8 @@ class Record {
   std::optional<zo2_error> error_so_far() const;
   bool fired_well() const;
 
-  // Called by the watcher when the event has passed (`status`: how waiting for it ended). What it returns is to be called.
+  // Called by the watcher when the event has passed (`status`: how waiting for it ended). What it returns is to be
+  // called.
   std::list<Notification> fire(cudaError_t status) noexcept;
 
   // When it fired; nothing before that.

@@ -36,8 +36,9 @@ std::thread start_thread(const std::string& name, std::function<void()> body) {
       body();
     });
   } catch (const std::system_error& error) {
-    contract::fail(ZO2_STATUS_DEVICE, "thread \"%s\" could not be started: %s; use fewer streams or raise the process's limit", name.c_str(),
-                   error.what());
+    contract::fail(ZO2_STATUS_DEVICE,
+                   "thread \"%s\" could not be started: %s; use fewer streams or raise the process's limit",
+                   name.c_str(), error.what());
   }
 }
 

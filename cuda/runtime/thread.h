@@ -7,8 +7,9 @@
 
 namespace zo2::cuda {
 
-// Starts `body` on a thread named `name` (at most 15 bytes show in a debugger), with every signal blocked, so that the process's handlers run
-// on its own threads. `body` must not throw. Throws Failure(DEVICE) when no thread can be started.
+// Starts `body` on a thread named `name` (at most 15 bytes show in a debugger), with every signal blocked, so that the
+// process's handlers run on its own threads. `body` must not throw. Throws Failure(DEVICE) when no thread can be
+// started.
 std::thread start_thread(const std::string& name, std::function<void()> body);
 
 }  // namespace zo2::cuda

@@ -1,4 +1,5 @@
-// Fires the records of one stream, in order, on a thread of its own, so that a stream that stands still delays only its own callbacks.
+// Fires the records of one stream, in order, on a thread of its own, so that a stream that stands still delays only its
+// own callbacks.
 #pragma once
 
 #include <condition_variable>
@@ -29,7 +30,8 @@ class Watcher {
 
   // Cancels the stream's lane from the first record on that has not fired.
   void cancel(Lane& lane);
-  // Fires what is left, which has passed or is about to, and joins the thread. Any number of times, but not from a notification of this stream.
+  // Fires what is left, which has passed or is about to, and joins the thread. Any number of times, but not from a
+  // notification of this stream.
   void stop();
 
  private:

@@ -13,11 +13,13 @@ function jest(stage, project) {
   const flags = ["--selectProjects", project, "--json", `--outputFile=${report}`];
   const env = { ZO2_BUILD_DIR: stage.buildDir, ZO2_TEST_DEVICE: "cuda" };
   const run = stage.run(process.execPath, [program, "--rootDir", root, ...flags], { env });
-  if (!fs.existsSync(report)) return stage.add({ name: `jest ${project}`, ok: false, seconds: run.seconds, problem: run.problem ?? "no report" });
+  if (!fs.existsSync(report))
+    return stage.add({ name: `jest ${project}`, ok: false, seconds: run.seconds, problem: run.problem ?? "no report" });
   const result = JSON.parse(fs.readFileSync(report, "utf8"));
   fs.rmSync(report);
   const counts = {
-    passed: result.numPassedTests, failed: result.numFailedTests + result.numRuntimeErrorTestSuites,
+    passed: result.numPassedTests,
+    failed: result.numFailedTests + result.numRuntimeErrorTestSuites,
     skipped: result.numPendingTests + result.numTodoTests,
   };
   const failures = result.testResults.flatMap((file) =>
@@ -26,7 +28,13 @@ function jest(stage, project) {
       .map((test) => `${path.relative(root, file.name)}: ${test.fullName}: ${test.status}`),
   );
   const ok = run.ok && counts.passed > 0 && counts.failed === 0 && counts.skipped === 0;
-  return stage.add({ name: `jest ${project}`, ok, seconds: run.seconds, ...counts, ...(failures.length > 0 ? { failures } : {}) });
+  return stage.add({
+    name: `jest ${project}`,
+    ok,
+    seconds: run.seconds,
+    ...counts,
+    ...(failures.length > 0 ? { failures } : {}),
+  });
 }
 
 await runStage("1-build-and-test", (stage) => {

@@ -1,11 +1,11 @@
 /**
- * Packs what a bare Linux host with a CUDA toolkit, CMake and g++, and without a network, needs to build and run the suite and the benches:
- * this Node, the packages, the sources, the compiled TypeScript and tests.
+ * Packs what a bare Linux host with a CUDA toolkit, CMake and g++, and without a network, needs to build and run the
+ * suite and the benches: this Node, the packages, the sources, the compiled TypeScript and tests.
  *
  *   node scripts/gpu/pack.mjs [FOLDER]        default gpu-pack/; fails when it comes to 60 MiB or more
  *
- * On the other side: `bash gpu-pack/run.sh 1` (then 2, 3) unpacks into $ZO2_GPU_DIR (default /tmp/zo2-gpu) and runs that stage of
- * scripts/gpu; results go to $OUT (default gpu-out/ in the current folder).
+ * On the other side: `bash gpu-pack/run.sh 1` (then 2, 3) unpacks into $ZO2_GPU_DIR (default /tmp/zo2-gpu) and runs
+ * that stage of scripts/gpu; results go to $OUT (default gpu-out/ in the current folder).
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -22,8 +22,22 @@ const LIMIT = 60 * 2 ** 20;
 
 /** Sources and data, as they are. */
 const COPIED = [
-  "CMakeLists.txt", "LICENSE", "THIRD_PARTY_NOTICES.md", "bench", "binding", "cmake", "contract", "cpu", "cuda", "dist", "models", "numerics",
-  "package.json", "scripts", "test/fixtures", "test/native/cpp",
+  "CMakeLists.txt",
+  "LICENSE",
+  "THIRD_PARTY_NOTICES.md",
+  "bench",
+  "binding",
+  "cmake",
+  "contract",
+  "cpu",
+  "cuda",
+  "dist",
+  "models",
+  "numerics",
+  "package.json",
+  "scripts",
+  "test/fixtures",
+  "test/native/cpp",
 ];
 /** What jest runs there. */
 const TESTS = ["src", "test/native", "test/gpu"];
@@ -33,12 +47,18 @@ const target = path.resolve(process.argv[2] ?? path.join(root, "gpu-pack"));
 
 /** Lays out the tree that the other side unpacks. */
 function fill(tree) {
-  if (!fs.existsSync(path.join(root, "dist", "esm", "index.js"))) throw new Error("dist/ is missing; run npm run build:ts first");
+  if (!fs.existsSync(path.join(root, "dist", "esm", "index.js")))
+    throw new Error("dist/ is missing; run npm run build:ts first");
   for (const name of COPIED) fs.cpSync(path.join(root, name), path.join(tree, name), { recursive: true });
-  const compiled = precompile(root, tree, TESTS.filter((folder) => fs.existsSync(path.join(root, folder))));
+  const compiled = precompile(
+    root,
+    tree,
+    TESTS.filter((folder) => fs.existsSync(path.join(root, folder))),
+  );
   fs.writeFileSync(path.join(tree, "jest.config.cjs"), jestConfig(root));
   // The package's own .js files are ES modules; these are not.
-  for (const folder of ["src", "test"]) fs.writeFileSync(path.join(tree, folder, "package.json"), '{ "type": "commonjs" }\n');
+  for (const folder of ["src", "test"])
+    fs.writeFileSync(path.join(tree, folder, "package.json"), '{ "type": "commonjs" }\n');
   const { dependencies } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"));
   const packages = packageClosure(root, [...Object.keys(dependencies), "jest"]);
   for (const folder of packages) copyPackage(root, folder, tree);
@@ -58,7 +78,8 @@ function strippedNode(work) {
 }
 
 function commit() {
-  const git = (...args) => execFileSync("git", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+  const git = (...args) =>
+    execFileSync("git", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
   try {
     return { commit: git("rev-parse", "HEAD"), dirty: git("status", "--porcelain") !== "" };
   } catch {
@@ -75,10 +96,24 @@ function pack() {
     fs.rmSync(target, { recursive: true, force: true });
     fs.mkdirSync(target, { recursive: true });
     const archive = path.join(target, "tree.tar.gz");
-    execFileSync("tar", ["--sort=name", "--owner=0", "--group=0", "--use-compress-program=gzip -9", "-cf", archive, "-C", tree, "."]);
+    execFileSync("tar", [
+      "--sort=name",
+      "--owner=0",
+      "--group=0",
+      "--use-compress-program=gzip -9",
+      "-cf",
+      archive,
+      "-C",
+      tree,
+      ".",
+    ]);
     fs.writeFileSync(path.join(target, "node.gz"), zlib.gzipSync(fs.readFileSync(strippedNode(work)), { level: 9 }));
     const about = {
-      ...commit(), date: new Date().toISOString(), node: process.version, arch: process.arch, ...counts,
+      ...commit(),
+      date: new Date().toISOString(),
+      node: process.version,
+      arch: process.arch,
+      ...counts,
       id: createHash("sha256").update(fs.readFileSync(archive)).digest("hex"),
     };
     fs.writeFileSync(path.join(target, "pack.json"), `${JSON.stringify(about, null, 2)}\n`);

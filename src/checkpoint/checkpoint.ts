@@ -72,7 +72,11 @@ async function readTensors(dir: string, files: Map<string, OpenSource>): Promise
 }
 
 async function readShards(
-  dir: string, indexPath: string, places: readonly (readonly [string, string])[], files: Map<string, OpenSource>, read: ReadTensors,
+  dir: string,
+  indexPath: string,
+  places: readonly (readonly [string, string])[],
+  files: Map<string, OpenSource>,
+  read: ReadTensors,
 ): Promise<ReadonlyMap<string, TensorEntry>> {
   const tensors = new Map<string, TensorEntry>();
   const shards = new Map<string, ReadonlyMap<string, TensorEntry>>();
@@ -80,12 +84,14 @@ async function readShards(
     let entries = shards.get(shard);
     if (entries === undefined) {
       const path = join(dir, shard);
-      if (!(await exists(path))) throw broken(indexPath, `tensor ${JSON.stringify(name)} should be in ${shard}, which is missing; download it`);
+      if (!(await exists(path)))
+        throw broken(indexPath, `tensor ${JSON.stringify(name)} should be in ${shard}, which is missing; download it`);
       entries = byName(await openShard(path, files, read));
       shards.set(shard, entries);
     }
     const entry = entries.get(name);
-    if (entry === undefined) throw broken(indexPath, `tensor ${JSON.stringify(name)} is not in ${shard}, where the index says it is`);
+    if (entry === undefined)
+      throw broken(indexPath, `tensor ${JSON.stringify(name)} is not in ${shard}, where the index says it is`);
     tensors.set(name, entry);
   }
   return tensors;
@@ -100,14 +106,27 @@ function weightMap(path: string, index: unknown): [string, string][] {
   if (!isRecord(map)) throw broken(path, `weight_map is missing or not an object`);
   return Object.entries(map).map(([name, shard]) => {
     if (typeof shard !== "string") throw broken(path, `tensor ${JSON.stringify(name)}: its file is not a string`);
-    if (shard === "" || shard.startsWith(".") || shard.includes("\0") || shard.includes("\\") || basename(shard) !== shard) {
-      throw broken(path, `tensor ${JSON.stringify(name)}: ${JSON.stringify(shard)} is not the name of a file in this folder`);
+    if (
+      shard === "" ||
+      shard.startsWith(".") ||
+      shard.includes("\0") ||
+      shard.includes("\\") ||
+      basename(shard) !== shard
+    ) {
+      throw broken(
+        path,
+        `tensor ${JSON.stringify(name)}: ${JSON.stringify(shard)} is not the name of a file in this folder`,
+      );
     }
     return [name, shard];
   });
 }
 
-async function openShard(path: string, files: Map<string, OpenSource>, read: ReadTensors): Promise<readonly TensorEntry[]> {
+async function openShard(
+  path: string,
+  files: Map<string, OpenSource>,
+  read: ReadTensors,
+): Promise<readonly TensorEntry[]> {
   const file = await openSource(path);
   files.set(path, file);
   return read(file);
@@ -135,9 +154,15 @@ async function exists(path: string): Promise<boolean> {
 async function missing(dir: string, file: string): Promise<Zo2Error> {
   const info = await stat(dir).catch(() => undefined);
   if (info === undefined) return broken(dir, "there is no such folder; give the folder of a model");
-  if (!info.isDirectory()) return broken(dir, `not a folder; give the folder that holds ${CONFIG_FILE} and ${WEIGHTS_FILE}`);
-  if (file === CONFIG_FILE) return broken(dir, `has no ${CONFIG_FILE}; give the folder of a model in Hugging Face form`);
-  return broken(dir, `has no ${FORMS.map(({ weights, index }) => `${weights}, ${index}`).join(", ")}; give the folder that holds the weights`);
+  if (!info.isDirectory())
+    return broken(dir, `not a folder; give the folder that holds ${CONFIG_FILE} and ${WEIGHTS_FILE}`);
+  if (file === CONFIG_FILE)
+    return broken(dir, `has no ${CONFIG_FILE}; give the folder of a model in Hugging Face form`);
+  return broken(
+    dir,
+    `has no ${FORMS.map(({ weights, index }) => `${weights}, ${index}`).join(", ")}; give the folder that ` +
+      "holds the weights",
+  );
 }
 
 async function closeAll(files: ReadonlyMap<string, OpenSource>): Promise<void> {
@@ -145,8 +170,8 @@ async function closeAll(files: ReadonlyMap<string, OpenSource>): Promise<void> {
 }
 
 class OpenCheckpoint implements Checkpoint {
-  #closed: Promise<void> | undefined;
-  readonly #reads = new Set<Promise<void>>();
+  private closed: Promise<void> | undefined;
+  private readonly reads = new Set<Promise<void>>();
 
   constructor(
     readonly dir: string,
@@ -156,30 +181,37 @@ class OpenCheckpoint implements Checkpoint {
   ) {}
 
   async read(entry: TensorEntry, offset: number, into: Uint8Array): Promise<void> {
-    if (this.#closed !== undefined) throw new Zo2Error("ZO2_ERR_DISPOSED", `checkpoint ${this.dir}: read after close`);
+    if (this.closed !== undefined) throw new Zo2Error("ZO2_ERR_DISPOSED", `checkpoint ${this.dir}: read after close`);
     const file = this.files.get(entry.file);
     if (file === undefined || this.tensors.get(entry.name) !== entry) {
-      throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `tensor ${JSON.stringify(entry.name)} is not an entry of the checkpoint ${this.dir}`);
+      throw new Zo2Error(
+        "ZO2_ERR_INVALID_ARGUMENT",
+        `tensor ${JSON.stringify(entry.name)} is not an entry of the checkpoint ${this.dir}`,
+      );
     }
     if (!Number.isSafeInteger(offset) || offset < 0 || into.byteLength > entry.bytes - offset) {
       throw new Zo2Error(
         "ZO2_ERR_INVALID_ARGUMENT",
-        `tensor ${JSON.stringify(entry.name)}: ${into.byteLength} bytes from byte ${offset} are not all within its ${entry.bytes}`,
+        `tensor ${JSON.stringify(entry.name)}: ${into.byteLength} bytes from byte ${offset} are not all within ` +
+          `its ${entry.bytes}`,
       );
     }
-    const work = entry.strides === undefined ? file.read(entry.offset + offset, into) : readStrided(file, entry, entry.strides, offset, into);
-    this.#reads.add(work);
+    const work =
+      entry.strides === undefined
+        ? file.read(entry.offset + offset, into)
+        : readStrided(file, entry, entry.strides, offset, into);
+    this.reads.add(work);
     try {
       await work;
     } finally {
-      this.#reads.delete(work);
+      this.reads.delete(work);
     }
   }
 
   close(): Promise<void> {
     // A read in several parts must not find its file closed between two of them.
-    this.#closed ??= Promise.allSettled(this.#reads).then(() => closeAll(this.files));
-    return this.#closed;
+    this.closed ??= Promise.allSettled(this.reads).then(() => closeAll(this.files));
+    return this.closed;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

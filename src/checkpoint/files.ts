@@ -23,7 +23,8 @@ export async function readTextFile(path: string, code: ErrorCode): Promise<strin
   let bytes: Buffer;
   try {
     const { size } = await stat(path);
-    if (size > MAX_JSON_BYTES) throw new Zo2Error(code, `${path}: ${size} bytes, more than the ${MAX_JSON_BYTES} such a file may have`);
+    if (size > MAX_JSON_BYTES)
+      throw new Zo2Error(code, `${path}: ${size} bytes, more than the ${MAX_JSON_BYTES} such a file may have`);
     bytes = await readFile(path);
   } catch (error) {
     if (error instanceof Zo2Error) throw error;

@@ -1,4 +1,6 @@
-/** The dtypes in which a checkpoint's weights may be stored, and how those that no kernel reads become fp32 on the way. */
+/**
+ * The dtypes in which a checkpoint's weights may be stored, and how those that no kernel reads become fp32 on the way.
+ */
 import { BYTES_OF, type FloatType } from "../schedule/dtype.js";
 import { DTYPE_BITS, type TensorDtype } from "./safetensors.js";
 
@@ -27,7 +29,8 @@ function fp8Table(exponentBits: number, mantissaBits: number, infinities: boolea
     const mantissa = bits % steps;
     if (exponent === last && infinities) return mantissa === 0 ? sign * Infinity : Number.NaN;
     if (exponent === last && mantissa === steps - 1) return Number.NaN;
-    const value = exponent === 0 ? (mantissa / steps) * 2 ** (1 - bias) : (1 + mantissa / steps) * 2 ** (exponent - bias);
+    const value =
+      exponent === 0 ? (mantissa / steps) * 2 ** (1 - bias) : (1 + mantissa / steps) * 2 ** (exponent - bias);
     return sign * value;
   });
 }
@@ -48,7 +51,11 @@ function asStored(type: FloatType): FloatSource {
   return { type, stored: type, bytes: BYTES_OF[type] };
 }
 
-function widened(dtype: TensorDtype, stored: FloatType, widen: (from: Uint8Array, to: Float32Array) => void): FloatSource {
+function widened(
+  dtype: TensorDtype,
+  stored: FloatType,
+  widen: (from: Uint8Array, to: Float32Array) => void,
+): FloatSource {
   return { type: "fp32", stored, bytes: DTYPE_BITS[dtype] / 8, widen };
 }
 

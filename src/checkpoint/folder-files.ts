@@ -1,10 +1,29 @@
-/** Files of a model folder that are not weights and go with the model wherever it is saved. `config.json` is written anew. */
+/**
+ * Files of a model folder that are not weights and go with the model wherever it is saved. `config.json` is written
+ * anew.
+ */
 export const COMPANION_FILES = [
-  "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-  "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
-  "chat_template.jinja", "chat_template.json", "generation_config.json",
-  "preprocessor_config.json", "processor_config.json",
-  "LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE", "NOTICE.txt", "USE_POLICY.md",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "vocab.json",
+  "merges.txt",
+  "vocab.txt",
+  "tokenizer.model",
+  "spiece.model",
+  "sentencepiece.bpe.model",
+  "chat_template.jinja",
+  "chat_template.json",
+  "generation_config.json",
+  "preprocessor_config.json",
+  "processor_config.json",
+  "LICENSE",
+  "LICENSE.md",
+  "LICENSE.txt",
+  "NOTICE",
+  "NOTICE.txt",
+  "USE_POLICY.md",
 ] as const;
 
 const WEIGHTS = /^(model|pytorch_model)([.-].*)?\.(safetensors|bin)(\.index\.json)?$/;

@@ -9,9 +9,9 @@ const OUTER = "model.";
 export type Aliases = ReadonlyMap<string, readonly string[]>;
 
 /**
- * Names under which a tensor may be stored, the canonical one first. `prefixes` are the ways in which checkpoints of the
- * family begin, "" for none: OPT's `model.decoder.x` is also found as `decoder.x` with `["model.decoder.", "decoder."]`.
- * Last come the same names with one more `model.` in front.
+ * Names under which a tensor may be stored, the canonical one first. `prefixes` are the ways in which checkpoints of
+ * the family begin, "" for none: OPT's `model.decoder.x` is also found as `decoder.x` with `["model.decoder.",
+ * "decoder."]`. Last come the same names with one more `model.` in front.
  */
 export function storedNames(name: string, prefixes: readonly string[]): string[] {
   const own = prefixes.filter((prefix) => name.startsWith(prefix)).reduce((a, b) => (b.length > a.length ? b : a), "");
@@ -24,9 +24,15 @@ function allNames(name: string, prefixes: readonly string[], aliases?: Aliases):
   return [name, ...(aliases?.get(name) ?? [])].flatMap((n) => storedNames(n, prefixes));
 }
 
-/** The entry of the tensor with the canonical name `name`, under whichever of `prefixes` and of its aliases it is stored; undefined if under none. */
+/**
+ * The entry of the tensor with the canonical name `name`, under whichever of `prefixes` and of its aliases it is
+ * stored; undefined if under none.
+ */
 export function resolveTensor(
-  checkpoint: Pick<Checkpoint, "tensors">, name: string, prefixes: readonly string[], aliases?: Aliases,
+  checkpoint: Pick<Checkpoint, "tensors">,
+  name: string,
+  prefixes: readonly string[],
+  aliases?: Aliases,
 ): TensorEntry | undefined {
   for (const stored of allNames(name, prefixes, aliases)) {
     const entry = checkpoint.tensors.get(stored);
@@ -37,13 +43,19 @@ export function resolveTensor(
 
 /** As `resolveTensor`; throws `ZO2_ERR_CHECKPOINT` with the names that were tried when there is none. */
 export function requireTensor(
-  checkpoint: Pick<Checkpoint, "tensors" | "dir">, name: string, prefixes: readonly string[], aliases?: Aliases,
+  checkpoint: Pick<Checkpoint, "tensors" | "dir">,
+  name: string,
+  prefixes: readonly string[],
+  aliases?: Aliases,
 ): TensorEntry {
   const entry = resolveTensor(checkpoint, name, prefixes, aliases);
   if (entry !== undefined) return entry;
   const tried = allNames(name, prefixes, aliases).join(", ");
   const { dir, tensors } = checkpoint;
-  throw new Zo2Error("ZO2_ERR_CHECKPOINT", `${dir}: tensor ${JSON.stringify(name)} is missing from its ${tensors.size} tensors (tried ${tried})`);
+  throw new Zo2Error(
+    "ZO2_ERR_CHECKPOINT",
+    `${dir}: tensor ${JSON.stringify(name)} is missing from its ${tensors.size} tensors (tried ${tried})`,
+  );
 }
 
 export interface UnusedOptions {
@@ -57,11 +69,20 @@ export interface UnusedOptions {
  * Names of tensors that no parameter was read from, in the checkpoint's order: not in `used` (by canonical name), no
  * other name of a tensor that is, nor the same bytes of a file, nor `ignored`.
  */
-export function unusedTensors(checkpoint: Pick<Checkpoint, "tensors">, used: ReadonlyMap<string, TensorEntry>, o: UnusedOptions): string[] {
+export function unusedTensors(
+  checkpoint: Pick<Checkpoint, "tensors">,
+  used: ReadonlyMap<string, TensorEntry>,
+  o: UnusedOptions,
+): string[] {
   const names = new Set([...used].flatMap(([name, entry]) => [entry.name, ...allNames(name, o.prefixes, o.aliases)]));
   const bytes = new Set([...used.values()].map(placeOf));
   return [...checkpoint.tensors.values()]
-    .filter((entry) => !names.has(entry.name) && !bytes.has(placeOf(entry)) && o.ignored?.some((pattern) => pattern.test(entry.name)) !== true)
+    .filter(
+      (entry) =>
+        !names.has(entry.name) &&
+        !bytes.has(placeOf(entry)) &&
+        o.ignored?.some((pattern) => pattern.test(entry.name)) !== true,
+    )
     .map((entry) => entry.name);
 }
 

@@ -9,7 +9,10 @@ export abstract class Foreign {}
 
 /** A name that a pickle may use. Without `call` it is only a value. */
 export class Global extends Foreign {
-  constructor(readonly name: string, readonly call?: (args: readonly PickleValue[]) => PickleValue) {
+  constructor(
+    readonly name: string,
+    readonly call?: (args: readonly PickleValue[]) => PickleValue,
+  ) {
     super();
   }
 }
@@ -27,7 +30,17 @@ export class PickleDict {
   readonly items = new Map<PickleValue, PickleValue>();
 }
 
-export type PickleValue = null | boolean | number | bigint | string | Uint8Array | PickleTuple | PickleList | PickleDict | Foreign;
+export type PickleValue =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | Uint8Array
+  | PickleTuple
+  | PickleList
+  | PickleDict
+  | Foreign;
 
 /** What the names and the persistent ids of a pickle mean. Both throw for what they do not accept. */
 export interface PickleRules {
@@ -45,16 +58,42 @@ const PROTOCOLS = [2, 5] as const;
 
 /** Opcodes that are known, and not read: a message names them rather than a number. */
 const REFUSED: Readonly<Record<number, string>> = {
-  0x49: "INT", 0x4c: "LONG", 0x46: "FLOAT", 0x50: "PERSID", 0x53: "STRING", 0x56: "UNICODE", 0x64: "DICT", 0x6c: "LIST", 0x67: "GET",
-  0x70: "PUT", 0x69: "INST", 0x6f: "OBJ", 0x81: "NEWOBJ", 0x92: "NEWOBJ_EX", 0x82: "EXT1", 0x83: "EXT2", 0x84: "EXT4", 0x8b: "LONG4",
-  0x8f: "EMPTY_SET", 0x90: "ADDITEMS", 0x91: "FROZENSET", 0x32: "DUP", 0x97: "NEXT_BUFFER", 0x98: "READONLY_BUFFER",
+  73: "INT",
+  76: "LONG",
+  70: "FLOAT",
+  80: "PERSID",
+  83: "STRING",
+  86: "UNICODE",
+  100: "DICT",
+  108: "LIST",
+  103: "GET",
+  112: "PUT",
+  105: "INST",
+  111: "OBJ",
+  129: "NEWOBJ",
+  146: "NEWOBJ_EX",
+  130: "EXT1",
+  131: "EXT2",
+  132: "EXT4",
+  139: "LONG4",
+  143: "EMPTY_SET",
+  144: "ADDITEMS",
+  145: "FROZENSET",
+  50: "DUP",
+  151: "NEXT_BUFFER",
+  152: "READONLY_BUFFER",
 };
 
 /**
  * Reads the pickle that begins at `start` of `bytes`; `end` is the byte behind it. `where` names it in errors. Throws
  * `ZO2_ERR_CHECKPOINT` for anything that is damaged, past the bounds, or not accepted by `rules`.
  */
-export function readPickle(bytes: Uint8Array, where: string, rules: PickleRules, start = 0): { readonly value: PickleValue; readonly end: number } {
+export function readPickle(
+  bytes: Uint8Array,
+  where: string,
+  rules: PickleRules,
+  start = 0,
+): { readonly value: PickleValue; readonly end: number } {
   const machine = new Machine(bytes, where, rules, start);
   return { value: machine.run(), end: machine.position };
 }
@@ -67,7 +106,12 @@ class Machine {
   private readonly memo = new Map<number, PickleValue>();
   private items = 0;
 
-  constructor(private readonly bytes: Uint8Array, private readonly where: string, private readonly rules: PickleRules, public position: number) {
+  constructor(
+    private readonly bytes: Uint8Array,
+    private readonly where: string,
+    private readonly rules: PickleRules,
+    public position: number,
+  ) {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
@@ -76,57 +120,104 @@ class Machine {
       const op = this.view.getUint8(this.take(1));
       if (op === 0x2e) return this.pop();
       this.step(op);
-      if (this.stack.length + this.marks.length > MAX_STACK) throw this.fail(`more than ${MAX_STACK} values and marks on its stack`);
+      if (this.stack.length + this.marks.length > MAX_STACK)
+        throw this.fail(`more than ${MAX_STACK} values and marks on its stack`);
     }
   }
 
   private step(op: number): void {
     const { stack, view } = this;
     switch (op) {
-      case 0x80: return this.protocol(view.getUint8(this.take(1)));
-      case 0x95: return void this.take(8); // FRAME: a hint for buffered readers
-      case 0x28: return void this.marks.push(stack.length);
-      case 0x30: return void this.pop();
-      case 0x31: return void this.popMark();
-      case 0x4e: return void stack.push(null);
-      case 0x88: return void stack.push(true);
-      case 0x89: return void stack.push(false);
-      case 0x4b: return void stack.push(view.getUint8(this.take(1)));
-      case 0x4d: return void stack.push(view.getUint16(this.take(2), true));
-      case 0x4a: return void stack.push(view.getInt32(this.take(4), true));
-      case 0x8a: return void stack.push(this.long(this.counted(1)));
-      case 0x47: return void stack.push(view.getFloat64(this.take(8), false));
-      case 0x8c: return void stack.push(text(this.counted(1)));
-      case 0x58: return void stack.push(text(this.counted(4)));
-      case 0x8d: return void stack.push(text(this.counted(8)));
-      case 0x55: return void stack.push(text(this.counted(1))); // SHORT_BINSTRING, of Python 2
-      case 0x54: return void stack.push(text(this.counted(4)));
-      case 0x43: return void stack.push(this.counted(1));
-      case 0x42: return void stack.push(this.counted(4));
-      case 0x8e: return void stack.push(this.counted(8));
-      case 0x96: return void stack.push(this.counted(8));
-      case 0x29: return this.tuple([]);
-      case 0x85: return this.tuple(this.popMany(1));
-      case 0x86: return this.tuple(this.popMany(2));
-      case 0x87: return this.tuple(this.popMany(3));
-      case 0x74: return this.tuple(this.popMark());
-      case 0x5d: return this.container(new PickleList());
-      case 0x61: return this.append(this.popMany(1));
-      case 0x65: return this.append(this.popMark());
-      case 0x7d: return this.container(new PickleDict());
-      case 0x73: return this.setItems(this.popMany(2));
-      case 0x75: return this.setItems(this.popMark());
-      case 0x68: return this.get(view.getUint8(this.take(1)));
-      case 0x6a: return this.get(view.getUint32(this.take(4), true));
-      case 0x71: return this.put(view.getUint8(this.take(1)));
-      case 0x72: return this.put(view.getUint32(this.take(4), true));
-      case 0x94: return this.put(this.memo.size);
-      case 0x63: return this.global(this.line(), this.line());
-      case 0x93: return this.stackGlobal();
-      case 0x52: return this.reduce();
-      case 0x62: return this.build();
-      case 0x51: return void stack.push(this.rules.persistent(this.pop()));
-      default: throw this.fail(`opcode ${REFUSED[op] ?? `0x${op.toString(16)}`} is not one that torch.save writes for tensors`);
+      case 0x80:
+        return this.protocol(view.getUint8(this.take(1)));
+      case 0x95:
+        return void this.take(8); // FRAME: a hint for buffered readers
+      case 0x28:
+        return void this.marks.push(stack.length);
+      case 0x30:
+        return void this.pop();
+      case 0x31:
+        return void this.popMark();
+      case 0x4e:
+        return void stack.push(null);
+      case 0x88:
+        return void stack.push(true);
+      case 0x89:
+        return void stack.push(false);
+      case 0x4b:
+        return void stack.push(view.getUint8(this.take(1)));
+      case 0x4d:
+        return void stack.push(view.getUint16(this.take(2), true));
+      case 0x4a:
+        return void stack.push(view.getInt32(this.take(4), true));
+      case 0x8a:
+        return void stack.push(this.long(this.counted(1)));
+      case 0x47:
+        return void stack.push(view.getFloat64(this.take(8), false));
+      case 0x8c:
+        return void stack.push(text(this.counted(1)));
+      case 0x58:
+        return void stack.push(text(this.counted(4)));
+      case 0x8d:
+        return void stack.push(text(this.counted(8)));
+      case 0x55:
+        return void stack.push(text(this.counted(1))); // SHORT_BINSTRING, of Python 2
+      case 0x54:
+        return void stack.push(text(this.counted(4)));
+      case 0x43:
+        return void stack.push(this.counted(1));
+      case 0x42:
+        return void stack.push(this.counted(4));
+      case 0x8e:
+        return void stack.push(this.counted(8));
+      case 0x96:
+        return void stack.push(this.counted(8));
+      case 0x29:
+        return this.tuple([]);
+      case 0x85:
+        return this.tuple(this.popMany(1));
+      case 0x86:
+        return this.tuple(this.popMany(2));
+      case 0x87:
+        return this.tuple(this.popMany(3));
+      case 0x74:
+        return this.tuple(this.popMark());
+      case 0x5d:
+        return this.container(new PickleList());
+      case 0x61:
+        return this.append(this.popMany(1));
+      case 0x65:
+        return this.append(this.popMark());
+      case 0x7d:
+        return this.container(new PickleDict());
+      case 0x73:
+        return this.setItems(this.popMany(2));
+      case 0x75:
+        return this.setItems(this.popMark());
+      case 0x68:
+        return this.get(view.getUint8(this.take(1)));
+      case 0x6a:
+        return this.get(view.getUint32(this.take(4), true));
+      case 0x71:
+        return this.put(view.getUint8(this.take(1)));
+      case 0x72:
+        return this.put(view.getUint32(this.take(4), true));
+      case 0x94:
+        return this.put(this.memo.size);
+      case 0x63:
+        return this.global(this.line(), this.line());
+      case 0x93:
+        return this.stackGlobal();
+      case 0x52:
+        return this.reduce();
+      case 0x62:
+        return this.build();
+      case 0x51:
+        return void stack.push(this.rules.persistent(this.pop()));
+      default:
+        throw this.fail(
+          `opcode ${REFUSED[op] ?? `0x${op.toString(16)}`} is not one that torch.save writes for tensors`,
+        );
     }
   }
 
@@ -136,13 +227,15 @@ class Machine {
 
   private protocol(version: number): void {
     const [least, most] = PROTOCOLS;
-    if (version < least || version > most) throw this.fail(`pickle protocol ${version}; ${least} to ${most} can be read`);
+    if (version < least || version > most)
+      throw this.fail(`pickle protocol ${version}; ${least} to ${most} can be read`);
   }
 
   /** Moves behind the next `count` bytes and returns where they begin. */
   private take(count: number): number {
     const at = this.position;
-    if (count > this.bytes.byteLength - at) throw this.fail(`it breaks off: ${count} bytes are wanted, ${this.bytes.byteLength - at} are left`);
+    if (count > this.bytes.byteLength - at)
+      throw this.fail(`it breaks off: ${count} bytes are wanted, ${this.bytes.byteLength - at} are left`);
     this.position += count;
     return at;
   }
@@ -150,7 +243,12 @@ class Machine {
   /** Bytes behind a count of `width` bytes. */
   private counted(width: 1 | 4 | 8): Uint8Array {
     const at = this.take(width);
-    const count = width === 1 ? this.view.getUint8(at) : width === 4 ? this.view.getUint32(at, true) : Number(this.view.getBigUint64(at, true));
+    const count =
+      width === 1
+        ? this.view.getUint8(at)
+        : width === 4
+          ? this.view.getUint32(at, true)
+          : Number(this.view.getBigUint64(at, true));
     const start = this.take(count);
     return this.bytes.subarray(start, start + count);
   }
@@ -178,7 +276,8 @@ class Machine {
   }
 
   private popMany(count: number): PickleValue[] {
-    if (this.stack.length - (this.marks.at(-1) ?? 0) < count) throw this.fail(`it takes ${count} values from a stack that has fewer`);
+    if (this.stack.length - (this.marks.at(-1) ?? 0) < count)
+      throw this.fail(`it takes ${count} values from a stack that has fewer`);
     return this.stack.splice(this.stack.length - count);
   }
 
@@ -241,15 +340,21 @@ class Machine {
 
   private stackGlobal(): void {
     const [module, name] = this.popMany(2);
-    if (typeof module !== "string" || typeof name !== "string") throw this.fail("it names a global with what is not text");
-    if (module.length + name.length > MAX_NAME_BYTES) throw this.fail(`a name of ${module.length + name.length} characters`);
+    if (typeof module !== "string" || typeof name !== "string")
+      throw this.fail("it names a global with what is not text");
+    if (module.length + name.length > MAX_NAME_BYTES)
+      throw this.fail(`a name of ${module.length + name.length} characters`);
     this.global(module, name);
   }
 
   private reduce(): void {
     const [callable, args] = this.popMany(2);
     if (!(callable instanceof Global) || callable.call === undefined) {
-      throw this.fail(callable instanceof Global ? `it calls ${callable.name}, which is no function` : "it calls what is not a function");
+      throw this.fail(
+        callable instanceof Global
+          ? `it calls ${callable.name}, which is no function`
+          : "it calls what is not a function",
+      );
     }
     if (!(args instanceof PickleTuple)) throw this.fail(`it calls ${callable.name} without a tuple of arguments`);
     const value = callable.call(args.items);

@@ -15,11 +15,15 @@ interface Target {
 }
 
 /**
- * Calls `fill` with the path of a new empty folder beside `dir`, and when it has returned puts that folder in the place of
- * `dir`. Where anything fails, `dir` is as it was and the new folder is gone. Files in an old `dir` that are no part of
- * a model move to the new one. `bytes` is what `fill` will write, for the message when the disk is full.
+ * Calls `fill` with the path of a new empty folder beside `dir`, and when it has returned puts that folder in the place
+ * of `dir`. Where anything fails, `dir` is as it was and the new folder is gone. Files in an old `dir` that are no part
+ * of a model move to the new one. `bytes` is what `fill` will write, for the message when the disk is full.
  */
-export async function replaceFolder(dir: string, bytes: number, fill: (folder: string) => Promise<void>): Promise<void> {
+export async function replaceFolder(
+  dir: string,
+  bytes: number,
+  fill: (folder: string) => Promise<void>,
+): Promise<void> {
   const path = await realpath(dir).catch(() => resolve(dir));
   const parent = dirname(path);
   const stem = join(parent, `.${basename(path)}.${randomBytes(6).toString("hex")}`);
@@ -39,8 +43,8 @@ export async function replaceFolder(dir: string, bytes: number, fill: (folder: s
 }
 
 /**
- * What stands at `path` now. Throws `ZO2_ERR_IO` for what may not be replaced: a file, the root of a disk, a folder that is
- * neither empty nor a model's.
+ * What stands at `path` now. Throws `ZO2_ERR_IO` for what may not be replaced: a file, the root of a disk, a folder
+ * that is neither empty nor a model's.
  */
 export async function stateOf(path: string): Promise<Target["state"]> {
   const info = await stat(path).catch((error: unknown) => {
@@ -48,14 +52,22 @@ export async function stateOf(path: string): Promise<Target["state"]> {
     throw error;
   });
   if (info === undefined) return "absent";
-  if (!info.isDirectory()) throw new Zo2Error("ZO2_ERR_IO", `${path}: is a file, and a folder is to be written there; choose another --out`);
+  if (!info.isDirectory())
+    throw new Zo2Error("ZO2_ERR_IO", `${path}: is a file, and a folder is to be written there; choose another --out`);
   if (info.dev !== (await stat(dirname(path))).dev || dirname(path) === path) {
-    throw new Zo2Error("ZO2_ERR_IO", `${path}: is the root of a disk and cannot be replaced whole; choose a folder inside it as --out`);
+    throw new Zo2Error(
+      "ZO2_ERR_IO",
+      `${path}: is the root of a disk and cannot be replaced whole; choose a folder inside it as --out`,
+    );
   }
   const names = await readdir(path);
   if (names.length === 0) return "empty";
   if (await looksLikeModel(path, names)) return "model";
-  throw new Zo2Error("ZO2_ERR_IO", `${path}: holds ${names.length} files and is not the folder of a model, so it is not replaced; choose another --out`);
+  throw new Zo2Error(
+    "ZO2_ERR_IO",
+    `${path}: holds ${names.length} files and is not the folder of a model, so it is not replaced; choose ` +
+      "another --out",
+  );
 }
 
 /** Many folders have some `config.json`: it must be a model's, or have weights beside it. */
@@ -88,7 +100,12 @@ async function swap(target: Target, temporary: string, aside: string): Promise<v
     }
     await rm(aside, { recursive: true, force: true });
   } catch (error) {
-    throw new Zo2Error("ZO2_ERR_IO", `${target.path}: saved, but the folder it replaced could not be cleared away and is now ${aside}: ${messageOf(error)}`, { cause: error });
+    throw new Zo2Error(
+      "ZO2_ERR_IO",
+      `${target.path}: saved, but the folder it replaced could not be cleared away and is now ${aside}: ` +
+        `${messageOf(error)}`,
+      { cause: error },
+    );
   }
 }
 
@@ -105,8 +122,13 @@ async function syncFolder(path: string): Promise<void> {
 async function asWriteError(error: unknown, path: string, bytes: number): Promise<unknown> {
   const code = errnoOf(error);
   if (error instanceof Zo2Error || code === undefined || !isRecord(error) || !("syscall" in error)) return error;
-  if (!DISK_FULL.has(code)) return new Zo2Error("ZO2_ERR_IO", `${path}: cannot be written: ${messageOf(error)}`, { cause: error });
+  if (!DISK_FULL.has(code))
+    return new Zo2Error("ZO2_ERR_IO", `${path}: cannot be written: ${messageOf(error)}`, { cause: error });
   const space = await statfs(dirname(path)).catch(() => undefined);
   const free = space === undefined || code !== "ENOSPC" ? "" : ` (${space.bavail * space.bsize} are free)`;
-  return new Zo2Error("ZO2_ERR_IO", `disk full: ${bytes} bytes needed in ${dirname(path)}${free}, ${code}; free space or choose another --out`, { cause: error });
+  return new Zo2Error(
+    "ZO2_ERR_IO",
+    `disk full: ${bytes} bytes needed in ${dirname(path)}${free}, ${code}; free space or choose another --out`,
+    { cause: error },
+  );
 }

@@ -8,11 +8,28 @@ import { duplicateKey } from "./json-keys.js";
 
 /** Bits of one element of each dtype of the format. */
 export const DTYPE_BITS = {
-  BOOL: 8, U8: 8, I8: 8, F8_E5M2: 8, F8_E4M3: 8, F8_E8M0: 8, F8_E4M3FNUZ: 8, F8_E5M2FNUZ: 8,
-  F4: 4, F6_E2M3: 6, F6_E3M2: 6,
-  I16: 16, U16: 16, F16: 16, BF16: 16,
-  I32: 32, U32: 32, F32: 32,
-  I64: 64, U64: 64, F64: 64, C64: 64,
+  BOOL: 8,
+  U8: 8,
+  I8: 8,
+  F8_E5M2: 8,
+  F8_E4M3: 8,
+  F8_E8M0: 8,
+  F8_E4M3FNUZ: 8,
+  F8_E5M2FNUZ: 8,
+  F4: 4,
+  F6_E2M3: 6,
+  F6_E3M2: 6,
+  I16: 16,
+  U16: 16,
+  F16: 16,
+  BF16: 16,
+  I32: 32,
+  U32: 32,
+  F32: 32,
+  I64: 64,
+  U64: 64,
+  F64: 64,
+  C64: 64,
 } as const;
 
 export type TensorDtype = keyof typeof DTYPE_BITS;
@@ -65,14 +82,24 @@ function broken(file: string, what: string, cause?: unknown): Zo2Error {
  */
 export function headerLength(file: string, head: Uint8Array, fileBytes: number): number {
   if (fileBytes < LENGTH_BYTES || head.byteLength < LENGTH_BYTES) {
-    throw broken(file, `${fileBytes} bytes is too short for a safetensors file (at least ${LENGTH_BYTES + 2}); download it again`);
+    throw broken(
+      file,
+      `${fileBytes} bytes is too short for a safetensors file (at least ${LENGTH_BYTES + 2}); download it again`,
+    );
   }
   const length = new DataView(head.buffer, head.byteOffset, LENGTH_BYTES).getBigUint64(0, true);
   if (length > BigInt(MAX_HEADER_BYTES)) {
-    throw broken(file, `header length ${length} is more than the ${MAX_HEADER_BYTES} bytes the format allows; is this a safetensors file?`);
+    throw broken(
+      file,
+      `header length ${length} is more than the ${MAX_HEADER_BYTES} bytes the format allows; is this a ` +
+        "safetensors file?",
+    );
   }
   if (Number(length) > fileBytes - LENGTH_BYTES) {
-    throw broken(file, `header length ${length} reaches past the end of the file (${fileBytes} bytes); download it again`);
+    throw broken(
+      file,
+      `header length ${length} reaches past the end of the file (${fileBytes} bytes); download it again`,
+    );
   }
   return Number(length);
 }
@@ -93,7 +120,8 @@ export function parseHeader(file: string, json: Uint8Array, fileBytes: number): 
     }
     if (!isRecord(value)) throw broken(file, "__metadata__ is not an object of strings");
     for (const [key, text] of Object.entries(value)) {
-      if (typeof text !== "string") throw broken(file, `__metadata__: the value of ${JSON.stringify(key)} is not a string`);
+      if (typeof text !== "string")
+        throw broken(file, `__metadata__: the value of ${JSON.stringify(key)} is not a string`);
       Object.defineProperty(metadata, key, { value: text, enumerable: true });
     }
   }
@@ -129,7 +157,8 @@ function parseTensor(file: string, name: string, value: unknown, dataStart: numb
   const fail = (what: string) => broken(file, `tensor ${JSON.stringify(name)}: ${what}`);
   if (!isRecord(value)) throw fail("its header entry is not an object");
   const { dtype, shape, data_offsets: offsets } = value;
-  if (typeof dtype !== "string" || !Object.hasOwn(DTYPE_BITS, dtype)) throw fail(`unknown dtype ${JSON.stringify(dtype) ?? "(missing)"}`);
+  if (typeof dtype !== "string" || !Object.hasOwn(DTYPE_BITS, dtype))
+    throw fail(`unknown dtype ${JSON.stringify(dtype) ?? "(missing)"}`);
   if (!Array.isArray(shape) || !shape.every(isExtent)) throw fail("shape is not a list of integers from 0 to 2^53 - 1");
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isExtent)) {
     throw fail("data_offsets is not a pair of integers from 0 to 2^53 - 1");
@@ -137,12 +166,19 @@ function parseTensor(file: string, name: string, value: unknown, dataStart: numb
   const [begin, end] = offsets as [number, number];
   if (begin > end) throw fail(`data_offsets [${begin}, ${end}] end before they begin`);
   if (end > dataBytes) {
-    throw fail(`data_offsets [${begin}, ${end}] reach past the end of the file, which holds ${dataBytes} bytes of data; download it again`);
+    throw fail(
+      `data_offsets [${begin}, ${end}] reach past the end of the file, which holds ${dataBytes} bytes of data; ` +
+        "download it again",
+    );
   }
   const bytes = tensorBytes(dtype as TensorDtype, shape);
-  if (bytes === undefined) throw fail(`shape [${shape.join(", ")}] of ${dtype} overflows, or is no whole number of bytes`);
+  if (bytes === undefined)
+    throw fail(`shape [${shape.join(", ")}] of ${dtype} overflows, or is no whole number of bytes`);
   if (bytes !== end - begin) {
-    throw fail(`data_offsets [${begin}, ${end}] hold ${end - begin} bytes, but shape [${shape.join(", ")}] of ${dtype} needs ${bytes}`);
+    throw fail(
+      `data_offsets [${begin}, ${end}] hold ${end - begin} bytes, but shape [${shape.join(", ")}] of ${dtype} ` +
+        `needs ${bytes}`,
+    );
   }
   return { name, dtype: dtype as TensorDtype, shape, file, offset: dataStart + begin, bytes };
 }
@@ -154,8 +190,10 @@ function checkCoverage(file: string, tensors: readonly TensorEntry[], dataStart:
   let before = "";
   for (const entry of ordered) {
     const name = JSON.stringify(entry.name);
-    if (entry.offset < reached) throw broken(file, `tensor ${name}: overlaps tensor ${before} by ${reached - entry.offset} bytes`);
-    if (entry.offset > reached) throw broken(file, `tensor ${name}: ${entry.offset - reached} bytes before it belong to no tensor`);
+    if (entry.offset < reached)
+      throw broken(file, `tensor ${name}: overlaps tensor ${before} by ${reached - entry.offset} bytes`);
+    if (entry.offset > reached)
+      throw broken(file, `tensor ${name}: ${entry.offset - reached} bytes before it belong to no tensor`);
     reached = entry.offset + entry.bytes;
     before = name;
   }

@@ -30,7 +30,9 @@ export function unreadable(path: string, cause: unknown): Zo2Error {
   return new Zo2Error("ZO2_ERR_IO", `${path}: cannot be read: ${messageOf(cause)}`, { cause });
 }
 
-/** Opens a regular file for reading. Throws `ZO2_ERR_CHECKPOINT` for anything else, `ZO2_ERR_IO` when the system fails. */
+/**
+ * Opens a regular file for reading. Throws `ZO2_ERR_CHECKPOINT` for anything else, `ZO2_ERR_IO` when the system fails.
+ */
 export async function openSource(path: string): Promise<OpenSource> {
   let handle: FileHandle;
   try {
@@ -41,7 +43,12 @@ export async function openSource(path: string): Promise<OpenSource> {
   try {
     const info = await handle.stat();
     if (!info.isFile()) throw broken(path, "not a regular file");
-    return { path, bytes: info.size, read: (position, into) => readRange(handle, path, position, into), close: () => handle.close() };
+    return {
+      path,
+      bytes: info.size,
+      read: (position, into) => readRange(handle, path, position, into),
+      close: () => handle.close(),
+    };
   } catch (error) {
     await handle.close().catch(() => undefined);
     throw error instanceof Zo2Error ? error : unreadable(path, error);
@@ -57,7 +64,11 @@ async function readRange(handle: FileHandle, path: string, position: number, int
     } catch (error) {
       throw unreadable(path, error);
     }
-    if (bytesRead === 0) throw broken(path, `ends at byte ${position + done}, ${into.byteLength - done} bytes early: it changed after it was opened`);
+    if (bytesRead === 0)
+      throw broken(
+        path,
+        `ends at byte ${position + done}, ${into.byteLength - done} bytes early: it changed after it was opened`,
+      );
     done += bytesRead;
   }
 }

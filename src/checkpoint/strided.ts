@@ -43,7 +43,13 @@ interface Box {
  * Fills `into` with the row-major bytes of `entry`, which has `strides`, from byte `offset` on. The range is within the
  * tensor. Needs a window of 2 MiB, whatever the size of the tensor.
  */
-export async function readStrided(file: FileSource, entry: TensorEntry, strides: readonly number[], offset: number, into: Uint8Array): Promise<void> {
+export async function readStrided(
+  file: FileSource,
+  entry: TensorEntry,
+  strides: readonly number[],
+  offset: number,
+  into: Uint8Array,
+): Promise<void> {
   if (into.byteLength === 0) return;
   const item = DTYPE_BITS[entry.dtype] / 8;
   const begin = Math.floor(offset / item);
@@ -51,7 +57,8 @@ export async function readStrided(file: FileSource, entry: TensorEntry, strides:
   const window = new Uint8Array(Math.max(item, WINDOW_BYTES));
   const whole = offset % item === 0 && into.byteLength % item === 0;
   const target = whole ? into : new Uint8Array((end - begin) * item);
-  for (const box of boxes(entry.shape, strides, begin, end)) await readBox(file, entry.offset, item, box, target, window);
+  for (const box of boxes(entry.shape, strides, begin, end))
+    await readBox(file, entry.offset, item, box, target, window);
   if (!whole) into.set(target.subarray(offset - begin * item, offset - begin * item + into.byteLength));
 }
 
@@ -73,14 +80,23 @@ function* boxes(shape: readonly number[], strides: readonly number[], begin: num
     const slice = rows[d] ?? 1;
     const position = Math.floor(at / slice) % (shape[d] ?? 1);
     const count = Math.min((shape[d] ?? 1) - position, Math.floor((end - at) / slice));
-    const axes = shape.slice(d).map((extent, k) => ({ extent: k === 0 ? count : extent, from: strides[d + k] ?? 0, to: rows[d + k] ?? 0 }));
+    const axes = shape
+      .slice(d)
+      .map((extent, k) => ({ extent: k === 0 ? count : extent, from: strides[d + k] ?? 0, to: rows[d + k] ?? 0 }));
     yield { axes, from, to: at - begin };
     at += count * slice;
   }
 }
 
 /** Reads a box window by window: as many axes at once, the densest first, as fit in `window`. */
-async function readBox(file: FileSource, base: number, item: number, box: Box, target: Uint8Array, window: Uint8Array): Promise<void> {
+async function readBox(
+  file: FileSource,
+  base: number,
+  item: number,
+  box: Box,
+  target: Uint8Array,
+  window: Uint8Array,
+): Promise<void> {
   const axes = box.axes.filter((axis) => axis.extent > 1).sort((a, b) => a.from - b.from);
   const capacity = Math.floor(window.byteLength / item);
   const inner: Axis[] = [];
@@ -93,7 +109,8 @@ async function readBox(file: FileSource, base: number, item: number, box: Box, t
   }
   const split = axes[inner.length];
   const outer = axes.slice(inner.length + 1);
-  const step = split === undefined || split.from * item > GAP_BYTES ? 1 : Math.floor((capacity - span) / split.from) + 1;
+  const step =
+    split === undefined || split.from * item > GAP_BYTES ? 1 : Math.floor((capacity - span) / split.from) + 1;
   const parts = split === undefined ? 1 : Math.ceil(split.extent / step);
   for (const place of places(outer, box)) {
     for (let part = 0; part < parts; part++) {
@@ -109,7 +126,10 @@ async function readBox(file: FileSource, base: number, item: number, box: Box, t
 }
 
 /** Every element of a box, by its place in the file and in the target. */
-function* places(axes: readonly Axis[], start: { readonly from: number; readonly to: number }): Generator<{ from: number; to: number }> {
+function* places(
+  axes: readonly Axis[],
+  start: { readonly from: number; readonly to: number },
+): Generator<{ from: number; to: number }> {
   const index = axes.map(() => 0);
   const place = { from: start.from, to: start.to };
   for (;;) {
@@ -130,7 +150,10 @@ function* places(axes: readonly Axis[], start: { readonly from: number; readonly
 /** Copies the elements of a window to their places; the longest axis is the inner loop. */
 function scatter(window: Uint8Array, item: number, axes: readonly Axis[], target: Uint8Array, to: number): void {
   const longest = axes.reduce((best, axis) => (axis.extent > best.extent ? axis : best), { extent: 1, from: 0, to: 0 });
-  for (const place of places(axes.filter((axis) => axis !== longest), { from: 0, to })) {
+  for (const place of places(
+    axes.filter((axis) => axis !== longest),
+    { from: 0, to },
+  )) {
     let source = place.from * item;
     let sink = place.to * item;
     for (let i = 0; i < longest.extent; i++) {

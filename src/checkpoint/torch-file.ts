@@ -22,8 +22,8 @@ const PROTO = 0x80;
 /**
  * The tensors of a file that `torch.save` wrote: the dictionary of a state dict, names of nested ones joined with dots;
  * what is neither tensor nor dictionary is left out. Tensors that share storage are entries of the same bytes. Throws
- * `ZO2_ERR_CHECKPOINT`, naming the file and the entry or tensor, for a damaged file and for a pickle that names anything
- * but what tensors need; none of its code runs.
+ * `ZO2_ERR_CHECKPOINT`, naming the file and the entry or tensor, for a damaged file and for a pickle that names
+ * anything but what tensors need; none of its code runs.
  */
 export async function readTorchFile(file: FileSource): Promise<readonly TensorEntry[]> {
   const head = new Uint8Array(Math.min(4, file.bytes));
@@ -32,10 +32,12 @@ export async function readTorchFile(file: FileSource): Promise<readonly TensorEn
   if (tensors === undefined) {
     throw broken(
       file.path,
-      `its ${file.bytes} bytes do not begin as a file of torch.save does (is it a page or a pointer to the file?); download it again`,
+      `its ${file.bytes} bytes do not begin as a file of torch.save does (is it a page or a pointer to the ` +
+        "file?); download it again",
     );
   }
-  if (tensors.length === 0) throw broken(file.path, "holds no tensor; give a file that torch.save wrote from a state dict");
+  if (tensors.length === 0)
+    throw broken(file.path, "holds no tensor; give a file that torch.save wrote from a state dict");
   return tensors;
 }
 
@@ -45,14 +47,16 @@ async function readArchive(file: FileSource): Promise<TensorEntry[]> {
   if (pickle === undefined || others.length > 0) {
     throw broken(
       file.path,
-      `a zip archive with ${others.length === 0 ? "no" : others.length + 1} data.pkl is not what torch.save writes; download it again`,
+      `a zip archive with ${others.length === 0 ? "no" : others.length + 1} data.pkl is not what torch.save ` +
+        "writes; download it again",
     );
   }
   const root = pickle.name.slice(0, -"data.pkl".length);
   await checkByteOrder(file, entries.get(`${root}byteorder`));
   const where = `${file.path} (${pickle.name})`;
   const bytes = await readSmall(file, pickle, MAX_PICKLE_BYTES);
-  if (crc32(bytes) !== pickle.crc32) throw broken(where, "its checksum (CRC-32) is not that of the zip directory; download the file again");
+  if (crc32(bytes) !== pickle.crc32)
+    throw broken(where, "its checksum (CRC-32) is not that of the zip directory; download the file again");
   const { value } = readPickle(bytes, where, torchRules(where));
   const views = flatten(where, value);
   const places = new Map<string, StoragePlace>();
@@ -60,7 +64,10 @@ async function readArchive(file: FileSource): Promise<TensorEntry[]> {
     if (places.has(storage.key)) continue;
     const entry = entries.get(`${root}data/${storage.key}`);
     if (entry === undefined) {
-      throw broken(file.path, `tensor ${JSON.stringify(name)}: its storage ${root}data/${storage.key} is missing; download the file again`);
+      throw broken(
+        file.path,
+        `tensor ${JSON.stringify(name)}: its storage ${root}data/${storage.key} is missing; download the file again`,
+      );
     }
     places.set(storage.key, { offset: await contentOffset(file, entry), bytes: entry.bytes });
   }
@@ -78,12 +85,19 @@ async function checkByteOrder(file: FileSource, entry: ZipEntry | undefined): Pr
   if (entry === undefined) return;
   const order = new TextDecoder().decode(await readSmall(file, entry, 16));
   if (order !== "little") {
-    throw broken(file.path, `its byte order is ${JSON.stringify(order)}; only "little" can be read: save it again on a little-endian machine`);
+    throw broken(
+      file.path,
+      `its byte order is ${JSON.stringify(order)}; only "little" can be read: save it again on a little-endian machine`,
+    );
   }
 }
 
 async function readSmall(file: FileSource, entry: ZipEntry, most: number): Promise<Uint8Array> {
-  if (entry.bytes > most) throw broken(file.path, `entry ${JSON.stringify(entry.name)}: ${entry.bytes} bytes, more than the ${most} it may have`);
+  if (entry.bytes > most)
+    throw broken(
+      file.path,
+      `entry ${JSON.stringify(entry.name)}: ${entry.bytes} bytes, more than the ${most} it may have`,
+    );
   const bytes = new Uint8Array(entry.bytes);
   await file.read(await contentOffset(file, entry), bytes);
   return bytes;
@@ -91,7 +105,8 @@ async function readSmall(file: FileSource, entry: ZipEntry, most: number): Promi
 
 /** Tensors by name, without recursion. A dictionary that holds itself ends at the depth that is allowed. */
 function flatten(where: string, root: PickleValue): Map<string, TorchTensor> {
-  if (!(root instanceof PickleDict)) throw broken(where, "holds no dictionary of tensors; save the model's state_dict()");
+  if (!(root instanceof PickleDict))
+    throw broken(where, "holds no dictionary of tensors; save the model's state_dict()");
   const tensors = new Map<string, TorchTensor>();
   let characters = 0;
   const open = [{ prefix: "", items: root.items.entries() }];
@@ -111,7 +126,8 @@ function flatten(where: string, root: PickleValue): Map<string, TorchTensor> {
     if (name.length > MAX_NAME_LENGTH || characters > MAX_NAMES_LENGTH) {
       throw broken(
         where,
-        `a tensor's name of ${name.length} characters, ${characters} so far; ${MAX_NAME_LENGTH} and ${MAX_NAMES_LENGTH} are allowed`,
+        `a tensor's name of ${name.length} characters, ${characters} so far; ${MAX_NAME_LENGTH} and ` +
+          `${MAX_NAMES_LENGTH} are allowed`,
       );
     }
     if (value instanceof TorchTensor) {
@@ -119,7 +135,10 @@ function flatten(where: string, root: PickleValue): Map<string, TorchTensor> {
       tensors.set(name, value);
     } else {
       if (open.length === MAX_DEPTH) {
-        throw broken(where, `dictionaries more than ${MAX_DEPTH} deep (one may hold itself), at ${JSON.stringify(name.slice(0, 80))}`);
+        throw broken(
+          where,
+          `dictionaries more than ${MAX_DEPTH} deep (one may hold itself), at ${JSON.stringify(name.slice(0, 80))}`,
+        );
       }
       open.push({ prefix: `${name}.`, items: value.items.entries() });
     }
@@ -127,11 +146,19 @@ function flatten(where: string, root: PickleValue): Map<string, TorchTensor> {
   return tensors;
 }
 
-function layOut(path: string, views: ReadonlyMap<string, TorchTensor>, places: ReadonlyMap<string, StoragePlace>): TensorEntry[] {
+function layOut(
+  path: string,
+  views: ReadonlyMap<string, TorchTensor>,
+  places: ReadonlyMap<string, StoragePlace>,
+): TensorEntry[] {
   return [...views].map(([name, view]) => {
     const place = places.get(view.storage.key);
     if (place === undefined) {
-      throw broken(path, `tensor ${JSON.stringify(name)}: its storage ${JSON.stringify(view.storage.key)} is missing; download the file again`);
+      throw broken(
+        path,
+        `tensor ${JSON.stringify(name)}: its storage ${JSON.stringify(view.storage.key)} is missing; download ` +
+          "the file again",
+      );
     }
     return entryOf(path, name, view, place);
   });
@@ -148,7 +175,8 @@ function entryOf(path: string, name: string, view: TorchTensor, place: StoragePl
   const declared = storageBytes(storage);
   if (declared === undefined || declared > place.bytes) {
     throw fail(
-      `its storage ${JSON.stringify(storage.key)} should have ${storage.count} elements, the file has ${place.bytes} bytes of it; download it again`,
+      `its storage ${JSON.stringify(storage.key)} should have ${storage.count} elements, the file has ` +
+        `${place.bytes} bytes of it; download it again`,
     );
   }
   const bytes = tensorBytes(dtype, shape);
@@ -159,7 +187,8 @@ function entryOf(path: string, name: string, view: TorchTensor, place: StoragePl
   const last = shape.reduce((sum, extent, d) => sum + (extent - 1) * (strides[d] ?? 0), first);
   if ((last + 1) * item > declared) {
     throw fail(
-      `shape [${shape.join(", ")}] with strides [${strides.join(", ")}] from element ${first} reaches past its storage of ${declared} bytes`,
+      `shape [${shape.join(", ")}] with strides [${strides.join(", ")}] from element ${first} reaches past its ` +
+        `storage of ${declared} bytes`,
     );
   }
   const entry = { name, dtype, shape, file: path, offset: place.offset + first * item, bytes };

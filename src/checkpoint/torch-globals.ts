@@ -32,26 +32,57 @@ export class TorchTensor extends Foreign {
 }
 
 class TorchDtype extends Global {
-  constructor(name: string, readonly dtype: TensorDtype) {
+  constructor(
+    name: string,
+    readonly dtype: TensorDtype,
+  ) {
     super(name);
   }
 }
 
 class StorageClass extends Global {
-  constructor(name: string, readonly dtype: TensorDtype | null) {
+  constructor(
+    name: string,
+    readonly dtype: TensorDtype | null,
+  ) {
     super(name);
   }
 }
 
 const STORAGES: Readonly<Record<string, TensorDtype>> = {
-  DoubleStorage: "F64", FloatStorage: "F32", HalfStorage: "F16", BFloat16Storage: "BF16", LongStorage: "I64", IntStorage: "I32",
-  ShortStorage: "I16", CharStorage: "I8", ByteStorage: "U8", BoolStorage: "BOOL", ComplexFloatStorage: "C64",
+  DoubleStorage: "F64",
+  FloatStorage: "F32",
+  HalfStorage: "F16",
+  BFloat16Storage: "BF16",
+  LongStorage: "I64",
+  IntStorage: "I32",
+  ShortStorage: "I16",
+  CharStorage: "I8",
+  ByteStorage: "U8",
+  BoolStorage: "BOOL",
+  ComplexFloatStorage: "C64",
 };
 
 const DTYPES: Readonly<Record<string, TensorDtype>> = {
-  float64: "F64", float32: "F32", float16: "F16", bfloat16: "BF16", int64: "I64", int32: "I32", int16: "I16", int8: "I8", uint8: "U8", bool: "BOOL",
-  uint16: "U16", uint32: "U32", uint64: "U64", complex64: "C64", float8_e4m3fn: "F8_E4M3", float8_e5m2: "F8_E5M2",
-  float8_e4m3fnuz: "F8_E4M3FNUZ", float8_e5m2fnuz: "F8_E5M2FNUZ", float8_e8m0fnu: "F8_E8M0",
+  float64: "F64",
+  float32: "F32",
+  float16: "F16",
+  bfloat16: "BF16",
+  int64: "I64",
+  int32: "I32",
+  int16: "I16",
+  int8: "I8",
+  uint8: "U8",
+  bool: "BOOL",
+  uint16: "U16",
+  uint32: "U32",
+  uint64: "U64",
+  complex64: "C64",
+  float8_e4m3fn: "F8_E4M3",
+  float8_e5m2: "F8_E5M2",
+  float8_e4m3fnuz: "F8_E4M3FNUZ",
+  float8_e5m2fnuz: "F8_E5M2FNUZ",
+  float8_e8m0fnu: "F8_E8M0",
 };
 
 /** PyTorch itself allows no more dimensions. */
@@ -66,7 +97,8 @@ export function torchRules(where: string): PickleRules {
       const known = globals.get(`${module}.${name}`);
       if (known === undefined) {
         throw fail(
-          `it names ${JSON.stringify(`${module}.${name}`)}, which tensors do not need: refused, nothing was run; use a file of tensors only`,
+          `it names ${JSON.stringify(`${module}.${name}`)}, which tensors do not need: refused, nothing was ` +
+            "run; use a file of tensors only",
         );
       }
       return known;
@@ -80,9 +112,11 @@ type Fail = (what: string) => Error;
 function allowed(fail: Fail): ReadonlyMap<string, Global> {
   const functions: Record<string, (args: readonly PickleValue[]) => PickleValue> = {
     "collections.OrderedDict": ([pairs]) => orderedDict(pairs, fail),
-    "torch.Size": ([items]) => (items instanceof PickleTuple || items instanceof PickleList ? new PickleTuple(items.items) : new PickleTuple([])),
+    "torch.Size": ([items]) =>
+      items instanceof PickleTuple || items instanceof PickleList ? new PickleTuple(items.items) : new PickleTuple([]),
     "torch._utils._rebuild_tensor": ([store, first, shape, strides]) => tensor({ store, first, shape, strides }, fail),
-    "torch._utils._rebuild_tensor_v2": ([store, first, shape, strides, , , metadata]) => tensor({ store, first, shape, strides, metadata }, fail),
+    "torch._utils._rebuild_tensor_v2": ([store, first, shape, strides, , , metadata]) =>
+      tensor({ store, first, shape, strides, metadata }, fail),
     "torch._utils._rebuild_tensor_v3": ([store, first, shape, strides, , , dtype, metadata]) => {
       if (!(dtype instanceof TorchDtype)) throw fail("a tensor without a dtype");
       return tensor({ store, first, shape, strides, metadata, dtype: dtype.dtype }, fail);
@@ -107,7 +141,8 @@ function isCount(value: PickleValue | undefined): value is number {
 function orderedDict(pairs: PickleValue | undefined, fail: Fail): PickleDict {
   const dict = new PickleDict();
   if (pairs === undefined) return dict;
-  if (!(pairs instanceof PickleList) && !(pairs instanceof PickleTuple)) throw fail("an OrderedDict of what is not a list of pairs");
+  if (!(pairs instanceof PickleList) && !(pairs instanceof PickleTuple))
+    throw fail("an OrderedDict of what is not a list of pairs");
   for (const pair of pairs.items) {
     if (!(pair instanceof PickleList || pair instanceof PickleTuple) || pair.items.length !== 2) {
       throw fail("an OrderedDict of what is not a list of pairs");
@@ -124,7 +159,10 @@ function storage(id: PickleValue, fail: Fail): TorchStorage {
     throw fail("a persistent id that is no storage of a tensor; use a file that torch.save wrote");
   }
   if (view !== undefined && view !== null) {
-    throw fail(`storage ${JSON.stringify(key)} is a part of another, as PyTorch wrote before 0.4; save the file again with a newer one`);
+    throw fail(
+      `storage ${JSON.stringify(key)} is a part of another, as PyTorch wrote before 0.4; save the file again ` +
+        "with a newer one",
+    );
   }
   return new TorchStorage(key, type.dtype, count);
 }

@@ -1,6 +1,6 @@
 /**
- * The format of `torch.save` before PyTorch 1.6: a magic number, a protocol number, the writer's machine, the object and
- * the list of storage keys, each a pickle, then the storages, each a count of elements and its bytes.
+ * The format of `torch.save` before PyTorch 1.6: a magic number, a protocol number, the writer's machine, the object
+ * and the list of storage keys, each a pickle, then the storages, each a count of elements and its bytes.
  */
 import { PickleDict, PickleList, readPickle, type PickleRules, type PickleValue } from "./pickle.js";
 import { DTYPE_BITS } from "./safetensors.js";
@@ -41,10 +41,14 @@ export async function readLegacyPickle(file: FileSource, most: number): Promise<
     },
   };
   const magic = readPickle(bytes, file.path, torch);
-  if (magic.value !== MAGIC) throw broken(file.path, "a pickle that torch.save did not write; give a file that it wrote from a state dict");
+  if (magic.value !== MAGIC)
+    throw broken(file.path, "a pickle that torch.save did not write; give a file that it wrote from a state dict");
   const protocol = readPickle(bytes, file.path, torch, magic.end);
   if (protocol.value !== PROTOCOL) {
-    throw broken(file.path, `protocol ${String(protocol.value)} of torch.save's older format; only ${PROTOCOL} can be read`);
+    throw broken(
+      file.path,
+      `protocol ${String(protocol.value)} of torch.save's older format; only ${PROTOCOL} can be read`,
+    );
   }
   const machine = readPickle(bytes, file.path, torch, protocol.end);
   if (!(machine.value instanceof PickleDict) || machine.value.items.get("little_endian") !== true) {
@@ -52,7 +56,8 @@ export async function readLegacyPickle(file: FileSource, most: number): Promise<
   }
   const { value, end } = readPickle(bytes, file.path, rules, machine.end);
   const list = readPickle(bytes, file.path, torch, end);
-  if (!(list.value instanceof PickleList)) throw broken(file.path, "the list of its storages is no list; download it again");
+  if (!(list.value instanceof PickleList))
+    throw broken(file.path, "the list of its storages is no list; download it again");
   const keys = list.value.items.map((key) => {
     const storage = typeof key === "string" ? storages.get(key) : undefined;
     if (storage === undefined) throw broken(file.path, "it lists a storage that no tensor has; download it again");
@@ -65,13 +70,23 @@ export async function readLegacyPickle(file: FileSource, most: number): Promise<
 function keep(path: string, storages: Map<string, TorchStorage>, storage: TorchStorage): void {
   const before = storages.get(storage.key) ?? storage;
   if (before.dtype !== storage.dtype || before.count !== storage.count) {
-    throw broken(path, `storage ${JSON.stringify(storage.key)} is declared in two ways; save the file again with a newer PyTorch`);
+    throw broken(
+      path,
+      `storage ${JSON.stringify(storage.key)} is declared in two ways; save the file again with a newer PyTorch`,
+    );
   }
   storages.set(storage.key, before);
 }
 
-/** Where the storages of `keys` are, the first of them at byte `start`. Throws `ZO2_ERR_CHECKPOINT` when the file ends before. */
-export async function legacyStorages(file: FileSource, keys: readonly TorchStorage[], start: number): Promise<ReadonlyMap<string, StoragePlace>> {
+/**
+ * Where the storages of `keys` are, the first of them at byte `start`. Throws `ZO2_ERR_CHECKPOINT` when the file ends
+ * before.
+ */
+export async function legacyStorages(
+  file: FileSource,
+  keys: readonly TorchStorage[],
+  start: number,
+): Promise<ReadonlyMap<string, StoragePlace>> {
   const places = new Map<string, StoragePlace>();
   const head = new Uint8Array(COUNT_BYTES);
   let at = start;
@@ -84,7 +99,8 @@ export async function legacyStorages(file: FileSource, keys: readonly TorchStora
     if (stored !== BigInt(count)) throw fail(`${stored} elements at byte ${at}, where ${count} are declared`);
     const bytes = count * (dtype === null ? 1 : DTYPE_BITS[dtype] / 8);
     at += COUNT_BYTES;
-    if (bytes > file.bytes - at) throw fail(`its ${bytes} bytes from byte ${at} reach past the end of the file (${file.bytes})`);
+    if (bytes > file.bytes - at)
+      throw fail(`its ${bytes} bytes from byte ${at} reach past the end of the file (${file.bytes})`);
     places.set(key, { offset: at, bytes });
     at += bytes;
   }

@@ -20,10 +20,15 @@ const STORED_AS: Readonly<Record<FloatType, TensorDtype>> = { fp32: "F32", fp16:
 const SCALES = ["_scale_inv", "_scale"];
 
 /**
- * The dtype in which a checkpoint stores its matrices, or the narrowest that holds their values: bf16 for 8-bit floats, fp32
- * for fp64. Throws ZO2_ERR_CHECKPOINT when it is none that can be read.
+ * The dtype in which a checkpoint stores its matrices, or the narrowest that holds their values: bf16 for 8-bit floats,
+ * fp32 for fp64. Throws ZO2_ERR_CHECKPOINT when it is none that can be read.
  */
-export function storedType(checkpoint: Checkpoint, parameters: readonly Parameter[], prefixes: readonly string[], aliases?: Aliases): FloatType {
+export function storedType(
+  checkpoint: Checkpoint,
+  parameters: readonly Parameter[],
+  prefixes: readonly string[],
+  aliases?: Aliases,
+): FloatType {
   const matrix = parameters.find((p) => p.shape.length > 1) ?? parameters[0];
   if (matrix === undefined) return "fp32";
   return floatSource(checkpoint, requireTensor(checkpoint, matrix.name, prefixes, aliases)).stored;
@@ -31,11 +36,16 @@ export function storedType(checkpoint: Checkpoint, parameters: readonly Paramete
 
 function floatSource(checkpoint: Checkpoint, entry: TensorEntry): FloatSource {
   const fail = (what: string) =>
-    new Zo2Error("ZO2_ERR_CHECKPOINT", `${checkpoint.dir}: tensor ${JSON.stringify(entry.name)} is stored as ${entry.dtype}${what}`);
+    new Zo2Error(
+      "ZO2_ERR_CHECKPOINT",
+      `${checkpoint.dir}: tensor ${JSON.stringify(entry.name)} is stored as ${entry.dtype}${what}`,
+    );
   const source = FLOAT_SOURCES[entry.dtype];
   if (source === undefined) throw fail(`; ${Object.keys(FLOAT_SOURCES).join(", ")} can be read`);
-  const scale = source.bytes === 1 ? SCALES.map((end) => entry.name + end).find((name) => checkpoint.tensors.has(name)) : undefined;
-  if (scale !== undefined) throw fail(` with the scales ${JSON.stringify(scale)}, which are not applied; convert the model to bf16 first`);
+  const scale =
+    source.bytes === 1 ? SCALES.map((end) => entry.name + end).find((name) => checkpoint.tensors.has(name)) : undefined;
+  if (scale !== undefined)
+    throw fail(` with the scales ${JSON.stringify(scale)}, which are not applied; convert the model to bf16 first`);
   return source;
 }
 
@@ -44,7 +54,10 @@ function floatSource(checkpoint: Checkpoint, entry: TensorEntry): FloatSource {
  * ZO2_ERR_CHECKPOINT naming the first that is missing or different.
  */
 export function checkTensors(
-  checkpoint: Checkpoint, parameters: readonly Parameter[], prefixes: readonly string[], aliases?: Aliases,
+  checkpoint: Checkpoint,
+  parameters: readonly Parameter[],
+  prefixes: readonly string[],
+  aliases?: Aliases,
 ): ReadonlyMap<Parameter, TensorEntry> {
   const found = new Map<Parameter, TensorEntry>();
   for (const parameter of parameters) {
@@ -53,7 +66,8 @@ export function checkTensors(
     if (entry.shape.join() !== parameter.shape.join()) {
       throw new Zo2Error(
         "ZO2_ERR_CHECKPOINT",
-        `${checkpoint.dir}: tensor ${JSON.stringify(entry.name)} has the shape [${entry.shape.join(", ")}], config.json asks for [${parameter.shape.join(", ")}]`,
+        `${checkpoint.dir}: tensor ${JSON.stringify(entry.name)} has the shape [${entry.shape.join(", ")}], ` +
+          `config.json asks for [${parameter.shape.join(", ")}]`,
       );
     }
     found.set(parameter, entry);
@@ -61,15 +75,24 @@ export function checkTensors(
   return found;
 }
 
-/** Reads a checkpoint into the store, unit by unit, in pieces, converting to the wire dtypes. Throws ZO2_ERR_CHECKPOINT for values that are not finite. */
+/**
+ * Reads a checkpoint into the store, unit by unit, in pieces, converting to the wire dtypes. Throws ZO2_ERR_CHECKPOINT
+ * for values that are not finite.
+ */
 export async function loadWeights(
-  device: Device, store: WeightStore, units: readonly Unit[], checkpoint: Checkpoint, entries: ReadonlyMap<Parameter, TensorEntry>, signal?: AbortSignal,
+  device: Device,
+  store: WeightStore,
+  units: readonly Unit[],
+  checkpoint: Checkpoint,
+  entries: ReadonlyMap<Parameter, TensorEntry>,
+  signal?: AbortSignal,
 ): Promise<void> {
   const piece = new Uint8Array(PIECE_BYTES);
   for (const unit of units) {
     await store.write(unit.index, async (memory) => {
       for (const tensor of unit.tensors) {
-        if (signal?.aborted === true) throw new Zo2Error("ZO2_ERR_ABORTED", `${checkpoint.dir}: loading was stopped`, { cause: signal.reason });
+        if (signal?.aborted === true)
+          throw new Zo2Error("ZO2_ERR_ABORTED", `${checkpoint.dir}: loading was stopped`, { cause: signal.reason });
         const entry = entries.get(tensor.parameter);
         if (entry !== undefined) await loadSlice(device, checkpoint, entry, tensor, memory, piece);
       }
@@ -78,7 +101,12 @@ export async function loadWeights(
 }
 
 async function loadSlice(
-  device: Device, checkpoint: Checkpoint, entry: TensorEntry, tensor: TensorSlice, memory: HostBytes, piece: Uint8Array,
+  device: Device,
+  checkpoint: Checkpoint,
+  entry: TensorEntry,
+  tensor: TensorSlice,
+  memory: HostBytes,
+  piece: Uint8Array,
 ): Promise<void> {
   const source = floatSource(checkpoint, entry);
   const first = tensor.rowStart * rowsOf(tensor.parameter).width;
@@ -93,25 +121,44 @@ async function loadSlice(
       bytes = new Uint8Array(wide.buffer, 0, count * BYTES_OF[source.type]);
     }
     const target = memory.offset + tensor.wireOffset + done * BYTES_OF[tensor.wire];
-    const bad = await device.convert(bytes, FLOAT_DTYPE[source.type], memory.buffer, target, FLOAT_DTYPE[tensor.wire], count);
+    const bad = await device.convert(
+      bytes,
+      FLOAT_DTYPE[source.type],
+      memory.buffer,
+      target,
+      FLOAT_DTYPE[tensor.wire],
+      count,
+    );
     if (bad >= 0) throw notFinite(checkpoint, entry, first + done + bad, tensor.wire);
   }
 }
 
 function notFinite(checkpoint: Checkpoint, entry: TensorEntry, index: number, wire: FloatType): Zo2Error {
-  const narrowing = entry.dtype !== STORED_AS[wire] && wire === "fp16" ? `, or does not fit in ${wire} (choose --wire bf16 or fp32)` : "";
+  const narrowing =
+    entry.dtype !== STORED_AS[wire] && wire === "fp16"
+      ? `, or does not fit in ${wire} (choose --wire bf16 or fp32)`
+      : "";
   const rounding = entry.dtype === "F64" && narrowing === "" ? ", or does not fit in fp32" : "";
   const name = JSON.stringify(entry.name);
   return new Zo2Error(
     "ZO2_ERR_CHECKPOINT",
-    `${checkpoint.dir}: tensor ${name} (${entry.file}): element ${index} is not a finite number${narrowing}${rounding}; get the file again`,
+    `${checkpoint.dir}: tensor ${name} (${entry.file}): element ${index} is not a finite ` +
+      `number${narrowing}${rounding}; get the file again`,
   );
 }
 
 /** The store's tensors as a writer takes them; `dtype` for all, or each in its wire dtype, which loses no bit. */
-export function weightSources(device: Device, store: WeightStore, units: readonly Unit[], parameters: readonly Parameter[], dtype: FloatType | "wire"): TensorSource[] {
+export function weightSources(
+  device: Device,
+  store: WeightStore,
+  units: readonly Unit[],
+  parameters: readonly Parameter[],
+  dtype: FloatType | "wire",
+): TensorSource[] {
   return parameters.map((parameter) => {
-    const slices = units.flatMap((unit) => unit.tensors.filter((t) => t.parameter === parameter).map((tensor) => ({ unit: unit.index, tensor })));
+    const slices = units.flatMap((unit) =>
+      unit.tensors.filter((t) => t.parameter === parameter).map((tensor) => ({ unit: unit.index, tensor })),
+    );
     const wire = slices[0]?.tensor.wire ?? "fp32";
     const target = dtype === "wire" ? wire : dtype;
     return {
@@ -135,16 +182,29 @@ export function weightSources(device: Device, store: WeightStore, units: readonl
   });
 }
 
-async function readSlice(device: Device, memory: HostBytes, tensor: TensorSlice, from: number, into: Uint8Array, target: FloatType): Promise<void> {
+async function readSlice(
+  device: Device,
+  memory: HostBytes,
+  tensor: TensorSlice,
+  from: number,
+  into: Uint8Array,
+  target: FloatType,
+): Promise<void> {
   const count = into.byteLength / BYTES_OF[target];
   const wireBytes = BYTES_OF[tensor.wire];
-  const source = new Uint8Array(memory.buffer.view(memory.offset + tensor.wireOffset + from * wireBytes, count * wireBytes));
+  const source = new Uint8Array(
+    memory.buffer.view(memory.offset + tensor.wireOffset + from * wireBytes, count * wireBytes),
+  );
   if (tensor.wire === target) return into.set(source);
   const converted = await device.createBuffer("host", into.byteLength);
   try {
     const bad = await device.convert(source, FLOAT_DTYPE[tensor.wire], converted, 0, FLOAT_DTYPE[target], count);
     if (bad >= 0) {
-      throw new Zo2Error("ZO2_ERR_NOT_FINITE", `${tensor.parameter.name}: element ${from + bad} does not fit in ${target}; save as fp32 or bf16 (--save-dtype)`);
+      throw new Zo2Error(
+        "ZO2_ERR_NOT_FINITE",
+        `${tensor.parameter.name}: element ${from + bad} does not fit in ${target}; save as fp32 or bf16 ` +
+          "(--save-dtype)",
+      );
     }
     into.set(new Uint8Array(converted.view(0, into.byteLength)));
   } finally {

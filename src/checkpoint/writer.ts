@@ -47,7 +47,8 @@ interface Shard {
  */
 export async function writeCheckpoint(dir: string, options: WriteOptions): Promise<void> {
   const limit = options.maxShardBytes ?? DEFAULT_SHARD_BYTES;
-  if (!Number.isSafeInteger(limit) || limit < 1) throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `maxShardBytes is ${limit}; it must be a positive integer`);
+  if (!Number.isSafeInteger(limit) || limit < 1)
+    throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `maxShardBytes is ${limit}; it must be a positive integer`);
   checkAborted(dir, options.signal);
   const shards = cut(await collect(options.tensors), limit);
   const total = shards.reduce((sum, shard) => sum + shard.bytes, 0);
@@ -61,13 +62,17 @@ export async function writeCheckpoint(dir: string, options: WriteOptions): Promi
       for (const tensor of shard.tensors) weightMap[tensor.name] = name;
       await writeShard(join(folder, name), shard.tensors, piece, () => checkAborted(dir, options.signal));
     }
-    if (shards.length > 1) await writeText(join(folder, INDEX_FILE), toJson({ metadata: { total_size: total }, weight_map: weightMap }));
+    if (shards.length > 1)
+      await writeText(join(folder, INDEX_FILE), toJson({ metadata: { total_size: total }, weight_map: weightMap }));
     checkAborted(dir, options.signal);
   });
 }
 
 function checkAborted(dir: string, signal: AbortSignal | undefined): void {
-  if (signal?.aborted === true) throw new Zo2Error("ZO2_ERR_ABORTED", `${dir}: saving was stopped; nothing there was changed`, { cause: signal.reason });
+  if (signal?.aborted === true)
+    throw new Zo2Error("ZO2_ERR_ABORTED", `${dir}: saving was stopped; nothing there was changed`, {
+      cause: signal.reason,
+    });
 }
 
 function toJson(value: object): string {
@@ -78,11 +83,16 @@ async function collect(source: WriteOptions["tensors"]): Promise<TensorSource[]>
   const tensors: TensorSource[] = [];
   const names = new Set<string>();
   for await (const tensor of source) {
-    const fail = (what: string) => new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `tensor ${JSON.stringify(tensor.name)}: ${what}`);
+    const fail = (what: string) =>
+      new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `tensor ${JSON.stringify(tensor.name)}: ${what}`);
     if (tensor.name === "__metadata__" || tensor.name === "__proto__") throw fail("this name cannot be written");
     if (names.has(tensor.name)) throw fail("given twice");
     const needed = tensorBytes(tensor.dtype, tensor.shape);
-    if (needed !== tensor.bytes) throw fail(`${tensor.bytes} bytes were given for shape [${tensor.shape.join(", ")}] of ${tensor.dtype}, which needs ${needed}`);
+    if (needed !== tensor.bytes)
+      throw fail(
+        `${tensor.bytes} bytes were given for shape [${tensor.shape.join(", ")}] of ${tensor.dtype}, which ` +
+          `needs ${needed}`,
+      );
     names.add(tensor.name);
     tensors.push(tensor);
   }
@@ -93,7 +103,10 @@ function cut(tensors: readonly TensorSource[], limit: number): Shard[] {
   let shard: Shard = { tensors: [], bytes: 0 };
   const shards = [shard];
   for (const tensor of tensors) {
-    if (shard.tensors.length > 0 && shard.bytes + tensor.bytes > limit) shards.push((shard = { tensors: [], bytes: 0 }));
+    if (shard.tensors.length > 0 && shard.bytes + tensor.bytes > limit) {
+      shard = { tensors: [], bytes: 0 };
+      shards.push(shard);
+    }
     shard.tensors.push(tensor);
     shard.bytes += tensor.bytes;
   }
@@ -121,7 +134,12 @@ function encodeHeader(tensors: readonly TensorSource[]): Uint8Array {
   return header;
 }
 
-async function writeShard(path: string, tensors: readonly TensorSource[], piece: Uint8Array, checkpoint: () => void): Promise<void> {
+async function writeShard(
+  path: string,
+  tensors: readonly TensorSource[],
+  piece: Uint8Array,
+  checkpoint: () => void,
+): Promise<void> {
   await withFile(path, "wx", async (file) => {
     await writeAll(file, encodeHeader(tensors));
     for (const tensor of tensors) {
@@ -158,7 +176,8 @@ async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
 
 async function copyCompanions(from: string | undefined, folder: string): Promise<void> {
   if (from === undefined) return;
-  if (!(await stat(from).catch(() => undefined))?.isDirectory()) throw new Zo2Error("ZO2_ERR_IO", `${from}: no such folder to copy the tokenizer from`);
+  if (!(await stat(from).catch(() => undefined))?.isDirectory())
+    throw new Zo2Error("ZO2_ERR_IO", `${from}: no such folder to copy the tokenizer from`);
   for (const name of COMPANION_FILES) {
     const path = join(folder, name);
     try {

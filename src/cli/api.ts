@@ -8,7 +8,21 @@ import type { LoadOptions, Model } from "../model.js";
 import type { Evaluation } from "../train/evaluate.js";
 import type { FitOptions, Step } from "../train/trainer.js";
 
-export interface ModelView extends Pick<Model, "dir" | "options" | "unusedTensors" | "parameterCount" | "score" | "generate" | "generateAll" | "save" | "plan" | "deviceInfo" | "dispose"> {
+export interface ModelView
+  extends Pick<
+    Model,
+    | "dir"
+    | "options"
+    | "unusedTensors"
+    | "parameterCount"
+    | "score"
+    | "generate"
+    | "generateAll"
+    | "save"
+    | "plan"
+    | "deviceInfo"
+    | "dispose"
+  > {
   evaluate(data: string, options?: EvaluateOptions & { readonly signal?: AbortSignal }): Promise<Evaluation>;
 }
 
@@ -22,7 +36,13 @@ export interface SystemView {
   readonly build: string;
   readonly backends: readonly { readonly kind: string; readonly devices: number; readonly reason?: string }[];
   /** The CPU backend's device, opened for the asking. */
-  readonly cpu: { readonly name: string; readonly features: string; readonly threads: number; readonly memoryTotal: number; readonly memoryFree: number };
+  readonly cpu: {
+    readonly name: string;
+    readonly features: string;
+    readonly threads: number;
+    readonly memoryTotal: number;
+    readonly memoryFree: number;
+  };
 }
 
 export interface Api {

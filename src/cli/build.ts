@@ -11,7 +11,14 @@ import { inFlags, longFlag, type FlagName, type Flags } from "./flags.js";
 /** @throws Zo2Error `ZO2_ERR_CONFIG` in the words of the flags */
 export function buildModelOptions(flags: Flags): ModelOptions {
   return checked(modelOptionsSchema, {
-    ...defined({ device: flags.device, dtype: flags.dtype, tf32: flags.tf32, threads: flags.threads, rounding: flags.rounding, ignoreConfigFields: flags.ignoreConfigFields }),
+    ...defined({
+      device: flags.device,
+      dtype: flags.dtype,
+      tf32: flags.tf32,
+      threads: flags.threads,
+      rounding: flags.rounding,
+      ignoreConfigFields: flags.ignoreConfigFields,
+    }),
     ...(flags.revision === undefined ? {} : { hub: { revision: flags.revision } }),
     offload: defined({
       to: flags.offload,
@@ -32,20 +39,40 @@ export function buildEvaluateOptions(flags: Flags): EvaluateOptions {
 /** @throws Zo2Error `ZO2_ERR_CONFIG` in the words of the flags */
 export function buildGenerateOptions(flags: Flags): GenerateOptions {
   const { maxNewTokens, temperature, topK, topP, seed, stop, ignoreEos, batchSize, cache } = flags;
-  return checked(generateOptionsSchema, defined({ maxNewTokens, temperature, topK, topP, seed, stop, ignoreEos, batchSize, cache }));
+  return checked(
+    generateOptionsSchema,
+    defined({ maxNewTokens, temperature, topK, topP, seed, stop, ignoreEos, batchSize, cache }),
+  );
 }
 
 /** @throws Zo2Error `ZO2_ERR_CONFIG` in the words of the flags */
 export function buildTrainerOptions(flags: Flags): TrainerOptions {
   if (flags.evalData === undefined && flags.evalEvery !== undefined) {
-    throw new Zo2Error("ZO2_ERR_CONFIG", `${longFlag("evalEvery")} is ${flags.evalEvery} and there is nothing to evaluate; give ${longFlag("evalData")} FILE`);
+    throw new Zo2Error(
+      "ZO2_ERR_CONFIG",
+      `${longFlag("evalEvery")} is ${flags.evalEvery} and there is nothing to evaluate; give ` +
+        `${longFlag("evalData")} FILE`,
+    );
   }
   const evaluation =
-    flags.evalData === undefined ? {} : { evaluation: { data: flags.evalData, every: flags.evalEvery ?? flags.steps, ...defined({ keepBest: flags.keepBest, batchSize: flags.batchSize }) } };
+    flags.evalData === undefined
+      ? {}
+      : {
+          evaluation: {
+            data: flags.evalData,
+            every: flags.evalEvery ?? flags.steps,
+            ...defined({ keepBest: flags.keepBest, batchSize: flags.batchSize }),
+          },
+        };
   return checked(trainerOptionsSchema, {
     method: {
       name: "mezo-sgd",
-      ...defined({ learningRate: flags.learningRate, eps: flags.eps, weightDecay: flags.weightDecay, noise: flags.noise }),
+      ...defined({
+        learningRate: flags.learningRate,
+        eps: flags.eps,
+        weightDecay: flags.weightDecay,
+        noise: flags.noise,
+      }),
       schedule: defined({ name: flags.lrSchedule, warmupSteps: flags.warmupSteps }),
     },
     ...defined({
@@ -62,16 +89,28 @@ export function buildTrainerOptions(flags: Flags): TrainerOptions {
 }
 
 /** @throws Zo2Error `ZO2_ERR_CONFIG` that names the flags that are missing */
-export function requireFlags<N extends FlagName>(flags: Flags, names: readonly N[]): Flags & { readonly [K in N]-?: NonNullable<Flags[K]> } {
+export function requireFlags<N extends FlagName>(
+  flags: Flags,
+  names: readonly N[],
+): Flags & { readonly [K in N]-?: NonNullable<Flags[K]> } {
   const missing = names.filter((name) => flags[name] === undefined);
   if (missing.length > 0) {
-    throw new Zo2Error("ZO2_ERR_CONFIG", `${missing.map(longFlag).join(", ")} ${missing.length === 1 ? "is" : "are"} missing; give ${missing.length === 1 ? "it" : "them"} as flags or in ${longFlag("config")} FILE`);
+    throw new Zo2Error(
+      "ZO2_ERR_CONFIG",
+      `${missing.map(longFlag).join(", ")} ${missing.length === 1 ? "is" : "are"} missing; give ` +
+        `${missing.length === 1 ? "it" : "them"} as flags or in ${longFlag("config")} FILE`,
+    );
   }
   return flags as Flags & { readonly [K in N]-?: NonNullable<Flags[K]> };
 }
 
 function textOptionsOf(flags: Flags): Record<string, unknown> {
-  const template = defined({ prompt: flags.prompt, choices: flags.choices, completion: flags.completion, labelField: flags.labelField });
+  const template = defined({
+    prompt: flags.prompt,
+    choices: flags.choices,
+    completion: flags.completion,
+    labelField: flags.labelField,
+  });
   return {
     ...defined({ maxLength: flags.maxLength, truncation: flags.truncation, reduction: flags.reduction }),
     ...(Object.keys(template).length === 0 ? {} : { template }),
@@ -83,7 +122,9 @@ function checked<S extends z.ZodType>(schema: S, options: unknown): z.input<S> {
   try {
     parseOptions(schema, options, "flags");
   } catch (error) {
-    throw isZo2Error(error) ? new Zo2Error(error.code, inFlags(error.message).replace(/^flags: /, ""), { cause: error }) : error;
+    throw isZo2Error(error)
+      ? new Zo2Error(error.code, inFlags(error.message).replace(/^flags: /, ""), { cause: error })
+      : error;
   }
   // The schema has just taken it.
   return options as z.input<S>;
@@ -91,5 +132,7 @@ function checked<S extends z.ZodType>(schema: S, options: unknown): z.input<S> {
 
 /** `object` without the members that are undefined. */
 export function defined<T extends object>(object: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as { [K in keyof T]?: Exclude<T[K], undefined> };
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
 }

@@ -1,4 +1,4 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { parseOptions } from "../config/parse.js";
 import { readConfigFile } from "./config-file.js";
 import type { Context } from "./context.js";
@@ -22,7 +22,12 @@ export interface CommandSpec {
 }
 
 /** Turns a spec into a command of `program`; `finish` gets its exit code. */
-export function addCommand(program: Command, spec: CommandSpec, context: Context, finish: (exitCode: number) => void): void {
+export function addCommand(
+  program: Command,
+  spec: CommandSpec,
+  context: Context,
+  finish: (exitCode: number) => void,
+): void {
   const command = program.command(spec.name).summary(spec.summary).allowExcessArguments(false);
   command.description(spec.details === undefined ? spec.summary : `${spec.summary}\n\n${spec.details}`);
   for (const flag of spec.flags) command.addOption(commanderOption(flag, spec.help?.[flag]));
@@ -35,21 +40,33 @@ export function addCommand(program: Command, spec: CommandSpec, context: Context
 
 /** What the command line itself says, without commander's own defaults for `--no-...`. */
 function given(command: Command): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(command.opts<Record<string, unknown>>()).filter(([name]) => command.getOptionValueSource(name) === "cli"));
+  return Object.fromEntries(
+    Object.entries(command.opts<Record<string, unknown>>()).filter(
+      ([name]) => command.getOptionValueSource(name) === "cli",
+    ),
+  );
 }
 
 /**
  * Flags over the config file that `--config` names.
  * @throws Zo2Error `ZO2_ERR_CONFIG` for a key of the file that is no flag of this command, or a value of the wrong type
  */
-export async function mergeFlags(names: readonly FlagName[], commandLine: Readonly<Record<string, unknown>>): Promise<Flags> {
+export async function mergeFlags(
+  names: readonly FlagName[],
+  commandLine: Readonly<Record<string, unknown>>,
+): Promise<Flags> {
   const schema = flagsSchema(names);
   const path = commandLine["config"];
   // A config file cannot name another one.
-  const fromFile = typeof path === "string" ? parseOptions(flagsSchema(names.filter((name) => name !== "config")), await readConfigFile(path), path) : {};
+  const fromFile =
+    typeof path === "string"
+      ? parseOptions(flagsSchema(names.filter((name) => name !== "config")), await readConfigFile(path), path)
+      : {};
   try {
     return { ...(fromFile as Flags), ...(parseOptions(schema, commandLine, "flags") as Flags) };
   } catch (error) {
-    throw isZo2Error(error) ? new Zo2Error(error.code, inFlags(error.message).replace(/^flags: /, ""), { cause: error }) : error;
+    throw isZo2Error(error)
+      ? new Zo2Error(error.code, inFlags(error.message).replace(/^flags: /, ""), { cause: error })
+      : error;
   }
 }

@@ -12,7 +12,10 @@ import { COMMON_FLAGS, type Flags } from "./flags.js";
 import { checkTarget } from "./target.js";
 import { runTraining, scoreText } from "./training.js";
 
-/** What the demo does where no flag says otherwise. The budget is smaller than the weights in fp32 (16.6 MiB), activations included: it has to stream. */
+/**
+ * What the demo does where no flag says otherwise. The budget is smaller than the weights in fp32 (16.6 MiB),
+ * activations included: it has to stream.
+ */
 export const DEMO_DEFAULTS = {
   steps: 500,
   batchSize: 32,
@@ -38,7 +41,18 @@ export const demoCommand: CommandSpec = {
   name: "demo",
   summary: "fine-tune a small model on review sentences, and show what it learned",
   details: "Everything it needs comes with the package. The held-out file is read for the two evaluations only.",
-  flags: ["steps", "seed", "learningRate", "batchSize", "out", "offload", "deviceMemory", "threads", "wire", ...COMMON_FLAGS],
+  flags: [
+    "steps",
+    "seed",
+    "learningRate",
+    "batchSize",
+    "out",
+    "offload",
+    "deviceMemory",
+    "threads",
+    "wire",
+    ...COMMON_FLAGS,
+  ],
   examples: ["zo2 demo", "zo2 demo --steps 100 --seed 1 --json", "zo2 demo --offload device --out tuned"],
   async run(given, context, output) {
     const modelDir = join(context.packageRoot, "models", "tiny-opt");
@@ -49,18 +63,32 @@ export const demoCommand: CommandSpec = {
     const model = await api.loadModel(modelDir, modelOptions, { signal: context.signal });
     try {
       output.say(modelLine(model));
-      const evaluate = () => model.evaluate(join(reviews, "test.jsonl"), { ...evaluateOptions, signal: context.signal });
+      const evaluate = () =>
+        model.evaluate(join(reviews, "test.jsonl"), { ...evaluateOptions, signal: context.signal });
       const before = await evaluate();
       output.say(`before: ${scoreText(before)}`);
-      const run = { model, options: trainerOptions, data: join(reviews, "train.jsonl"), out: given.out, saveDtype: undefined, metrics: undefined };
+      const run = {
+        model,
+        options: trainerOptions,
+        data: join(reviews, "train.jsonl"),
+        out: given.out,
+        saveDtype: undefined,
+        metrics: undefined,
+      };
       const result = await runTraining(api, run, context, output);
       if (result.interrupted) {
-        output.say(result.saved ? `stopped after ${result.steps} steps; saved to ${given.out ?? ""}` : `stopped after ${result.steps} steps`);
+        output.say(
+          result.saved
+            ? `stopped after ${result.steps} steps; saved to ${given.out ?? ""}`
+            : `stopped after ${result.steps} steps`,
+        );
         return EXIT.interrupted;
       }
       const after = await evaluate();
       const title = `Reviews called right, of ${after.examples} held-out sentences`;
-      const summary = `${result.steps} steps in ${formatDuration(result.seconds)}, ${formatRate(result.tokensPerSecond, "tokens")}${result.saved ? `; saved to ${given.out ?? ""}` : ""}`;
+      const summary =
+        `${result.steps} steps in ${formatDuration(result.seconds)}, ` +
+        `${formatRate(result.tokensPerSecond, "tokens")}${result.saved ? `; saved to ${given.out ?? ""}` : ""}`;
       await output.result(["", ...renderComparison(title, before, after, output.look), `  ${summary}`], {
         before: { accuracy: before.accuracy, loss: before.loss },
         after: { accuracy: after.accuracy, loss: after.loss },
@@ -75,8 +103,16 @@ export const demoCommand: CommandSpec = {
 };
 
 /** The options of a demo run. A resident model needs its own room, so the default budget holds for streaming only. */
-export function demoOptions(given: Flags): { modelOptions: ModelOptions; trainerOptions: TrainerOptions; evaluateOptions: EvaluateOptions } {
+export function demoOptions(given: Flags): {
+  modelOptions: ModelOptions;
+  trainerOptions: TrainerOptions;
+  evaluateOptions: EvaluateOptions;
+} {
   const { deviceMemory, ...defaults } = DEMO_DEFAULTS;
   const flags: Flags = { ...defaults, ...(given.offload === "device" ? {} : { deviceMemory }), ...given };
-  return { modelOptions: buildModelOptions(flags), trainerOptions: buildTrainerOptions(flags), evaluateOptions: buildEvaluateOptions(flags) };
+  return {
+    modelOptions: buildModelOptions(flags),
+    trainerOptions: buildTrainerOptions(flags),
+    evaluateOptions: buildEvaluateOptions(flags),
+  };
 }

@@ -7,5 +7,8 @@ export function modelLine(model: ModelView): string {
   const device = model.deviceInfo();
   const where = offload.to === "host" ? "streamed from host memory" : "resident on the device";
   const plan = model.plan();
-  return `${model.dir}: ${formatCount(model.parameterCount)} parameters, ${where}; ${device.kind}, ${device.threads} threads, device ${formatBytes(plan.deviceBytes)}, host ${formatBytes(plan.hostBytes)}`;
+  return (
+    `${model.dir}: ${formatCount(model.parameterCount)} parameters, ${where}; ${device.kind}, ${device.threads} ` +
+    `threads, device ${formatBytes(plan.deviceBytes)}, host ${formatBytes(plan.hostBytes)}`
+  );
 }

@@ -17,7 +17,10 @@ export const evalCommand: CommandSpec = {
     const evaluateOptions = buildEvaluateOptions(flags);
     const model = await openModel(await context.loadApi(), flags.model, modelOptions, context, output);
     try {
-      const { loss, accuracy, examples, tokens, seconds } = await model.evaluate(flags.data, { ...evaluateOptions, signal: context.signal });
+      const { loss, accuracy, examples, tokens, seconds } = await model.evaluate(flags.data, {
+        ...evaluateOptions,
+        signal: context.signal,
+      });
       await output.result(
         [
           ...(accuracy === null ? [] : [`accuracy  ${formatShare(accuracy)}`]),

@@ -14,13 +14,19 @@ export function exitCodeOf(error: unknown): number {
 
 /** An error as one line, `ZO2_ERR_...: what, where, what to do`; its stack and causes follow with `debug`. */
 export function describeError(error: unknown, debug: boolean): string {
-  const line = headline(error).replace(/\s*\n\s*/g, " ").trim();
+  const line = headline(error)
+    .replace(/\s*\n\s*/g, " ")
+    .trim();
   return debug && error instanceof Error ? `${line}\n${stackOf(error)}` : line;
 }
 
 function headline(error: unknown): string {
   if (isZo2Error(error)) return `${error.code}: ${error.message}`;
-  if (error instanceof CommanderError) return `ZO2_ERR_CONFIG: ${error.message.replace(/^error: /, "").replace(/\n?\(Did you mean (.*)\?\)/s, "; did you mean $1?")}`;
+  if (error instanceof CommanderError)
+    return (
+      "ZO2_ERR_CONFIG: " +
+      `${error.message.replace(/^error: /, "").replace(/\n?\(Did you mean (.*)\?\)/s, "; did you mean $1?")}`
+    );
   if (error instanceof Error && "code" in error && "syscall" in error) return `ZO2_ERR_IO: ${error.message}`;
   const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
   return `unexpected ${message}; this is a defect of zo2: run again with --debug and report what it prints`;
@@ -48,7 +54,9 @@ export function interruptSignal(stderr: NodeJS.WriteStream): AbortSignal {
       if (stderr.isTTY) stderr.write("\u001b[?25h\u001b[?7h\n");
       process.exit(EXIT.interrupted);
     }
-    stderr.write(`${stderr.isTTY ? "\n" : ""}stopping when the work in hand is done; press Ctrl-C again to stop at once\n`);
+    stderr.write(
+      `${stderr.isTTY ? "\n" : ""}stopping when the work in hand is done; press Ctrl-C again to stop at once\n`,
+    );
     controller.abort();
   });
   return controller.signal;

@@ -21,11 +21,33 @@ interface Flag<S extends z.ZodType> {
 type Extra = { readonly path?: string };
 
 const text = (flags: string, help: string, extra: Extra = {}) => ({ flags, help, schema: z.string(), ...extra });
-const texts = (flags: string, help: string, extra: Extra = {}) => ({ flags, help, schema: z.array(z.string()), ...extra });
-const number = (flags: string, help: string, extra: Extra = {}) => ({ flags, help, schema: z.number(), parse: parseNumber, ...extra });
-const bytes = (flags: string, help: string, extra: Extra = {}) => ({ flags, help, schema: byteSizeSchema, parse: parseByteSize, ...extra });
+const texts = (flags: string, help: string, extra: Extra = {}) => ({
+  flags,
+  help,
+  schema: z.array(z.string()),
+  ...extra,
+});
+const number = (flags: string, help: string, extra: Extra = {}) => ({
+  flags,
+  help,
+  schema: z.number(),
+  parse: parseNumber,
+  ...extra,
+});
+const bytes = (flags: string, help: string, extra: Extra = {}) => ({
+  flags,
+  help,
+  schema: byteSizeSchema,
+  parse: parseByteSize,
+  ...extra,
+});
 const toggle = (flags: string, help: string, extra: Extra = {}) => ({ flags, help, schema: z.boolean(), ...extra });
-const choice = <const C extends readonly [string, ...string[]]>(flags: string, choices: C, help: string, extra: Extra = {}) => ({ flags, help: help.replace("%", choices.join(", ")), schema: z.enum(choices), ...extra });
+const choice = <const C extends readonly [string, ...string[]]>(
+  flags: string,
+  choices: C,
+  help: string,
+  extra: Extra = {},
+) => ({ flags, help: help.replace("%", choices.join(", ")), schema: z.enum(choices), ...extra });
 
 // The defaults that the help names are those of the schemas.
 const training = trainerOptionsSchema.parse({ method: { name: "mezo-sgd", learningRate: 1 }, steps: 1 });
@@ -36,61 +58,166 @@ const generating = generateOptionsSchema.parse({});
 /** Every flag of `zo2`, by its key in a config file: the long flag in camelCase, without `no`. */
 export const FLAGS = {
   model: text("--model <dir|id>", "folder of the model, as Hugging Face lays it out, or its Hub id: org/name"),
-  revision: text("--revision <name>", "branch, tag or commit of a model from the Hub (default: main)", { path: "hub.revision" }),
-  ignoreConfigFields: texts("--ignore-config-fields <name...>", "unknown fields of config.json that change nothing", { path: "ignoreConfigFields" }),
+  revision: text("--revision <name>", "branch, tag or commit of a model from the Hub (default: main)", {
+    path: "hub.revision",
+  }),
+  ignoreConfigFields: texts("--ignore-config-fields <name...>", "unknown fields of config.json that change nothing", {
+    path: "ignoreConfigFields",
+  }),
   data: text("--data <file>", "JSON Lines to train or evaluate on"),
   out: text("--out <dir>", "folder for the tuned model"),
   input: text("--input <file>", "JSON Lines to score (default: standard input)"),
 
   steps: number("--steps <n>", "steps to take", { path: "steps" }),
-  batchSize: number("--batch-size <n>", `examples in one step or batch (default: ${training.batchSize})`, { path: "batchSize" }),
-  microBatchSize: number("--micro-batch-size <n>", "examples on the device at once (default: all of a batch)", { path: "microBatchSize" }),
-  learningRate: number("--learning-rate <x>", "learning rate of MeZO, far below that of Adam: 1e-7 to 1e-4", { path: "method.learningRate" }),
-  lrSchedule: choice("--lr-schedule <name>", ["constant", "linear", "cosine"], `%: how the learning rate goes on (default: ${training.method.schedule.name})`, { path: "method.schedule.name" }),
-  warmupSteps: number("--warmup-steps <n>", `steps over which the learning rate first rises (default: ${training.method.schedule.warmupSteps})`, { path: "method.schedule.warmupSteps" }),
-  eps: number("--eps <x>", `distance of the two evaluations from the weights (default: ${training.method.eps})`, { path: "method.eps" }),
-  weightDecay: number("--weight-decay <x>", `decoupled weight decay (default: ${training.method.weightDecay})`, { path: "method.weightDecay" }),
-  noise: choice("--noise <kind>", ["gaussian", "rademacher"], `%: distribution of the direction (default: ${training.method.noise})`, { path: "method.noise" }),
-  seed: { flags: "--seed <n>", help: `any 64-bit integer (default: ${training.seed})`, schema: z.union([z.number(), z.bigint()]), parse: parseSeed, path: "seed" },
+  batchSize: number("--batch-size <n>", `examples in one step or batch (default: ${training.batchSize})`, {
+    path: "batchSize",
+  }),
+  microBatchSize: number("--micro-batch-size <n>", "examples on the device at once (default: all of a batch)", {
+    path: "microBatchSize",
+  }),
+  learningRate: number("--learning-rate <x>", "learning rate of MeZO, far below that of Adam: 1e-7 to 1e-4", {
+    path: "method.learningRate",
+  }),
+  lrSchedule: choice(
+    "--lr-schedule <name>",
+    ["constant", "linear", "cosine"],
+    `%: how the learning rate goes on (default: ${training.method.schedule.name})`,
+    { path: "method.schedule.name" },
+  ),
+  warmupSteps: number(
+    "--warmup-steps <n>",
+    `steps over which the learning rate first rises (default: ${training.method.schedule.warmupSteps})`,
+    { path: "method.schedule.warmupSteps" },
+  ),
+  eps: number("--eps <x>", `distance of the two evaluations from the weights (default: ${training.method.eps})`, {
+    path: "method.eps",
+  }),
+  weightDecay: number("--weight-decay <x>", `decoupled weight decay (default: ${training.method.weightDecay})`, {
+    path: "method.weightDecay",
+  }),
+  noise: choice(
+    "--noise <kind>",
+    ["gaussian", "rademacher"],
+    `%: distribution of the direction (default: ${training.method.noise})`,
+    { path: "method.noise" },
+  ),
+  seed: {
+    flags: "--seed <n>",
+    help: `any 64-bit integer (default: ${training.seed})`,
+    schema: z.union([z.number(), z.bigint()]),
+    parse: parseSeed,
+    path: "seed",
+  },
   freeze: texts("--freeze <pattern...>", "parameters to leave alone, by name, * for any text", { path: "freeze" }),
-  deferredUpdate: toggle("--no-deferred-update", "update weights in a pass of their own instead of at the next visit", { path: "deferredUpdate" }),
+  deferredUpdate: toggle("--no-deferred-update", "update weights in a pass of their own instead of at the next visit", {
+    path: "deferredUpdate",
+  }),
 
-  device: { flags: "--device <name>", help: `auto, cpu, cuda, cuda:1, ...: what computes (default: ${loading.device})`, schema: deviceSchema, path: "device" },
-  dtype: choice("--dtype <dtype>", ["fp32", "fp16", "bf16"], `%: of the matrix products (default: ${loading.dtype})`, { path: "dtype" }),
+  device: {
+    flags: "--device <name>",
+    help: `auto, cpu, cuda, cuda:1, ...: what computes (default: ${loading.device})`,
+    schema: deviceSchema,
+    path: "device",
+  },
+  dtype: choice("--dtype <dtype>", ["fp32", "fp16", "bf16"], `%: of the matrix products (default: ${loading.dtype})`, {
+    path: "dtype",
+  }),
   tf32: toggle("--tf32", "fp32 matrix products on a GPU may round their operands to tf32", { path: "tf32" }),
   threads: number("--threads <n>", "threads of the CPU backend (default: one a core)", { path: "threads" }),
-  offload: choice("--offload <tier>", ["device", "host"], `%: where weights rest between visits (default: ${loading.offload.to})`, { path: "offload.to" }),
-  wire: choice("--wire <dtype>", ["fp32", "fp16", "bf16"], "%: weights at rest and in transfer (default: the checkpoint's)", { path: "offload.wire" }),
-  deviceMemory: bytes("--device-memory <bytes>", 'most device memory in use, such as "4GiB" (default: no limit)', { path: "offload.deviceMemory" }),
-  unitBytes: bytes("--unit-bytes <bytes>", "largest unit of a transfer (default: the largest decoder layer)", { path: "offload.unitBytes" }),
-  slots: number("--slots <n>", `units that fit on the device at once (default: ${loading.offload.slots})`, { path: "offload.slots" }),
-  overlap: toggle("--no-overlap", "transfer and compute by turns, to measure what overlap brings", { path: "offload.overlap" }),
-  rounding: choice("--rounding <way>", ["nearest", "stochastic"], `%: rounding of updated weights (default: ${loading.rounding})`, { path: "rounding" }),
+  offload: choice(
+    "--offload <tier>",
+    ["device", "host"],
+    `%: where weights rest between visits (default: ${loading.offload.to})`,
+    { path: "offload.to" },
+  ),
+  wire: choice(
+    "--wire <dtype>",
+    ["fp32", "fp16", "bf16"],
+    "%: weights at rest and in transfer (default: the checkpoint's)",
+    { path: "offload.wire" },
+  ),
+  deviceMemory: bytes("--device-memory <bytes>", 'most device memory in use, such as "4GiB" (default: no limit)', {
+    path: "offload.deviceMemory",
+  }),
+  unitBytes: bytes("--unit-bytes <bytes>", "largest unit of a transfer (default: the largest decoder layer)", {
+    path: "offload.unitBytes",
+  }),
+  slots: number("--slots <n>", `units that fit on the device at once (default: ${loading.offload.slots})`, {
+    path: "offload.slots",
+  }),
+  overlap: toggle("--no-overlap", "transfer and compute by turns, to measure what overlap brings", {
+    path: "offload.overlap",
+  }),
+  rounding: choice(
+    "--rounding <way>",
+    ["nearest", "stochastic"],
+    `%: rounding of updated weights (default: ${loading.rounding})`,
+    { path: "rounding" },
+  ),
 
-  maxLength: number("--max-length <n>", "longest sequence in tokens (default: the model's positions)", { path: "maxLength" }),
-  truncation: choice("--truncation <side>", ["error", "left", "right"], `%: what happens to a longer one (default: ${evaluating.truncation})`, { path: "truncation" }),
+  maxLength: number("--max-length <n>", "longest sequence in tokens (default: the model's positions)", {
+    path: "maxLength",
+  }),
+  truncation: choice(
+    "--truncation <side>",
+    ["error", "left", "right"],
+    `%: what happens to a longer one (default: ${evaluating.truncation})`,
+    { path: "truncation" },
+  ),
   prompt: text("--prompt <text>", 'prompt with {field}s of a line: "{text} How is it?"', { path: "template.prompt" }),
   choices: texts("--choices <text...>", 'answers to choose from: " terrible" " great"', { path: "template.choices" }),
-  completion: text("--completion <template>", "text to learn after the prompt, with {field}s", { path: "template.completion" }),
-  labelField: text("--label-field <name>", "field of the label, an index or a choice (default: label)", { path: "template.labelField" }),
-  reduction: choice("--reduction <way>", ["mean", "sum"], `%: score of a choice from its tokens (default: ${evaluating.reduction})`, { path: "reduction" }),
+  completion: text("--completion <template>", "text to learn after the prompt, with {field}s", {
+    path: "template.completion",
+  }),
+  labelField: text("--label-field <name>", "field of the label, an index or a choice (default: label)", {
+    path: "template.labelField",
+  }),
+  reduction: choice(
+    "--reduction <way>",
+    ["mean", "sum"],
+    `%: score of a choice from its tokens (default: ${evaluating.reduction})`,
+    { path: "reduction" },
+  ),
 
   jsonl: toggle("--jsonl", "read JSON Lines, and answer line for line"),
   chat: text("--chat <text>", "what a user says, to be answered through the model's chat template"),
   system: text("--system <text>", "what is said to a chat model before that"),
-  maxNewTokens: number("--max-new-tokens <n>", `tokens to generate at most (default: ${generating.maxNewTokens})`, { path: "maxNewTokens" }),
-  temperature: number("--temperature <x>", `logits are divided by it; 0 takes the likeliest token (default: ${generating.temperature})`, { path: "temperature" }),
+  maxNewTokens: number("--max-new-tokens <n>", `tokens to generate at most (default: ${generating.maxNewTokens})`, {
+    path: "maxNewTokens",
+  }),
+  temperature: number(
+    "--temperature <x>",
+    `logits are divided by it; 0 takes the likeliest token (default: ${generating.temperature})`,
+    { path: "temperature" },
+  ),
   topK: number("--top-k <n>", "draw among the n likeliest tokens (default: all)", { path: "topK" }),
-  topP: number("--top-p <x>", "draw among the likeliest tokens that make up this share (default: all)", { path: "topP" }),
+  topP: number("--top-p <x>", "draw among the likeliest tokens that make up this share (default: all)", {
+    path: "topP",
+  }),
   stop: texts("--stop <text...>", "texts that end what is generated, left out of it", { path: "stop" }),
   ignoreEos: toggle("--ignore-eos", "go on past the model's end tokens", { path: "ignoreEos" }),
-  cache: choice("--cache <where>", ["auto", "device", "host"], `%: where keys and values rest (default: ${generating.cache})`, { path: "cache" }),
+  cache: choice(
+    "--cache <where>",
+    ["auto", "device", "host"],
+    `%: where keys and values rest (default: ${generating.cache})`,
+    { path: "cache" },
+  ),
 
-  evalData: text("--eval-data <file>", "held-out JSON Lines, evaluated before, during and after", { path: "evaluation.data" }),
-  evalEvery: number("--eval-every <n>", "steps between evaluations (default: only at the end)", { path: "evaluation.every" }),
-  keepBest: toggle("--no-keep-best", "save the last weights, not those of the best evaluation", { path: "evaluation.keepBest" }),
+  evalData: text("--eval-data <file>", "held-out JSON Lines, evaluated before, during and after", {
+    path: "evaluation.data",
+  }),
+  evalEvery: number("--eval-every <n>", "steps between evaluations (default: only at the end)", {
+    path: "evaluation.every",
+  }),
+  keepBest: toggle("--no-keep-best", "save the last weights, not those of the best evaluation", {
+    path: "evaluation.keepBest",
+  }),
   metrics: text("--metrics <file>", "write every step as JSON Lines"),
-  saveDtype: choice("--save-dtype <dtype>", ["fp32", "fp16", "bf16", "wire"], "%: dtype of the saved weights (default: wire)"),
+  saveDtype: choice(
+    "--save-dtype <dtype>",
+    ["fp32", "fp16", "bf16", "wire"],
+    "%: dtype of the saved weights (default: wire)",
+  ),
 
   config: text("--config <file>", "JSON or YAML with these flags in camelCase; flags go over it"),
   json: toggle("--json", "close with one line of JSON on standard output"),
@@ -103,13 +230,37 @@ export type FlagName = keyof typeof FLAGS;
 export type Flags = { readonly [K in FlagName]?: z.output<(typeof FLAGS)[K]["schema"]> };
 
 /** The flags that say which model, where it computes and how its weights travel. */
-export const MODEL_FLAGS = ["model", "revision", "ignoreConfigFields", "device", "dtype", "tf32", "threads", "offload", "wire", "deviceMemory", "unitBytes", "slots", "overlap"] as const satisfies readonly FlagName[];
+export const MODEL_FLAGS = [
+  "model",
+  "revision",
+  "ignoreConfigFields",
+  "device",
+  "dtype",
+  "tf32",
+  "threads",
+  "offload",
+  "wire",
+  "deviceMemory",
+  "unitBytes",
+  "slots",
+  "overlap",
+] as const satisfies readonly FlagName[];
 /** The flags that say how lines become sequences and scores. */
-export const TEXT_FLAGS = ["maxLength", "truncation", "prompt", "choices", "completion", "labelField", "reduction"] as const satisfies readonly FlagName[];
+export const TEXT_FLAGS = [
+  "maxLength",
+  "truncation",
+  "prompt",
+  "choices",
+  "completion",
+  "labelField",
+  "reduction",
+] as const satisfies readonly FlagName[];
 /** The flags that every command has. */
 export const COMMON_FLAGS = ["json", "debug", "quiet"] as const satisfies readonly FlagName[];
 
-/** The flag for commander. Defaults stay with the schemas. `help`: what it means for one command, where that differs. */
+/**
+ * The flag for commander. Defaults stay with the schemas. `help`: what it means for one command, where that differs.
+ */
 export function commanderOption(name: FlagName, help?: string): Option {
   const flag: Flag<z.ZodType> = FLAGS[name];
   const option = new Option(flag.flags, help ?? flag.help);
@@ -131,7 +282,9 @@ export function longFlag(name: FlagName): string {
 export function inFlags(message: string): string {
   return message.replace(/option "([\w.[\]]+)"/g, (whole, path: string) => {
     const bare = path.replace(/\[\d+\]$/, "");
-    const found = (Object.keys(FLAGS) as FlagName[]).find((name) => name === bare || (FLAGS[name] as Flag<z.ZodType>).path === bare);
+    const found = (Object.keys(FLAGS) as FlagName[]).find(
+      (name) => name === bare || (FLAGS[name] as Flag<z.ZodType>).path === bare,
+    );
     return found === undefined ? whole : longFlag(found);
   });
 }

@@ -21,8 +21,23 @@ export const generateCommand: CommandSpec = {
     '{"text"}, {"ids"} or {"messages"} lines are read and {"ids", "text", "reason"} lines written in the same order. ' +
     "Greedy without --temperature; of the model's generation_config.json only the end tokens are used.",
   flags: [
-    ...MODEL_FLAGS, "prompt", "chat", "system", "jsonl", "input",
-    "maxNewTokens", "temperature", "topK", "topP", "seed", "stop", "ignoreEos", "batchSize", "cache", "config", ...COMMON_FLAGS,
+    ...MODEL_FLAGS,
+    "prompt",
+    "chat",
+    "system",
+    "jsonl",
+    "input",
+    "maxNewTokens",
+    "temperature",
+    "topK",
+    "topP",
+    "seed",
+    "stop",
+    "ignoreEos",
+    "batchSize",
+    "cache",
+    "config",
+    ...COMMON_FLAGS,
   ],
   help: {
     prompt: "the text to continue",
@@ -54,23 +69,42 @@ export const generateCommand: CommandSpec = {
 /** The prompt that the flags give, or null where there are lines to read. */
 function promptOf(flags: Flags): GenerateInput | null {
   const { prompt, chat, system } = flags;
-  const [first, second] = (["input", "jsonl", "prompt", "chat"] as const).filter((name) => flags[name] !== undefined && !(name === "jsonl" && flags.input !== undefined));
+  const [first, second] = (["input", "jsonl", "prompt", "chat"] as const).filter(
+    (name) => flags[name] !== undefined && !(name === "jsonl" && flags.input !== undefined),
+  );
   if (first !== undefined && second !== undefined) {
-    throw new Zo2Error("ZO2_ERR_CONFIG", `${longFlag(first)} and ${longFlag(second)} are both given; give one of the two`);
+    throw new Zo2Error(
+      "ZO2_ERR_CONFIG",
+      `${longFlag(first)} and ${longFlag(second)} are both given; give one of the two`,
+    );
   }
   if (system !== undefined && chat === undefined) {
-    throw new Zo2Error("ZO2_ERR_CONFIG", `${longFlag("system")} is given without ${longFlag("chat")} TEXT, before which it is said`);
+    throw new Zo2Error(
+      "ZO2_ERR_CONFIG",
+      `${longFlag("system")} is given without ${longFlag("chat")} TEXT, before which it is said`,
+    );
   }
   if (prompt !== undefined) return { text: prompt, place: longFlag("prompt") };
   if (chat === undefined && flags.input === undefined && flags.jsonl !== true) {
-    throw new Zo2Error("ZO2_ERR_CONFIG", `there is nothing to continue; give ${longFlag("prompt")} TEXT, ${longFlag("chat")} TEXT, or ${longFlag("jsonl")} for lines on standard input`);
+    throw new Zo2Error(
+      "ZO2_ERR_CONFIG",
+      `there is nothing to continue; give ${longFlag("prompt")} TEXT, ${longFlag("chat")} TEXT, or ` +
+        `${longFlag("jsonl")} for lines on standard input`,
+    );
   }
   if (chat === undefined) return null;
   const said = system === undefined ? [] : [{ role: "system", content: system }];
   return { messages: [...said, { role: "user", content: chat }], place: longFlag("chat") };
 }
 
-async function answer(model: ModelView, prompt: GenerateInput, flags: Flags, options: Options, context: Context, output: Output): Promise<void> {
+async function answer(
+  model: ModelView,
+  prompt: GenerateInput,
+  flags: Flags,
+  options: Options,
+  context: Context,
+  output: Output,
+): Promise<void> {
   const generation = model.generate(prompt, options);
   if (flags.json === true) {
     const { ids, text, reason } = await generation.result();
@@ -89,8 +123,12 @@ async function answer(model: ModelView, prompt: GenerateInput, flags: Flags, opt
 }
 
 async function answerLines(model: ModelView, flags: Flags, options: Options, context: Context): Promise<void> {
-  const lines = flags.input === undefined ? readJsonLines(context.stdin, { name: "stdin" }) : readJsonLines(flags.input);
-  for await (const { ids, text, reason } of model.generateAll(inputsOf(untilAborted(lines, context.signal, "the generation")), options)) {
+  const lines =
+    flags.input === undefined ? readJsonLines(context.stdin, { name: "stdin" }) : readJsonLines(flags.input);
+  for await (const { ids, text, reason } of model.generateAll(
+    inputsOf(untilAborted(lines, context.signal, "the generation")),
+    options,
+  )) {
     await writeLine(context.stdout, JSON.stringify({ ids, text, reason }));
   }
 }

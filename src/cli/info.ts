@@ -16,14 +16,23 @@ export const infoCommand: CommandSpec = {
     const modelOptions = buildModelOptions(flags);
     const api = await context.loadApi();
     const system = await api.systemInfo(flags.threads === undefined ? {} : { threads: flags.threads });
-    const versions = { zo2: context.version, node: process.versions.node, platform: `${process.platform}-${process.arch}` };
+    const versions = {
+      zo2: context.version,
+      node: process.versions.node,
+      platform: `${process.platform}-${process.arch}`,
+    };
     const lines = systemLines(versions, system);
     const json: Record<string, unknown> = { versions, ...system };
     if (flags.model !== undefined) {
       const model = await openModel(api, flags.model, modelOptions, context, output);
       try {
         const plan = model.plan();
-        lines.push("", `model     ${model.dir}`, `          ${formatCount(model.parameterCount)} parameters, weights rest on the ${model.options.offload.to}`, ...planLines(plan));
+        lines.push(
+          "",
+          `model     ${model.dir}`,
+          `          ${formatCount(model.parameterCount)} parameters, weights rest on the ${model.options.offload.to}`,
+          ...planLines(plan),
+        );
         json["model"] = { dir: model.dir, parameterCount: model.parameterCount, options: model.options, plan };
       } finally {
         await model.dispose();
@@ -39,7 +48,10 @@ function systemLines(versions: { zo2: string; node: string; platform: string }, 
   return [
     `zo2       ${versions.zo2}, Node ${versions.node}, ${versions.platform}`,
     ...system.build.split("; ").map((part, i) => `${i === 0 ? "addon" : "     "}     ${part}`),
-    ...system.backends.map((backend) => `${backend.kind.padEnd(9)} ${backend.devices > 0 ? `${backend.devices} ${backend.devices === 1 ? "device" : "devices"}` : `not available: ${backend.reason ?? "no device"}`}`),
+    ...system.backends.map(({ kind, devices, reason }) => {
+      const count = `${devices} ${devices === 1 ? "device" : "devices"}`;
+      return `${kind.padEnd(9)} ${devices > 0 ? count : `not available: ${reason ?? "no device"}`}`;
+    }),
     `processor ${cpu.name}, ${cpu.threads} ${cpu.threads === 1 ? "thread" : "threads"}`,
     `features  ${cpu.features === "" ? "none beyond the base of the architecture" : cpu.features}`,
     `memory    ${formatBytes(cpu.memoryFree)} free of ${formatBytes(cpu.memoryTotal)}`,
@@ -52,6 +64,8 @@ function planLines(plan: PlanSummary): string[] {
     `memory    device ${formatBytes(plan.deviceBytes)}, host ${formatBytes(plan.hostBytes)}`,
     ...plan.parts.map((part) => `          ${part.name.padEnd(nameWidth)}  ${formatBytes(part.bytes)}`),
     `units     ${plan.units.length}, in the order of their visits`,
-    ...plan.units.map((unit) => `          ${unit.name.padEnd(nameWidth)}  ${formatBytes(unit.bytes).padEnd(9)}  ${unit.tier}`),
+    ...plan.units.map(
+      (unit) => `          ${unit.name.padEnd(nameWidth)}  ${formatBytes(unit.bytes).padEnd(9)}  ${unit.tier}`,
+    ),
   ];
 }

@@ -11,7 +11,11 @@ export const api: Api = {
     const device = await native.openDevice("cpu", options);
     try {
       const { name, features, threads, memoryTotal, memoryFree } = device.info();
-      return { build: native.build, backends: native.backends(), cpu: { name, features, threads, memoryTotal, memoryFree } };
+      return {
+        build: native.build,
+        backends: native.backends(),
+        cpu: { name, features, threads, memoryTotal, memoryFree },
+      };
     } finally {
       await device.close();
     }

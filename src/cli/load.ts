@@ -6,7 +6,13 @@ import { modelLine } from "./describe-model.js";
 import type { Output } from "./output.js";
 
 /** Loads the model that a command was given, a folder or a Hub id, and says what it is and how it will run. */
-export async function openModel(api: Api, name: string, options: ModelOptions, context: Context, output: Output): Promise<ModelView> {
+export async function openModel(
+  api: Api,
+  name: string,
+  options: ModelOptions,
+  context: Context,
+  output: Output,
+): Promise<ModelView> {
   using view = new DownloadView(context.stderr);
   const model = await api.loadModel(name, options, {
     signal: context.signal,
@@ -15,7 +21,10 @@ export async function openModel(api: Api, name: string, options: ModelOptions, c
   output.say(modelLine(model));
   if (model.unusedTensors.length > 0) {
     const [first = ""] = model.unusedTensors;
-    output.say(`${model.unusedTensors.length} tensors of the checkpoint are not used by this architecture: ${first}${model.unusedTensors.length > 1 ? ", ..." : ""}`);
+    output.say(
+      `${model.unusedTensors.length} tensors of the checkpoint are not used by this architecture: ` +
+        `${first}${model.unusedTensors.length > 1 ? ", ..." : ""}`,
+    );
   }
   return model;
 }

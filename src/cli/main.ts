@@ -10,7 +10,10 @@ function findPackage(): { root: string; version: string } {
   let folder = dirname(realpathSync(process.argv[1] ?? "."));
   for (;;) {
     try {
-      const { name, version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as { name?: string; version?: string };
+      const { name, version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as {
+        name?: string;
+        version?: string;
+      };
       if (name === "zo2" && version !== undefined) return { root: folder, version };
     } catch {
       // No package.json here, or one that marks a folder's module kind: look further up.

@@ -4,38 +4,34 @@ import type { Flags } from "./flags.js";
 
 /** Where a command's words go: progress and remarks to standard error, results to standard output. */
 export class Output {
-  readonly #context: Context;
-  readonly #json: boolean;
-  readonly #quiet: boolean;
+  private readonly context: Context;
+  private readonly json: boolean;
+  /** Whether to show no progress at all. */
+  readonly quiet: boolean;
 
   constructor(context: Context, flags: Flags) {
-    this.#context = context;
-    this.#json = flags.json === true;
-    this.#quiet = flags.quiet === true;
-  }
-
-  /** Whether to show progress at all. */
-  get quiet(): boolean {
-    return this.#quiet;
+    this.context = context;
+    this.json = flags.json === true;
+    this.quiet = flags.quiet === true;
   }
 
   /** What the stream that shows a result's text can show. */
   get look(): Look {
-    return lookOf(this.#json ? this.#context.stderr : this.#context.stdout);
+    return lookOf(this.json ? this.context.stderr : this.context.stdout);
   }
 
   /** A remark for people; nothing with `--quiet`. */
   say(text: string): void {
-    if (!this.#quiet) this.#context.stderr.write(`${text}\n`);
+    if (!this.quiet) this.context.stderr.write(`${text}\n`);
   }
 
   /** The result of the command: with `--json` one line of it, and `lines` as a remark; else `lines`. */
   async result(lines: readonly string[], json: Readonly<Record<string, unknown>>): Promise<void> {
-    if (this.#json) {
+    if (this.json) {
       this.say(lines.join("\n"));
-      await writeLine(this.#context.stdout, JSON.stringify(json));
+      await writeLine(this.context.stdout, JSON.stringify(json));
       return;
     }
-    for (const line of lines) await writeLine(this.#context.stdout, line);
+    for (const line of lines) await writeLine(this.context.stdout, line);
   }
 }

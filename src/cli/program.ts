@@ -19,7 +19,10 @@ export const COMMANDS = [demoCommand, trainCommand, evalCommand, scoreCommand, g
 export async function runCli(args: readonly string[], context: Context): Promise<number> {
   let exitCode: number = EXIT.ok;
   const program = new Command("zo2")
-    .description("Fine-tune large language models with forward passes only, streaming the weights between host memory and one device.")
+    .description(
+      "Fine-tune large language models with forward passes only, streaming the weights between host memory and " +
+        "one device.",
+    )
     .version(context.version, "--version", "print the version")
     .helpOption("--help", "print this help")
     .helpCommand(false)
@@ -32,7 +35,11 @@ export async function runCli(args: readonly string[], context: Context): Promise
       getOutHelpWidth: () => helpWidth(context.stdout.columns),
       getErrHelpWidth: () => helpWidth(context.stderr.columns),
     })
-    .addHelpText("after", "\nExamples:\n  $ zo2 demo\n  $ zo2 train --help\n\nExit codes: 0 done, 1 failure, 2 wrong usage or configuration, 130 stopped by Ctrl-C.");
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ zo2 demo\n  $ zo2 train --help\n\nExit codes: 0 done, 1 failure, 2 wrong usage or " +
+        "configuration, 130 stopped by Ctrl-C.",
+    );
   for (const spec of COMMANDS) {
     addCommand(program, spec, context, (code) => {
       exitCode = code;

@@ -11,16 +11,25 @@ import { untilAborted } from "./until-aborted.js";
 export const scoreCommand: CommandSpec = {
   name: "score",
   summary: "log-probability of every token, line for line",
-  details: 'Needs --model. Reads {"text"} or {"ids"} lines and writes {"ids", "logprobs", "sum"} lines in the same order; the first token has no log-probability (null).',
+  details:
+    'Needs --model. Reads {"text"} or {"ids"} lines and writes {"ids", "logprobs", "sum"} lines in the same ' +
+    "order; the first token has no log-probability (null).",
   flags: [...MODEL_FLAGS, "input", "batchSize", "config", "debug", "quiet"],
-  examples: ["zo2 score --model tuned --input texts.jsonl > scores.jsonl", `echo '{"text": "It was great."}' | zo2 score --model tuned --quiet`],
+  examples: [
+    "zo2 score --model tuned --input texts.jsonl > scores.jsonl",
+    `echo '{"text": "It was great."}' | zo2 score --model tuned --quiet`,
+  ],
   async run(given, context, output) {
     const flags = requireFlags(given, ["model"]);
     const modelOptions = buildModelOptions(flags);
     const model = await openModel(await context.loadApi(), flags.model, modelOptions, context, output);
     try {
-      const lines = flags.input === undefined ? readJsonLines(context.stdin, { name: "stdin" }) : readJsonLines(flags.input);
-      const options = { signal: context.signal, ...(flags.batchSize === undefined ? {} : { batchSize: flags.batchSize }) };
+      const lines =
+        flags.input === undefined ? readJsonLines(context.stdin, { name: "stdin" }) : readJsonLines(flags.input);
+      const options = {
+        signal: context.signal,
+        ...(flags.batchSize === undefined ? {} : { batchSize: flags.batchSize }),
+      };
       for await (const score of model.score(inputsOf(untilAborted(lines, context.signal, "scoring")), options)) {
         await writeLine(context.stdout, JSON.stringify(score));
       }

@@ -6,11 +6,15 @@ import { Zo2Error } from "../errors.js";
 
 /**
  * Finds out before the work starts whether a model can be saved to `out` when it is done.
- * @throws Zo2Error `ZO2_ERR_CONFIG` when `out` is the folder of the model that is tuned, `ZO2_ERR_IO` when nothing can be written there
+ * @throws Zo2Error `ZO2_ERR_CONFIG` when `out` is the folder of the model that is tuned, `ZO2_ERR_IO` when nothing can
+ *   be written there
  */
 export async function checkTarget(out: string, modelDir: string): Promise<void> {
   if ((await realOf(out)) === (await realOf(modelDir))) {
-    throw new Zo2Error("ZO2_ERR_CONFIG", `--out ${out} is the folder of the model itself, which is never overwritten; choose another --out`);
+    throw new Zo2Error(
+      "ZO2_ERR_CONFIG",
+      `--out ${out} is the folder of the model itself, which is never overwritten; choose another --out`,
+    );
   }
   await stateOf(resolve(out)).catch((error: unknown) => {
     if (error instanceof Zo2Error) throw error;

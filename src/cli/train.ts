@@ -12,16 +12,35 @@ import { runTraining, scoreText, type TrainingResult } from "./training.js";
 export const trainCommand: CommandSpec = {
   name: "train",
   summary: "fine-tune a model with forward passes only",
-  details: "Needs --model, --data, --out, --steps and --learning-rate. Ctrl-C finishes the step in hand and saves; twice stops at once.",
+  details:
+    "Needs --model, --data, --out, --steps and --learning-rate. Ctrl-C finishes the step in hand and saves; " +
+    "twice stops at once.",
   flags: [
     ...MODEL_FLAGS,
-    ...["rounding", "data", "out", "steps", "batchSize", "microBatchSize", "learningRate", "lrSchedule", "warmupSteps", "eps", "weightDecay", "noise", "seed", "freeze", "deferredUpdate"] as const,
+    ...([
+      "rounding",
+      "data",
+      "out",
+      "steps",
+      "batchSize",
+      "microBatchSize",
+      "learningRate",
+      "lrSchedule",
+      "warmupSteps",
+      "eps",
+      "weightDecay",
+      "noise",
+      "seed",
+      "freeze",
+      "deferredUpdate",
+    ] as const),
     ...TEXT_FLAGS,
-    ...["evalData", "evalEvery", "keepBest", "metrics", "saveDtype", "config"] as const,
+    ...(["evalData", "evalEvery", "keepBest", "metrics", "saveDtype", "config"] as const),
     ...COMMON_FLAGS,
   ],
   examples: [
-    'zo2 train --model opt-1.3b --data train.jsonl --out tuned --steps 2000 --learning-rate 1e-6 --prompt "{text} It was" --choices " terrible" " great"',
+    "zo2 train --model opt-1.3b --data train.jsonl --out tuned --steps 2000 --learning-rate 1e-6 --prompt " +
+      '"{text} It was" --choices " terrible" " great"',
     "zo2 train --config run.yaml --eval-data dev.jsonl --eval-every 200 --seed 1",
     "zo2 train --config run.yaml --device-memory 4GiB --unit-bytes 64MiB --json",
   ],
@@ -37,8 +56,15 @@ export const trainCommand: CommandSpec = {
       const evaluate = (data: string) => model.evaluate(data, { ...evaluateOptions, signal: context.signal });
       const before = flags.evalData === undefined ? undefined : await evaluate(flags.evalData);
       if (before !== undefined) output.say(`before training: ${scoreText(before)}`);
-      const result = await runTraining(api, { model, options, data: flags.data, out: flags.out, saveDtype: flags.saveDtype, metrics: flags.metrics }, context, output);
-      const after = result.kept ?? (flags.evalData === undefined || result.interrupted ? undefined : await evaluate(flags.evalData));
+      const result = await runTraining(
+        api,
+        { model, options, data: flags.data, out: flags.out, saveDtype: flags.saveDtype, metrics: flags.metrics },
+        context,
+        output,
+      );
+      const after =
+        result.kept ??
+        (flags.evalData === undefined || result.interrupted ? undefined : await evaluate(flags.evalData));
       await output.result(resultLines(flags.out, result, before, after, output), {
         accuracy: after?.accuracy ?? null,
         loss: after?.loss ?? numberOrNull(result.loss),
@@ -46,7 +72,9 @@ export const trainCommand: CommandSpec = {
         seconds: result.seconds,
         tokensPerSecond: result.tokensPerSecond,
         out: result.saved ? flags.out : null,
-        ...(before === undefined ? {} : { before: scoreOf(before), after: after === undefined ? null : scoreOf(after) }),
+        ...(before === undefined
+          ? {}
+          : { before: scoreOf(before), after: after === undefined ? null : scoreOf(after) }),
         ...(result.kept === undefined ? {} : { keptStep: result.kept.step }),
         ...(result.interrupted ? { interrupted: true } : {}),
       });
@@ -57,11 +85,25 @@ export const trainCommand: CommandSpec = {
   },
 };
 
-function resultLines(out: string, result: TrainingResult, before: Evaluation | undefined, after: Score | undefined, output: { look: Parameters<typeof renderComparison>[3] }): string[] {
-  const lines = [`${result.interrupted ? "stopped after" : "trained"} ${result.steps} steps in ${formatDuration(result.seconds)}, ${formatRate(result.tokensPerSecond, "tokens")}, training loss ${formatLoss(result.loss)}`];
-  if (before !== undefined && after !== undefined) lines.push(...renderComparison("held-out data", before, after, output.look));
+function resultLines(
+  out: string,
+  result: TrainingResult,
+  before: Evaluation | undefined,
+  after: Score | undefined,
+  output: { look: Parameters<typeof renderComparison>[3] },
+): string[] {
+  const lines = [
+    `${result.interrupted ? "stopped after" : "trained"} ${result.steps} steps in ` +
+      `${formatDuration(result.seconds)}, ${formatRate(result.tokensPerSecond, "tokens")}, training loss ` +
+      `${formatLoss(result.loss)}`,
+  ];
+  if (before !== undefined && after !== undefined)
+    lines.push(...renderComparison("held-out data", before, after, output.look));
   if (!result.saved) return [...lines, "no step was finished, so nothing was saved"];
-  return [...lines, `saved ${result.kept === undefined ? "the last weights" : `the weights after step ${result.kept.step}`} to ${out}`];
+  return [
+    ...lines,
+    `saved ${result.kept === undefined ? "the last weights" : `the weights after step ${result.kept.step}`} to ${out}`,
+  ];
 }
 
 function scoreOf(score: Score): Score {

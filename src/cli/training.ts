@@ -42,8 +42,14 @@ const LOSS_WINDOW = 50;
  * Trains, and saves the weights: those of the best evaluation where there is one and it is to be kept, else the last.
  * After a SIGINT the step in hand has been finished and is part of what is saved.
  */
-export async function runTraining(api: Api, run: TrainingRun, context: Context, output: Output): Promise<TrainingResult> {
-  const keepBest = run.options.evaluation !== undefined && run.options.evaluation.keepBest !== false && run.out !== undefined;
+export async function runTraining(
+  api: Api,
+  run: TrainingRun,
+  context: Context,
+  output: Output,
+): Promise<TrainingResult> {
+  const keepBest =
+    run.options.evaluation !== undefined && run.options.evaluation.keepBest !== false && run.out !== undefined;
   const metrics = run.metrics === undefined ? undefined : await MetricsWriter.create(run.metrics);
   const progress = output.quiet ? undefined : new Progress({ steps: run.options.steps, stream: context.stderr });
   const losses: number[] = [];
@@ -55,12 +61,18 @@ export async function runTraining(api: Api, run: TrainingRun, context: Context, 
   let interrupted = false;
 
   const save = async () => {
-    if (run.out !== undefined) await run.model.save(run.out, run.saveDtype === undefined ? {} : { dtype: run.saveDtype });
+    if (run.out !== undefined)
+      await run.model.save(run.out, run.saveDtype === undefined ? {} : { dtype: run.saveDtype });
   };
   const onEvaluation = async (evaluation: TrainingEvaluation) => {
     last = evaluation;
-    await metrics?.write({ stepsTaken: evaluation.step, evaluation: { loss: evaluation.loss, accuracy: evaluation.accuracy, best: evaluation.best } });
-    const line = `evaluation after step ${evaluation.step}: ${scoreText(evaluation)}${evaluation.best ? ", the best so far" : ""}`;
+    await metrics?.write({
+      stepsTaken: evaluation.step,
+      evaluation: { loss: evaluation.loss, accuracy: evaluation.accuracy, best: evaluation.best },
+    });
+    const line =
+      `evaluation after step ${evaluation.step}: ` +
+      `${scoreText(evaluation)}${evaluation.best ? ", the best so far" : ""}`;
     if (progress === undefined) output.say(line);
     else progress.note(line);
     if (keepBest && evaluation.best) {
@@ -108,6 +120,30 @@ export function scoreText(score: { readonly accuracy: number | null; readonly lo
 }
 
 function metricsRecord(step: Step): Record<string, unknown> {
-  const { index, loss, lossPlus, lossMinus, projectedGradient, learningRate, examples, tokens, seconds, tokensPerSecond, deviceBytes } = step;
-  return { step: index, loss, lossPlus, lossMinus, projectedGradient, learningRate, examples, tokens, seconds, tokensPerSecond, deviceBytes };
+  const {
+    index,
+    loss,
+    lossPlus,
+    lossMinus,
+    projectedGradient,
+    learningRate,
+    examples,
+    tokens,
+    seconds,
+    tokensPerSecond,
+    deviceBytes,
+  } = step;
+  return {
+    step: index,
+    loss,
+    lossPlus,
+    lossMinus,
+    projectedGradient,
+    learningRate,
+    examples,
+    tokens,
+    seconds,
+    tokensPerSecond,
+    deviceBytes,
+  };
 }

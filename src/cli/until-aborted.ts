@@ -6,7 +6,9 @@ import { Zo2Error } from "../errors.js";
  * @throws Zo2Error `ZO2_ERR_ABORTED`
  */
 export async function* untilAborted<T>(
-  lines: AsyncGenerator<T, void, undefined>, signal: AbortSignal, work: string,
+  lines: AsyncGenerator<T, void, undefined>,
+  signal: AbortSignal,
+  work: string,
 ): AsyncGenerator<T, void, undefined> {
   let stop: () => void = () => undefined;
   const aborted = new Promise<"aborted">((resolve) => {
@@ -16,7 +18,10 @@ export async function* untilAborted<T>(
   try {
     for (let count = 0; ; count++) {
       const next = signal.aborted ? "aborted" : await Promise.race([lines.next(), aborted]);
-      if (next === "aborted") throw new Zo2Error("ZO2_ERR_ABORTED", `${work} was stopped after reading ${count} lines`, { cause: signal.reason });
+      if (next === "aborted")
+        throw new Zo2Error("ZO2_ERR_ABORTED", `${work} was stopped after reading ${count} lines`, {
+          cause: signal.reason,
+        });
       if (next.done === true) return;
       yield next.value;
     }

@@ -17,8 +17,8 @@ const UNITS: ReadonlyMap<string, number> = new Map([
 export const BYTE_SIZE_FORMS = 'bytes as a whole number, or text such as "4GiB", "512MiB" or "1.5GB"';
 
 /**
- * Bytes from a number of them or from text: `"4GiB"` (2^30 each), `"1.5GB"` (10^9 each), `"4096"`. Fractions of a byte are
- * dropped. Undefined when it is not an amount of at least one byte that a double holds exactly.
+ * Bytes from a number of them or from text: `"4GiB"` (2^30 each), `"1.5GB"` (10^9 each), `"4096"`. Fractions of a byte
+ * are dropped. Undefined when it is not an amount of at least one byte that a double holds exactly.
  */
 export function parseBytes(value: unknown): number | undefined {
   const bytes = typeof value === "string" ? bytesOfText(value) : value;

@@ -12,20 +12,31 @@ export function describeIssue(issue: z.core.$ZodIssue, schema: z.core.$ZodType):
     case "unrecognized_keys":
       return issue.keys.map((key) => describeUnknown(key, issue.path, schema));
     case "invalid_type": {
-      const wanted = typeof issue.input === "number" && issue.expected === "number" ? "a finite number" : (EXPECTED[issue.expected] ?? issue.expected);
-      if (issue.input === undefined) return [name === "" ? `nothing was given; give ${wanted}` : `option "${name}" is missing; give ${wanted}`];
+      const wanted =
+        typeof issue.input === "number" && issue.expected === "number"
+          ? "a finite number"
+          : (EXPECTED[issue.expected] ?? issue.expected);
+      if (issue.input === undefined)
+        return [name === "" ? `nothing was given; give ${wanted}` : `option "${name}" is missing; give ${wanted}`];
       return [`${place(name)} is ${given}; must be ${wanted}`];
     }
     case "too_small":
-      return [`${place(name)} ${sizeOf(issue.input, given)}; must ${hasLength(issue.origin) ? "hold" : "be"} ${issue.inclusive === false ? "more than" : "at least"} ${issue.minimum}`];
+      return [
+        `${place(name)} ${sizeOf(issue.input, given)}; must ${hasLength(issue.origin) ? "hold" : "be"} ` +
+          `${issue.inclusive === false ? "more than" : "at least"} ${issue.minimum}`,
+      ];
     case "too_big":
-      return [`${place(name)} ${sizeOf(issue.input, given)}; must ${hasLength(issue.origin) ? "hold" : "be"} ${issue.inclusive === false ? "less than" : "at most"} ${issue.maximum}`];
+      return [
+        `${place(name)} ${sizeOf(issue.input, given)}; must ${hasLength(issue.origin) ? "hold" : "be"} ` +
+          `${issue.inclusive === false ? "less than" : "at most"} ${issue.maximum}`,
+      ];
     case "invalid_value":
       return [describeChoice(name, issue.input, issue.values)];
     case "invalid_union":
       if ("options" in issue && issue.options !== undefined && issue.discriminator !== undefined) {
         const parent: unknown = issue.input;
-        const value = typeof parent === "object" && parent !== null ? Reflect.get(parent, issue.discriminator) : undefined;
+        const value =
+          typeof parent === "object" && parent !== null ? Reflect.get(parent, issue.discriminator) : undefined;
         return [describeChoice(name, value, issue.options)];
       }
       return [`${place(name)} is ${given}, which fits none of its forms`];
@@ -53,7 +64,8 @@ function describeUnknown(key: string, path: readonly PropertyKey[], schema: z.co
   const prefix = pathText(path);
   const siblings = all.filter((p) => parentOf(p) === prefix).map((p) => p.slice(prefix === "" ? 0 : prefix.length + 1));
   const meant = nearestName(key, siblings);
-  if (meant !== undefined) return `unknown option "${pathText([...path, key])}"; did you mean "${pathText([...path, meant])}"?`;
+  if (meant !== undefined)
+    return `unknown option "${pathText([...path, key])}"; did you mean "${pathText([...path, meant])}"?`;
   const leaf = nearestName(key, all.map(leafOf));
   const elsewhere = leaf === undefined ? undefined : all.find((p) => leafOf(p) === leaf);
   if (elsewhere !== undefined) return `unknown option "${pathText([...path, key])}"; did you mean "${elsewhere}"?`;
@@ -62,16 +74,25 @@ function describeUnknown(key: string, path: readonly PropertyKey[], schema: z.co
 
 function describeChoice(name: string, value: unknown, options: readonly unknown[]): string {
   const texts = options.map((o) => showValue(o));
-  const list = texts.length < 2 ? texts.join("") : `${texts.slice(0, -1).join(", ")} or ${texts[texts.length - 1] ?? ""}`;
+  const list =
+    texts.length < 2 ? texts.join("") : `${texts.slice(0, -1).join(", ")} or ${texts[texts.length - 1] ?? ""}`;
   if (value === undefined) return `option "${name}" is missing; give ${list}`;
   return `${place(name)} is ${showValue(value)}; must be ${list}`;
 }
 
 /** Every option that `schema` knows, as dotted paths, outer ones first. */
 export function knownPaths(schema: z.core.$ZodType, prefix = ""): string[] {
-  const def = schema._zod.def as { type: string; shape?: Record<string, z.core.$ZodType>; innerType?: z.core.$ZodType; in?: z.core.$ZodType; options?: readonly z.core.$ZodType[] };
+  const def = schema._zod.def as {
+    type: string;
+    shape?: Record<string, z.core.$ZodType>;
+    innerType?: z.core.$ZodType;
+    in?: z.core.$ZodType;
+    options?: readonly z.core.$ZodType[];
+  };
   if (def.shape !== undefined) {
-    const names = Object.entries(def.shape).map(([key, inner]) => [prefix === "" ? key : `${prefix}.${key}`, inner] as const);
+    const names = Object.entries(def.shape).map(
+      ([key, inner]) => [prefix === "" ? key : `${prefix}.${key}`, inner] as const,
+    );
     return [...names.map(([path]) => path), ...names.flatMap(([path, inner]) => knownPaths(inner, path))];
   }
   if (def.innerType !== undefined) return knownPaths(def.innerType, prefix);
@@ -85,7 +106,11 @@ function place(name: string): string {
 }
 
 function pathText(path: readonly PropertyKey[]): string {
-  return path.reduce<string>((text, part) => (typeof part === "number" ? `${text}[${part}]` : text === "" ? String(part) : `${text}.${String(part)}`), "");
+  return path.reduce<string>(
+    (text, part) =>
+      typeof part === "number" ? `${text}[${part}]` : text === "" ? String(part) : `${text}.${String(part)}`,
+    "",
+  );
 }
 
 function parentOf(path: string): string {
@@ -107,7 +132,8 @@ function sizeOf(value: unknown, given: string): string {
 
 /** A value as short text for a message. */
 export function showValue(value: unknown): string {
-  if (typeof value === "string") return value.length > 60 ? `${JSON.stringify(value.slice(0, 57))}...` : JSON.stringify(value);
+  if (typeof value === "string")
+    return value.length > 60 ? `${JSON.stringify(value.slice(0, 57))}...` : JSON.stringify(value);
   if (typeof value === "bigint") return `${value}n`;
   if (Array.isArray(value)) return "a list";
   if (typeof value === "function") return "a function";

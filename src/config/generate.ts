@@ -3,8 +3,8 @@ import type { Frozen } from "./parse.js";
 import { seedSchema } from "./seed.js";
 
 /**
- * What `model.generate` and `model.generateAll` take. Of the model's `generation_config.json` only the end tokens are used: its
- * temperature, top-k and top-p are not taken silently; what is not given here is greedy.
+ * What `model.generate` and `model.generateAll` take. Of the model's `generation_config.json` only the end tokens are
+ * used: its temperature, top-k and top-p are not taken silently; what is not given here is greedy.
  */
 export const generateOptionsSchema = z
   .strictObject({
@@ -14,7 +14,10 @@ export const generateOptionsSchema = z
     temperature: z.number().min(0).default(0),
     /** Draws among the k likeliest tokens only. @default all */
     topK: z.int().min(1).optional(),
-    /** Draws among the fewest likeliest tokens whose probabilities sum to p (nucleus sampling, arXiv 1904.09751). @default all */
+    /**
+     * Draws among the fewest likeliest tokens whose probabilities sum to p (nucleus sampling, arXiv 1904.09751).
+     * @default all
+     */
     topP: z.number().gt(0).max(1).optional(),
     /** What a prompt gets depends on it, on the prompt and on its index, not on the batch. @default 0 */
     seed: seedSchema.default(0n),
@@ -24,7 +27,10 @@ export const generateOptionsSchema = z
     ignoreEos: z.boolean().default(false),
     /** Prompts in one batch. @default 16 */
     batchSize: z.int().min(1).default(16),
-    /** Where keys and values rest: `"auto"` is the device where the memory plan has room for them, else the host. @default "auto" */
+    /**
+     * Where keys and values rest: `"auto"` is the device where the memory plan has room for them, else the host.
+     * @default "auto"
+     */
     cache: z.enum(["auto", "device", "host"]).default("auto"),
   })
   .superRefine((options, context) => {

@@ -10,8 +10,8 @@ const offloadSchema = z.strictObject({
    */
   to: z.enum(["host", "device"]).default("host"),
   /**
-   * Dtype of the weights at rest and in transfer. `"stored"` is the checkpoint's own. One-dimensional parameters are always fp32.
-   * Below fp32, nearest rounding loses small updates: see `rounding`.
+   * Dtype of the weights at rest and in transfer. `"stored"` is the checkpoint's own. One-dimensional parameters are
+   * always fp32. Below fp32, nearest rounding loses small updates: see `rounding`.
    * @default "stored"
    */
   wire: z.enum(["stored", "fp32", "fp16", "bf16"]).default("stored"),
@@ -51,16 +51,24 @@ const testSchema = z.strictObject({
   genericKernels: z.boolean().optional(),
 });
 
-/** Which device computes. `"auto"` is `"cuda"` where there is such a device and else `"cpu"`; `"cuda"` is `"cuda:0"`. */
+/**
+ * Which device computes. `"auto"` is `"cuda"` where there is such a device and else `"cpu"`; `"cuda"` is `"cuda:0"`.
+ */
 export type DeviceName = "auto" | "cpu" | "cuda" | `cuda:${number}`;
 
-export const deviceSchema = z.custom<DeviceName>((value) => typeof value === "string" && /^(auto|cpu|cuda(:\d{1,3})?)$/.test(value), {
-  error: 'must be "auto", "cpu", "cuda" or "cuda:N"',
-});
+export const deviceSchema = z.custom<DeviceName>(
+  (value) => typeof value === "string" && /^(auto|cpu|cuda(:\d{1,3})?)$/.test(value),
+  {
+    error: 'must be "auto", "cpu", "cuda" or "cuda:N"',
+  },
+);
 
 /** What `loadModel` takes. */
 export const modelOptionsSchema = z.strictObject({
-  /** Which device computes: `"auto"` (`"cuda"` where there is such a device, else `"cpu"`), `"cpu"`, `"cuda"`, `"cuda:1"`. @default "auto" */
+  /**
+   * Which device computes: `"auto"` (`"cuda"` where there is such a device, else `"cpu"`), `"cpu"`, `"cuda"`,
+   * `"cuda:1"`. @default "auto"
+   */
   device: deviceSchema.default("auto"),
   /** Threads of the CPU backend. @default one for each core that the process may use */
   threads: z.int().min(1).optional(),
@@ -69,19 +77,26 @@ export const modelOptionsSchema = z.strictObject({
   /** Where the weights live, and how they travel. */
   offload: offloadSchema.prefault({}),
   /**
-   * Dtype of the perturbed weights and of the activations that feed a matrix product; sums are fp32. On a GPU `"fp16"` and `"bf16"` run on
-   * tensor cores; the CPU backend rounds in the same places and computes in fp32, so there they are slower and only useful to compare.
+   * Dtype of the perturbed weights and of the activations that feed a matrix product; sums are fp32. On a GPU `"fp16"`
+   * and `"bf16"` run on tensor cores; the CPU backend rounds in the same places and computes in fp32, so there they are
+   * slower and only useful to compare.
    * @default "fp32"
    */
   dtype: z.enum(["fp32", "fp16", "bf16"]).default("fp32"),
-  /** Whether fp32 matrix products on a GPU may round their operands to tf32 (10 bits of mantissa), for speed. @default false */
+  /**
+   * Whether fp32 matrix products on a GPU may round their operands to tf32 (10 bits of mantissa), for speed. @default
+   * false
+   */
   tf32: z.boolean().default(false),
   /** How an updated weight is rounded to the wire dtype. @default "nearest" */
   rounding: z.enum(["nearest", "stochastic"]).default("nearest"),
-  /** Largest number of tokens in one training, evaluation or scoring batch. @default 8 sequences of the longest length */
+  /**
+   * Largest number of tokens in one training, evaluation or scoring batch. @default 8 sequences of the longest length
+   */
   maxTokens: z.int().min(1).optional(),
   /**
-   * Fields of `config.json` that zo2 does not know and that do not change what the model computes; without being named here, they are refused.
+   * Fields of `config.json` that zo2 does not know and that do not change what the model computes; without being named
+   * here, they are refused.
    * @default []
    */
   ignoreConfigFields: z.array(z.string().min(1)).readonly().default([]),

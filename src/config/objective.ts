@@ -32,14 +32,20 @@ export interface ObjectiveContext {
   readonly branch: "plus" | "minus";
 }
 
-const functionOf = <F>(what: string) => z.custom<F>((value) => typeof value === "function", { error: `must be ${what}` });
+const functionOf = <F>(what: string) =>
+  z.custom<F>((value) => typeof value === "function", { error: `must be ${what}` });
 
 const logitObjective = z.strictObject({
   from: z.literal("logits"),
   /** The loss of the batch, to be made small; any finite number. */
-  loss: functionOf<(outputs: readonly LogitOutput[], context: ObjectiveContext) => number | Promise<number>>("a function of the logits"),
+  loss: functionOf<(outputs: readonly LogitOutput[], context: ObjectiveContext) => number | Promise<number>>(
+    "a function of the logits",
+  ),
   /** The tokens of a prompt behind which the logits are wanted, ascending. @default the last one */
-  positions: functionOf<(ids: readonly number[], record: Readonly<Record<string, unknown>>) => readonly number[]>("a function of the ids").optional(),
+  positions:
+    functionOf<(ids: readonly number[], record: Readonly<Record<string, unknown>>) => readonly number[]>(
+      "a function of the ids",
+    ).optional(),
   /** Most bytes of logits that a step may bring to host memory, both branches together. @default "256MiB" */
   maxBytes: byteSizeSchema.default(256 * 2 ** 20),
 });
@@ -47,10 +53,15 @@ const logitObjective = z.strictObject({
 const textObjective = z.strictObject({
   from: z.literal("text"),
   /** The loss of the batch, to be made small; any finite number. */
-  loss: functionOf<(outputs: readonly TextOutput[], context: ObjectiveContext) => number | Promise<number>>("a function of the texts"),
+  loss: functionOf<(outputs: readonly TextOutput[], context: ObjectiveContext) => number | Promise<number>>(
+    "a function of the texts",
+  ),
   /** How text is generated, as for `model.generate`; both branches draw alike. @default greedy, at most 64 tokens */
   generate: generateOptionsSchema.prefault({ maxNewTokens: 64 }),
 });
 
-/** An objective computed in TypeScript: of logits, or of generated text. Zeroth order asks for no gradient of it, so it may be any metric. */
+/**
+ * An objective computed in TypeScript: of logits, or of generated text. Zeroth order asks for no gradient of it, so it
+ * may be any metric.
+ */
 export const objectiveSchema = z.discriminatedUnion("from", [logitObjective, textObjective]);

@@ -5,7 +5,10 @@ export const templateSchema = z
   .strictObject({
     /** The prompt, with `{field}` for a field of the line, `{{` and `}}` for braces: `"{text} How is it?"`. */
     prompt: z.string(),
-    /** The answers to choose from, as they follow the prompt; the line's label is an index into them or one of them by name. */
+    /**
+     * The answers to choose from, as they follow the prompt; the line's label is an index into them or one of them by
+     * name.
+     */
     choices: z.array(z.string().min(1)).min(2).readonly().optional(),
     /** The text to learn after the prompt, with `{field}` as in `prompt`. Instead of `choices`. */
     completion: z.string().optional(),
@@ -14,7 +17,9 @@ export const templateSchema = z
   })
   .superRefine((template, context) => {
     if ((template.completion === undefined) === (template.choices === undefined)) {
-      const message = `needs choices or a completion${template.choices === undefined ? "" : ", and has both"}; give one of the two`;
+      const message =
+        `needs choices or a completion${template.choices === undefined ? "" : ", and has both"}; give one of the ` +
+        "two";
       context.addIssue({ code: "custom", path: ["prompt"], input: template.prompt, message });
     }
   });
@@ -24,8 +29,8 @@ export const textOptions = {
   /** Longest sequence in tokens. @default the number of positions of the model */
   maxLength: z.int().min(1).optional(),
   /**
-   * What happens to a longer sequence: `"error"` refuses it by its line, `"left"` drops tokens from the front of the prompt,
-   * `"right"` from its end. Tokens of a completion or a choice are never dropped.
+   * What happens to a longer sequence: `"error"` refuses it by its line, `"left"` drops tokens from the front of the
+   * prompt, `"right"` from its end. Tokens of a completion or a choice are never dropped.
    * @default "error"
    */
   truncation: z.enum(["error", "left", "right"]).default("error"),

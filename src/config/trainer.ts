@@ -4,15 +4,20 @@ import { objectiveSchema } from "./objective.js";
 import { seedSchema } from "./seed.js";
 import { textOptions } from "./text.js";
 
-
 const scheduleSchema = z.strictObject({
-  /** How the learning rate goes on after the warm-up: stays, or falls to 0 at the last step along a line or half a cosine. @default "constant" */
+  /**
+   * How the learning rate goes on after the warm-up: stays, or falls to 0 at the last step along a line or half a
+   * cosine. @default "constant"
+   */
   name: z.enum(["constant", "linear", "cosine"]).default("constant"),
   /** Steps over which the learning rate first rises from 0. @default 0 */
   warmupSteps: z.int().min(0).default(0),
 });
 
-/** MeZO-SGD: Malladi et al. 2023, "Fine-Tuning Language Models with Just Forward Passes" (arXiv 2305.17333), algorithm 1. */
+/**
+ * MeZO-SGD: Malladi et al. 2023, "Fine-Tuning Language Models with Just Forward Passes" (arXiv 2305.17333), algorithm
+ * 1.
+ */
 const mezoSgdSchema = z.strictObject({
   name: z.literal("mezo-sgd"),
   /** Learning rate before the schedule. Required; MeZO works with rates far below those of Adam: 1e-7 to 1e-4. */
@@ -32,13 +37,17 @@ const evaluationSchema = z.strictObject({
   data: z.unknown().refine((data) => data !== undefined && data !== null, { error: "must be a path or examples" }),
   /** Steps between two evaluations; the last step is always evaluated. */
   every: z.int().min(1),
-  /** Whether the caller keeps the weights of the best evaluation (the command line does) instead of the last. @default true */
+  /**
+   * Whether the caller keeps the weights of the best evaluation (the command line does) instead of the last. @default
+   * true
+   */
   keepBest: z.boolean().default(true),
   /** Examples in one batch of the evaluation. @default 16 */
   batchSize: z.int().min(1).default(16),
 });
 
-const perStep = <T>() => z.custom<(step: number) => T>((value) => typeof value === "function", { error: "must be a function of the step" });
+const perStep = <T>() =>
+  z.custom<(step: number) => T>((value) => typeof value === "function", { error: "must be a function of the step" });
 
 const testSchema = z.strictObject({
   /** z of a step, fp32, in the canonical order, instead of drawn noise. @default none */
@@ -65,7 +74,9 @@ export const trainerOptionsSchema = z
     freeze: z.array(z.string().min(1)).readonly().default([]),
     /** Whether a unit's update waits for its next visit, which saves a pass over the weights. @default true */
     deferredUpdate: z.boolean().default(true),
-    /** An objective computed in TypeScript instead of the data's own loss; it costs the overlap of steps. @default none */
+    /**
+     * An objective computed in TypeScript instead of the data's own loss; it costs the overlap of steps. @default none
+     */
     objective: objectiveSchema.optional(),
     /** Evaluation during training. @default none */
     evaluation: evaluationSchema.optional(),
@@ -76,10 +87,20 @@ export const trainerOptionsSchema = z
     const { microBatchSize, batchSize, steps } = options;
     const { warmupSteps } = options.method.schedule;
     if (microBatchSize !== undefined && microBatchSize > batchSize) {
-      context.addIssue({ code: "custom", path: ["microBatchSize"], input: microBatchSize, message: `must be at most batchSize (${batchSize})` });
+      context.addIssue({
+        code: "custom",
+        path: ["microBatchSize"],
+        input: microBatchSize,
+        message: `must be at most batchSize (${batchSize})`,
+      });
     }
     if (warmupSteps > steps) {
-      context.addIssue({ code: "custom", path: ["method", "schedule", "warmupSteps"], input: warmupSteps, message: `must be at most steps (${steps})` });
+      context.addIssue({
+        code: "custom",
+        path: ["method", "schedule", "warmupSteps"],
+        input: warmupSteps,
+        message: `must be at most steps (${steps})`,
+      });
     }
   });
 

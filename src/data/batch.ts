@@ -9,8 +9,8 @@ export interface PackedBatch {
   /** [rows] position of each token in its own sequence, from 0. */
   readonly positions: Int32Array;
   /**
-   * [sequences x 5] start, length, prefixStart, prefixLength, keyStart, in rows: a sequence attends to its prefix rows whole and to itself
-   * causally. Its own keys begin at keyStart: its rows, or where the cache has them.
+   * [sequences x 5] start, length, prefixStart, prefixLength, keyStart, in rows: a sequence attends to its prefix rows
+   * whole and to itself causally. Its own keys begin at keyStart: its rows, or where the cache has them.
    */
   readonly sequences: Int32Array;
   /** [headRows] rows whose logits are needed, ascending, each once. */
@@ -37,7 +37,10 @@ export type Objective =
     }
   /** Binary cross entropy or squared error of every logit; labels: [headRows x columns]. */
   | { readonly kind: "values"; readonly loss: "binary" | "squared"; readonly labels: Float32Array }
-  /** Cross entropy of the start and of the end of an answer, by halves; examples: [examples x 4] begin, end (head rows), start, end from begin, or -100. */
+  /**
+   * Cross entropy of the start and of the end of an answer, by halves; examples: [examples x 4] begin, end (head rows),
+   * start, end from begin, or -100.
+   */
   | { readonly kind: "spans"; readonly examples: Int32Array }
   /** The logits are all that is asked for. */
   | { readonly kind: "none" };
@@ -75,7 +78,10 @@ export function packBatch(examples: readonly EncodedExample[], options: PackOpti
   const kind = examples[0]?.kind ?? "tokens";
   for (const [i, example] of examples.entries()) {
     if (example.kind !== kind) {
-      throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `examples 0 and ${i} of the batch are of the kinds ${kind} and ${example.kind}; a batch has one objective`);
+      throw new Zo2Error(
+        "ZO2_ERR_INVALID_ARGUMENT",
+        `examples 0 and ${i} of the batch are of the kinds ${kind} and ${example.kind}; a batch has one objective`,
+      );
     }
     switch (example.kind) {
       case "tokens":
@@ -102,20 +108,34 @@ export function packBatch(examples: readonly EncodedExample[], options: PackOpti
       case "tokens":
         return { kind };
       case "choices":
-        return { kind, reduction: options.reduction ?? "mean", choices: Int32Array.from(choices), examples: Int32Array.from(table) };
+        return {
+          kind,
+          reduction: options.reduction ?? "mean",
+          choices: Int32Array.from(choices),
+          examples: Int32Array.from(table),
+        };
       case "span":
         return { kind: "spans", examples: Int32Array.from(table) };
       case "labelled": {
         const problem = examples[0]?.kind === "labelled" ? examples[0].problem : "regression";
         if (problem === "single_label_classification") return { kind: "tokens" };
-        return { kind: "values", loss: problem === "regression" ? "squared" : "binary", labels: Float32Array.from(labels) };
+        return {
+          kind: "values",
+          loss: problem === "regression" ? "squared" : "binary",
+          labels: Float32Array.from(labels),
+        };
       }
     }
   }
 }
 
-/** Packs token sequences for the logits at positions of each (indices into its tokens, ascending, each once), without an objective. */
-export function packPositions(sequences: readonly { readonly ids: Int32Array; readonly positions: readonly number[] }[]): PackedBatch {
+/**
+ * Packs token sequences for the logits at positions of each (indices into its tokens, ascending, each once), without an
+ * objective.
+ */
+export function packPositions(
+  sequences: readonly { readonly ids: Int32Array; readonly positions: readonly number[] }[],
+): PackedBatch {
   const packer = new Packer();
   for (const { ids, positions } of sequences) packer.addPositions(ids, positions);
   return packer.finish({ kind: "none" });
@@ -148,7 +168,10 @@ class Packer {
 
   addTokens({ ids, labels }: EncodedTokens, index: number): void {
     if (ids.length !== labels.length) {
-      throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `example ${index} of the batch has ${ids.length} tokens and ${labels.length} labels`);
+      throw new Zo2Error(
+        "ZO2_ERR_INVALID_ARGUMENT",
+        `example ${index} of the batch has ${ids.length} tokens and ${labels.length} labels`,
+      );
     }
     let last = labels.length - 1;
     while (last > 0 && labels[last] === NOT_SCORED) last--;
@@ -166,8 +189,10 @@ class Packer {
     const fail = (what: string) => new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `example ${index} of the batch: ${what}`);
     const first = choices[0];
     if (first === undefined) throw fail("has no choices");
-    if (!(Number.isInteger(label) && label >= 0 && label < choices.length)) throw fail(`label ${label} of ${choices.length} choices`);
-    for (const { ids, from } of choices) if (!(from >= 1 && from < ids.length)) throw fail(`scoring from token ${from} of ${ids.length}`);
+    if (!(Number.isInteger(label) && label >= 0 && label < choices.length))
+      throw fail(`label ${label} of ${choices.length} choices`);
+    for (const { ids, from } of choices)
+      if (!(from >= 1 && from < ids.length)) throw fail(`scoring from token ${from} of ${ids.length}`);
     const shared = Math.min(...choices.map(({ ids }) => commonPrefix(first.ids, ids)));
     if (shared < 1) throw fail("its choices share no token");
     const branches = choices.some(({ ids }) => ids.length > shared);
@@ -222,14 +247,17 @@ class Packer {
   }
 
   finish(objective: Objective): PackedBatch {
-    if (this.scored.length === 0 && this.asked.length === 0) throw new Zo2Error("ZO2_ERR_DATA", "the batch has no labelled token, so it has no loss");
+    if (this.scored.length === 0 && this.asked.length === 0)
+      throw new Zo2Error("ZO2_ERR_DATA", "the batch has no labelled token, so it has no loss");
     const needed = new Uint8Array(this.tokens.length);
     for (let i = 0; i < this.scored.length; i += TARGET_FIELDS) needed[this.scored[i] ?? 0] = 1;
     for (const row of this.asked) needed[row] = 1;
     const headRows: number[] = [];
     const indexOf = new Int32Array(needed.length);
     for (let row = 0; row < needed.length; row++) if (needed[row] === 1) indexOf[row] = headRows.push(row) - 1;
-    const targets = Int32Array.from(this.scored, (value, i) => (i % TARGET_FIELDS === 0 ? (indexOf[value] ?? 0) : value));
+    const targets = Int32Array.from(this.scored, (value, i) =>
+      i % TARGET_FIELDS === 0 ? (indexOf[value] ?? 0) : value,
+    );
     return {
       tokens: Int32Array.from(this.tokens),
       positions: Int32Array.from(this.positions),

@@ -27,8 +27,9 @@ export interface DatasetOptions extends ExampleOptions {
 export type DatasetSource = string | Iterable<unknown> | AsyncIterable<unknown>;
 
 /**
- * Opens a data set. A file is read through once, in bounded memory; records are held. Throws `ZO2_ERR_DATA` for an empty
- * data set or a bad line (with its number), `ZO2_ERR_IO` for what is no regular file, `ZO2_ERR_CONFIG` for a bad template.
+ * Opens a data set. A file is read through once, in bounded memory; records are held. Throws `ZO2_ERR_DATA` for an
+ * empty data set or a bad line (with its number), `ZO2_ERR_IO` for what is no regular file, `ZO2_ERR_CONFIG` for a bad
+ * template.
  */
 export async function openDataset(source: DatasetSource, options: DatasetOptions = {}): Promise<Dataset> {
   const parse = exampleParser(options);
@@ -46,10 +47,15 @@ function checkIndex(dataset: Dataset, index: number): void {
 }
 
 function checkAborted(name: string, signal: AbortSignal | undefined): void {
-  if (signal?.aborted === true) throw new Zo2Error("ZO2_ERR_ABORTED", `${name}: reading was stopped`, { cause: signal.reason });
+  if (signal?.aborted === true)
+    throw new Zo2Error("ZO2_ERR_ABORTED", `${name}: reading was stopped`, { cause: signal.reason });
 }
 
-async function collect(source: Iterable<unknown> | AsyncIterable<unknown>, parse: ExampleParser, options: DatasetOptions): Promise<Dataset> {
+async function collect(
+  source: Iterable<unknown> | AsyncIterable<unknown>,
+  parse: ExampleParser,
+  options: DatasetOptions,
+): Promise<Dataset> {
   const name = "examples";
   const examples: Example[] = [];
   for await (const record of source) {
@@ -85,24 +91,24 @@ class HeldDataset implements Dataset {
 /** Where each line is: 16 bytes per line, in arrays that double. */
 class LineIndex {
   size = 0;
-  #offsets = new Float64Array(1024);
-  #lengths = new Uint32Array(1024);
-  #numbers = new Uint32Array(1024);
+  private offsets = new Float64Array(1024);
+  private lengths = new Uint32Array(1024);
+  private numbers = new Uint32Array(1024);
 
   add(offset: number, length: number, number: number): void {
-    if (this.size === this.#offsets.length) {
-      this.#offsets = grown(this.#offsets, new Float64Array(this.size * 2));
-      this.#lengths = grown(this.#lengths, new Uint32Array(this.size * 2));
-      this.#numbers = grown(this.#numbers, new Uint32Array(this.size * 2));
+    if (this.size === this.offsets.length) {
+      this.offsets = grown(this.offsets, new Float64Array(this.size * 2));
+      this.lengths = grown(this.lengths, new Uint32Array(this.size * 2));
+      this.numbers = grown(this.numbers, new Uint32Array(this.size * 2));
     }
-    this.#offsets[this.size] = offset;
-    this.#lengths[this.size] = length;
-    this.#numbers[this.size] = number;
+    this.offsets[this.size] = offset;
+    this.lengths[this.size] = length;
+    this.numbers[this.size] = number;
     this.size++;
   }
 
   at(index: number): { offset: number; length: number; number: number } {
-    return { offset: this.#offsets[index] ?? 0, length: this.#lengths[index] ?? 0, number: this.#numbers[index] ?? 0 };
+    return { offset: this.offsets[index] ?? 0, length: this.lengths[index] ?? 0, number: this.numbers[index] ?? 0 };
   }
 }
 
@@ -112,7 +118,11 @@ function grown<T extends Float64Array | Uint32Array>(from: T, to: T): T {
 }
 
 async function openFile(path: string, parse: ExampleParser, options: DatasetOptions): Promise<Dataset> {
-  if (path === "-") throw new Zo2Error("ZO2_ERR_IO", "standard input can be read only once, and a data set is read in every epoch; save it to a file first");
+  if (path === "-")
+    throw new Zo2Error(
+      "ZO2_ERR_IO",
+      "standard input can be read only once, and a data set is read in every epoch; save it to a file first",
+    );
   let file: FileHandle;
   try {
     file = await open(path, "r");
@@ -121,7 +131,10 @@ async function openFile(path: string, parse: ExampleParser, options: DatasetOpti
   }
   try {
     if (!(await file.stat()).isFile()) {
-      throw new Zo2Error("ZO2_ERR_IO", `${path}: not a regular file, and a data set is read more than once; save it to a file first`);
+      throw new Zo2Error(
+        "ZO2_ERR_IO",
+        `${path}: not a regular file, and a data set is read more than once; save it to a file first`,
+      );
     }
     const index = new LineIndex();
     for await (const line of splitLines(chunks(file, path, options.signal), path, options.maxLineBytes)) {
@@ -136,7 +149,11 @@ async function openFile(path: string, parse: ExampleParser, options: DatasetOpti
   }
 }
 
-async function* chunks(file: FileHandle, path: string, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array, void, undefined> {
+async function* chunks(
+  file: FileHandle,
+  path: string,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array, void, undefined> {
   const chunk = new Uint8Array(1 << 20);
   for (let position = 0; ; ) {
     checkAborted(path, signal);
@@ -147,7 +164,13 @@ async function* chunks(file: FileHandle, path: string, signal: AbortSignal | und
   }
 }
 
-async function readAt(file: FileHandle, path: string, into: Uint8Array, from: number, position: number): Promise<number> {
+async function readAt(
+  file: FileHandle,
+  path: string,
+  into: Uint8Array,
+  from: number,
+  position: number,
+): Promise<number> {
   try {
     return (await file.read(into, from, into.byteLength - from, position)).bytesRead;
   } catch (error) {
@@ -156,7 +179,7 @@ async function readAt(file: FileHandle, path: string, into: Uint8Array, from: nu
 }
 
 class FileDataset implements Dataset {
-  #closed: Promise<void> | undefined;
+  private closed: Promise<void> | undefined;
 
   constructor(
     readonly name: string,
@@ -170,22 +193,23 @@ class FileDataset implements Dataset {
   }
 
   async at(index: number): Promise<Example> {
-    if (this.#closed !== undefined) throw new Zo2Error("ZO2_ERR_DISPOSED", `data set ${this.name}: read after close`);
+    if (this.closed !== undefined) throw new Zo2Error("ZO2_ERR_DISPOSED", `data set ${this.name}: read after close`);
     checkIndex(this, index);
     const { offset, length, number } = this.index.at(index);
     const place = `${this.name}:${number}`;
     const bytes = new Uint8Array(length);
     for (let done = 0; done < length; ) {
       const bytesRead = await readAt(this.file, this.name, bytes, done, offset + done);
-      if (bytesRead === 0) throw new Zo2Error("ZO2_ERR_IO", `${place}: the file has become shorter since it was opened`);
+      if (bytesRead === 0)
+        throw new Zo2Error("ZO2_ERR_IO", `${place}: the file has become shorter since it was opened`);
       done += bytesRead;
     }
     return this.parse(parseLine(bytes, place), place);
   }
 
   close(): Promise<void> {
-    this.#closed ??= this.file.close();
-    return this.#closed;
+    this.closed ??= this.file.close();
+    return this.closed;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -13,7 +13,9 @@ export interface EncodedLabelled {
   readonly problem: Problem;
 }
 
-/** A text in which an answer stands from token `start` to token `end`, both included; `NOT_SCORED` where there is none. */
+/**
+ * A text in which an answer stands from token `start` to token `end`, both included; `NOT_SCORED` where there is none.
+ */
 export interface EncodedSpan {
   readonly kind: "span";
   readonly ids: Int32Array;
@@ -28,10 +30,15 @@ export type Tokenize = (text: string) => number[];
 const SEPARATOR = "\n";
 
 /**
- * Token ids and labels of a text to classify. Truncation takes tokens from the side it names, all but the leading special one.
- * Throws `ZO2_ERR_LENGTH`, `ZO2_ERR_DATA` for an empty text.
+ * Token ids and labels of a text to classify. Truncation takes tokens from the side it names, all but the leading
+ * special one. Throws `ZO2_ERR_LENGTH`, `ZO2_ERR_DATA` for an empty text.
  */
-export function encodeLabelled(example: Extract<Example, { kind: "labelled" }>, tokenize: Tokenize, leading: number, options: EncodeOptions): EncodedLabelled {
+export function encodeLabelled(
+  example: Extract<Example, { kind: "labelled" }>,
+  tokenize: Tokenize,
+  leading: number,
+  options: EncodeOptions,
+): EncodedLabelled {
   const all = typeof example.input === "string" ? tokenize(example.input) : example.input;
   if (all.length === 0) throw new Zo2Error("ZO2_ERR_DATA", `${example.place}: the text has no token`);
   const excess = Math.max(0, all.length - options.maxLength);
@@ -42,20 +49,31 @@ export function encodeLabelled(example: Extract<Example, { kind: "labelled" }>, 
 }
 
 /**
- * Token ids of `question`, a line break and `context`, and where the answer begins and ends in them: the tokens that hold its first and its last
- * character. A sequence with a question is never cut: the answer might go. Throws `ZO2_ERR_LENGTH`.
+ * Token ids of `question`, a line break and `context`, and where the answer begins and ends in them: the tokens that
+ * hold its first and its last character. A sequence with a question is never cut: the answer might go. Throws
+ * `ZO2_ERR_LENGTH`.
  */
-export function encodeSpan(example: Extract<Example, { kind: "span" }>, tokenize: Tokenize, options: EncodeOptions): EncodedSpan {
+export function encodeSpan(
+  example: Extract<Example, { kind: "span" }>,
+  tokenize: Tokenize,
+  options: EncodeOptions,
+): EncodedSpan {
   const { input, answer, place } = example;
   if (!("question" in input)) {
     if (input.length > options.maxLength) throw tooLong(place, input.length, options);
-    return { kind: "span", ids: Int32Array.from(input), start: answer?.start ?? NOT_SCORED, end: answer?.end ?? NOT_SCORED };
+    return {
+      kind: "span",
+      ids: Int32Array.from(input),
+      start: answer?.start ?? NOT_SCORED,
+      end: answer?.end ?? NOT_SCORED,
+    };
   }
   const front = `${input.question}${SEPARATOR}`;
   const ids = tokenize(front + input.context);
   if (ids.length > options.maxLength) throw tooLong(place, ids.length, options);
   if (answer === null) return { kind: "span", ids: Int32Array.from(ids), start: NOT_SCORED, end: NOT_SCORED };
-  const tokenAt = (character: number) => Math.min(commonPrefix(tokenize(front + input.context.slice(0, character)), ids), ids.length - 1);
+  const tokenAt = (character: number) =>
+    Math.min(commonPrefix(tokenize(front + input.context.slice(0, character)), ids), ids.length - 1);
   const start = tokenAt(answer.start);
   // The last token of the text up to the answer's end, or the one that it shares with what follows.
   const upTo = tokenize(front + input.context.slice(0, answer.end));
@@ -65,7 +83,10 @@ export function encodeSpan(example: Extract<Example, { kind: "span" }>, tokenize
 }
 
 function tooLong(place: string, length: number, options: EncodeOptions): Zo2Error {
-  return new Zo2Error("ZO2_ERR_LENGTH", `${place}: ${length} tokens, and the limit is ${options.maxLength}; raise --max-length, or shorten it`);
+  return new Zo2Error(
+    "ZO2_ERR_LENGTH",
+    `${place}: ${length} tokens, and the limit is ${options.maxLength}; raise --max-length, or shorten it`,
+  );
 }
 
 /** Where special tokens lead, so that cutting the front keeps them. */

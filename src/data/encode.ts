@@ -1,7 +1,13 @@
 import { Zo2Error } from "../errors.js";
 import type { ChatMessage } from "../tokenizer/chat.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
-import { encodeLabelled, encodeSpan, leadingTokens, type EncodedLabelled, type EncodedSpan } from "./encode-labelled.js";
+import {
+  encodeLabelled,
+  encodeSpan,
+  leadingTokens,
+  type EncodedLabelled,
+  type EncodedSpan,
+} from "./encode-labelled.js";
 import { checkIds, type Example } from "./examples.js";
 import { assistantTurns } from "./turns.js";
 
@@ -38,13 +44,17 @@ export interface EncodeOptions {
 }
 
 /**
- * Token ids and labels of an example. A text gets the model's special tokens, ids are used as they are, a prompt is tokenised
- * together with what follows it, and of a conversation the assistant's turns are scored. Throws `ZO2_ERR_LENGTH` past `maxLength`,
- * `ZO2_ERR_DATA` where nothing is left to score or a given id is outside the vocabulary, `ZO2_ERR_TOKENIZER` where the tokenizer's is.
+ * Token ids and labels of an example. A text gets the model's special tokens, ids are used as they are, a prompt is
+ * tokenised together with what follows it, and of a conversation the assistant's turns are scored. Throws
+ * `ZO2_ERR_LENGTH` past `maxLength`, `ZO2_ERR_DATA` where nothing is left to score or a given id is outside the
+ * vocabulary, `ZO2_ERR_TOKENIZER` where the tokenizer's is.
  */
 export function encodeExample(tokenizer: Tokenizer | null, example: Example, options: EncodeOptions): EncodedExample {
   if (!Number.isSafeInteger(options.maxLength) || options.maxLength < 1) {
-    throw new Zo2Error("ZO2_ERR_CONFIG", `maxLength is ${options.maxLength}; it must be a positive integer (--max-length)`);
+    throw new Zo2Error(
+      "ZO2_ERR_CONFIG",
+      `maxLength is ${options.maxLength}; it must be a positive integer (--max-length)`,
+    );
   }
   const context = { tokenizer, options, place: example.place };
   switch (example.kind) {
@@ -82,7 +92,11 @@ interface Context {
 }
 
 function tokenizerOf({ tokenizer, place }: Context): Tokenizer {
-  if (tokenizer === null) throw new Zo2Error("ZO2_ERR_TOKENIZER", `${place}: is text, and there is no tokenizer; give {"ids"}, or a model folder with a tokenizer`);
+  if (tokenizer === null)
+    throw new Zo2Error(
+      "ZO2_ERR_TOKENIZER",
+      `${place}: is text, and there is no tokenizer; give {"ids"}, or a model folder with a tokenizer`,
+    );
   return tokenizer;
 }
 
@@ -92,7 +106,11 @@ function tokenize(context: Context, text: string, addSpecialTokens = true): numb
   const ids = tokenizer.encode(text, { addSpecialTokens });
   const outside = ids.find((id) => id >= options.vocabSize);
   if (outside !== undefined) {
-    throw new Zo2Error("ZO2_ERR_TOKENIZER", `${place}: the tokenizer of ${tokenizer.dir} gives id ${outside}, the model knows 0 to ${options.vocabSize - 1}; they do not belong together`);
+    throw new Zo2Error(
+      "ZO2_ERR_TOKENIZER",
+      `${place}: the tokenizer of ${tokenizer.dir} gives id ${outside}, the model knows 0 to ` +
+        `${options.vocabSize - 1}; they do not belong together`,
+    );
   }
   return ids;
 }
@@ -119,35 +137,53 @@ function encodeWhole(context: Context, all: readonly number[]): EncodedTokens {
   const begin = truncation === "right" ? maxLength : Math.min(leading(context, all), maxLength - 1);
   const ids = Int32Array.from(excess > 0 ? without(all, begin, excess) : all);
   if (ids.length < 2 && !allowUnlabelled) {
-    throw new Zo2Error("ZO2_ERR_DATA", `${context.place}: no labelled token: ${ids.length} tokens, and the first is given, not predicted`);
+    throw new Zo2Error(
+      "ZO2_ERR_DATA",
+      `${context.place}: no labelled token: ${ids.length} tokens, and the first is given, not predicted`,
+    );
   }
   return { kind: "tokens", ids, labels: ids.map((id, t) => (t === 0 ? NOT_SCORED : id)) };
 }
 
 /**
- * The sequences prompt + continuation, and where scoring begins in all of them: after the tokens that every one of them shares with
- * the prompt alone. A continuation may merge with the prompt's last token; that token is then scored in each.
+ * The sequences prompt + continuation, and where scoring begins in all of them: after the tokens that every one of them
+ * shares with the prompt alone. A continuation may merge with the prompt's last token; that token is then scored in
+ * each.
  */
-function encodeContinuations(context: Context, prompt: string, continuations: readonly string[]): { sequences: Int32Array[]; from: number } {
+function encodeContinuations(
+  context: Context,
+  prompt: string,
+  continuations: readonly string[],
+): { sequences: Int32Array[]; from: number } {
   const { maxLength, truncation = "error" } = context.options;
   const alone = tokenize(context, prompt);
   const all = continuations.map((continuation) => tokenize(context, prompt + continuation));
   const longest = Math.max(...all.map((ids) => ids.length));
   const from = Math.min(...all.map((ids) => Math.min(commonPrefix(alone, ids), ids.length - 1)));
   if (from < 1) {
-    throw new Zo2Error("ZO2_ERR_DATA", `${context.place}: no labelled token: nothing stands before the continuation from which it could be predicted; the prompt must not be empty`);
+    throw new Zo2Error(
+      "ZO2_ERR_DATA",
+      `${context.place}: no labelled token: nothing stands before the continuation from which it could be ` +
+        "predicted; the prompt must not be empty",
+    );
   }
   const excess = Math.max(0, longest - maxLength);
   if (excess === 0) return { sequences: all.map((ids) => Int32Array.from(ids)), from };
   if (truncation === "error") throw tooLong(context, longest, CHOOSE);
-  if (from - excess < 1) throw tooLong(context, longest, `, of which ${longest - from} follow the prompt and are never cut; raise --max-length`);
+  if (from - excess < 1)
+    throw tooLong(
+      context,
+      longest,
+      `, of which ${longest - from} follow the prompt and are never cut; raise --max-length`,
+    );
   const begin = truncation === "left" ? Math.min(leading(context, alone), from - excess) : from - excess;
   return { sequences: all.map((ids) => Int32Array.from(without(ids, begin, excess))), from: from - excess };
 }
 
 /**
- * A conversation as the chat template writes it; each turn of the assistant is scored from the first token that the text before it does
- * not have alone (as for a completion) to the last one that lies in the turn. A token shared with the text behind a turn is not scored.
+ * A conversation as the chat template writes it; each turn of the assistant is scored from the first token that the
+ * text before it does not have alone (as for a completion) to the last one that lies in the turn. A token shared with
+ * the text behind a turn is not scored.
  */
 function encodeTurns(context: Context, messages: readonly ChatMessage[]): EncodedTokens {
   const { maxLength, truncation = "error" } = context.options;
@@ -160,7 +196,10 @@ function encodeTurns(context: Context, messages: readonly ChatMessage[]): Encode
     const from = commonPrefix(tokenize(context, text.slice(0, begin), false), ids);
     const to = end === text.length ? ids.length : commonPrefix(tokenize(context, text.slice(0, end), false), ids);
     if (from < 1 || to <= from) {
-      throw new Zo2Error("ZO2_ERR_DATA", `${context.place}: no labelled token in messages[${index}]: it has no token of its own`);
+      throw new Zo2Error(
+        "ZO2_ERR_DATA",
+        `${context.place}: no labelled token in messages[${index}]: it has no token of its own`,
+      );
     }
     for (let t = from; t < to; t++) labels[t] = ids[t] ?? NOT_SCORED;
     first = Math.min(first, from);
@@ -171,10 +210,15 @@ function encodeTurns(context: Context, messages: readonly ChatMessage[]): Encode
   const length = ids.length > maxLength ? Math.max(last, maxLength) : ids.length;
   const excess = Math.max(0, length - maxLength);
   if (excess > 0 && first - excess < 1) {
-    throw tooLong(context, ids.length, `, of which ${last - first} begin at the assistant's first turn and are never cut; raise --max-length`);
+    throw tooLong(
+      context,
+      ids.length,
+      `, of which ${last - first} begin at the assistant's first turn and are never cut; raise --max-length`,
+    );
   }
   const begin = truncation === "left" ? Math.min(leading(context, ids), first - excess) : first - excess;
-  const cut = (all: readonly number[]) => Int32Array.from(excess > 0 ? without(all.slice(0, length), begin, excess) : all.slice(0, length));
+  const cut = (all: readonly number[]) =>
+    Int32Array.from(excess > 0 ? without(all.slice(0, length), begin, excess) : all.slice(0, length));
   return { kind: "tokens", ids: cut(ids), labels: cut(labels) };
 }
 

@@ -19,16 +19,32 @@ export type Example = Placed &
     | { readonly kind: "text"; readonly text: string }
     | { readonly kind: "ids"; readonly ids: readonly number[] }
     | { readonly kind: "completion"; readonly prompt: string; readonly completion: string }
-    | { readonly kind: "choices"; readonly prompt: string; readonly choices: readonly string[]; /** Index of the right choice. */ readonly label: number }
-    | { readonly kind: "labelled"; readonly input: string | readonly number[]; readonly labels: readonly number[]; readonly problem: Problem }
     | {
-        readonly kind: "span"; readonly input: { readonly question: string; readonly context: string } | readonly number[];
-        /** Characters of the context (end excluded), or tokens of the ids (end included); null: the text has no answer. */
+        readonly kind: "choices";
+        readonly prompt: string;
+        readonly choices: readonly string[] /** Index of the right choice. */;
+        readonly label: number;
+      }
+    | {
+        readonly kind: "labelled";
+        readonly input: string | readonly number[];
+        readonly labels: readonly number[];
+        readonly problem: Problem;
+      }
+    | {
+        readonly kind: "span";
+        readonly input: { readonly question: string; readonly context: string } | readonly number[];
+        /**
+         * Characters of the context (end excluded), or tokens of the ids (end included); null: the text has no answer.
+         */
         readonly answer: { readonly start: number; readonly end: number } | null;
       }
     /** For an objective that the caller computes from the model's answer to it. */
     | { readonly kind: "prompt"; readonly prompt: Prompt; readonly record: Readonly<Record<string, unknown>> }
-    | { readonly kind: "messages"; /** At least one is the assistant's, and not the first. */ readonly messages: readonly ChatMessage[] }
+    | {
+        readonly kind: "messages" /** At least one is the assistant's, and not the first. */;
+        readonly messages: readonly ChatMessage[];
+      }
   );
 
 /** Shapes of examples for language models, told apart by their fields. */
@@ -64,7 +80,11 @@ export function exampleParser(options: ExampleOptions = {}): ExampleParser {
   const { head } = options;
   if (options.prompts === true) return promptParser(options);
   if (head !== undefined && head.kind !== "causal") {
-    if (options.template !== undefined) throw new Zo2Error("ZO2_ERR_CONFIG", `a template makes prompts for language models; a model with a ${head.kind} head takes its lines as they are`);
+    if (options.template !== undefined)
+      throw new Zo2Error(
+        "ZO2_ERR_CONFIG",
+        `a template makes prompts for language models; a model with a ${head.kind} head takes its lines as they are`,
+      );
     return head.kind === "spans" ? spanParser(options.vocabSize) : labelledParser(head, options.vocabSize);
   }
   const fill = options.template === undefined ? undefined : templateParser(options.template);
@@ -74,7 +94,11 @@ export function exampleParser(options: ExampleOptions = {}): ExampleParser {
     const example = fill === undefined ? parseShape(record, place, accept, options.vocabSize) : fill(record, place);
     const kind = KINDS.find((known) => known === example.kind);
     if (kind === undefined || !accept.includes(kind)) {
-      throw bad(place, `is of the shape ${kind === undefined ? example.kind : shapeText(kind)}; here ${accept.map(shapeText).join(" or ")} is needed`);
+      throw bad(
+        place,
+        `is of the shape ${kind === undefined ? example.kind : shapeText(kind)}; here ` +
+          `${accept.map(shapeText).join(" or ")} is needed`,
+      );
     }
     return example;
   };
@@ -88,14 +112,32 @@ function shapeText(kind: ExampleKind): string {
   return `{${SHAPES[kind].map((field) => JSON.stringify(field)).join(", ")}}`;
 }
 
-/** Finds the one shape that the record's fields make. Fields of no shape are ignored; those of another shape are a mistake worth naming. */
-function parseShape(record: Record<string, unknown>, place: string, accept: readonly ExampleKind[], vocabSize: number | undefined): Example {
+/**
+ * Finds the one shape that the record's fields make. Fields of no shape are ignored; those of another shape are a
+ * mistake worth naming.
+ */
+function parseShape(
+  record: Record<string, unknown>,
+  place: string,
+  accept: readonly ExampleKind[],
+  vocabSize: number | undefined,
+): Example {
   const known = new Set(accept.flatMap((kind) => SHAPES[kind]));
   const present = [...known].filter((field) => Object.hasOwn(record, field));
-  const kind = accept.find((candidate) => SHAPES[candidate].length === present.length && SHAPES[candidate].every((field) => present.includes(field)));
+  const kind = accept.find(
+    (candidate) =>
+      SHAPES[candidate].length === present.length && SHAPES[candidate].every((field) => present.includes(field)),
+  );
   if (kind === undefined) {
-    const has = Object.keys(record).map((field) => JSON.stringify(field)).join(", ") || "no field";
-    throw bad(place, `has ${has}, which is none of the shapes ${accept.map(shapeText).join(", ")}; other fields need a template (--prompt with --choices)`);
+    const has =
+      Object.keys(record)
+        .map((field) => JSON.stringify(field))
+        .join(", ") || "no field";
+    throw bad(
+      place,
+      `has ${has}, which is none of the shapes ${accept.map(shapeText).join(", ")}; other fields need a ` +
+        "template (--prompt with --choices)",
+    );
   }
   switch (kind) {
     case "text":
@@ -103,7 +145,11 @@ function parseShape(record: Record<string, unknown>, place: string, accept: read
     case "ids":
       return { kind, place, ids: idsOf(record["ids"], place, vocabSize) };
     case "completion":
-      return completionOf(place, textOf(record["prompt"], "prompt", place), textOf(record["completion"], "completion", place));
+      return completionOf(
+        place,
+        textOf(record["prompt"], "prompt", place),
+        textOf(record["completion"], "completion", place),
+      );
     case "choices": {
       const choices = record["choices"];
       if (!Array.isArray(choices)) throw bad(place, '"choices" is not a list of texts');
@@ -118,7 +164,10 @@ function parseShape(record: Record<string, unknown>, place: string, accept: read
 function templateParser(template: Template): (record: Record<string, unknown>, place: string) => Example {
   const { completion, choices, labelField = "label" } = template;
   if ((completion === undefined) === (choices === undefined)) {
-    throw new Zo2Error("ZO2_ERR_CONFIG", `template ${JSON.stringify(template.prompt)}: give either choices or a completion with the prompt`);
+    throw new Zo2Error(
+      "ZO2_ERR_CONFIG",
+      `template ${JSON.stringify(template.prompt)}: give either choices or a completion with the prompt`,
+    );
   }
   const prompt = compileTemplate(template.prompt);
   if (completion !== undefined) {
@@ -126,7 +175,11 @@ function templateParser(template: Template): (record: Record<string, unknown>, p
     return (record, place) => completionOf(place, prompt(record, place), end(record, place));
   }
   const fills: Fill[] = (choices ?? []).map(compileTemplate);
-  if (fills.length < 2) throw new Zo2Error("ZO2_ERR_CONFIG", `template ${JSON.stringify(template.prompt)}: has ${fills.length} choices; at least 2 are needed`);
+  if (fills.length < 2)
+    throw new Zo2Error(
+      "ZO2_ERR_CONFIG",
+      `template ${JSON.stringify(template.prompt)}: has ${fills.length} choices; at least 2 are needed`,
+    );
   return (record, place) => {
     const texts = fills.map((fill) => fill(record, place));
     return choicesOf(place, prompt(record, place), texts, labelField, fieldOf(record, labelField, place));
@@ -154,7 +207,10 @@ export function chatMessages(value: unknown, place: string): ChatMessage[] {
     const { role, content } = message;
     if (typeof role !== "string" || role === "") throw bad(at, '"role" is not a text such as "user" or "assistant"');
     // A turn that only calls tools says nothing.
-    const silent = Array.isArray(message["tool_calls"]) && message["tool_calls"].length > 0 && (content === null || content === undefined);
+    const silent =
+      Array.isArray(message["tool_calls"]) &&
+      message["tool_calls"].length > 0 &&
+      (content === null || content === undefined);
     if (silent) return { ...message, role, content: null };
     if (typeof content !== "string") throw bad(at, '"content" is not a text');
     return { ...message, role, content };
@@ -165,7 +221,8 @@ function messagesOf(value: unknown, place: string): ChatMessage[] {
   const messages = chatMessages(value, place);
   const first = messages.findIndex(({ role }) => role === "assistant");
   if (first < 0) throw bad(place, 'none of the messages has the role "assistant", so there is nothing to learn');
-  if (first === 0) throw bad(place, "messages[0] is the assistant's; something must stand before it from which it is predicted");
+  if (first === 0)
+    throw bad(place, "messages[0] is the assistant's; something must stand before it from which it is predicted");
   return messages;
 }
 
@@ -174,7 +231,11 @@ export function checkIds(ids: ArrayLike<unknown>, place: string, vocabSize = 2 *
   for (let i = 0; i < ids.length; i++) {
     const id = ids[i];
     if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= vocabSize) {
-      throw bad(place, `ids[${i}] is ${typeof id === "string" ? JSON.stringify(id) : String(id)}; token ids are integers from 0 to ${vocabSize - 1}`);
+      throw bad(
+        place,
+        `ids[${i}] is ${typeof id === "string" ? JSON.stringify(id) : String(id)}; token ids are integers from ` +
+          `0 to ${vocabSize - 1}`,
+      );
     }
   }
 }
@@ -194,13 +255,18 @@ function choicesOf(place: string, prompt: string, choices: readonly string[], fi
 function labelOf(place: string, choices: readonly string[], field: string, label: unknown): number {
   if (typeof label === "number") {
     if (Number.isInteger(label) && label >= 0 && label < choices.length) return label;
-    throw bad(place, `label ${label} in ${JSON.stringify(field)} is out of range; there are choices 0 to ${choices.length - 1}`);
+    throw bad(
+      place,
+      `label ${label} in ${JSON.stringify(field)} is out of range; there are choices 0 to ${choices.length - 1}`,
+    );
   }
   const named = choices.map((choice) => JSON.stringify(choice)).join(", ");
-  if (typeof label !== "string") throw bad(place, `the label in ${JSON.stringify(field)} is neither an index nor one of ${named}`);
+  if (typeof label !== "string")
+    throw bad(place, `the label in ${JSON.stringify(field)} is neither an index nor one of ${named}`);
   for (const same of [(choice: string) => choice === label, (choice: string) => choice.trim() === label.trim()]) {
     const matches = choices.flatMap((choice, i) => (same(choice) ? [i] : []));
-    if (matches.length > 1) throw bad(place, `label ${JSON.stringify(label)} names the choices ${matches.join(" and ")}; give its index`);
+    if (matches.length > 1)
+      throw bad(place, `label ${JSON.stringify(label)} names the choices ${matches.join(" and ")}; give its index`);
     if (matches[0] !== undefined) return matches[0];
   }
   throw bad(place, `label ${JSON.stringify(label)} in ${JSON.stringify(field)} is none of ${named}`);

@@ -21,11 +21,14 @@ export interface ReadOptions {
 export type LineSource = string | AsyncIterable<Uint8Array | string>;
 
 /**
- * The objects of a JSON Lines source, one by one, in memory for one line at a time. LF and CRLF, a byte order mark, blank
- * lines and a last line without an end are all read. Throws `ZO2_ERR_DATA` with the line's number for a line that is not
- * a JSON object, `ZO2_ERR_IO` when the source cannot be read. Leaving the loop early closes the file.
+ * The objects of a JSON Lines source, one by one, in memory for one line at a time. LF and CRLF, a byte order mark,
+ * blank lines and a last line without an end are all read. Throws `ZO2_ERR_DATA` with the line's number for a line that
+ * is not a JSON object, `ZO2_ERR_IO` when the source cannot be read. Leaving the loop early closes the file.
  */
-export async function* readJsonLines(source: LineSource, options: ReadOptions = {}): AsyncGenerator<JsonLine, void, undefined> {
+export async function* readJsonLines(
+  source: LineSource,
+  options: ReadOptions = {},
+): AsyncGenerator<JsonLine, void, undefined> {
   const name = options.name ?? (typeof source !== "string" ? "input" : source === "-" ? "stdin" : source);
   for await (const line of splitLines(chunksOf(source, name), name, options.maxLineBytes)) {
     const place = `${name}:${line.number}`;
@@ -47,7 +50,8 @@ export function parseLine(bytes: Uint8Array, place: string): Record<string, unkn
   } catch (error) {
     throw new Zo2Error("ZO2_ERR_DATA", `${place}: not JSON: ${messageOf(error)}`, { cause: error });
   }
-  if (!isRecord(record)) throw new Zo2Error("ZO2_ERR_DATA", `${place}: ${kindOf(record)}, where each line must be a JSON object`);
+  if (!isRecord(record))
+    throw new Zo2Error("ZO2_ERR_DATA", `${place}: ${kindOf(record)}, where each line must be a JSON object`);
   return record;
 }
 
@@ -58,11 +62,17 @@ function kindOf(value: unknown): string {
 /** The bytes of a source. Errors of the system become `ZO2_ERR_IO` with the name. */
 export async function* chunksOf(source: LineSource, name: string): AsyncGenerator<Uint8Array, void, undefined> {
   const stream: AsyncIterable<Uint8Array | string> =
-    typeof source !== "string" ? source : source === "-" ? process.stdin : createReadStream(source, { highWaterMark: 1 << 20 });
+    typeof source !== "string"
+      ? source
+      : source === "-"
+        ? process.stdin
+        : createReadStream(source, { highWaterMark: 1 << 20 });
   const encoder = new TextEncoder();
   try {
     for await (const chunk of stream) yield typeof chunk === "string" ? encoder.encode(chunk) : chunk;
   } catch (error) {
-    throw isZo2Error(error) ? error : new Zo2Error("ZO2_ERR_IO", `${name}: cannot be read: ${messageOf(error)}`, { cause: error });
+    throw isZo2Error(error)
+      ? error
+      : new Zo2Error("ZO2_ERR_IO", `${name}: cannot be read: ${messageOf(error)}`, { cause: error });
   }
 }

@@ -12,22 +12,31 @@ function bad(place: string, what: string): Zo2Error {
 }
 
 /**
- * A parser of `{"text" | "ids", "label"}` lines. The label is an index or a name of `id2label`; for several labels at once a list of names or
- * indices, or of 0 and 1 for each; for a regression a number, or one for each output. Throws `ZO2_ERR_DATA` beginning with the place.
+ * A parser of `{"text" | "ids", "label"}` lines. The label is an index or a name of `id2label`; for several labels at
+ * once a list of names or
+ * indices, or of 0 and 1 for each; for a regression a number, or one for each output. Throws `ZO2_ERR_DATA` beginning
+ * with the place.
  */
 export function labelledParser(head: Classification, vocabSize?: number): ExampleParser {
   return (record, place) => {
     if (!isRecord(record)) throw bad(place, "not an object");
     const label = record["label"];
     if (label === undefined || label === null) throw bad(place, `has no "label"; a ${head.problem} example needs one`);
-    return { kind: "labelled", place, input: inputOf(record, place, vocabSize), labels: labelsOf(head, label, place), problem: head.problem };
+    return {
+      kind: "labelled",
+      place,
+      input: inputOf(record, place, vocabSize),
+      labels: labelsOf(head, label, place),
+      problem: head.problem,
+    };
   };
 }
 
 function inputOf(record: Fields, place: string, vocabSize: number | undefined): string | readonly number[] {
   const { text, ids } = record;
   if (typeof text === "string" && ids === undefined) return text;
-  if (text !== undefined || !Array.isArray(ids) || ids.length === 0) throw bad(place, 'has neither a "text" nor a list of "ids", or both');
+  if (text !== undefined || !Array.isArray(ids) || ids.length === 0)
+    throw bad(place, 'has neither a "text" nor a list of "ids", or both');
   checkIds(ids, place, vocabSize);
   return ids as number[];
 }
@@ -45,9 +54,11 @@ function labelsOf(head: Classification, label: unknown, place: string): number[]
     }
     case "regression": {
       const values: unknown[] = Array.isArray(label) ? label : [label];
-      if (values.length !== labels.length) throw bad(place, `"label" has ${values.length} numbers, the model gives ${labels.length}`);
+      if (values.length !== labels.length)
+        throw bad(place, `"label" has ${values.length} numbers, the model gives ${labels.length}`);
       return values.map((value) => {
-        if (typeof value !== "number" || !Number.isFinite(value)) throw bad(place, `"label" holds ${JSON.stringify(value)}; it must be a finite number`);
+        if (typeof value !== "number" || !Number.isFinite(value))
+          throw bad(place, `"label" holds ${JSON.stringify(value)}; it must be a finite number`);
         return value;
       });
     }
@@ -57,12 +68,16 @@ function labelsOf(head: Classification, label: unknown, place: string): number[]
 function indexOf(labels: readonly string[], label: unknown, place: string): number {
   const index = typeof label === "string" ? labels.indexOf(label) : label;
   if (typeof index === "number" && Number.isInteger(index) && index >= 0 && index < labels.length) return index;
-  throw bad(place, `label ${JSON.stringify(label)} is none of ${labels.map((name, i) => `${i} (${JSON.stringify(name)})`).join(", ")}`);
+  throw bad(
+    place,
+    `label ${JSON.stringify(label)} is none of ${labels.map((name, i) => `${i} (${JSON.stringify(name)})`).join(", ")}`,
+  );
 }
 
 /**
- * A parser of question-answering lines: `{"question", "context", "answer": {"text", "start"}}` with the answer's first character in the context, or
- * null where there is none; or `{"ids", "start", "end"}` in tokens, the last one included. Throws `ZO2_ERR_DATA` beginning with the place.
+ * A parser of question-answering lines: `{"question", "context", "answer": {"text", "start"}}` with the answer's first
+ * character in the context, or null where there is none; or `{"ids", "start", "end"}` in tokens, the last one included.
+ * Throws `ZO2_ERR_DATA` beginning with the place.
  */
 export function spanParser(vocabSize?: number): ExampleParser {
   return (record, place): Example => {
@@ -71,17 +86,25 @@ export function spanParser(vocabSize?: number): ExampleParser {
       const { ids, start, end } = record;
       checkIds(ids as unknown[], place, vocabSize);
       const length = (ids as unknown[]).length;
-      if (!isIndex(start, length) || !isIndex(end, length) || end < start) throw bad(place, `"start" and "end" must be tokens of its ${length}, in order`);
+      if (!isIndex(start, length) || !isIndex(end, length) || end < start)
+        throw bad(place, `"start" and "end" must be tokens of its ${length}, in order`);
       return { kind: "span", place, input: ids as number[], answer: { start, end } };
     }
     const { question, context, answer } = record;
-    if (typeof question !== "string" || typeof context !== "string" || context === "") throw bad(place, 'needs "question" and "context" as texts, or "ids"');
+    if (typeof question !== "string" || typeof context !== "string" || context === "")
+      throw bad(place, 'needs "question" and "context" as texts, or "ids"');
     if (answer === null) return { kind: "span", place, input: { question, context }, answer: null };
-    if (!isRecord(answer) || typeof answer["text"] !== "string" || answer["text"] === "" || !isIndex(answer["start"], context.length)) {
+    if (
+      !isRecord(answer) ||
+      typeof answer["text"] !== "string" ||
+      answer["text"] === "" ||
+      !isIndex(answer["start"], context.length)
+    ) {
       throw bad(place, '"answer" is neither null nor {"text", "start"} with the place of the text in the context');
     }
     const { text, start } = answer as { text: string; start: number };
-    if (context.slice(start, start + text.length) !== text) throw bad(place, `the answer ${JSON.stringify(text)} does not stand at character ${start} of the context`);
+    if (context.slice(start, start + text.length) !== text)
+      throw bad(place, `the answer ${JSON.stringify(text)} does not stand at character ${start} of the context`);
     return { kind: "span", place, input: { question, context }, answer: { start, end: start + text.length } };
   };
 }

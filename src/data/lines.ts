@@ -16,8 +16,14 @@ export interface RawLine {
   readonly offset: number;
 }
 
-/** Every line that is not blank. `name` is the stream's name for errors: `ZO2_ERR_DATA` for a line over `maxLineBytes`. */
-export async function* splitLines(chunks: AsyncIterable<Uint8Array>, name: string, maxLineBytes = MAX_LINE_BYTES): AsyncGenerator<RawLine, void, undefined> {
+/**
+ * Every line that is not blank. `name` is the stream's name for errors: `ZO2_ERR_DATA` for a line over `maxLineBytes`.
+ */
+export async function* splitLines(
+  chunks: AsyncIterable<Uint8Array>,
+  name: string,
+  maxLineBytes = MAX_LINE_BYTES,
+): AsyncGenerator<RawLine, void, undefined> {
   let parts: Uint8Array[] = [];
   let held = 0;
   let lineStart = 0;
@@ -28,7 +34,11 @@ export async function* splitLines(chunks: AsyncIterable<Uint8Array>, name: strin
     return isBlank(trimmed.bytes) ? undefined : { bytes: trimmed.bytes, number, offset: lineStart + trimmed.skipped };
   };
   const checkLength = (length: number): void => {
-    if (length > maxLineBytes) throw new Zo2Error("ZO2_ERR_DATA", `${name}:${number}: more than ${maxLineBytes} bytes without a line end; is this JSON Lines?`);
+    if (length > maxLineBytes)
+      throw new Zo2Error(
+        "ZO2_ERR_DATA",
+        `${name}:${number}: more than ${maxLineBytes} bytes without a line end; is this JSON Lines?`,
+      );
   };
   for await (const chunk of chunks) {
     let from = 0;

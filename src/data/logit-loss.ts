@@ -1,4 +1,7 @@
-/** From the logits of a batch to its loss and predictions, in fp64 and in batch order: heads other than the language model's. */
+/**
+ * From the logits of a batch to its loss and predictions, in fp64 and in batch order: heads other than the language
+ * model's.
+ */
 import { Zo2Error } from "../errors.js";
 import { SPAN_FIELDS, TARGET_FIELDS, type PackedBatch } from "./batch.js";
 import { NOT_SCORED } from "./encode.js";
@@ -13,8 +16,9 @@ export interface LogitLoss extends LossSum {
 }
 
 /**
- * The loss of a batch of labels or spans from its logits, [headRows x columns] row-major: cross entropy, binary cross entropy with logits, squared
- * error, or half the cross entropy of an answer's start and half of its end (over the tokens of its own text; padding does not exist here).
+ * The loss of a batch of labels or spans from its logits, [headRows x columns] row-major: cross entropy, binary cross
+ * entropy with logits, squared error, or half the cross entropy of an answer's start and half of its end (over the
+ * tokens of its own text; padding does not exist here).
  */
 export function logitLoss(batch: PackedBatch, logits: Float32Array): LogitLoss {
   const { objective } = batch;
@@ -67,7 +71,10 @@ function spans(examples: Int32Array, logits: Float32Array): LogitLoss {
   let correct = 0;
   const count = examples.length / SPAN_FIELDS;
   for (let e = 0; e < count; e++) {
-    const [begin = 0, end = 0, start = NOT_SCORED, stop = NOT_SCORED] = examples.subarray(e * SPAN_FIELDS, (e + 1) * SPAN_FIELDS);
+    const [begin = 0, end = 0, start = NOT_SCORED, stop = NOT_SCORED] = examples.subarray(
+      e * SPAN_FIELDS,
+      (e + 1) * SPAN_FIELDS,
+    );
     const { starts, ends } = spanScores(logits, begin, end);
     if (start !== NOT_SCORED) sum += crossEntropy(starts, start) / 2;
     if (stop !== NOT_SCORED) sum += crossEntropy(ends, stop) / 2;
@@ -77,8 +84,13 @@ function spans(examples: Int32Array, logits: Float32Array): LogitLoss {
 }
 
 /** The start and the end scores of the head rows [begin, end). */
-export function spanScores(logits: Float32Array, begin: number, end: number): { readonly starts: Float32Array; readonly ends: Float32Array } {
-  const column = (c: number) => Float32Array.from({ length: end - begin }, (_, i) => logits[2 * (begin + i) + c] ?? Number.NaN);
+export function spanScores(
+  logits: Float32Array,
+  begin: number,
+  end: number,
+): { readonly starts: Float32Array; readonly ends: Float32Array } {
+  const column = (c: number) =>
+    Float32Array.from({ length: end - begin }, (_, i) => logits[2 * (begin + i) + c] ?? Number.NaN);
   return { starts: column(0), ends: column(1) };
 }
 

@@ -20,13 +20,18 @@ export interface ChoiceScores {
 
 function checkCount(batch: PackedBatch, logprobs: Float32Array): void {
   const targets = batch.targets.length / TARGET_FIELDS;
-  if (logprobs.length !== targets) throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `${logprobs.length} log-probabilities for a batch of ${targets} targets`);
+  if (logprobs.length !== targets)
+    throw new Zo2Error(
+      "ZO2_ERR_INVALID_ARGUMENT",
+      `${logprobs.length} log-probabilities for a batch of ${targets} targets`,
+    );
 }
 
 /** The summed negative log-probabilities of a batch of tokens. `logprobs` is [targets]. */
 export function tokenLoss(batch: PackedBatch, logprobs: Float32Array): LossSum {
   checkCount(batch, logprobs);
-  if (batch.objective.kind !== "tokens") throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", "the batch has choices; its loss is that of choiceScores");
+  if (batch.objective.kind !== "tokens")
+    throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", "the batch has choices; its loss is that of choiceScores");
   let sum = 0;
   for (const logprob of logprobs) sum -= logprob;
   return { sum, count: labelledCount(batch) };
@@ -35,7 +40,8 @@ export function tokenLoss(batch: PackedBatch, logprobs: Float32Array): LossSum {
 /** Scores, predictions and losses of a batch of choices, as in MeZO (arXiv 2305.17333). `logprobs` is [targets]. */
 export function choiceScores(batch: PackedBatch, logprobs: Float32Array): ChoiceScores {
   checkCount(batch, logprobs);
-  if (batch.objective.kind !== "choices") throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", "the batch has no choices to score");
+  if (batch.objective.kind !== "choices")
+    throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", "the batch has no choices to score");
   const { choices, examples, reduction } = batch.objective;
   const result: ChoiceScores = { scores: [], predictions: [], losses: [] };
   for (let e = 0; e < examples.length; e += EXAMPLE_FIELDS) {

@@ -11,18 +11,27 @@ export interface PaddedBatch {
 }
 
 /**
- * The rows of a padded batch without their padding. Positions count real tokens. The label of a row's first real token is dropped: with padding
- * before it, it would be predicted from padding. Throws `ZO2_ERR_DATA` naming the row where the shapes differ, the mask has
- * gaps, or a padded position carries a label.
+ * The rows of a padded batch without their padding. Positions count real tokens. The label of a row's first real token
+ * is dropped: with padding before it, it would be predicted from padding. Throws `ZO2_ERR_DATA` naming the row where
+ * the shapes differ, the mask has gaps, or a padded position carries a label.
  */
 export function unpackPadded({ input_ids, attention_mask, labels }: PaddedBatch): EncodedTokens[] {
   if (attention_mask.length !== input_ids.length || (labels !== undefined && labels.length !== input_ids.length)) {
-    throw new Zo2Error("ZO2_ERR_DATA", `input_ids has ${input_ids.length} rows, attention_mask ${attention_mask.length}, labels ${labels?.length ?? "none"}`);
+    throw new Zo2Error(
+      "ZO2_ERR_DATA",
+      `input_ids has ${input_ids.length} rows, attention_mask ${attention_mask.length}, labels ` +
+        `${labels?.length ?? "none"}`,
+    );
   }
   return input_ids.map((row, r) => unpackRow(row, attention_mask[r] ?? [], labels?.[r], r));
 }
 
-function unpackRow(row: ArrayLike<number>, mask: ArrayLike<number>, labels: ArrayLike<number> | undefined, r: number): EncodedTokens {
+function unpackRow(
+  row: ArrayLike<number>,
+  mask: ArrayLike<number>,
+  labels: ArrayLike<number> | undefined,
+  r: number,
+): EncodedTokens {
   const fail = (what: string) => new Zo2Error("ZO2_ERR_DATA", `row ${r} of the padded batch: ${what}`);
   if (mask.length !== row.length || (labels !== undefined && labels.length !== row.length)) {
     throw fail(`${row.length} ids, ${mask.length} mask values, ${labels?.length ?? "no"} labels`);
@@ -31,10 +40,12 @@ function unpackRow(row: ArrayLike<number>, mask: ArrayLike<number>, labels: Arra
   for (let t = 0; t < row.length; t++) {
     if (mask[t] === 1) real.push(t);
     else if (mask[t] !== 0) throw fail(`attention_mask[${t}] is ${mask[t]}; it must be 0 or 1`);
-    else if (labels !== undefined && labels[t] !== NOT_SCORED) throw fail(`labels[${t}] is ${labels[t]}, and that position is padding; it must be -100`);
+    else if (labels !== undefined && labels[t] !== NOT_SCORED)
+      throw fail(`labels[${t}] is ${labels[t]}, and that position is padding; it must be -100`);
   }
   const begin = real[0] ?? 0;
-  if (real.length > 0 && real[real.length - 1] !== begin + real.length - 1) throw fail("attention_mask has a gap; padding stands on the left or on the right only");
+  if (real.length > 0 && real[real.length - 1] !== begin + real.length - 1)
+    throw fail("attention_mask has a gap; padding stands on the left or on the right only");
   return {
     kind: "tokens",
     ids: Int32Array.from(real, (t) => row[t] ?? 0),

@@ -5,14 +5,21 @@ import type { ChatMessage } from "../tokenizer/index.js";
 import { compileTemplate, type Template } from "./template.js";
 import type { ExampleParser } from "./examples.js";
 
-/** What stands before the model's own tokens: text (with the model's special tokens), ids as they are, or a conversation. */
-export type Prompt = { readonly text: string } | { readonly ids: readonly number[] } | { readonly messages: readonly ChatMessage[] };
+/**
+ * What stands before the model's own tokens: text (with the model's special tokens), ids as they are, or a
+ * conversation.
+ */
+export type Prompt =
+  | { readonly text: string }
+  | { readonly ids: readonly number[] }
+  | { readonly messages: readonly ChatMessage[] };
 
 const FIELDS = ["text", "ids", "messages", "prompt"] as const;
 
 /**
- * A parser of lines with one of `"text"`, `"prompt"` (which is text too), `"ids"` and `"messages"`, or of any fields through the prompt of a
- * template. What the field holds is checked when it is encoded. Throws `ZO2_ERR_DATA` beginning with the place.
+ * A parser of lines with one of `"text"`, `"prompt"` (which is text too), `"ids"` and `"messages"`, or of any fields
+ * through the prompt of a template. What the field holds is checked when it is encoded. Throws `ZO2_ERR_DATA` beginning
+ * with the place.
  */
 export function promptParser(options: { readonly template?: Template } = {}): ExampleParser {
   const fill = options.template === undefined ? undefined : compileTemplate(options.template.prompt);
@@ -21,8 +28,17 @@ export function promptParser(options: { readonly template?: Template } = {}): Ex
     if (fill !== undefined) return { kind: "prompt", place, prompt: { text: fill(record, place) }, record };
     const [field, ...more] = FIELDS.filter((name) => Object.hasOwn(record, name));
     if (field === undefined || more.length > 0) {
-      throw new Zo2Error("ZO2_ERR_DATA", `${place}: has ${field === undefined ? "none" : `${field} and ${more.join(", ")}`} of ${FIELDS.join(", ")}; one is needed, or a template`);
+      throw new Zo2Error(
+        "ZO2_ERR_DATA",
+        `${place}: has ${field === undefined ? "none" : `${field} and ${more.join(", ")}`} of ` +
+          `${FIELDS.join(", ")}; one is needed, or a template`,
+      );
     }
-    return { kind: "prompt", place, prompt: { [field === "prompt" ? "text" : field]: record[field] } as Prompt, record };
+    return {
+      kind: "prompt",
+      place,
+      prompt: { [field === "prompt" ? "text" : field]: record[field] } as Prompt,
+      record,
+    };
   };
 }

@@ -1,23 +1,23 @@
 /**
- * SplitMix64 (Steele, Lea and Flood 2014) on two 32-bit halves: a data set of millions of lines is shuffled between two steps,
- * and BigInt would take seconds for it.
+ * SplitMix64 (Steele, Lea and Flood 2014) on two 32-bit halves: a data set of millions of lines is shuffled between two
+ * steps, and BigInt would take seconds for it.
  */
 export class SplitMix64 {
-  #high: number;
-  #low: number;
+  private high: number;
+  private low: number;
 
   /** Any 64-bit seed, 0 included. */
   constructor(seed: bigint) {
-    this.#high = Number(BigInt.asUintN(64, seed) >> 32n);
-    this.#low = Number(BigInt.asUintN(32, seed));
+    this.high = Number(BigInt.asUintN(64, seed) >> 32n);
+    this.low = Number(BigInt.asUintN(32, seed));
   }
 
   /** The next 64-bit value, as [high, low] halves. */
   next(): readonly [number, number] {
-    const sum = this.#low + 0x7f4a7c15;
-    this.#low = sum >>> 0;
-    this.#high = (this.#high + 0x9e3779b9 + (sum > 0xffffffff ? 1 : 0)) >>> 0;
-    const [h1, l1] = multiply(...shiftXor(this.#high, this.#low, 30), 0xbf58476d, 0x1ce4e5b9);
+    const sum = this.low + 0x7f4a7c15;
+    this.low = sum >>> 0;
+    this.high = (this.high + 0x9e3779b9 + (sum > 0xffffffff ? 1 : 0)) >>> 0;
+    const [h1, l1] = multiply(...shiftXor(this.high, this.low, 30), 0xbf58476d, 0x1ce4e5b9);
     const [h2, l2] = multiply(...shiftXor(h1, l1, 27), 0x94d049bb, 0x133111eb);
     return shiftXor(h2, l2, 31);
   }

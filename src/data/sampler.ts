@@ -26,54 +26,74 @@ export interface SamplerOptions {
  */
 export class Sampler {
   readonly size: number;
-  readonly #seed: bigint;
-  readonly #shuffle: boolean;
-  #epoch = 0;
-  #position = 0;
-  #order: Uint32Array | undefined;
+  private readonly seed: bigint;
+  private readonly shuffle: boolean;
+  private epoch = 0;
+  private position = 0;
+  private order: Uint32Array | undefined;
 
-  /** Throws `ZO2_ERR_DATA` for an empty data set, `ZO2_ERR_INVALID_ARGUMENT` for a seed that is no integer of 64 bits. */
+  /**
+   * Throws `ZO2_ERR_DATA` for an empty data set, `ZO2_ERR_INVALID_ARGUMENT` for a seed that is no integer of 64 bits.
+   */
   constructor({ size, seed = 0, shuffle = true }: SamplerOptions) {
     if (size === 0) throw new Zo2Error("ZO2_ERR_DATA", "the data set is empty");
-    if (!Number.isInteger(size) || size < 0 || size >= 2 ** 32) throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `size is ${size}; it must be an integer from 1 to 2^32 - 1`);
+    if (!Number.isInteger(size) || size < 0 || size >= 2 ** 32)
+      throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `size is ${size}; it must be an integer from 1 to 2^32 - 1`);
     this.size = size;
-    this.#seed = toSeed(seed);
-    this.#shuffle = shuffle;
+    this.seed = toSeed(seed);
+    this.shuffle = shuffle;
   }
 
   /** The index of the next example; begins another epoch when this one is through. */
   next(): number {
-    if (this.#position === this.size) {
-      this.#epoch++;
-      this.#position = 0;
-      this.#order = undefined;
+    if (this.position === this.size) {
+      this.epoch++;
+      this.position = 0;
+      this.order = undefined;
     }
-    this.#order ??= this.#permutation();
-    return this.#order[this.#position++] ?? 0;
+    this.order ??= this.permutation();
+    return this.order[this.position++] ?? 0;
   }
 
   state(): SamplerState {
-    return { seed: this.#seed.toString(), epoch: this.#epoch, position: this.#position };
+    return { seed: this.seed.toString(), epoch: this.epoch, position: this.position };
   }
 
   /** Goes on from where `state` was taken. Throws `ZO2_ERR_INVALID_ARGUMENT` for the state of another seed or size. */
   restore(state: SamplerState): void {
     const { seed, epoch, position } = state;
-    if (seed !== this.#seed.toString()) throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `the sampler's seed is ${this.#seed}, the saved state's is ${seed}`);
-    if (!Number.isSafeInteger(epoch) || epoch < 0 || !Number.isInteger(position) || position < 0 || position > this.size) {
-      throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `epoch ${epoch}, position ${position} is no place in a data set of ${this.size}; was it saved with another one?`);
+    if (seed !== this.seed.toString())
+      throw new Zo2Error(
+        "ZO2_ERR_INVALID_ARGUMENT",
+        `the sampler's seed is ${this.seed}, the saved state's is ${seed}`,
+      );
+    if (
+      !Number.isSafeInteger(epoch) ||
+      epoch < 0 ||
+      !Number.isInteger(position) ||
+      position < 0 ||
+      position > this.size
+    ) {
+      throw new Zo2Error(
+        "ZO2_ERR_INVALID_ARGUMENT",
+        `epoch ${epoch}, position ${position} is no place in a data set of ${this.size}; was it saved with ` +
+          "another one?",
+      );
     }
-    this.#epoch = epoch;
-    this.#position = position;
-    this.#order = undefined;
+    this.epoch = epoch;
+    this.position = position;
+    this.order = undefined;
   }
 
-  /** Fisher and Yates. The epoch goes through the generator once, so that the streams of two epochs or seeds never overlap by a shift. */
-  #permutation(): Uint32Array {
+  /**
+   * Fisher and Yates. The epoch goes through the generator once, so that the streams of two epochs or seeds never
+   * overlap by a shift.
+   */
+  private permutation(): Uint32Array {
     const order = Uint32Array.from({ length: this.size }, (_, i) => i);
-    if (!this.#shuffle) return order;
-    const [high, low] = new SplitMix64(this.#seed).next();
-    const mixed = new SplitMix64(((BigInt(high) << 32n) | BigInt(low)) ^ BigInt(this.#epoch)).next();
+    if (!this.shuffle) return order;
+    const [high, low] = new SplitMix64(this.seed).next();
+    const mixed = new SplitMix64(((BigInt(high) << 32n) | BigInt(low)) ^ BigInt(this.epoch)).next();
     const random = new SplitMix64((BigInt(mixed[0]) << 32n) | BigInt(mixed[1]));
     for (let i = this.size - 1; i > 0; i--) {
       const j = random.below(i + 1);
@@ -86,20 +106,34 @@ export class Sampler {
 }
 
 function toSeed(seed: bigint | number): bigint {
-  if (typeof seed === "number" && !Number.isSafeInteger(seed)) throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `seed ${seed} is not a safe integer; larger ones are written as a bigint`);
+  if (typeof seed === "number" && !Number.isSafeInteger(seed))
+    throw new Zo2Error(
+      "ZO2_ERR_INVALID_ARGUMENT",
+      `seed ${seed} is not a safe integer; larger ones are written as a bigint`,
+    );
   const value = BigInt(seed);
-  if (value < -(2n ** 63n) || value >= 2n ** 64n) throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `seed ${value} has more than 64 bits`);
+  if (value < -(2n ** 63n) || value >= 2n ** 64n)
+    throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `seed ${value} has more than 64 bits`);
   return BigInt.asUintN(64, value);
 }
 
 function checkBatchSize(batchSize: number): void {
-  if (!Number.isSafeInteger(batchSize) || batchSize < 1) throw new Zo2Error("ZO2_ERR_CONFIG", `batchSize is ${batchSize}; it must be a positive integer`);
+  if (!Number.isSafeInteger(batchSize) || batchSize < 1)
+    throw new Zo2Error("ZO2_ERR_CONFIG", `batchSize is ${batchSize}; it must be a positive integer`);
 }
 
 /** Batches without end, all of `batchSize`: one that the end of an epoch would cut short goes on into the next. */
-export async function* batches(dataset: Dataset, sampler: Sampler, batchSize: number): AsyncGenerator<Example[], never, undefined> {
+export async function* batches(
+  dataset: Dataset,
+  sampler: Sampler,
+  batchSize: number,
+): AsyncGenerator<Example[], never, undefined> {
   checkBatchSize(batchSize);
-  if (sampler.size !== dataset.size) throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `the sampler is for ${sampler.size} examples, ${dataset.name} has ${dataset.size}`);
+  if (sampler.size !== dataset.size)
+    throw new Zo2Error(
+      "ZO2_ERR_INVALID_ARGUMENT",
+      `the sampler is for ${sampler.size} examples, ${dataset.name} has ${dataset.size}`,
+    );
   for (;;) {
     const indices = Array.from({ length: batchSize }, () => sampler.next());
     yield await Promise.all(indices.map((index) => dataset.at(index)));

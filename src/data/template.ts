@@ -1,6 +1,9 @@
 import { Zo2Error } from "../errors.js";
 
-/** How any fields of a line become a prompt with a completion or with choices. `{field}` stands for a field, `{{` and `}}` for braces. */
+/**
+ * How any fields of a line become a prompt with a completion or with choices. `{field}` stands for a field, `{{` and
+ * `}}` for braces.
+ */
 export interface Template {
   readonly prompt: string;
   /** The choices' texts, as they follow the prompt: usually with a blank in front. */
@@ -19,7 +22,10 @@ function malformed(text: string, what: string): Zo2Error {
   return new Zo2Error("ZO2_ERR_CONFIG", `template ${JSON.stringify(text)}: ${what}; write {{ and }} for braces`);
 }
 
-/** Parses a template text once. Throws `ZO2_ERR_CONFIG` for braces that do not match; the result throws `ZO2_ERR_DATA` for a field that a line lacks. */
+/**
+ * Parses a template text once. Throws `ZO2_ERR_CONFIG` for braces that do not match; the result throws `ZO2_ERR_DATA`
+ * for a field that a line lacks.
+ */
 export function compileTemplate(text: string): Fill {
   const parts: (string | { readonly field: string })[] = [];
   let literal = "";
@@ -42,19 +48,29 @@ export function compileTemplate(text: string): Fill {
     }
   }
   parts.push(literal);
-  return (record, place) => parts.map((part) => (typeof part === "string" ? part : fieldText(record, part.field, place))).join("");
+  return (record, place) =>
+    parts.map((part) => (typeof part === "string" ? part : fieldText(record, part.field, place))).join("");
 }
 
 /** The value of a field that must be there. */
 export function fieldOf(record: Fields, field: string, place: string): unknown {
   if (Object.hasOwn(record, field)) return record[field];
-  const present = Object.keys(record).map((key) => JSON.stringify(key)).join(", ");
-  throw new Zo2Error("ZO2_ERR_DATA", `${place}: has no field ${JSON.stringify(field)}; it has ${present === "" ? "none" : present}`);
+  const present = Object.keys(record)
+    .map((key) => JSON.stringify(key))
+    .join(", ");
+  throw new Zo2Error(
+    "ZO2_ERR_DATA",
+    `${place}: has no field ${JSON.stringify(field)}; it has ${present === "" ? "none" : present}`,
+  );
 }
 
 function fieldText(record: Fields, field: string, place: string): string {
   const value = fieldOf(record, field, place);
   if (typeof value === "string") return value;
   if (typeof value === "number" || typeof value === "boolean") return String(value);
-  throw new Zo2Error("ZO2_ERR_DATA", `${place}: field ${JSON.stringify(field)} is ${value === null ? "null" : "no text"}, so it cannot stand in a prompt`);
+  throw new Zo2Error(
+    "ZO2_ERR_DATA",
+    `${place}: field ${JSON.stringify(field)} is ${value === null ? "null" : "no text"}, so it cannot stand in ` +
+      "a prompt",
+  );
 }

@@ -3,7 +3,10 @@ import { isZo2Error, Zo2Error } from "../errors.js";
 import { type ChatMessage, renderChat } from "../tokenizer/chat.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 
-/** A turn of the assistant: message `index` lies in the text from `begin` to below `end` (UTF-16 units), its closing marks included. */
+/**
+ * A turn of the assistant: message `index` lies in the text from `begin` to below `end` (UTF-16 units), its closing
+ * marks included.
+ */
 export interface Turn {
   readonly index: number;
   readonly begin: number;
@@ -11,16 +14,23 @@ export interface Turn {
 }
 
 /**
- * The conversation in the words of the chat template, and in it what the assistant says: from where the template, asked for a generation
- * prompt, stops before the turn, to where it stops behind the turn. Throws `ZO2_ERR_DATA` with `place` and the message where the template
- * does not write a conversation's beginning as it writes it in the whole, so that no such border exists.
+ * The conversation in the words of the chat template, and in it what the assistant says: from where the template, asked
+ * for a generation prompt, stops before the turn, to where it stops behind the turn. Throws `ZO2_ERR_DATA` with `place`
+ * and the message where the template does not write a conversation's beginning as it writes it in the whole, so that no
+ * such border exists.
  */
-export function assistantTurns(tokenizer: Tokenizer, messages: readonly ChatMessage[], place: string): { text: string; turns: Turn[] } {
+export function assistantTurns(
+  tokenizer: Tokenizer,
+  messages: readonly ChatMessage[],
+  place: string,
+): { text: string; turns: Turn[] } {
   const render = (count: number, addGenerationPrompt: boolean): string => {
     try {
       return renderChat(tokenizer, messages.slice(0, count), { addGenerationPrompt });
     } catch (error) {
-      throw new Zo2Error(isZo2Error(error) ? error.code : "ZO2_ERR_TOKENIZER", `${place}: ${messageOf(error)}`, { cause: error });
+      throw new Zo2Error(isZo2Error(error) ? error.code : "ZO2_ERR_TOKENIZER", `${place}: ${messageOf(error)}`, {
+        cause: error,
+      });
     }
   };
   const text = render(messages.length, false);
@@ -38,7 +48,10 @@ export function assistantTurns(tokenizer: Tokenizer, messages: readonly ChatMess
     const turn = through.slice(before.length);
     const tail = behind(turn, said);
     if (turn.trimStart().startsWith(said) && endsAlike(before, tail) && render(index + 1, true) === through) {
-      throw refuse('the chat template begins a new turn behind this one although "add_generation_prompt" is false, so that its end cannot be told');
+      throw refuse(
+        'the chat template begins a new turn behind this one although "add_generation_prompt" is false, so ' +
+          "that its end cannot be told",
+      );
     }
     const end = text.startsWith(through) ? through.length : endWithin(text, before.length, said, tail);
     if (end === undefined) throw refuse("the chat template writes this turn differently once others follow it");
@@ -47,7 +60,9 @@ export function assistantTurns(tokenizer: Tokenizer, messages: readonly ChatMess
   return { text, turns };
 }
 
-/** What the template puts behind the content of a turn; the whole turn where the content is not in it as it was given. */
+/**
+ * What the template puts behind the content of a turn; the whole turn where the content is not in it as it was given.
+ */
 function behind(turn: string, content: string): string {
   const at = turn.lastIndexOf(content);
   return at < 0 ? turn : turn.slice(at + content.length);
@@ -60,7 +75,10 @@ function endsAlike(before: string, tail: string): boolean {
   return tail.slice(tail.length - shared).trim() !== "";
 }
 
-/** Templates of models that think leave the thoughts out of earlier turns: the content, with the same marks behind it, then stands alone. */
+/**
+ * Templates of models that think leave the thoughts out of earlier turns: the content, with the same marks behind it,
+ * then stands alone.
+ */
 function endWithin(text: string, begin: number, content: string, tail: string): number | undefined {
   const at = text.indexOf(content + tail, begin);
   if (content === "" || at < 0 || text.slice(begin, at).trim() !== "") return undefined;

@@ -1,4 +1,7 @@
-/** The batches of a generation: first the prompts whole, then one token of every sequence a pass, with the cache rows that each reads and fills. */
+/**
+ * The batches of a generation: first the prompts whole, then one token of every sequence a pass, with the cache rows
+ * that each reads and fills.
+ */
 import type { Objective, PackedBatch } from "../data/batch.js";
 import type { RowRange } from "../schedule/cache.js";
 
@@ -71,13 +74,18 @@ export function promptPass(slots: readonly Slot[], maxTokens: number): CachedPas
   };
 }
 
-/** The pass over one more token of every running sequence; no micro-batch has more than fits in the plan of `first`, the prompts' pass. */
+/**
+ * The pass over one more token of every running sequence; no micro-batch has more than fits in the plan of `first`, the
+ * prompts' pass.
+ */
 export function nextPass(running: readonly Running[], first: CachedPass): CachedPass {
   const most = Math.max(SEQUENCES_AT_LEAST, ...first.slots.map((slots) => slots.length));
   const groups: Running[][] = [];
   for (let i = 0; i < running.length; i += most) groups.push(running.slice(i, i + most));
   return {
-    batch: groups.map((group) => pack(group.map(({ slot, fed, next }) => ({ slot, from: fed, tokens: Int32Array.of(next) })))),
+    batch: groups.map((group) =>
+      pack(group.map(({ slot, fed, next }) => ({ slot, from: fed, tokens: Int32Array.of(next) }))),
+    ),
     slots: groups.map((group) => group.map(({ slot }) => slot)),
     used: running.map(({ slot, fed }) => ({ start: slot.base, count: fed })),
     added: running.map(({ slot, fed }) => ({ start: slot.base + fed, count: 1 })),
@@ -85,7 +93,9 @@ export function nextPass(running: readonly Running[], first: CachedPass): Cached
 }
 
 /** Tokens of each slot from position `from` on; everything before is in the cache. */
-function pack(parts: readonly { readonly slot: Slot; readonly from: number; readonly tokens: Int32Array }[]): PackedBatch {
+function pack(
+  parts: readonly { readonly slot: Slot; readonly from: number; readonly tokens: Int32Array }[],
+): PackedBatch {
   const rows = parts.reduce((sum, { tokens }) => sum + tokens.length, 0);
   const tokens = new Int32Array(rows);
   const positions = new Int32Array(rows);
@@ -104,8 +114,12 @@ function pack(parts: readonly { readonly slot: Slot; readonly from: number; read
     headRows.push(start - 1);
   }
   return {
-    tokens, positions, cacheRows,
-    sequences: Int32Array.from(sequences), headRows: Int32Array.from(headRows),
-    targets: new Int32Array(0), objective: LOGITS,
+    tokens,
+    positions,
+    cacheRows,
+    sequences: Int32Array.from(sequences),
+    headRows: Int32Array.from(headRows),
+    targets: new Int32Array(0),
+    objective: LOGITS,
   };
 }

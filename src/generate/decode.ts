@@ -43,18 +43,23 @@ export interface DecodeSettings {
 }
 
 /**
- * Continues all prompts at once, a pass over the model for every token: yields what each pass gives, one token of every sequence that
- * has not ended. Its cache is freed at the end, however that comes.
+ * Continues all prompts at once, a pass over the model for every token: yields what each pass gives, one token of every
+ * sequence that has not ended. Its cache is freed at the end, however that comes.
  *
  * @param prompts token ids; each has at least one, and fewer than `maxPositions`.
  * @throws Zo2Error ZO2_ERR_NOT_FINITE, ZO2_ERR_ABORTED, ZO2_ERR_MEMORY_BUDGET, ZO2_ERR_OUT_OF_MEMORY, ZO2_ERR_DISPOSED
  */
 export async function* decode(
-  engine: Pick<Engine, "createCache" | "forward">, prompts: readonly Int32Array[], settings: DecodeSettings,
+  engine: Pick<Engine, "createCache" | "forward">,
+  prompts: readonly Int32Array[],
+  settings: DecodeSettings,
 ): AsyncGenerator<readonly Token[], void, undefined> {
   const { cache: tier, perturbation, signal } = settings;
   if (prompts.length === 0) return;
-  const slots = layOut(prompts, prompts.map(({ length }) => Math.min(settings.maxNewTokens, settings.maxPositions - length)));
+  const slots = layOut(
+    prompts,
+    prompts.map(({ length }) => Math.min(settings.maxNewTokens, settings.maxPositions - length)),
+  );
   const rows = slots.reduce((sum, { capacity }) => sum + capacity, 0);
   const first = promptPass(slots, settings.maxTokens);
   checkGoing(signal, 0);
@@ -66,10 +71,14 @@ export async function* decode(
       checkGoing(signal, count);
       const { batch, used, added } = pass;
       const logits = await engine.forward(batch, {
-        output: "logits", cache: { cache, used, added }, ...(perturbation === undefined ? {} : { perturbation }),
+        output: "logits",
+        cache: { cache, used, added },
+        ...(perturbation === undefined ? {} : { perturbation }),
       });
       const tokens = readTokens(pass, logits, count, settings);
-      running = tokens.flatMap(({ slot, token }) => (token.end === null ? [{ slot, fed: slot.prompt.length + count, next: token.id }] : []));
+      running = tokens.flatMap(({ slot, token }) =>
+        token.end === null ? [{ slot, fed: slot.prompt.length + count, next: token.id }] : [],
+      );
       yield tokens.map(({ token }) => token);
       if (running.length === 0) return;
       pass = nextPass(running, first);
@@ -80,11 +89,19 @@ export async function* decode(
 }
 
 /** The tokens that a pass gives, each its sequence's number `count`, from 0. */
-function readTokens(pass: CachedPass, logits: readonly Float32Array[], count: number, settings: DecodeSettings): { slot: Slot; token: Token }[] {
+function readTokens(
+  pass: CachedPass,
+  logits: readonly Float32Array[],
+  count: number,
+  settings: DecodeSettings,
+): { slot: Slot; token: Token }[] {
   return pass.slots.flatMap((slots, m) => {
     const all = logits[m] ?? new Float32Array();
     const columns = all.length / slots.length;
-    return slots.map((slot, row) => ({ slot, token: readToken(slot, all.subarray(row * columns, (row + 1) * columns), count, settings) }));
+    return slots.map((slot, row) => ({
+      slot,
+      token: readToken(slot, all.subarray(row * columns, (row + 1) * columns), count, settings),
+    }));
   });
 }
 
@@ -93,12 +110,18 @@ function readToken(slot: Slot, logits: Float32Array, count: number, settings: De
   const sequence = slot.index;
   const number = firstSequence + sequence;
   const position = slot.prompt.length + count;
-  const id = choose(logits, sampling, () => unitAt(sampling.seed, number, position), `sequence ${number}, position ${position}`);
+  const id = choose(
+    logits,
+    sampling,
+    () => unitAt(sampling.seed, number, position),
+    `sequence ${number}, position ${position}`,
+  );
   const isEnd = endIds?.has(id) ?? false;
   const end = isEnd ? "eos" : stops?.(sequence, id) === true ? "stop" : count + 1 >= slot.limit ? "length" : null;
   return { sequence, id, logprob: logprobs ? logProbability(logits, id) : null, end };
 }
 
 function checkGoing(signal: AbortSignal | undefined, count: number): void {
-  if (signal?.aborted === true) throw new Zo2Error("ZO2_ERR_ABORTED", `the generation was stopped after ${count} tokens`, { cause: signal.reason });
+  if (signal?.aborted === true)
+    throw new Zo2Error("ZO2_ERR_ABORTED", `the generation was stopped after ${count} tokens`, { cause: signal.reason });
 }

@@ -23,27 +23,28 @@ export interface GenerateModel {
 export type Inputs<T> = AsyncIterable<T> | Iterable<T>;
 
 /**
- * One continuation while it is made: iterating gives its text piece by piece. Leaving the loop early frees what it holds.
+ * One continuation while it is made: iterating gives its text piece by piece. Leaving the loop early frees what it
+ * holds.
  */
 export class Generation implements AsyncIterableIterator<string> {
-  readonly #pieces: AsyncGenerator<string, Generated, undefined>;
-  #result: Generated | undefined;
-  #failure: { readonly error: unknown } | undefined;
+  private readonly pieces: AsyncGenerator<string, Generated, undefined>;
+  private ended: Generated | undefined;
+  private failure: { readonly error: unknown } | undefined;
 
   constructor(pieces: AsyncGenerator<string, Generated, undefined>) {
-    this.#pieces = pieces;
+    this.pieces = pieces;
   }
 
   /** The next piece of text; never "", never half a character. */
   async next(): Promise<IteratorResult<string, undefined>> {
     try {
-      const { done, value } = await this.#pieces.next();
+      const { done, value } = await this.pieces.next();
       if (done !== true) return { done: false, value };
       // Undefined when it is asked again.
-      this.#result ??= value as Generated | undefined;
+      this.ended ??= value as Generated | undefined;
       return { done: true, value: undefined };
     } catch (error) {
-      this.#failure ??= { error };
+      this.failure ??= { error };
       throw error;
     }
   }
@@ -51,7 +52,7 @@ export class Generation implements AsyncIterableIterator<string> {
   /** Ends the generation here. */
   async return(): Promise<IteratorResult<string, undefined>> {
     // Nothing is made of it: the loop was left.
-    await this.#pieces.return({ ids: [], text: null, reason: "stop" });
+    await this.pieces.return({ ids: [], text: null, reason: "stop" });
     return { done: true, value: undefined };
   }
 
@@ -61,9 +62,10 @@ export class Generation implements AsyncIterableIterator<string> {
    */
   async result(): Promise<Generated> {
     while ((await this.next()).done !== true);
-    if (this.#failure !== undefined) throw this.#failure.error;
-    if (this.#result === undefined) throw new Zo2Error("ZO2_ERR_ABORTED", "the generation was left before its end, so it has no result");
-    return this.#result;
+    if (this.failure !== undefined) throw this.failure.error;
+    if (this.ended === undefined)
+      throw new Zo2Error("ZO2_ERR_ABORTED", "the generation was left before its end, so it has no result");
+    return this.ended;
   }
 
   [Symbol.asyncIterator](): this {
@@ -73,13 +75,19 @@ export class Generation implements AsyncIterableIterator<string> {
 
 /** Continues one prompt; text alone stands for `{ text }`. */
 export function generateOne(
-  model: GenerateModel, prompt: string | GenerateInput, options: ResolvedGenerateOptions, signal?: AbortSignal,
+  model: GenerateModel,
+  prompt: string | GenerateInput,
+  options: ResolvedGenerateOptions,
+  signal?: AbortSignal,
 ): Generation {
   return new Generation(pieces(model, prompt, options, signal));
 }
 
 async function* pieces(
-  model: GenerateModel, prompt: string | GenerateInput, options: ResolvedGenerateOptions, signal: AbortSignal | undefined,
+  model: GenerateModel,
+  prompt: string | GenerateInput,
+  options: ResolvedGenerateOptions,
+  signal: AbortSignal | undefined,
 ): AsyncGenerator<string, Generated, undefined> {
   const input = typeof prompt === "string" ? { text: prompt } : prompt;
   const ids = encodeInput(model, input, "the prompt");
@@ -97,20 +105,30 @@ async function* pieces(
   return result;
 }
 
-/** Continues all prompts, in order, a batch at a time. What came before an input that cannot be used is continued first. */
+/**
+ * Continues all prompts, in order, a batch at a time. What came before an input that cannot be used is continued first.
+ */
 export async function* generateMany(
-  model: GenerateModel, inputs: Inputs<string | GenerateInput>, options: ResolvedGenerateOptions, signal?: AbortSignal,
+  model: GenerateModel,
+  inputs: Inputs<string | GenerateInput>,
+  options: ResolvedGenerateOptions,
+  signal?: AbortSignal,
 ): AsyncGenerator<Generated, void, undefined> {
   let done = 0;
   for await (const prompts of groups(model, inputs, options.batchSize, signal)) {
-    yield* await generateGroup(model, prompts, options, { firstSequence: done, ...(signal === undefined ? {} : { signal }) });
+    yield* await generateGroup(model, prompts, options, {
+      firstSequence: done,
+      ...(signal === undefined ? {} : { signal }),
+    });
     done += prompts.length;
   }
 }
 
 /** Continues prompts as one batch. For objectives over generated text, `perturbation` says where the weights stand. */
 export async function generateGroup(
-  model: GenerateModel, prompts: readonly Int32Array[], options: ResolvedGenerateOptions,
+  model: GenerateModel,
+  prompts: readonly Int32Array[],
+  options: ResolvedGenerateOptions,
   o: { readonly firstSequence?: number; readonly signal?: AbortSignal; readonly perturbation?: Perturbation } = {},
 ): Promise<Generated[]> {
   const continuations = prompts.map((ids) => newContinuation(model, ids, options));
@@ -125,14 +143,19 @@ export async function generateGroup(
 }
 
 async function* groups(
-  model: GenerateModel, inputs: Inputs<string | GenerateInput>, batchSize: number, signal: AbortSignal | undefined,
+  model: GenerateModel,
+  inputs: Inputs<string | GenerateInput>,
+  batchSize: number,
+  signal: AbortSignal | undefined,
 ): AsyncGenerator<Int32Array[], void, undefined> {
   let group: Int32Array[] = [];
   let index = 0;
   try {
     for await (const given of inputs) {
       if (signal?.aborted === true) {
-        throw new Zo2Error("ZO2_ERR_ABORTED", `the generation was stopped after ${index} inputs`, { cause: signal.reason });
+        throw new Zo2Error("ZO2_ERR_ABORTED", `the generation was stopped after ${index} inputs`, {
+          cause: signal.reason,
+        });
       }
       const input = typeof given === "string" ? { text: given } : given;
       group.push(encodeInput(model, input, `inputs[${index}]`));
@@ -153,7 +176,11 @@ function encodeInput(model: GenerateModel, input: GenerateInput, place: string):
   return encodePrompt(model.tokenizer, input, typeof own === "string" ? own : place, model);
 }
 
-function newContinuation({ tokenizer, dir }: GenerateModel, prompt: Int32Array, { stop }: ResolvedGenerateOptions): Continuation {
+function newContinuation(
+  { tokenizer, dir }: GenerateModel,
+  prompt: Int32Array,
+  { stop }: ResolvedGenerateOptions,
+): Continuation {
   if (tokenizer === null && stop.length > 0) {
     const what = `has no tokenizer, so the stop text ${JSON.stringify(stop[0])} cannot be recognised`;
     throw new Zo2Error("ZO2_ERR_TOKENIZER", `${dir}: ${what}; leave stop out, or put a tokenizer into the folder`);
@@ -161,11 +188,17 @@ function newContinuation({ tokenizer, dir }: GenerateModel, prompt: Int32Array, 
   return new Continuation(tokenizer, prompt, stop);
 }
 
-async function settingsOf(model: GenerateModel, options: ResolvedGenerateOptions, signal: AbortSignal | undefined): Promise<DecodeSettings> {
+async function settingsOf(
+  model: GenerateModel,
+  options: ResolvedGenerateOptions,
+  signal: AbortSignal | undefined,
+): Promise<DecodeSettings> {
   const { temperature, topK, topP, seed, maxNewTokens, ignoreEos, cache } = options;
   return {
     sampling: { temperature, seed, ...(topK === undefined ? {} : { topK }), ...(topP === undefined ? {} : { topP }) },
-    maxNewTokens, maxPositions: model.maxPositions, maxTokens: model.maxTokens,
+    maxNewTokens,
+    maxPositions: model.maxPositions,
+    maxTokens: model.maxTokens,
     ...(ignoreEos ? {} : { endIds: await readEndIds(model.dir, model.config, model.tokenizer) }),
     ...(cache === "auto" ? {} : { cache }),
     ...(signal === undefined ? {} : { signal }),

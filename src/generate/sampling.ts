@@ -7,7 +7,9 @@ export interface Sampling {
   readonly temperature: number;
   /** Only so many of the likeliest tokens, the first of equals. */
   readonly topK?: number;
-  /** Of those only the fewest likeliest ones whose probabilities sum to this much (nucleus sampling, arXiv 1904.09751). */
+  /**
+   * Of those only the fewest likeliest ones whose probabilities sum to this much (nucleus sampling, arXiv 1904.09751).
+   */
   readonly topP?: number;
   /** Any 64-bit integer. */
   readonly seed: bigint;
@@ -55,13 +57,17 @@ export function candidates(logits: Float32Array, { temperature, topK, topP }: Sa
   const limited = topK !== undefined && topK < logits.length;
   if (limited) {
     const ids = likeliestIds(logits, topK);
-    const weights = weightsOf(Float32Array.from(ids, (id) => logits[id] ?? 0), temperature);
+    const weights = weightsOf(
+      Float32Array.from(ids, (id) => logits[id] ?? 0),
+      temperature,
+    );
     return topP === undefined ? { ids, weights } : nucleus({ ids, weights }, topP * sum(weights));
   }
   const weights = weightsOf(logits, temperature);
   if (topP === undefined) return { ids: null, weights };
   const mass = topP * sum(weights);
-  const within = (ids: readonly number[]) => nucleus({ ids, weights: Float64Array.from(ids, (id) => weights[id] ?? 0) }, mass);
+  const within = (ids: readonly number[]) =>
+    nucleus({ ids, weights: Float64Array.from(ids, (id) => weights[id] ?? 0) }, mass);
   const front = within(likeliestIds(logits, FRONT));
   return front.weights.length < FRONT ? front : within(frontrunners(logits, weights, topP));
 }
@@ -72,8 +78,8 @@ export function logProbability(logits: Float32Array, id: number): number {
 }
 
 /**
- * A number from 0 to below 1 for one position of one sequence. It depends on nothing else, so that a sequence gets the same draws in
- * whatever batch it is.
+ * A number from 0 to below 1 for one position of one sequence. It depends on nothing else, so that a sequence gets the
+ * same draws in whatever batch it is.
  */
 export function unitAt(seed: bigint, sequence: number, position: number): number {
   let state = mix(seed);
@@ -107,7 +113,10 @@ function byLogit(logits: Float32Array): (a: number, b: number) => number {
   return (a, b) => (logits[b] ?? 0) - (logits[a] ?? 0) || a - b;
 }
 
-/** The ids of the `count` largest logits. Twice as many are held at most, since what falls behind the floor cannot come back. */
+/**
+ * The ids of the `count` largest logits. Twice as many are held at most, since what falls behind the floor cannot come
+ * back.
+ */
 function likeliestIds(logits: Float32Array, count: number): number[] {
   const order = byLogit(logits);
   let held: number[] = [];
@@ -125,8 +134,8 @@ function likeliestIds(logits: Float32Array, count: number): number[] {
 }
 
 /**
- * The ids that the nucleus of `topP` can have, in its order. All tokens below (1 - topP) / n of the mass have less than 1 - topP of it
- * together, so the rest reaches topP without them.
+ * The ids that the nucleus of `topP` can have, in its order. All tokens below (1 - topP) / n of the mass have less than
+ * 1 - topP of it together, so the rest reaches topP without them.
  */
 function frontrunners(logits: Float32Array, weights: Float64Array, topP: number): number[] {
   // Half of it leaves room for rounding.
@@ -137,7 +146,10 @@ function frontrunners(logits: Float32Array, weights: Float64Array, topP: number)
 }
 
 /** The shortest front whose weights reach `mass`; at least one. */
-function nucleus({ ids, weights }: { readonly ids: readonly number[]; readonly weights: Float64Array }, mass: number): Candidates {
+function nucleus(
+  { ids, weights }: { readonly ids: readonly number[]; readonly weights: Float64Array },
+  mass: number,
+): Candidates {
   let total = 0;
   let count = 0;
   while (count < weights.length) {

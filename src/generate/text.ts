@@ -13,57 +13,58 @@ export interface Generated {
 
 /** One continuation on its way from ids to text. */
 export class Continuation {
-  readonly #ids: number[] = [];
-  readonly #decoder: StreamDecoder | null;
-  readonly #stopper: TextStopper;
-  readonly #known: number;
+  private readonly ids: number[] = [];
+  private readonly decoder: StreamDecoder | null;
+  private readonly stopper: TextStopper;
+  private readonly known: number;
   /** Text of the prompt that the decoder held back at its end, and gives with what follows. */
-  #held = "";
-  #text = "";
-  #taken = 0;
+  private held = "";
+  private text = "";
+  private taken = 0;
 
   constructor(tokenizer: Tokenizer | null, prompt: Int32Array, stop: readonly string[]) {
-    this.#decoder = tokenizer === null ? null : new StreamDecoder(tokenizer);
-    this.#stopper = new TextStopper(stop);
-    this.#known = tokenizer?.vocabSize ?? 0;
-    // A text's first token may lose its leading blank, so the prompt goes before. Without a stream it could not be taken off again.
+    this.decoder = tokenizer === null ? null : new StreamDecoder(tokenizer);
+    this.stopper = new TextStopper(stop);
+    this.known = tokenizer?.vocabSize ?? 0;
+    // A text's first token may lose its leading blank, so the prompt goes before. Without a stream it could not be
+    // taken off again.
     if (tokenizer?.stream?.() === undefined) return;
     const alone = new StreamDecoder(tokenizer);
     for (const id of prompt) {
-      if (id >= this.#known) continue;
-      this.#decoder?.push(id);
+      if (id >= this.known) continue;
+      this.decoder?.push(id);
       alone.push(id);
     }
-    this.#held = alone.end();
+    this.held = alone.end();
   }
 
   /** @returns whether a stop text is complete with this token */
   push(id: number): boolean {
-    this.#ids.push(id);
+    this.ids.push(id);
     // A model may have rows for more tokens than there are; nothing stands for those.
-    if (this.#decoder !== null && id < this.#known) this.#add(this.#decoder.push(id));
-    return this.#stopper.met !== undefined;
+    if (this.decoder !== null && id < this.known) this.add(this.decoder.push(id));
+    return this.stopper.met !== undefined;
   }
 
   /** Text that is certain and was not taken before, often "". */
   take(): string {
-    const piece = this.#text.slice(this.#taken);
-    this.#taken = this.#text.length;
+    const piece = this.text.slice(this.taken);
+    this.taken = this.text.length;
     return piece;
   }
 
   /** The whole, when no token follows. What was held back can be taken then. */
   finish(reason: FinishReason): Generated {
-    if (this.#decoder === null) return { ids: [...this.#ids], text: null, reason };
-    this.#add(this.#decoder.end());
-    this.#text += this.#stopper.end();
-    return { ids: [...this.#ids], text: this.#text, reason: this.#stopper.met === undefined ? reason : "stop" };
+    if (this.decoder === null) return { ids: [...this.ids], text: null, reason };
+    this.add(this.decoder.end());
+    this.text += this.stopper.end();
+    return { ids: [...this.ids], text: this.text, reason: this.stopper.met === undefined ? reason : "stop" };
   }
 
-  #add(piece: string): void {
+  private add(piece: string): void {
     if (piece === "") return;
-    const own = piece.startsWith(this.#held) ? piece.slice(this.#held.length) : piece;
-    this.#held = "";
-    this.#text += this.#stopper.push(own);
+    const own = piece.startsWith(this.held) ? piece.slice(this.held.length) : piece;
+    this.held = "";
+    this.text += this.stopper.push(own);
   }
 }

@@ -20,7 +20,11 @@ const READ_BYTES = 2 ** 20;
 
 /** Puts the file into the snapshot `commit`. `report` gets the bytes there so far. */
 export async function fetchFile(
-  client: HubClient, cache: RepositoryCache, commit: string, file: RemoteFile, report: (done: number) => void,
+  client: HubClient,
+  cache: RepositoryCache,
+  commit: string,
+  file: RemoteFile,
+  report: (done: number) => void,
 ): Promise<void> {
   const blob = cache.blob(file.etag);
   if ((await sizeOf(blob)) !== file.bytes) {
@@ -28,7 +32,8 @@ export async function fetchFile(
     await withLock(cache.lock(file.etag), client.signal, async () => {
       client.checkAborted();
       // Someone else may have brought it while we waited.
-      if ((await sizeOf(blob)) !== file.bytes) await writing(blob, () => new Download(client, cache, commit, file, report).run());
+      if ((await sizeOf(blob)) !== file.bytes)
+        await writing(blob, () => new Download(client, cache, commit, file, report).run());
     });
   }
   await cache.link(commit, file.name, file.etag);
@@ -36,8 +41,8 @@ export async function fetchFile(
 }
 
 /**
- * Bytes are written at their own offsets and in order, so a partial file never has holes, and even two writers without a lock
- * would write the same bytes to the same places.
+ * Bytes are written at their own offsets and in order, so a partial file never has holes, and even two writers without
+ * a lock would write the same bytes to the same places.
  */
 class Download {
   private readonly url: string;
@@ -46,7 +51,10 @@ class Download {
   private offset = 0;
 
   constructor(
-    private readonly client: HubClient, private readonly cache: RepositoryCache, commit: string, private readonly file: RemoteFile,
+    private readonly client: HubClient,
+    private readonly cache: RepositoryCache,
+    commit: string,
+    private readonly file: RemoteFile,
     private readonly report: (done: number) => void,
   ) {
     this.url = client.fileUrl(commit, file.name);
@@ -83,7 +91,12 @@ class Download {
     const buffer = Buffer.allocUnsafe(READ_BYTES);
     for (;;) {
       this.client.checkAborted();
-      const { bytesRead } = await handle.read(buffer, 0, Math.min(READ_BYTES, this.file.bytes - this.offset), this.offset);
+      const { bytesRead } = await handle.read(
+        buffer,
+        0,
+        Math.min(READ_BYTES, this.file.bytes - this.offset),
+        this.offset,
+      );
       if (bytesRead === 0) break;
       this.hash.update(buffer.subarray(0, bytesRead));
       this.offset += bytesRead;
@@ -104,7 +117,8 @@ class Download {
       this.offset += fresh.byteLength;
       this.report(this.offset);
     }
-    if (this.offset < this.file.bytes) throw new PassingTrouble(`an end after ${this.offset} bytes of ${this.file.bytes}`);
+    if (this.offset < this.file.bytes)
+      throw new PassingTrouble(`an end after ${this.offset} bytes of ${this.file.bytes}`);
   }
 
   /** A server without ranges sends everything again: what we have of it is passed over. */
@@ -114,7 +128,8 @@ class Download {
     const start = status === 206 ? Number(range?.[1]) : 0;
     const length = headers.has("content-encoding") ? null : headers.get("content-length");
     const total = status === 206 ? Number(range?.[2]) : Number(length ?? Number.NaN);
-    const right = status !== 416 && (status !== 206 || start === this.offset) && (Number.isNaN(total) || total === this.file.bytes);
+    const right =
+      status !== 416 && (status !== 206 || start === this.offset) && (Number.isNaN(total) || total === this.file.bytes);
     if (right) return status === 206 ? 0 : this.offset;
     await response.discard();
     const asked = `those from ${this.offset} of ${this.file.bytes} were asked for`;
@@ -123,7 +138,8 @@ class Download {
 
   private async verify(): Promise<void> {
     const digest = this.hash.digest("hex");
-    if (digest !== this.file.etag) throw await this.broken(`has the checksum ${digest}, and the list of files names ${this.file.etag}`);
+    if (digest !== this.file.etag)
+      throw await this.broken(`has the checksum ${digest}, and the list of files names ${this.file.etag}`);
   }
 
   /** The file cannot be trusted, nor can what is there of it. */
@@ -137,7 +153,10 @@ class Download {
     const blob = this.cache.blob(this.file.etag);
     if ((await sizeOf(this.path)) === this.file.bytes) await rename(this.path, blob).catch(() => undefined);
     if ((await sizeOf(blob)) === this.file.bytes) return;
-    throw new Zo2Error("ZO2_ERR_IO", `${this.path}: could not become ${blob}, or another program changed it meanwhile; try again`);
+    throw new Zo2Error(
+      "ZO2_ERR_IO",
+      `${this.path}: could not become ${blob}, or another program changed it meanwhile; try again`,
+    );
   }
 }
 

@@ -17,12 +17,18 @@ import { isCommit } from "./repository.js";
 
 const NO_LINKS = new Set(["EPERM", "ENOSYS", "EOPNOTSUPP", "ENOTSUP"]);
 
-/** Names inside one repository's folder. Every `etag` and `commit` given here is hexadecimal, every `name` a plain file name. */
+/**
+ * Names inside one repository's folder. Every `etag` and `commit` given here is hexadecimal, every `name` a plain file
+ * name.
+ */
 export class RepositoryCache {
   readonly folder: string;
   private readonly locks: string;
 
-  constructor(readonly cacheDir: string, id: string) {
+  constructor(
+    readonly cacheDir: string,
+    id: string,
+  ) {
     const name = `models--${id.split("/").join("--")}`;
     this.folder = join(cacheDir, name);
     this.locks = join(cacheDir, ".locks", name);
@@ -127,7 +133,9 @@ export async function writing<T>(path: string, work: () => Promise<T>): Promise<
   } catch (error) {
     if (error instanceof Zo2Error || errnoOf(error) === undefined) throw error;
     throw new Zo2Error(
-      "ZO2_ERR_IO", `${path}: cannot be written: ${messageOf(error)}; is there room, and may this user write there?`, { cause: error },
+      "ZO2_ERR_IO",
+      `${path}: cannot be written: ${messageOf(error)}; is there room, and may this user write there?`,
+      { cause: error },
     );
   }
 }

@@ -1,4 +1,6 @@
-/** Requests to one repository of the Hub: who sees the token, what is tried again, and what an answer's status means. */
+/**
+ * Requests to one repository of the Hub: who sees the token, what is tried again, and what an answer's status means.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import { errnoOf, isRecord, messageOf } from "../checkpoint/files.js";
 import { Zo2Error } from "../errors.js";
@@ -23,7 +25,11 @@ export interface Timing {
 
 /** A failure that may be gone at the next attempt. */
 export class PassingTrouble extends Error {
-  constructor(message: string, readonly pauseMs = 0, options?: { cause?: unknown }) {
+  constructor(
+    message: string,
+    readonly pauseMs = 0,
+    options?: { cause?: unknown },
+  ) {
     super(message, options);
   }
 }
@@ -40,14 +46,20 @@ export interface HubResponse {
 export class Attempts {
   private failures = 0;
 
-  constructor(private readonly client: HubClient, private readonly what: string) {}
+  constructor(
+    private readonly client: HubClient,
+    private readonly what: string,
+  ) {}
 
   /** Call when something came through: the count begins anew. */
   progressed(): void {
     this.failures = 0;
   }
 
-  /** Waits before the next attempt. @throws `error` if it will not pass, Zo2Error ZO2_ERR_IO after too many, ZO2_ERR_ABORTED */
+  /**
+   * Waits before the next attempt. @throws `error` if it will not pass, Zo2Error ZO2_ERR_IO after too many,
+   * ZO2_ERR_ABORTED
+   */
   async failed(error: unknown): Promise<void> {
     if (!(error instanceof PassingTrouble)) throw error;
     this.failures++;
@@ -55,11 +67,17 @@ export class Attempts {
       throw new Zo2Error(
         "ZO2_ERR_IO",
         `${this.what}: ${this.failures} attempts failed, the last with ${error.message}; try again later, ` +
-          `what has come is kept`, { cause: error },
+          `what has come is kept`,
+        { cause: error },
       );
     }
-    const pause = Math.min(Math.max(error.pauseMs, this.client.timing.retryMs * 2 ** (this.failures - 1)), MAX_PAUSE_MS);
-    await sleep(pause, undefined, this.client.signal === undefined ? {} : { signal: this.client.signal }).catch(() => undefined);
+    const pause = Math.min(
+      Math.max(error.pauseMs, this.client.timing.retryMs * 2 ** (this.failures - 1)),
+      MAX_PAUSE_MS,
+    );
+    await sleep(pause, undefined, this.client.signal === undefined ? {} : { signal: this.client.signal }).catch(
+      () => undefined,
+    );
     this.client.checkAborted();
   }
 }
@@ -69,7 +87,10 @@ export class HubClient {
   private apiRequests = 0;
 
   constructor(
-    readonly settings: HubSettings, readonly repository: Repository, readonly signal: AbortSignal | undefined, readonly timing: Timing,
+    readonly settings: HubSettings,
+    readonly repository: Repository,
+    readonly signal: AbortSignal | undefined,
+    readonly timing: Timing,
   ) {
     this.origin = new URL(settings.endpoint).origin;
   }
@@ -87,8 +108,8 @@ export class HubClient {
     if (this.signal?.aborted === true) {
       throw new Zo2Error(
         "ZO2_ERR_ABORTED",
-        `${this.label}: the download was stopped; what has come is kept, ` +
-          `and the next one goes on from there`, { cause: this.signal.reason },
+        `${this.label}: the download was stopped; what has come is kept, and the next one goes on from there`,
+        { cause: this.signal.reason },
       );
     }
   }
@@ -98,7 +119,8 @@ export class HubClient {
     const url = input instanceof Request ? input.url : String(input);
     if (++this.apiRequests > MAX_API_REQUESTS) {
       throw new Zo2Error(
-        "ZO2_ERR_IO", `${shown(url)}: more than ${MAX_API_REQUESTS} pages; this is no list of a model's files`,
+        "ZO2_ERR_IO",
+        `${shown(url)}: more than ${MAX_API_REQUESTS} pages; this is no list of a model's files`,
       );
     }
     const attempts = new Attempts(this, shown(url));
@@ -113,8 +135,8 @@ export class HubClient {
   };
 
   /**
-   * One GET, followed to where the Hub sends it: status 200, and 206 or 416 where `headers` ask for a range. The token goes with
-   * requests to the Hub's own origin and to no other.
+   * One GET, followed to where the Hub sends it: status 200, and 206 or 416 where `headers` ask for a range. The token
+   * goes with requests to the Hub's own origin and to no other.
    *
    * @throws Zo2Error for what another attempt would not change, or an error that `Attempts` takes
    */
@@ -123,7 +145,9 @@ export class HubClient {
     for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
       const response = await this.request(target, headers);
       if (![301, 302, 303, 307, 308].includes(response.status)) {
-        const answered = response.status === 200 || (headers["range"] !== undefined && (response.status === 206 || response.status === 416));
+        const answered =
+          response.status === 200 ||
+          (headers["range"] !== undefined && (response.status === 206 || response.status === 416));
         if (answered) return response;
         throw await this.refusal(response, target);
       }
@@ -139,13 +163,17 @@ export class HubClient {
       }
       target = next;
     }
-    throw new Zo2Error("ZO2_ERR_IO", `${shown(url)}: redirected more than ${MAX_REDIRECTS} times, last to ${shown(target)}`);
+    throw new Zo2Error(
+      "ZO2_ERR_IO",
+      `${shown(url)}: redirected more than ${MAX_REDIRECTS} times, last to ${shown(target)}`,
+    );
   }
 
   private async request(target: URL, headers: Record<string, string>): Promise<HubResponse> {
     this.checkAborted();
     const { token } = this.settings;
-    const authorization: Record<string, string> = token !== undefined && target.origin === this.origin ? { authorization: `Bearer ${token}` } : {};
+    const authorization: Record<string, string> =
+      token !== undefined && target.origin === this.origin ? { authorization: `Bearer ${token}` } : {};
     const control = new AbortController();
     const stop = () => control.abort();
     this.signal?.addEventListener("abort", stop, { once: true });
@@ -203,15 +231,26 @@ export class HubClient {
     if (foreign) return new Zo2Error("ZO2_ERR_IO", where);
     const said = headers.get("x-error-code");
     if (said === "GatedRepo") {
-      const access = token === undefined ? "set HF_TOKEN" : "wait until access is granted, or set HF_TOKEN to the token of an account that has it";
-      return new Zo2Error("ZO2_ERR_CHECKPOINT", `${id}: gated; accept the licence at ${endpoint}/${id} and ${access} (${where})`);
-    }
-    if (said === "RevisionNotFound") return new Zo2Error("ZO2_ERR_CHECKPOINT", `${id}: has no revision ${JSON.stringify(revision)} (${where})`);
-    if (said === "EntryNotFound") return new Zo2Error("ZO2_ERR_CHECKPOINT", `${id}: lists a file that it does not have (${where})`);
-    if (status === 401 || status === 403 || status === 404) {
-      const hint = token === undefined ? "if it is private, set HF_TOKEN" : "if it is private, the token in use may not read it";
+      const access =
+        token === undefined
+          ? "set HF_TOKEN"
+          : "wait until access is granted, or set HF_TOKEN to the token of an account that has it";
       return new Zo2Error(
-        "ZO2_ERR_CHECKPOINT", `${id}: no folder of that name here, and no such repository at ${endpoint}; check the name, and ${hint} (${where})`,
+        "ZO2_ERR_CHECKPOINT",
+        `${id}: gated; accept the licence at ${endpoint}/${id} and ${access} (${where})`,
+      );
+    }
+    if (said === "RevisionNotFound")
+      return new Zo2Error("ZO2_ERR_CHECKPOINT", `${id}: has no revision ${JSON.stringify(revision)} (${where})`);
+    if (said === "EntryNotFound")
+      return new Zo2Error("ZO2_ERR_CHECKPOINT", `${id}: lists a file that it does not have (${where})`);
+    if (status === 401 || status === 403 || status === 404) {
+      const hint =
+        token === undefined ? "if it is private, set HF_TOKEN" : "if it is private, the token in use may not read it";
+      return new Zo2Error(
+        "ZO2_ERR_CHECKPOINT",
+        `${id}: no folder of that name here, and no such repository at ${endpoint}; check the name, and ` +
+          `${hint} (${where})`,
       );
     }
     return new Zo2Error("ZO2_ERR_IO", where);
@@ -236,7 +275,8 @@ async function collect(response: HubResponse, url: string): Promise<Buffer> {
     bytes += chunk.byteLength;
     if (bytes > MAX_API_BYTES) {
       throw new Zo2Error(
-        "ZO2_ERR_IO", `${shown(url)}: more than ${MAX_API_BYTES} bytes; this is no list of a model's files`,
+        "ZO2_ERR_IO",
+        `${shown(url)}: more than ${MAX_API_BYTES} bytes; this is no list of a model's files`,
       );
     }
     parts.push(chunk);

@@ -13,9 +13,15 @@ const TIMING = { retryMs: 500, stallMs: 30_000 };
 export interface ResolveModelOptions {
   /** A branch, a tag or a commit. @default "main" */
   readonly revision?: string;
-  /** The cache that all tools of Hugging Face share. @default HF_HUB_CACHE, or `hub` in HF_HOME, or `~/.cache/huggingface/hub` */
+  /**
+   * The cache that all tools of Hugging Face share. @default HF_HUB_CACHE, or `hub` in HF_HOME, or
+   * `~/.cache/huggingface/hub`
+   */
   readonly cacheDir?: string;
-  /** For gated and private repositories; "" for none. @default HF_TOKEN, or the file HF_TOKEN_PATH, or `token` in HF_HOME */
+  /**
+   * For gated and private repositories; "" for none. @default HF_TOKEN, or the file HF_TOKEN_PATH, or `token` in
+   * HF_HOME
+   */
   readonly token?: string;
   /** @default HF_ENDPOINT, or "https://huggingface.co" */
   readonly endpoint?: string;
@@ -30,26 +36,29 @@ export interface ResolveModelOptions {
 
 /**
  * The folder of a model: `nameOrDir` itself where it is a folder, else the snapshot of the Hub repository "org/name" or
- * "org/name@revision" in the shared cache, where it is downloaded to: `config.json`, the tokenizer, and the weights as safetensors
- * or, where there are none, as `pytorch_model.bin`. A file is resumed where it was cut, and its length and checksum are checked. When
- * the Hub cannot be reached, a snapshot that the cache holds is used, with a warning.
+ * "org/name@revision" in the shared cache, where it is downloaded to: `config.json`, the tokenizer, and the weights as
+ * safetensors or, where there are none, as `pytorch_model.bin`. A file is resumed where it was cut, and its length and
+ * checksum are checked. When the Hub cannot be reached, a snapshot that the cache holds is used, with a warning.
  *
- * @throws Zo2Error ZO2_ERR_CHECKPOINT for no such folder, repository or revision, a gated one, weights of another form or a file with
- *   the wrong checksum; ZO2_ERR_CONFIG for an option or a variable; ZO2_ERR_IO for the network (after some attempts) or the
- *   disk; ZO2_ERR_ABORTED
+ * @throws Zo2Error ZO2_ERR_CHECKPOINT for no such folder, repository or revision, a gated one, weights of another form
+ *   or a file with the wrong checksum; ZO2_ERR_CONFIG for an option or a variable; ZO2_ERR_IO for the network (after
+ *   some attempts) or the disk; ZO2_ERR_ABORTED
  */
 export async function resolveModel(nameOrDir: string, o: ResolveModelOptions = {}): Promise<string> {
   if (await isFolder(nameOrDir)) return nameOrDir;
   const repository = parseRepository(nameOrDir, o.revision);
   if (repository === undefined) {
     throw new Zo2Error(
-      "ZO2_ERR_CHECKPOINT", `${nameOrDir}: there is no such folder, and it is not the id of a Hub repository ("org/name" or "org/name@revision")`,
+      "ZO2_ERR_CHECKPOINT",
+      `${nameOrDir}: there is no such folder, and it is not the id of a Hub repository ("org/name" or ` +
+        '"org/name@revision")',
     );
   }
   const settings = await hubSettings(o, o.env ?? process.env);
   return snapshotFolder(repository, settings, {
     timing: TIMING,
-    ...(o.signal === undefined ? {} : { signal: o.signal }), ...(o.onProgress === undefined ? {} : { onProgress: o.onProgress }),
+    ...(o.signal === undefined ? {} : { signal: o.signal }),
+    ...(o.onProgress === undefined ? {} : { onProgress: o.onProgress }),
   });
 }
 
@@ -61,5 +70,8 @@ async function isFolder(path: string): Promise<boolean> {
     if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ENOTDIR" || errnoOf(error) === "ENAMETOOLONG") return false;
     throw new Zo2Error("ZO2_ERR_IO", `${path}: cannot be read: ${messageOf(error)}`, { cause: error });
   }
-  throw new Zo2Error("ZO2_ERR_CHECKPOINT", `${path}: is a file; give the folder that holds it, or the id of a Hub repository`);
+  throw new Zo2Error(
+    "ZO2_ERR_CHECKPOINT",
+    `${path}: is a file; give the folder that holds it, or the id of a Hub repository`,
+  );
 }

@@ -1,6 +1,7 @@
 /**
- * The lock that huggingface_hub (Python) takes while it writes a blob: flock(2) on a file under `.locks`. Node has no such call,
- * so a child, flock(1), holds it until its standard input closes: at the end of the work, or when this process dies.
+ * The lock that huggingface_hub (Python) takes while it writes a blob: flock(2) on a file under `.locks`. Node has no
+ * such call, so a child, flock(1), holds it until its standard input closes: at the end of the work, or when this
+ * process dies.
  */
 import { spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
@@ -8,8 +9,8 @@ import { dirname } from "node:path";
 import { writing } from "./cache.js";
 
 /**
- * Runs `work` with the lock on `path` held, waiting for it as long as it takes. Where the system has no flock(1), or the disk no
- * locks, `work` runs without: it must be right then too, if at the cost of doing it twice.
+ * Runs `work` with the lock on `path` held, waiting for it as long as it takes. Where the system has no flock(1), or
+ * the disk no locks, `work` runs without: it must be right then too, if at the cost of doing it twice.
  */
 export async function withLock<T>(path: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
   await writing(path, () => mkdir(dirname(path), { recursive: true }));
@@ -24,7 +25,10 @@ export async function withLock<T>(path: string, signal: AbortSignal | undefined,
 /** Resolves when the lock is held, cannot be had, or `signal` fires: the caller looks at the signal itself. */
 async function acquire(path: string, signal: AbortSignal | undefined): Promise<() => Promise<void>> {
   const env = { PATH: process.env["PATH"] };
-  const child = spawn("flock", ["-x", path, "sh", "-c", "echo locked && exec cat"], { stdio: ["pipe", "pipe", "ignore"], env });
+  const child = spawn("flock", ["-x", path, "sh", "-c", "echo locked && exec cat"], {
+    stdio: ["pipe", "pipe", "ignore"],
+    env,
+  });
   const ended = new Promise<void>((done) => child.on("close", () => done()).on("error", () => done()));
   child.stdin.on("error", () => undefined);
   const stop = () => {

@@ -15,7 +15,10 @@ const STEP_BYTES = 2 ** 20;
 export class Meter {
   private totalDone = 0;
 
-  constructor(private readonly totalBytes: number, private readonly listener: ((p: DownloadProgress) => void) | undefined) {}
+  constructor(
+    private readonly totalBytes: number,
+    private readonly listener: ((p: DownloadProgress) => void) | undefined,
+  ) {}
 
   /** A function to call with the bytes that `file` has so far, which never become fewer. */
   file(file: string, fileBytes: number): (done: number) => void {

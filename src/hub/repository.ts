@@ -28,12 +28,15 @@ export function parseRepository(text: string, revision?: string): Repository | u
   const at = text.indexOf("@");
   const id = at === -1 ? text : text.slice(0, at);
   const parts = id.split("/");
-  const looksRight = parts.length <= 2 && parts.every((part) => PART.test(part) && !part.includes("..") && !part.includes("--"));
+  const looksRight =
+    parts.length <= 2 && parts.every((part) => PART.test(part) && !part.includes("..") && !part.includes("--"));
   if (!looksRight || id.endsWith(".git")) return undefined;
   const own = at === -1 ? undefined : text.slice(at + 1);
   if (own !== undefined && revision !== undefined && own !== revision) {
     throw new Zo2Error(
-      "ZO2_ERR_CONFIG", `${text}: names revision ${JSON.stringify(own)}, and the option "revision" names ${JSON.stringify(revision)}; give one`,
+      "ZO2_ERR_CONFIG",
+      `${text}: names revision ${JSON.stringify(own)}, and the option "revision" names ` +
+        `${JSON.stringify(revision)}; give one`,
     );
   }
   return { id, revision: checkRevision(own ?? revision ?? DEFAULT_REVISION, id) };
@@ -43,7 +46,9 @@ function checkRevision(revision: string, id: string): string {
   const bad = !REVISION.test(revision) || /\.\.|\/\/|\/\.|\.lock(\/|$)|[/.]$/.test(revision);
   if (bad) {
     throw new Zo2Error(
-      "ZO2_ERR_CONFIG", `${id}: ${JSON.stringify(revision)} cannot be a revision; give a branch, a tag or a commit of 40 hexadecimal digits`,
+      "ZO2_ERR_CONFIG",
+      `${id}: ${JSON.stringify(revision)} cannot be a revision; give a branch, a tag or a commit of 40 ` +
+        "hexadecimal digits",
     );
   }
   return revision;

@@ -23,18 +23,29 @@ export interface SnapshotOptions {
 }
 
 /** The folder of the snapshot of `repository`, complete. @throws Zo2Error as `resolveModel` */
-export async function snapshotFolder(repository: Repository, settings: HubSettings, o: SnapshotOptions): Promise<string> {
+export async function snapshotFolder(
+  repository: Repository,
+  settings: HubSettings,
+  o: SnapshotOptions,
+): Promise<string> {
   const cache = new RepositoryCache(settings.cacheDir, repository.id);
   const known = await cache.commitOf(repository.revision);
   if (settings.offline) return offlineFolder(cache, repository, known);
-  if (known !== undefined && isCommit(repository.revision) && (await isSettled(cache, known))) return cache.snapshot(known);
+  if (known !== undefined && isCommit(repository.revision) && (await isSettled(cache, known)))
+    return cache.snapshot(known);
   const client = new HubClient(settings, repository, o.signal, o.timing);
   client.checkAborted();
   let listing: { commit: string; names: Set<string> };
   try {
     listing = await latest(client);
   } catch (error) {
-    if (!isZo2Error(error) || error.code !== "ZO2_ERR_IO" || known === undefined || (await missingOf(cache, known)).length > 0) throw error;
+    if (
+      !isZo2Error(error) ||
+      error.code !== "ZO2_ERR_IO" ||
+      known === undefined ||
+      (await missingOf(cache, known)).length > 0
+    )
+      throw error;
     const held = `${repository.id} is used as the cache holds it, at commit ${known}`;
     process.emitWarning(`the Hub was not reached, so ${held} (${error.message})`, "Zo2Warning");
     return cache.snapshot(known);
@@ -42,13 +53,19 @@ export async function snapshotFolder(repository: Repository, settings: HubSettin
   const { commit, names } = listing;
   const form = weightForm(repository, names);
   const companions = companionsOf(names);
-  if (!(await isHeld(cache, commit, form, companions))) await download(client, cache, commit, form, companions, o.onProgress);
-  for (const name of TELLING_FILES) if (!names.has(name) && !(await cache.isAbsent(commit, name))) await cache.setAbsent(commit, name);
+  if (!(await isHeld(cache, commit, form, companions)))
+    await download(client, cache, commit, form, companions, o.onProgress);
+  for (const name of TELLING_FILES)
+    if (!names.has(name) && !(await cache.isAbsent(commit, name))) await cache.setAbsent(commit, name);
   await cache.setCommitOf(repository.revision, commit);
   return cache.snapshot(commit);
 }
 
-async function offlineFolder(cache: RepositoryCache, repository: Repository, known: string | undefined): Promise<string> {
+async function offlineFolder(
+  cache: RepositoryCache,
+  repository: Repository,
+  known: string | undefined,
+): Promise<string> {
   const where = `${repository.id}@${repository.revision}: offline, and ${cache.folder}`;
   const advice = "allow the network once (HF_HUB_OFFLINE), or name a folder";
   if (known === undefined) throw new Zo2Error("ZO2_ERR_CHECKPOINT", `${where} knows no such revision; ${advice}`);
@@ -70,11 +87,17 @@ async function missingOf(cache: RepositoryCache, commit: string): Promise<string
 }
 
 async function isSettled(cache: RepositoryCache, commit: string): Promise<boolean> {
-  for (const name of TELLING_FILES) if (!(await cache.has(commit, name)) && !(await cache.isAbsent(commit, name))) return false;
+  for (const name of TELLING_FILES)
+    if (!(await cache.has(commit, name)) && !(await cache.isAbsent(commit, name))) return false;
   return (await missingOf(cache, commit)).length === 0;
 }
 
-async function isHeld(cache: RepositoryCache, commit: string, form: WeightForm, companions: readonly string[]): Promise<boolean> {
+async function isHeld(
+  cache: RepositoryCache,
+  commit: string,
+  form: WeightForm,
+  companions: readonly string[],
+): Promise<boolean> {
   for (const name of [...companions, form.name]) if (!(await cache.has(commit, name))) return false;
   for (const name of await weightFiles(cache, commit, form)) if (!(await cache.has(commit, name))) return false;
   return true;
@@ -91,7 +114,8 @@ function weightForm(repository: Repository, names: ReadonlySet<string>): WeightF
   const { id, revision } = repository;
   if (!names.has(CONFIG_FILE)) {
     throw new Zo2Error(
-      "ZO2_ERR_CHECKPOINT", `${id}@${revision}: has no ${CONFIG_FILE} at its root, so it is no model in Hugging Face form`,
+      "ZO2_ERR_CHECKPOINT",
+      `${id}@${revision}: has no ${CONFIG_FILE} at its root, so it is no model in Hugging Face form`,
     );
   }
   const form = WEIGHT_FORMS.find((f) => names.has(f.name));
@@ -99,7 +123,9 @@ function weightForm(repository: Repository, names: ReadonlySet<string>): WeightF
   const other = [...names].filter((name) => /\.(safetensors|bin|gguf|h5|msgpack|onnx|pth?|ckpt)$/.test(name));
   const found = other.length === 0 ? "" : `, though ${other.length} of other forms (${other.slice(0, 3).join(", ")})`;
   throw new Zo2Error(
-    "ZO2_ERR_CHECKPOINT", `${id}@${revision}: no weights that can be read${found}; they must be ${WEIGHT_FORMS.map((f) => f.name).join(", ")}`,
+    "ZO2_ERR_CHECKPOINT",
+    `${id}@${revision}: no weights that can be read${found}; they must be ` +
+      `${WEIGHT_FORMS.map((f) => f.name).join(", ")}`,
   );
 }
 
@@ -113,7 +139,10 @@ async function latest(client: HubClient): Promise<{ commit: string; names: Set<s
   );
   const { sha, filePaths } = info as { sha?: unknown; filePaths?: unknown };
   if (typeof sha !== "string" || !isCommit(sha) || (isCommit(revision) && sha !== revision)) {
-    throw new Zo2Error("ZO2_ERR_IO", `${endpoint}: names ${JSON.stringify(sha)} as the commit of ${client.label}; is it a Hub?`);
+    throw new Zo2Error(
+      "ZO2_ERR_IO",
+      `${endpoint}: names ${JSON.stringify(sha)} as the commit of ${client.label}; is it a Hub?`,
+    );
   }
   const names = Array.isArray(filePaths) ? filePaths.filter((name): name is string => typeof name === "string") : [];
   return { commit: sha, names: new Set(names) };
@@ -127,14 +156,19 @@ async function understood<T>(client: HubClient, work: () => Promise<T>): Promise
     throw new Zo2Error(
       "ZO2_ERR_IO",
       `${client.settings.endpoint}: its answer about ${client.label} cannot be understood: ${messageOf(error)}; ` +
-        `is it a Hub?`, { cause: error },
+        `is it a Hub?`,
+      { cause: error },
     );
   }
 }
 
 /** Small files first: where the weights are complete, so is the rest. */
 async function download(
-  client: HubClient, cache: RepositoryCache, commit: string, form: WeightForm, companions: readonly string[],
+  client: HubClient,
+  cache: RepositoryCache,
+  commit: string,
+  form: WeightForm,
+  companions: readonly string[],
   onProgress: ((p: DownloadProgress) => void) | undefined,
 ): Promise<void> {
   const listed = await listRoot(client, commit);
@@ -142,7 +176,8 @@ async function download(
     const file = listed.get(name);
     if (file === undefined) {
       throw new Zo2Error(
-        "ZO2_ERR_CHECKPOINT", `${client.label}: lacks ${name}, which its ${name === form.name ? "list of files" : "index"} names`,
+        "ZO2_ERR_CHECKPOINT",
+        `${client.label}: lacks ${name}, which its ${name === form.name ? "list of files" : "index"} names`,
       );
     }
     return file;
@@ -154,7 +189,9 @@ async function download(
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
   await checkRoom(cache, files);
   const meter = new Meter(bytes, onProgress);
-  await inParallel(client, files, (stoppable, file) => fetchFile(stoppable, cache, commit, file, meter.file(file.name, file.bytes)));
+  await inParallel(client, files, (stoppable, file) =>
+    fetchFile(stoppable, cache, commit, file, meter.file(file.name, file.bytes)),
+  );
 }
 
 /** The files at the root of the commit, with what each must be: folders hold other frameworks' weights. */
@@ -169,8 +206,12 @@ async function listRoot(client: HubClient, commit: string): Promise<Map<string, 
       const bytes = entry.lfs?.size ?? entry.size;
       const etag = entry.lfs?.oid ?? entry.oid ?? "";
       // The checksum becomes a file's name.
-      const right = Number.isSafeInteger(bytes) && bytes >= 0 && (entry.lfs === undefined ? /^[0-9a-f]{40}$/ : /^[0-9a-f]{64}$/).test(etag);
-      if (!right) throw new Error(`${JSON.stringify(entry.path)} with ${bytes} bytes and checksum ${JSON.stringify(etag)}`);
+      const right =
+        Number.isSafeInteger(bytes) &&
+        bytes >= 0 &&
+        (entry.lfs === undefined ? /^[0-9a-f]{40}$/ : /^[0-9a-f]{64}$/).test(etag);
+      if (!right)
+        throw new Error(`${JSON.stringify(entry.path)} with ${bytes} bytes and checksum ${JSON.stringify(etag)}`);
       files.set(entry.path, { name: entry.path, bytes, etag });
       if (files.size > MAX_LISTED_FILES) throw new Error(`more than ${MAX_LISTED_FILES} files`);
     }
@@ -182,7 +223,8 @@ async function listRoot(client: HubClient, commit: string): Promise<Map<string, 
 async function checkRoom(cache: RepositoryCache, files: readonly RemoteFile[]): Promise<void> {
   let needed = 0;
   for (const { etag, bytes } of new Map(files.map((file) => [file.etag, file])).values()) {
-    if ((await sizeOf(cache.blob(etag))) !== bytes) needed += bytes - Math.min(bytes, (await sizeOf(cache.partial(etag))) ?? 0);
+    if ((await sizeOf(cache.blob(etag))) !== bytes)
+      needed += bytes - Math.min(bytes, (await sizeOf(cache.partial(etag))) ?? 0);
   }
   await writing(cache.folder, () => mkdir(cache.folder, { recursive: true }));
   const disk = await statfs(cache.folder).catch(() => undefined);
@@ -198,7 +240,9 @@ async function checkRoom(cache: RepositoryCache, files: readonly RemoteFile[]): 
 
 /** The first failure stops the others, and is thrown when they have stopped. */
 async function inParallel(
-  client: HubClient, files: readonly RemoteFile[], work: (client: HubClient, file: RemoteFile) => Promise<void>,
+  client: HubClient,
+  files: readonly RemoteFile[],
+  work: (client: HubClient, file: RemoteFile) => Promise<void>,
 ): Promise<void> {
   const control = new AbortController();
   const { signal } = client;

@@ -3,7 +3,10 @@ import type { ModelDefinition } from "./family.js";
 import type { ParameterSpec } from "./parameter.js";
 import type { Activation, Recorder, Rotary, Value } from "./recorder.js";
 
-/** What tells the Llama-like families apart: RMS norms first, rotary positions, grouped-query attention, a gated feed-forward layer. */
+/**
+ * What tells the Llama-like families apart: RMS norms first, rotary positions, grouped-query attention, a gated
+ * feed-forward layer.
+ */
 export interface GatedDecoder {
   readonly family: string;
   readonly vocabSize: number;
@@ -46,7 +49,8 @@ export function gatedDecoder(d: GatedDecoder): ModelDefinition {
 
 function parameterSpecs(d: GatedDecoder, tied: string | null): ParameterSpec[] {
   const specs: ParameterSpec[] = [];
-  const vector = (name: string, length: number) => specs.push({ name: `${d.prefix}${name}`, shape: [length], decay: false });
+  const vector = (name: string, length: number) =>
+    specs.push({ name: `${d.prefix}${name}`, shape: [length], decay: false });
   const linear = (name: string, rows: number, columns: number, bias: boolean) => {
     specs.push({ name: `${d.prefix}${name}.weight`, shape: [rows, columns], decay: true });
     if (bias) vector(`${name}.bias`, rows);
@@ -72,7 +76,12 @@ function parameterSpecs(d: GatedDecoder, tied: string | null): ParameterSpec[] {
 function record(d: GatedDecoder, r: Recorder, tied: string | null): void {
   const parameter = (name: string) => r.parameter(`${d.prefix}${name}`);
   const linear = (x: Value, name: string, residual?: Value) =>
-    r.linear(x, parameter(`${name}.weight`), r.optional(`${d.prefix}${name}.bias`), residual === undefined ? {} : { residual });
+    r.linear(
+      x,
+      parameter(`${name}.weight`),
+      r.optional(`${d.prefix}${name}.bias`),
+      residual === undefined ? {} : { residual },
+    );
   const norm = (x: Value, name: string) => r.rmsNorm(x, parameter(`${name}.weight`), d.epsilon);
   const turn = (x: Value, name: string) => r.rope(d.headNorms ? norm(x, name) : x, d.rotary);
   const scale = 1 / Math.sqrt(d.headSize);
@@ -88,7 +97,11 @@ function record(d: GatedDecoder, r: Recorder, tied: string | null): void {
       const attended = r.attention(q, k, v, { heads: d.heads, kvHeads: d.kvHeads, scale, window: d.windows[i] ?? 0 });
       const middle = linear(attended, `${layer}self_attn.o_proj`, x);
       const wide = norm(middle, `${layer}post_attention_layernorm`);
-      const gated = r.gatedActivation(linear(wide, `${layer}mlp.gate_proj`), linear(wide, `${layer}mlp.up_proj`), d.activation);
+      const gated = r.gatedActivation(
+        linear(wide, `${layer}mlp.gate_proj`),
+        linear(wide, `${layer}mlp.up_proj`),
+        d.activation,
+      );
       return linear(gated, `${layer}mlp.down_proj`, middle);
     });
   }

@@ -11,7 +11,10 @@ export interface ModelDefinition {
   readonly head: HeadSpec;
   /** In the order of transformers' `named_parameters()`; a tied tensor once. */
   readonly parameters: readonly ParameterSpec[];
-  /** Prefixes of the names under which checkpoints of the family store the tensors ("" for none), as Hugging Face accepts them. */
+  /**
+   * Prefixes of the names under which checkpoints of the family store the tensors ("" for none), as Hugging Face
+   * accepts them.
+   */
   readonly namePrefixes: readonly string[];
   /** Other names under which a tensor may be stored: those of what is tied to it. */
   readonly aliases: ReadonlyMap<string, readonly string[]>;
@@ -20,7 +23,9 @@ export interface ModelDefinition {
   record(recorder: Recorder): void;
 }
 
-/** One architecture: reads a `config.json` and declares the model. Throws ZO2_ERR_MODEL_UNSUPPORTED, naming the field. */
+/**
+ * One architecture: reads a `config.json` and declares the model. Throws ZO2_ERR_MODEL_UNSUPPORTED, naming the field.
+ */
 export interface ModelFamily {
   /** `model_type` of `config.json`. */
   readonly modelType: string;

@@ -35,12 +35,23 @@ type GatedConfig = z.infer<z.ZodObject<typeof gatedFields>>;
 export function gatedParts(c: GatedConfig, defaults: { readonly kvHeads?: number; readonly headSize?: number } = {}) {
   const heads = c.num_attention_heads;
   const kvHeads = c.num_key_value_heads ?? defaults.kvHeads ?? heads;
-  if (heads % kvHeads !== 0) throw unsupported("num_key_value_heads", kvHeads, `it does not divide num_attention_heads = ${heads}`);
+  if (heads % kvHeads !== 0)
+    throw unsupported("num_key_value_heads", kvHeads, `it does not divide num_attention_heads = ${heads}`);
   const headSize = c.head_dim ?? defaults.headSize ?? c.hidden_size / heads;
-  if (!Number.isInteger(headSize)) throw unsupported("num_attention_heads", heads, `it does not divide hidden_size = ${c.hidden_size}`);
+  if (!Number.isInteger(headSize))
+    throw unsupported("num_attention_heads", heads, `it does not divide hidden_size = ${c.hidden_size}`);
   return {
-    vocabSize: c.vocab_size, maxPositions: c.max_position_embeddings, hidden: c.hidden_size, ffn: c.intermediate_size, layers: c.num_hidden_layers,
-    heads, kvHeads, headSize, activation: activationOf("hidden_act", c.hidden_act), epsilon: c.rms_norm_eps, tied: c.tie_word_embeddings,
+    vocabSize: c.vocab_size,
+    maxPositions: c.max_position_embeddings,
+    hidden: c.hidden_size,
+    ffn: c.intermediate_size,
+    layers: c.num_hidden_layers,
+    heads,
+    kvHeads,
+    headSize,
+    activation: activationOf("hidden_act", c.hidden_act),
+    epsilon: c.rms_norm_eps,
+    tied: c.tie_word_embeddings,
     rotary: readRotary(c, headSize),
   } satisfies Partial<GatedDecoder>;
 }
@@ -49,8 +60,14 @@ export function gatedParts(c: GatedConfig, defaults: { readonly kvHeads?: number
  * The window of each layer: `layer_types` says which slide where it is given, else all from layer `first` on do.
  * @param window null: no layer slides.
  */
-export function layerWindows(layers: number, window: number | null, types: readonly string[] | null | undefined, first = 0): number[] {
-  if (types === null || types === undefined) return Array.from({ length: layers }, (_, i) => (window !== null && i >= first ? window : 0));
+export function layerWindows(
+  layers: number,
+  window: number | null,
+  types: readonly string[] | null | undefined,
+  first = 0,
+): number[] {
+  if (types === null || types === undefined)
+    return Array.from({ length: layers }, (_, i) => (window !== null && i >= first ? window : 0));
   if (types.length !== layers) throw unsupported("layer_types", types, `num_hidden_layers is ${layers}`);
   return types.map((type) => {
     if (type === "full_attention") return 0;

@@ -13,7 +13,10 @@ const schema = z.object({
   n_head: size,
   n_positions: size,
   n_inner: size.nullish(),
-  activation_function: z.string().default("gelu_new").transform((name) => activationOf("activation_function", name)),
+  activation_function: z
+    .string()
+    .default("gelu_new")
+    .transform((name) => activationOf("activation_function", name)),
   layer_norm_epsilon: z.number().positive().default(1e-5),
   scale_attn_weights: z.boolean().default(true),
   scale_attn_by_inverse_layer_idx: z.boolean().default(false),
@@ -21,15 +24,25 @@ const schema = z.object({
 });
 type Gpt2Config = z.infer<typeof schema>;
 
-/** Upcasting attention changes rounding and nothing else (ours is fp32 always); the summary fields belong to a head that is not supported. */
-const HARMLESS = ["reorder_and_upcast_attn", "n_ctx", "summary_activation", "summary_proj_to_labels", "summary_type", "summary_use_proj"];
+/**
+ * Upcasting attention changes rounding and nothing else (ours is fp32 always); the summary fields belong to a head that
+ * is not supported.
+ */
+const HARMLESS = [
+  "reorder_and_upcast_attn",
+  "n_ctx",
+  "summary_activation",
+  "summary_proj_to_labels",
+  "summary_type",
+  "summary_use_proj",
+];
 
 const PREFIX = "transformer.";
 const EMBEDDING = `${PREFIX}wte.weight`;
 
 /**
- * GPT-2 (Radford et al. 2019), all sizes. Its linear layers (`Conv1D`) are stored as [inputs, outputs], and stay so at rest and in the canonical
- * order; they are turned on the device before each product.
+ * GPT-2 (Radford et al. 2019), all sizes. Its linear layers (`Conv1D`) are stored as [inputs, outputs], and stay so at
+ * rest and in the canonical order; they are turned on the device before each product.
  */
 export const gpt2: ModelFamily = {
   modelType: "gpt2",
@@ -59,8 +72,10 @@ function parameterSpecs(c: Gpt2Config): ParameterSpec[] {
   const specs: ParameterSpec[] = [];
   const hidden = c.n_embd;
   const ffn = c.n_inner ?? 4 * hidden;
-  const matrix = (name: string, rows: number, columns: number) => specs.push({ name: `${PREFIX}${name}`, shape: [rows, columns], decay: true });
-  const vector = (name: string, length: number) => specs.push({ name: `${PREFIX}${name}`, shape: [length], decay: false });
+  const matrix = (name: string, rows: number, columns: number) =>
+    specs.push({ name: `${PREFIX}${name}`, shape: [rows, columns], decay: true });
+  const vector = (name: string, length: number) =>
+    specs.push({ name: `${PREFIX}${name}`, shape: [length], decay: false });
   const turned = (name: string, inputs: number, outputs: number) => {
     matrix(`${name}.weight`, inputs, outputs);
     vector(`${name}.bias`, outputs);
@@ -86,19 +101,29 @@ function parameterSpecs(c: Gpt2Config): ParameterSpec[] {
 
 function record(c: Gpt2Config, r: Recorder, head: HeadSpec, tied: string | null): void {
   const parameter = (name: string) => r.parameter(`${PREFIX}${name}`);
-  const norm = (x: Value, name: string) => r.layerNorm(x, parameter(`${name}.weight`), parameter(`${name}.bias`), c.layer_norm_epsilon);
+  const norm = (x: Value, name: string) =>
+    r.layerNorm(x, parameter(`${name}.weight`), parameter(`${name}.bias`), c.layer_norm_epsilon);
   const linear = (x: Value, name: string, o: Parameters<Recorder["linear"]>[3] = {}) =>
     r.linear(x, parameter(`${name}.weight`), parameter(`${name}.bias`), { ...o, turned: true });
   const { n_embd: hidden, n_head: heads } = c;
 
-  let x = r.block("embedding", "embedding", () => r.embed(parameter("wpe.weight"), r.inputs.positions, r.embed(parameter("wte.weight"), r.inputs.tokens)));
+  let x = r.block("embedding", "embedding", () =>
+    r.embed(parameter("wpe.weight"), r.inputs.positions, r.embed(parameter("wte.weight"), r.inputs.tokens)),
+  );
   for (let i = 0; i < c.n_layer; i++) {
     const layer = `h.${i}.`;
     x = r.block(`h.${i}`, "layer", () => {
       const fused = linear(norm(x, `${layer}ln_1`), `${layer}attn.c_attn`);
-      const [q, k, v] = [r.columns(fused, 0, hidden), r.columns(fused, hidden, hidden), r.columns(fused, 2 * hidden, hidden)];
-      const scale = (c.scale_attn_weights ? 1 / Math.sqrt(hidden / heads) : 1) / (c.scale_attn_by_inverse_layer_idx ? i + 1 : 1);
-      const middle = linear(r.attention(q, k, v, { heads, kvHeads: heads, scale }), `${layer}attn.c_proj`, { residual: x });
+      const [q, k, v] = [
+        r.columns(fused, 0, hidden),
+        r.columns(fused, hidden, hidden),
+        r.columns(fused, 2 * hidden, hidden),
+      ];
+      const scale =
+        (c.scale_attn_weights ? 1 / Math.sqrt(hidden / heads) : 1) / (c.scale_attn_by_inverse_layer_idx ? i + 1 : 1);
+      const middle = linear(r.attention(q, k, v, { heads, kvHeads: heads, scale }), `${layer}attn.c_proj`, {
+        residual: x,
+      });
       const wide = linear(norm(middle, `${layer}ln_2`), `${layer}mlp.c_fc`, { activation: c.activation_function });
       return linear(wide, `${layer}mlp.c_proj`, { residual: middle });
     });

@@ -4,7 +4,10 @@ import type { Recorder, Value } from "./recorder.js";
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** What the labels of a classification mean, and so its loss: cross entropy, binary cross entropy of each label, or squared error. */
+/**
+ * What the labels of a classification mean, and so its loss: cross entropy, binary cross entropy of each label, or
+ * squared error.
+ */
 export type Problem = "single_label_classification" | "multi_label_classification" | "regression";
 
 /** What a model predicts. */
@@ -29,7 +32,11 @@ export function readHead(config: Fields): HeadSpec {
   if (/ForCausalLM$|^(?!.*(For|DoubleHeads)).*Model$/.test(name)) return CAUSAL;
   if (name.endsWith("ForSequenceClassification")) return classification(config);
   if (name.endsWith("ForQuestionAnswering")) return { kind: "spans" };
-  throw unsupported("architectures", names, "causal language models, sequence classification and question answering are");
+  throw unsupported(
+    "architectures",
+    names,
+    "causal language models, sequence classification and question answering are",
+  );
 }
 
 function classification(config: Fields): HeadSpec {
@@ -46,11 +53,13 @@ function labelsOf(config: Fields): string[] {
   const count = config["num_labels"] ?? 2;
   if (typeof named === "object" && named !== null && !Array.isArray(named)) {
     const labels = Object.entries(named).sort(([a], [b]) => Number(a) - Number(b));
-    const complete = labels.length > 0 && labels.every(([id, label], i) => Number(id) === i && typeof label === "string");
+    const complete =
+      labels.length > 0 && labels.every(([id, label], i) => Number(id) === i && typeof label === "string");
     if (!complete) throw unsupported("id2label", named, "it must name the labels 0, 1, ... by texts");
     return labels.map(([, label]) => String(label));
   }
-  if (typeof count !== "number" || !Number.isInteger(count) || count < 1 || count > 2 ** 20) throw unsupported("num_labels", count, "it must be a positive integer");
+  if (typeof count !== "number" || !Number.isInteger(count) || count < 1 || count > 2 ** 20)
+    throw unsupported("num_labels", count, "it must be a positive integer");
   return Array.from({ length: count }, (_, i) => `LABEL_${i}`);
 }
 
@@ -71,7 +80,10 @@ export function headParameters(head: HeadSpec, { width, vocabSize, tied }: HeadS
     case "classification":
       return [{ name: "score.weight", shape: [head.labels.length, width], decay: true }];
     case "spans":
-      return [{ name: "qa_outputs.weight", shape: [2, width], decay: true }, { name: "qa_outputs.bias", shape: [2], decay: false }];
+      return [
+        { name: "qa_outputs.weight", shape: [2, width], decay: true },
+        { name: "qa_outputs.bias", shape: [2], decay: false },
+      ];
   }
 }
 

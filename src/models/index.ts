@@ -16,18 +16,27 @@ const families: readonly ModelFamily[] = [opt, gpt2, llama, mistral, qwen2, qwen
 /**
  * @param config the parsed `config.json` of a Hugging Face folder.
  * @param ignored names of fields that the caller vouches for: they do not change what the model computes.
- * @throws Zo2Error ZO2_ERR_MODEL_UNSUPPORTED for an unknown architecture, and for a field that changes the mathematics and is not supported, by name
+ * @throws Zo2Error ZO2_ERR_MODEL_UNSUPPORTED for an unknown architecture, and for a field that changes the mathematics
+ *   and is not supported, by name
  */
 export function defineModel(config: unknown, ignored: readonly string[] = []): ModelDefinition {
   if (typeof config !== "object" || config === null || Array.isArray(config)) {
-    throw new Zo2Error("ZO2_ERR_MODEL_UNSUPPORTED", "config.json is not a JSON object; give the folder of a Hugging Face model");
+    throw new Zo2Error(
+      "ZO2_ERR_MODEL_UNSUPPORTED",
+      "config.json is not a JSON object; give the folder of a Hugging Face model",
+    );
   }
   const fields = Object.fromEntries(Object.entries(config).filter(([field]) => !ignored.includes(field)));
   const family = families.find((f) => f.modelType === fields["model_type"]);
-  if (family === undefined) throw unsupported("model_type", fields["model_type"], `use one of ${families.map((f) => f.modelType).join(", ")}`);
+  if (family === undefined)
+    throw unsupported("model_type", fields["model_type"], `use one of ${families.map((f) => f.modelType).join(", ")}`);
   const definition = family.define(fields, readHead(fields));
   // Canonical indices, and bytes of fp32 weights, have to be exact in a double.
   const elements = canonicalLength(numberParameters(definition.parameters));
-  if (elements * 4 > Number.MAX_SAFE_INTEGER) throw new Zo2Error("ZO2_ERR_MODEL_UNSUPPORTED", `config.json: its sizes make ${elements} weights; at most 2^51 are supported`);
+  if (elements * 4 > Number.MAX_SAFE_INTEGER)
+    throw new Zo2Error(
+      "ZO2_ERR_MODEL_UNSUPPORTED",
+      `config.json: its sizes make ${elements} weights; at most 2^51 are supported`,
+    );
   return definition;
 }

@@ -4,7 +4,11 @@ import type { ModelFamily } from "./family.js";
 import { readFields } from "./fields.js";
 import { gatedFields, gatedParts } from "./gated-config.js";
 
-const schema = z.object({ ...gatedFields, attention_bias: z.boolean().default(false), mlp_bias: z.boolean().default(false) });
+const schema = z.object({
+  ...gatedFields,
+  attention_bias: z.boolean().default(false),
+  mlp_bias: z.boolean().default(false),
+});
 
 /** Llama 2 and 3 (arXiv 2307.09288, 2407.21783), and what is built like them: SmolLM2, TinyLlama. */
 export const llama: ModelFamily = {
@@ -12,9 +16,13 @@ export const llama: ModelFamily = {
   define(raw, head) {
     const c = readFields("llama", raw, schema, ["is_llama_config"]);
     return gatedDecoder({
-      ...gatedParts(c), family: "llama", head, windows: [],
+      ...gatedParts(c),
+      family: "llama",
+      head,
+      windows: [],
       biases: { queryKeyValue: c.attention_bias, out: c.attention_bias, feedForward: c.mlp_bias },
-      headNorms: false, prefix: head.kind === "spans" ? "transformer." : "model.",
+      headNorms: false,
+      prefix: head.kind === "spans" ? "transformer." : "model.",
     });
   },
 };

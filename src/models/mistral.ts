@@ -17,9 +17,13 @@ export const mistral: ModelFamily = {
     const c = readFields("mistral", raw, schema);
     const window = c.sliding_window === undefined ? DEFAULT_WINDOW : c.sliding_window;
     return gatedDecoder({
-      ...gatedParts(c, { kvHeads: DEFAULT_KV_HEADS }), family: "mistral", head,
+      ...gatedParts(c, { kvHeads: DEFAULT_KV_HEADS }),
+      family: "mistral",
+      head,
       windows: layerWindows(c.num_hidden_layers, window, c.layer_types),
-      biases: { queryKeyValue: false, out: false, feedForward: false }, headNorms: false, prefix: "model.",
+      biases: { queryKeyValue: false, out: false, feedForward: false },
+      headNorms: false,
+      prefix: "model.",
     });
   },
 };

@@ -17,7 +17,10 @@ const schema = z.object({
   num_attention_heads: size,
   ffn_dim: size,
   max_position_embeddings: size,
-  activation_function: z.string().default("relu").transform((name) => activationOf("activation_function", name)),
+  activation_function: z
+    .string()
+    .default("relu")
+    .transform((name) => activationOf("activation_function", name)),
   do_layer_norm_before: z.boolean().default(true),
   word_embed_proj_dim: size.optional(),
   tie_word_embeddings: z.boolean().default(true),
@@ -30,14 +33,22 @@ type OptConfig = z.infer<typeof schema>;
 const PREFIX = "model.decoder.";
 const EMBEDDING = `${PREFIX}embed_tokens.weight`;
 
-/** OPT (arXiv 2205.01068), every size: learned positions, ReLU or GELU, tied or untied head; of 350M, norms after the sums and projected embeddings. */
+/**
+ * OPT (arXiv 2205.01068), every size: learned positions, ReLU or GELU, tied or untied head; of 350M, norms after the
+ * sums and projected embeddings.
+ */
 export const opt: ModelFamily = {
   modelType: "opt",
   define(raw, head) {
     const c = readFields("opt", raw, schema);
-    if (!c.layer_norm_elementwise_affine) throw unsupported("layer_norm_elementwise_affine", false, "layer norms without gains are not");
+    if (!c.layer_norm_elementwise_affine)
+      throw unsupported("layer_norm_elementwise_affine", false, "layer norms without gains are not");
     if (c.hidden_size % c.num_attention_heads !== 0) {
-      throw unsupported("num_attention_heads", c.num_attention_heads, `it does not divide hidden_size = ${c.hidden_size}`);
+      throw unsupported(
+        "num_attention_heads",
+        c.num_attention_heads,
+        `it does not divide hidden_size = ${c.hidden_size}`,
+      );
     }
     return definition(c, head);
   },
@@ -63,7 +74,10 @@ function definition(c: OptConfig, head: HeadSpec): ModelDefinition {
     vocabSize: c.vocab_size,
     maxPositions: c.max_position_embeddings,
     head,
-    parameters: [...parameterSpecs(c), ...headParameters(head, { width: embeddingWidth(c), vocabSize: c.vocab_size, tied })],
+    parameters: [
+      ...parameterSpecs(c),
+      ...headParameters(head, { width: embeddingWidth(c), vocabSize: c.vocab_size, tied }),
+    ],
     namePrefixes: [PREFIX, "decoder.", ""],
     aliases: tieAliases(head, tied),
     positionRow: (position) => position + POSITION_OFFSET,
@@ -74,8 +88,10 @@ function definition(c: OptConfig, head: HeadSpec): ModelDefinition {
 function parameterSpecs(c: OptConfig): ParameterSpec[] {
   const { hidden_size: hidden, ffn_dim: ffn } = c;
   const specs: ParameterSpec[] = [];
-  const matrix = (name: string, rows: number, columns: number) => specs.push({ name: `${PREFIX}${name}`, shape: [rows, columns], decay: true });
-  const vector = (name: string, length: number) => specs.push({ name: `${PREFIX}${name}`, shape: [length], decay: false });
+  const matrix = (name: string, rows: number, columns: number) =>
+    specs.push({ name: `${PREFIX}${name}`, shape: [rows, columns], decay: true });
+  const vector = (name: string, length: number) =>
+    specs.push({ name: `${PREFIX}${name}`, shape: [length], decay: false });
   const linear = (name: string, rows: number, columns: number) => {
     matrix(`${name}.weight`, rows, columns);
     if (c.enable_bias) vector(`${name}.bias`, rows);
@@ -105,7 +121,8 @@ function parameterSpecs(c: OptConfig): ParameterSpec[] {
 
 function record(c: OptConfig, r: Recorder, head: HeadSpec, tied: string | null): void {
   const parameter = (name: string) => r.parameter(`${PREFIX}${name}`);
-  const norm = (x: Value, name: string) => r.layerNorm(x, parameter(`${name}.weight`), parameter(`${name}.bias`), LAYER_NORM_EPSILON);
+  const norm = (x: Value, name: string) =>
+    r.layerNorm(x, parameter(`${name}.weight`), parameter(`${name}.bias`), LAYER_NORM_EPSILON);
   const linear = (x: Value, name: string, o?: Parameters<Recorder["linear"]>[3]) =>
     r.linear(x, parameter(`${name}.weight`), r.optional(`${PREFIX}${name}.bias`), o);
   const project = (x: Value, name: string) => (isProjected(c) ? r.linear(x, parameter(`${name}.weight`), null) : x);
@@ -128,8 +145,13 @@ function record(c: OptConfig, r: Recorder, head: HeadSpec, tied: string | null):
       const v = linear(h, `${layer}self_attn.v_proj`);
       const q = linear(h, `${layer}self_attn.q_proj`);
       const attended = r.attention(q, k, v, { heads, kvHeads: heads, scale });
-      const middle = after(linear(attended, `${layer}self_attn.out_proj`, { residual: x }), `${layer}self_attn_layer_norm`);
-      const wide = linear(before(middle, `${layer}final_layer_norm`), `${layer}fc1`, { activation: c.activation_function });
+      const middle = after(
+        linear(attended, `${layer}self_attn.out_proj`, { residual: x }),
+        `${layer}self_attn_layer_norm`,
+      );
+      const wide = linear(before(middle, `${layer}final_layer_norm`), `${layer}fc1`, {
+        activation: c.activation_function,
+      });
       return after(linear(wide, `${layer}fc2`, { residual: middle }), `${layer}final_layer_norm`);
     });
   }

@@ -4,8 +4,15 @@ import type { ModelFamily } from "./family.js";
 import { readFields } from "./fields.js";
 import { gatedFields, gatedParts, layerWindows, windowFields } from "./gated-config.js";
 
-/** Fields of the sliding window of Qwen models: it is off unless `use_sliding_window` says otherwise, and then begins at a layer. */
-export const qwenWindowFields = { ...windowFields, use_sliding_window: z.boolean().default(false), max_window_layers: z.number().int().min(0).default(28) };
+/**
+ * Fields of the sliding window of Qwen models: it is off unless `use_sliding_window` says otherwise, and then begins at
+ * a layer.
+ */
+export const qwenWindowFields = {
+  ...windowFields,
+  use_sliding_window: z.boolean().default(false),
+  max_window_layers: z.number().int().min(0).default(28),
+};
 type QwenWindow = z.infer<z.ZodObject<typeof qwenWindowFields>>;
 
 const DEFAULT_WINDOW = 4096;
@@ -24,9 +31,13 @@ export const qwen2: ModelFamily = {
   define(raw, head) {
     const c = readFields("qwen2", raw, schema);
     return gatedDecoder({
-      ...gatedParts(c), family: "qwen2", head, windows: qwenWindows(c.num_hidden_layers, c),
+      ...gatedParts(c),
+      family: "qwen2",
+      head,
+      windows: qwenWindows(c.num_hidden_layers, c),
       biases: { queryKeyValue: true, out: false, feedForward: false },
-      headNorms: false, prefix: head.kind === "spans" ? "transformer." : "model.",
+      headNorms: false,
+      prefix: head.kind === "spans" ? "transformer." : "model.",
     });
   },
 };

@@ -15,9 +15,13 @@ export const qwen3: ModelFamily = {
   define(raw, head) {
     const c = readFields("qwen3", raw, schema);
     return gatedDecoder({
-      ...gatedParts(c, { headSize: DEFAULT_HEAD_SIZE }), family: "qwen3", head, windows: qwenWindows(c.num_hidden_layers, c),
+      ...gatedParts(c, { headSize: DEFAULT_HEAD_SIZE }),
+      family: "qwen3",
+      head,
+      windows: qwenWindows(c.num_hidden_layers, c),
       biases: { queryKeyValue: c.attention_bias, out: c.attention_bias, feedForward: false },
-      headNorms: true, prefix: head.kind === "spans" ? "transformer." : "model.",
+      headNorms: true,
+      prefix: head.kind === "spans" ? "transformer." : "model.",
     });
   },
 };

@@ -40,7 +40,10 @@ export interface HeadOp {
   readonly logits: Value;
 }
 
-/** Rotary position embedding of heads of `headSize` columns, of which the first 2 x frequencies turn (RoFormer, arXiv 2104.09864). */
+/**
+ * Rotary position embedding of heads of `headSize` columns, of which the first 2 x frequencies turn (RoFormer, arXiv
+ * 2104.09864).
+ */
 export interface Rotary {
   readonly headSize: number;
   /** Radians per position, for each pair of columns. */
@@ -51,20 +54,66 @@ export interface Rotary {
 
 /** One operation of the recorded forward pass; the meaning of each is that of its opcode in `binding/zo2.h`. */
 export type Op =
-  | { readonly kind: "embed"; readonly out: Value; readonly table: Parameter; readonly index: Value; readonly accumulate: boolean }
   | {
-      readonly kind: "linear"; readonly out: Value; readonly x: Value; readonly weight: Parameter; readonly bias: Parameter | null;
-      readonly residual: Value | null; readonly activation: Activation;
-      /** Where a weight that the checkpoint stores as [inputs, outputs] is turned to [outputs, inputs]; null for one that is stored so. */
+      readonly kind: "embed";
+      readonly out: Value;
+      readonly table: Parameter;
+      readonly index: Value;
+      readonly accumulate: boolean;
+    }
+  | {
+      readonly kind: "linear";
+      readonly out: Value;
+      readonly x: Value;
+      readonly weight: Parameter;
+      readonly bias: Parameter | null;
+      readonly residual: Value | null;
+      readonly activation: Activation;
+      /**
+       * Where a weight that the checkpoint stores as [inputs, outputs] is turned to [outputs, inputs]; null for one
+       * that is stored so.
+       */
       readonly turned: Value | null;
     }
-  | { readonly kind: "layerNorm"; readonly out: Value; readonly x: Value; readonly gain: Parameter; readonly bias: Parameter; readonly epsilon: number }
-  | { readonly kind: "rmsNorm"; readonly out: Value; readonly x: Value; readonly gain: Parameter; readonly epsilon: number }
-  | { readonly kind: "rope"; readonly out: Value; readonly x: Value; readonly positions: Value; readonly rotary: Rotary }
-  | { readonly kind: "gatedActivation"; readonly out: Value; readonly gate: Value; readonly up: Value; readonly activation: Activation }
   | {
-      readonly kind: "attention"; readonly out: Value; readonly q: Value; readonly k: Value; readonly v: Value; readonly sequences: Value;
-      readonly heads: number; readonly kvHeads: number; readonly scale: number;
+      readonly kind: "layerNorm";
+      readonly out: Value;
+      readonly x: Value;
+      readonly gain: Parameter;
+      readonly bias: Parameter;
+      readonly epsilon: number;
+    }
+  | {
+      readonly kind: "rmsNorm";
+      readonly out: Value;
+      readonly x: Value;
+      readonly gain: Parameter;
+      readonly epsilon: number;
+    }
+  | {
+      readonly kind: "rope";
+      readonly out: Value;
+      readonly x: Value;
+      readonly positions: Value;
+      readonly rotary: Rotary;
+    }
+  | {
+      readonly kind: "gatedActivation";
+      readonly out: Value;
+      readonly gate: Value;
+      readonly up: Value;
+      readonly activation: Activation;
+    }
+  | {
+      readonly kind: "attention";
+      readonly out: Value;
+      readonly q: Value;
+      readonly k: Value;
+      readonly v: Value;
+      readonly sequences: Value;
+      readonly heads: number;
+      readonly kvHeads: number;
+      readonly scale: number;
       /** Positions that a token sees, itself included; 0: all before it. */
       readonly window: number;
     }
@@ -102,7 +151,8 @@ export interface Inputs {
 }
 
 /**
- * Records a model's forward pass as a flat list of ops, block by block. A model family calls it once; nothing runs while it records.
+ * Records a model's forward pass as a flat list of ops, block by block. A model family calls it once; nothing runs
+ * while it records.
  */
 export class Recorder {
   readonly inputs: Inputs;
@@ -151,14 +201,29 @@ export class Recorder {
     return out;
   }
 
-  /** activation(x weight^T + bias) + residual; `turned`: activation(x weight + bias) + residual, for a weight stored as [inputs, outputs]. */
+  /**
+   * activation(x weight^T + bias) + residual; `turned`: activation(x weight + bias) + residual, for a weight stored as
+   * [inputs, outputs].
+   */
   linear(
-    x: Value, weight: Parameter, bias: Parameter | null, o: { activation?: Activation; residual?: Value; turned?: boolean } = {},
+    x: Value,
+    weight: Parameter,
+    bias: Parameter | null,
+    o: { activation?: Activation; residual?: Value; turned?: boolean } = {},
   ): Value {
     const [rows = 1, columns = 1] = weight.shape;
     const turned = o.turned === true ? this.value("weight^T", columns, rows) : null;
     const out = this.value("linear", x.rows, turned === null ? rows : columns);
-    this.push({ kind: "linear", out, x, weight, bias, residual: o.residual ?? null, activation: o.activation ?? "none", turned });
+    this.push({
+      kind: "linear",
+      out,
+      x,
+      weight,
+      bias,
+      residual: o.residual ?? null,
+      activation: o.activation ?? "none",
+      turned,
+    });
     return out;
   }
 
@@ -189,7 +254,12 @@ export class Recorder {
   }
 
   /** Causal attention over the packed sequences of the batch. q: [rows, heads x d]; k, v: [rows, kvHeads x d]. */
-  attention(q: Value, k: Value, v: Value, o: { heads: number; kvHeads: number; scale: number; window?: number }): Value {
+  attention(
+    q: Value,
+    k: Value,
+    v: Value,
+    o: { heads: number; kvHeads: number; scale: number; window?: number },
+  ): Value {
     const out = this.value("attention", q.rows, q.columns);
     this.push({ kind: "attention", out, q, k, v, sequences: this.inputs.sequences, window: 0, ...o });
     return out;
@@ -203,13 +273,24 @@ export class Recorder {
 
   /** Columns first .. first + count of a value; nothing is copied. */
   columns(of: Value, first: number, count: number): Value {
-    return { id: this.values++, name: `${of.name} columns`, rows: of.rows, columns: count, kind: of.kind, view: { of, first } };
+    return {
+      id: this.values++,
+      name: `${of.name} columns`,
+      rows: of.rows,
+      columns: count,
+      kind: of.kind,
+      view: { of, first },
+    };
   }
 
   /** What the model predicts from x, which has the head rows: it ends the recording. */
   head(x: Value, weight: Parameter, bias: Parameter | null = null): void {
     this.recordedHead = {
-      kind: "head", x, weight, bias, targets: this.inputs.targets,
+      kind: "head",
+      x,
+      weight,
+      bias,
+      targets: this.inputs.targets,
       logprob: this.value("logprob", "targets", 1, "result"),
       state: this.value("logSumExp", "headRows", 2),
       logits: this.value("logits", "headRows", weight.shape[0] ?? 1, "result"),

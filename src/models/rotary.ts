@@ -2,7 +2,9 @@ import { z } from "zod";
 import { unsupported } from "./fields.js";
 import type { Rotary } from "./recorder.js";
 
-/** Fields of a `config.json` that say how positions turn: transformers 5 has `rope_parameters`, older ones the others. */
+/**
+ * Fields of a `config.json` that say how positions turn: transformers 5 has `rope_parameters`, older ones the others.
+ */
 export const rotaryFields = {
   rope_theta: z.number().positive().optional(),
   rope_scaling: z.record(z.string(), z.unknown()).nullish(),
@@ -24,14 +26,17 @@ const MOST_COLUMNS = 2 ** 14;
 const { fround } = Math;
 
 /**
- * Rotary embedding of heads of `headSize` columns. Scalings: none, `linear`, `llama3` (Llama 3.1), and `dynamic`, which changes nothing up to
- * the positions that the model was trained for, the longest sequences taken here.
+ * Rotary embedding of heads of `headSize` columns. Scalings: none, `linear`, `llama3` (Llama 3.1), and `dynamic`, which
+ * changes nothing up to the positions that the model was trained for, the longest sequences taken here.
  *
  * @throws Zo2Error ZO2_ERR_MODEL_UNSUPPORTED for another scaling, or a part of one that is missing
  */
 export function readRotary(config: RotaryConfig, headSize: number): Rotary {
   if (config.rope_parameters && config.rope_scaling) {
-    const [newer, older] = [readRotary({ ...config, rope_scaling: null }, headSize), readRotary({ ...config, rope_parameters: null }, headSize)];
+    const [newer, older] = [
+      readRotary({ ...config, rope_scaling: null }, headSize),
+      readRotary({ ...config, rope_parameters: null }, headSize),
+    ];
     if (JSON.stringify(newer) !== JSON.stringify(older)) {
       throw unsupported("rope_scaling", config.rope_scaling, "rope_parameters says otherwise; keep one of them");
     }
@@ -41,24 +46,40 @@ export function readRotary(config: RotaryConfig, headSize: number): Rotary {
   const given: Readonly<Record<string, unknown>> = config[field] ?? {};
   const number = (name: string, fallback?: number): number => {
     const value = given[name] ?? fallback;
-    if (typeof value !== "number" || !Number.isFinite(value) || value <= 0) throw unsupported(`${field}.${name}`, given[name], "it must be a positive number");
+    if (typeof value !== "number" || !Number.isFinite(value) || value <= 0)
+      throw unsupported(`${field}.${name}`, given[name], "it must be a positive number");
     return value;
   };
   const base = number("rope_theta", config.rope_theta ?? DEFAULT_BASE);
   const partial = number("partial_rotary_factor", config.partial_rotary_factor ?? 1);
   const turned = Math.floor(headSize * partial);
-  if (headSize > MOST_COLUMNS) throw unsupported("head_dim", headSize, `heads of more than ${MOST_COLUMNS} columns are not`);
+  if (headSize > MOST_COLUMNS)
+    throw unsupported("head_dim", headSize, `heads of more than ${MOST_COLUMNS} columns are not`);
   if (partial > 1) throw unsupported(`${field}.partial_rotary_factor`, partial, "at most all columns can turn");
-  if (turned % 2 !== 0 || turned < 2) throw unsupported("head_dim", headSize, `${turned} of its columns would turn, and they turn in pairs`);
+  if (turned % 2 !== 0 || turned < 2)
+    throw unsupported("head_dim", headSize, `${turned} of its columns would turn, and they turn in pairs`);
   const frequencies = baseFrequencies(base, turned);
   const type = given["rope_type"] ?? given["type"] ?? "default";
-  const known = { default: [], linear: ["factor"], dynamic: ["factor"], llama3: ["factor", "low_freq_factor", "high_freq_factor"] } as const;
+  const known = {
+    default: [],
+    linear: ["factor"],
+    dynamic: ["factor"],
+    llama3: ["factor", "low_freq_factor", "high_freq_factor"],
+  } as const;
   if (typeof type !== "string" || !Object.hasOwn(known, type)) {
     throw unsupported(`${field}.rope_type`, type, `use one of ${Object.keys(known).join(", ")}`);
   }
-  const expected = new Set<string>(["rope_type", "type", "rope_theta", "partial_rotary_factor", "original_max_position_embeddings", ...known[type as keyof typeof known]]);
+  const expected = new Set<string>([
+    "rope_type",
+    "type",
+    "rope_theta",
+    "partial_rotary_factor",
+    "original_max_position_embeddings",
+    ...known[type as keyof typeof known],
+  ]);
   const stranger = Object.keys(given).find((name) => !expected.has(name));
-  if (stranger !== undefined) throw unsupported(`${field}.${stranger}`, given[stranger], `a ${type} scaling has no such part`);
+  if (stranger !== undefined)
+    throw unsupported(`${field}.${stranger}`, given[stranger], `a ${type} scaling has no such part`);
   switch (type) {
     case "linear": {
       const factor = number("factor");
@@ -66,20 +87,35 @@ export function readRotary(config: RotaryConfig, headSize: number): Rotary {
     }
     case "llama3": {
       const context = number("original_max_position_embeddings", config.max_position_embeddings);
-      return { headSize, frequencies: llama3(frequencies, { factor: number("factor"), low: number("low_freq_factor"), high: number("high_freq_factor"), context }), scaling: 1 };
+      return {
+        headSize,
+        frequencies: llama3(frequencies, {
+          factor: number("factor"),
+          low: number("low_freq_factor"),
+          high: number("high_freq_factor"),
+          context,
+        }),
+        scaling: 1,
+      };
     }
     default:
       return { headSize, frequencies, scaling: 1 };
   }
 }
 
-/** 1 / base^(2 j / d) in fp32, each operation rounded as transformers rounds it: angles grow with these times thousands of positions. */
+/**
+ * 1 / base^(2 j / d) in fp32, each operation rounded as transformers rounds it: angles grow with these times thousands
+ * of positions.
+ */
 function baseFrequencies(base: number, turned: number): number[] {
   return Array.from({ length: turned / 2 }, (_, j) => fround(1 / fround(base ** fround((2 * j) / turned))));
 }
 
 /** Slow turns are slowed by `factor`, fast ones are kept, and those between are blended. */
-function llama3(frequencies: readonly number[], { factor, low, high, context }: { factor: number; low: number; high: number; context: number }): number[] {
+function llama3(
+  frequencies: readonly number[],
+  { factor, low, high, context }: { factor: number; low: number; high: number; context: number },
+): number[] {
   return frequencies.map((f) => {
     const wavelength = fround(fround(2 * Math.PI) / f);
     if (wavelength < context / high) return f;

@@ -42,7 +42,10 @@ export interface PrepareArgs {
 
 const SPACES = Object.keys(SPACE).length;
 
-/** `zo2_run_args`: spans by `SPACE`, of which those that the program does not use may be missing, and one value per symbol. */
+/**
+ * `zo2_run_args`: spans by `SPACE`, of which those that the program does not use may be missing, and one value per
+ * symbol.
+ */
 export interface RunArgs {
   readonly program: Program;
   readonly spaces: readonly (Span | null | undefined)[];
@@ -76,8 +79,9 @@ export interface GradientArgs {
 type Handle = Stream | Event | Gate | Buffer | Layout | Program;
 
 /**
- * Encodes a list of commands for `Device.submit`: each is its opcode, the number of words that follow, and the words; handles are
- * indices into `handles` (-1: none), a seed is two words (low and high 32 bits), a span is a handle and an offset in bytes.
+ * Encodes a list of commands for `Device.submit`: each is its opcode, the number of words that follow, and the words;
+ * handles are indices into `handles` (-1: none), a seed is two words (low and high 32 bits), a span is a handle and an
+ * offset in bytes.
  */
 export class CommandList {
   private readonly data: number[] = [];
@@ -117,20 +121,47 @@ export class CommandList {
 
   gather(stream: Stream, dst: Span, src: Span, rows: Span, count: number, rowBase: number, rowBytes: number): void {
     this.push(COMMAND.gather, [
-      this.handle(stream), ...this.span(dst), ...this.span(src), ...this.span(rows), count, rowBase, rowBytes,
+      this.handle(stream),
+      ...this.span(dst),
+      ...this.span(src),
+      ...this.span(rows),
+      count,
+      rowBase,
+      rowBytes,
     ]);
   }
 
   prepare(stream: Stream, args: PrepareArgs): void {
     const words = [
-      this.handle(stream), this.handle(args.layout), ...this.span(args.wire), ...this.span(args.plus), ...this.span(args.minus),
-      ...this.span(args.rows), args.rowCount, args.eps, args.noise, ...seedWords(args.seed), args.step, args.direction,
-      ...this.span(args.z), args.store ? 1 : 0, args.rounding, ...this.span(args.sticky), args.updates.length,
+      this.handle(stream),
+      this.handle(args.layout),
+      ...this.span(args.wire),
+      ...this.span(args.plus),
+      ...this.span(args.minus),
+      ...this.span(args.rows),
+      args.rowCount,
+      args.eps,
+      args.noise,
+      ...seedWords(args.seed),
+      args.step,
+      args.direction,
+      ...this.span(args.z),
+      args.store ? 1 : 0,
+      args.rounding,
+      ...this.span(args.sticky),
+      args.updates.length,
     ];
     for (const u of args.updates) {
       words.push(
-        u.noise, ...seedWords(u.seed), u.step, u.directions, ...this.span(u.states), u.learningRate, u.weightDecay,
-        ...this.span(u.z), u.zStride,
+        u.noise,
+        ...seedWords(u.seed),
+        u.step,
+        u.directions,
+        ...this.span(u.states),
+        u.learningRate,
+        u.weightDecay,
+        ...this.span(u.z),
+        u.zStride,
       );
     }
     this.push(COMMAND.prepare, words);
@@ -143,14 +174,29 @@ export class CommandList {
 
   loss(stream: Stream, args: LossArgs): void {
     this.push(COMMAND.loss, [
-      this.handle(stream), args.kind, ...this.span(args.values), args.targets, ...this.span(args.labels), ...this.span(args.choices),
-      args.choiceCount, ...this.span(args.examples), args.exampleCount, ...this.span(args.state), args.branch, args.first ? 1 : 0,
+      this.handle(stream),
+      args.kind,
+      ...this.span(args.values),
+      args.targets,
+      ...this.span(args.labels),
+      ...this.span(args.choices),
+      args.choiceCount,
+      ...this.span(args.examples),
+      args.exampleCount,
+      ...this.span(args.state),
+      args.branch,
+      args.first ? 1 : 0,
     ]);
   }
 
   gradient(stream: Stream, args: GradientArgs): void {
     this.push(COMMAND.gradient, [
-      this.handle(stream), ...this.span(args.state), args.total, args.eps, args.step, ...this.span(args.sticky),
+      this.handle(stream),
+      ...this.span(args.state),
+      args.total,
+      args.eps,
+      args.step,
+      ...this.span(args.sticky),
     ]);
   }
 

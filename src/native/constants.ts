@@ -45,7 +45,10 @@ export const STICKY_BYTES = 8;
 /** Where g and finite lie in `zo2_step_state`. Bytes. */
 export const STEP_GRADIENT = { offset: 16, bytes: 8 } as const;
 
-/** Opcodes of the command list that `Device.submit` takes; they exist only between `commands.ts` and `binding/commands.cc`. */
+/**
+ * Opcodes of the command list that `Device.submit` takes; they exist only between `commands.ts` and
+ * `binding/commands.cc`.
+ */
 export const COMMAND = {
   record: 1,
   wait: 2,

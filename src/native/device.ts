@@ -23,7 +23,10 @@ export async function openDevice(choice: DeviceChoice): Promise<Device> {
   const ordinal = Number(choice.device.split(":")[1] ?? 0);
   if (!usable(kind)) {
     const reason = backends.find((b) => b.kind === kind)?.reason ?? "it was not built into the addon";
-    throw new Zo2Error("ZO2_ERR_DEVICE", `there is no ${kind} device: ${reason}; use --device cpu, or see \`zo2 info\``);
+    throw new Zo2Error(
+      "ZO2_ERR_DEVICE",
+      `there is no ${kind} device: ${reason}; use --device cpu, or see \`zo2 info\``,
+    );
   }
   return addon.openDevice(kind, {
     ordinal,

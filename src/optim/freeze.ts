@@ -8,19 +8,25 @@ import type { Parameter } from "../models/parameter.js";
 export function matchParameters(parameters: readonly Parameter[], patterns: readonly string[]): ReadonlySet<Parameter> {
   const frozen = new Set<Parameter>();
   for (const pattern of patterns) {
-    const expression = new RegExp(`^${pattern.split("*").map(escape).join(".*")}$`);
+    const expression = new RegExp(`^${pattern.split("*").map(literal).join(".*")}$`);
     const matches = parameters.filter((p) => expression.test(p.name));
     if (matches.length === 0) {
-      throw new Zo2Error("ZO2_ERR_CONFIG", `freeze: ${JSON.stringify(pattern)} matches no parameter; names look like ${parameters.at(-1)?.name ?? "?"}`);
+      throw new Zo2Error(
+        "ZO2_ERR_CONFIG",
+        `freeze: ${JSON.stringify(pattern)} matches no parameter; names look like ${parameters.at(-1)?.name ?? "?"}`,
+      );
     }
     for (const match of matches) frozen.add(match);
   }
   if (frozen.size === parameters.length) {
-    throw new Zo2Error("ZO2_ERR_CONFIG", `freeze: the patterns match all ${parameters.length} parameters; leave some to train`);
+    throw new Zo2Error(
+      "ZO2_ERR_CONFIG",
+      `freeze: the patterns match all ${parameters.length} parameters; leave some to train`,
+    );
   }
   return frozen;
 }
 
-function escape(text: string): string {
+function literal(text: string): string {
   return text.replace(/[.+?^${}()|[\]\\]/g, "\\$&");
 }

@@ -4,8 +4,8 @@ export interface LearningRateSchedule {
 }
 
 /**
- * The learning rate of step `step` (from 0) of `steps`, as transformers' `get_scheduler` has it: a linear warm-up from 0, then constant, a line
- * to 0 after the last step, or half a cosine.
+ * The learning rate of step `step` (from 0) of `steps`, as transformers' `get_scheduler` has it: a linear warm-up from
+ * 0, then constant, a line to 0 after the last step, or half a cosine.
  */
 export function learningRateAt(base: number, schedule: LearningRateSchedule, step: number, steps: number): number {
   const { warmupSteps } = schedule;

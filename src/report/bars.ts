@@ -1,7 +1,9 @@
 import type { Look } from "./terminal.js";
 import { formatLoss, formatShare } from "./units.js";
 
-/** One bar: a label, a share from 0 to 1, and what stands behind the bar: the first of `notes` that leaves room for it. */
+/**
+ * One bar: a label, a share from 0 to 1, and what stands behind the bar: the first of `notes` that leaves room for it.
+ */
 export interface Bar {
   readonly label: string;
   readonly share: number;
@@ -27,13 +29,25 @@ export function renderBars(bars: readonly Bar[], look: Look): string[] {
     const notes = bars.map((bar) => bar.notes[form] ?? "");
     const size = Math.min(MAX_BAR, look.width - labelWidth - widest(notes) - 4);
     if (size < MIN_BAR) continue;
-    return bars.map((bar, i) => `${bar.label.padEnd(labelWidth)}  ${paint(drawBar(bar.share, size, look.unicode), bar.tone ?? "plain", look.color)}  ${notes[i] ?? ""}`.trimEnd());
+    return bars.map((bar, i) =>
+      (
+        `${bar.label.padEnd(labelWidth)}  ` +
+        `${paint(drawBar(bar.share, size, look.unicode), bar.tone ?? "plain", look.color)}  ${notes[i] ?? ""}`
+      ).trimEnd(),
+    );
   }
   // Too narrow for a bar that says anything: the numbers alone.
-  return bars.map((bar) => firstThatFits(bar.notes.map((note) => `${bar.label.padEnd(labelWidth)} ${note}`), look.width));
+  return bars.map((bar) =>
+    firstThatFits(
+      bar.notes.map((note) => `${bar.label.padEnd(labelWidth)} ${note}`),
+      look.width,
+    ),
+  );
 }
 
-/** `size` characters: full up to `share`, then empty. A share above 0 always shows, and one below 1 never looks full. */
+/**
+ * `size` characters: full up to `share`, then empty. A share above 0 always shows, and one below 1 never looks full.
+ */
 export function drawBar(share: number, size: number, unicode: boolean): string {
   const clean = Number.isFinite(share) ? Math.min(1, Math.max(0, share)) : 0;
   let filled = Math.round(clean * size);
@@ -47,7 +61,12 @@ export function renderComparison(title: string, before: Score, after: Score, loo
   const head = firstThatFits([title], look.width);
   const change = `${signed(after.loss - before.loss, 4)} loss`;
   if (before.accuracy === null || after.accuracy === null) {
-    return [head, ...[`  before  loss ${formatLoss(before.loss)}`, `  after   loss ${formatLoss(after.loss)}`, `  ${change}`].map((line) => firstThatFits([line], look.width))];
+    return [
+      head,
+      ...[`  before  loss ${formatLoss(before.loss)}`, `  after   loss ${formatLoss(after.loss)}`, `  ${change}`].map(
+        (line) => firstThatFits([line], look.width),
+      ),
+    ];
   }
   const gain = after.accuracy - before.accuracy;
   const notes = (score: Score) => {
@@ -56,7 +75,12 @@ export function renderComparison(title: string, before: Score, after: Score, loo
   };
   const bars: Bar[] = [
     { label: "  before", share: before.accuracy, notes: notes(before) },
-    { label: "  after", share: after.accuracy, notes: notes(after), tone: gain > 0 ? "good" : gain < 0 ? "bad" : "plain" },
+    {
+      label: "  after",
+      share: after.accuracy,
+      notes: notes(after),
+      tone: gain > 0 ? "good" : gain < 0 ? "bad" : "plain",
+    },
   ];
   const points = `  ${signed(gain * 100, 1)} points`;
   return [head, ...renderBars(bars, look), firstThatFits([`${points} of accuracy, ${change}`, points], look.width)];
@@ -68,7 +92,9 @@ function widest(texts: readonly string[]): number {
 
 /** A number that is cut in two would lie, so whole forms are tried first. */
 function firstThatFits(forms: readonly string[], width: number): string {
-  return forms.find((form) => form.length <= width) ?? (forms[forms.length - 1] ?? "").slice(0, Math.max(width, 1)).trimEnd();
+  return (
+    forms.find((form) => form.length <= width) ?? (forms[forms.length - 1] ?? "").slice(0, Math.max(width, 1)).trimEnd()
+  );
 }
 
 function signed(value: number, digits: number): string {

@@ -16,40 +16,44 @@ export interface DownloadState {
 
 /** Shows a download: a bar in a terminal, a plain line for every file elsewhere. */
 export class DownloadView implements Disposable {
-  readonly #stream: OutputStream;
-  #bar: SingleBar | undefined;
-  #finished = "";
+  private readonly stream: OutputStream;
+  private bar: SingleBar | undefined;
+  private finished = "";
 
   constructor(stream: OutputStream) {
-    this.#stream = stream;
+    this.stream = stream;
   }
 
   show(state: DownloadState): void {
-    if (this.#stream.isTTY === true) {
-      this.#bar ??= this.#startBar(state.totalBytes);
-      this.#bar.setTotal(state.totalBytes);
-      this.#bar.update(state.totalDone, { file: state.file });
+    if (this.stream.isTTY === true) {
+      this.bar ??= this.startBar(state.totalBytes);
+      this.bar.setTotal(state.totalBytes);
+      this.bar.update(state.totalDone, { file: state.file });
       return;
     }
-    if (state.done < state.fileBytes || state.file === this.#finished) return;
-    this.#finished = state.file;
-    this.#stream.write(`downloaded ${state.file} (${formatBytes(state.fileBytes)}; ${formatBytes(state.totalDone)} of ${formatBytes(state.totalBytes)})\n`);
+    if (state.done < state.fileBytes || state.file === this.finished) return;
+    this.finished = state.file;
+    this.stream.write(
+      `downloaded ${state.file} (${formatBytes(state.fileBytes)}; ${formatBytes(state.totalDone)} of ` +
+        `${formatBytes(state.totalBytes)})\n`,
+    );
   }
 
-  #startBar(total: number): SingleBar {
-    const look = lookOf(this.#stream);
+  private startBar(total: number): SingleBar {
+    const look = lookOf(this.stream);
     const bar = new SingleBar({
-      stream: this.#stream as NodeJS.WritableStream,
+      stream: this.stream as NodeJS.WritableStream,
       hideCursor: true,
       clearOnComplete: true,
       format: (_, params, payload: { file?: string }) =>
-        `downloading ${drawBar(params.progress, 30, look.unicode)} ${formatBytes(params.value)} of ${formatBytes(params.total)}  ${payload.file ?? ""}`,
+        `downloading ${drawBar(params.progress, 30, look.unicode)} ${formatBytes(params.value)} of ` +
+        `${formatBytes(params.total)}  ${payload.file ?? ""}`,
     });
     bar.start(total, 0, {});
     return bar;
   }
 
   [Symbol.dispose](): void {
-    this.#bar?.stop();
+    this.bar?.stop();
   }
 }

@@ -1,16 +1,19 @@
 import { open, type FileHandle } from "node:fs/promises";
 import { Zo2Error } from "../errors.js";
 
-/** Writes records as JSON Lines. A line is in the file when its `write` has resolved, so that a crash loses none of them. */
+/**
+ * Writes records as JSON Lines. A line is in the file when its `write` has resolved, so that a crash loses none of
+ * them.
+ */
 export class MetricsWriter implements AsyncDisposable {
-  readonly #handle: FileHandle;
-  readonly #path: string;
-  #last: Promise<void> = Promise.resolve();
-  #closed = false;
+  private readonly handle: FileHandle;
+  private readonly path: string;
+  private last: Promise<void> = Promise.resolve();
+  private closed = false;
 
   private constructor(path: string, handle: FileHandle) {
-    this.#path = path;
-    this.#handle = handle;
+    this.path = path;
+    this.handle = handle;
   }
 
   /** Starts a new file at `path`, in place of an old one. @throws Zo2Error `ZO2_ERR_IO` */
@@ -28,26 +31,30 @@ export class MetricsWriter implements AsyncDisposable {
    * @throws Zo2Error `ZO2_ERR_IO`, `ZO2_ERR_DISPOSED`
    */
   write(record: Readonly<Record<string, unknown>>): Promise<void> {
-    if (this.#closed) return Promise.reject(new Zo2Error("ZO2_ERR_DISPOSED", `${this.#path}: the metrics file was closed; write before closing it`));
-    const line = `${JSON.stringify(record, (_, value: unknown) => (typeof value === "bigint" ? String(value) : value))}\n`;
-    const written = this.#last.then(async () => {
+    if (this.closed)
+      return Promise.reject(
+        new Zo2Error("ZO2_ERR_DISPOSED", `${this.path}: the metrics file was closed; write before closing it`),
+      );
+    const plain = (_: string, value: unknown) => (typeof value === "bigint" ? String(value) : value);
+    const line = `${JSON.stringify(record, plain)}\n`;
+    const written = this.last.then(async () => {
       try {
-        await this.#handle.appendFile(line);
+        await this.handle.appendFile(line);
       } catch (error) {
-        throw ioError(this.#path, error);
+        throw ioError(this.path, error);
       }
     });
     // A failed line is reported by its own call; the next one tries again.
-    this.#last = written.catch(() => undefined);
+    this.last = written.catch(() => undefined);
     return written;
   }
 
   /** Closes the file after the last line. Closing twice is allowed. */
   async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    await this.#last;
-    await this.#handle.close();
+    if (this.closed) return;
+    this.closed = true;
+    await this.last;
+    await this.handle.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -56,5 +63,9 @@ export class MetricsWriter implements AsyncDisposable {
 }
 
 function ioError(path: string, cause: unknown): Zo2Error {
-  return new Zo2Error("ZO2_ERR_IO", `${path}: metrics cannot be written: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  return new Zo2Error(
+    "ZO2_ERR_IO",
+    `${path}: metrics cannot be written: ${cause instanceof Error ? cause.message : String(cause)}`,
+    { cause },
+  );
 }

@@ -38,49 +38,49 @@ const SMOOTHING = 0.95;
 
 /** An exponential mean that is unbiased from its first value on; values that are not finite are passed over. */
 class Smoothed {
-  #sum = 0;
-  #weight = 0;
+  private sum = 0;
+  private weight = 0;
 
   add(value: number): void {
     if (!Number.isFinite(value)) return;
-    this.#sum = SMOOTHING * this.#sum + (1 - SMOOTHING) * value;
-    this.#weight = SMOOTHING * this.#weight + (1 - SMOOTHING);
+    this.sum = SMOOTHING * this.sum + (1 - SMOOTHING) * value;
+    this.weight = SMOOTHING * this.weight + (1 - SMOOTHING);
   }
 
   get value(): number {
-    return this.#weight === 0 ? NaN : this.#sum / this.#weight;
+    return this.weight === 0 ? NaN : this.sum / this.weight;
   }
 }
 
 /** Shows the steps of training: a bar in a terminal, a plain line every so often elsewhere. */
 export class Progress implements Disposable {
-  readonly #steps: number;
-  readonly #stream: OutputStream;
-  readonly #look: Look;
-  readonly #plainSeconds: number;
-  readonly #now: () => number;
-  readonly #loss = new Smoothed();
-  readonly #stepTokens = new Smoothed();
-  readonly #stepSeconds = new Smoothed();
-  readonly #bar: SingleBar | undefined;
-  #barShown = false;
-  #done = 0;
-  #deviceBytes = 0;
-  #lastStep: number;
-  #lastPlain = -Infinity;
-  #lastPrinted = 0;
+  private readonly steps: number;
+  private readonly stream: OutputStream;
+  private readonly look: Look;
+  private readonly plainSeconds: number;
+  private readonly now: () => number;
+  private readonly loss = new Smoothed();
+  private readonly stepTokens = new Smoothed();
+  private readonly stepSeconds = new Smoothed();
+  private readonly bar: SingleBar | undefined;
+  private barShown = false;
+  private done = 0;
+  private deviceBytes = 0;
+  private lastStep: number;
+  private lastPlain = -Infinity;
+  private lastPrinted = 0;
 
   constructor(options: ProgressOptions) {
-    this.#steps = options.steps;
-    this.#stream = options.stream;
-    this.#look = options.look ?? lookOf(options.stream);
-    this.#plainSeconds = options.plainSeconds ?? 10;
-    this.#now = options.now ?? (() => performance.now() / 1000);
-    this.#lastStep = this.#now();
+    this.steps = options.steps;
+    this.stream = options.stream;
+    this.look = options.look ?? lookOf(options.stream);
+    this.plainSeconds = options.plainSeconds ?? 10;
+    this.now = options.now ?? (() => performance.now() / 1000);
+    this.lastStep = this.now();
     if (options.stream.isTTY === true) {
-      this.#bar = new SingleBar({
+      this.bar = new SingleBar({
         stream: options.stream as NodeJS.WritableStream,
-        format: () => progressLine(this.state, lookWidth(options.stream, this.#look)),
+        format: () => progressLine(this.state, lookWidth(options.stream, this.look)),
         // The command line has its own way with SIGINT: finish the step and save.
         gracefulExit: false,
         hideCursor: true,
@@ -91,55 +91,55 @@ export class Progress implements Disposable {
   }
 
   get state(): ProgressState {
-    const seconds = this.#stepSeconds.value;
+    const seconds = this.stepSeconds.value;
     return {
-      done: this.#done,
-      steps: this.#steps,
-      loss: this.#loss.value,
-      tokensPerSecond: this.#stepTokens.value / seconds,
-      deviceBytes: this.#deviceBytes,
-      secondsLeft: this.#done >= this.#steps ? 0 : seconds * (this.#steps - this.#done),
+      done: this.done,
+      steps: this.steps,
+      loss: this.loss.value,
+      tokensPerSecond: this.stepTokens.value / seconds,
+      deviceBytes: this.deviceBytes,
+      secondsLeft: this.done >= this.steps ? 0 : seconds * (this.steps - this.done),
     };
   }
 
   /** Starts the clock of the next step; call it after work that is no step, such as an evaluation. */
   resume(): void {
-    this.#lastStep = this.#now();
+    this.lastStep = this.now();
   }
 
   /** Counts one step. */
   step(step: ProgressStep): void {
-    const now = this.#now();
-    this.#stepSeconds.add(now - this.#lastStep);
-    this.#stepTokens.add(step.tokens);
-    this.#loss.add(step.loss);
-    this.#lastStep = now;
-    this.#deviceBytes = Math.max(this.#deviceBytes, step.deviceBytes);
-    this.#done++;
-    if (this.#bar !== undefined) {
-      if (!this.#barShown) this.#bar.start(this.#steps, this.#done);
-      else this.#bar.update(this.#done);
-      this.#barShown = true;
-    } else if (this.#done === 1 || this.#done === this.#steps || now - this.#lastPlain >= this.#plainSeconds) {
-      this.#plain(now);
+    const now = this.now();
+    this.stepSeconds.add(now - this.lastStep);
+    this.stepTokens.add(step.tokens);
+    this.loss.add(step.loss);
+    this.lastStep = now;
+    this.deviceBytes = Math.max(this.deviceBytes, step.deviceBytes);
+    this.done++;
+    if (this.bar !== undefined) {
+      if (!this.barShown) this.bar.start(this.steps, this.done);
+      else this.bar.update(this.done);
+      this.barShown = true;
+    } else if (this.done === 1 || this.done === this.steps || now - this.lastPlain >= this.plainSeconds) {
+      this.plain(now);
     }
   }
 
   /** Prints a line of its own, above the bar where there is one. */
   note(text: string): void {
-    const shown = this.#barShown;
-    if (shown) this.#clearBar();
-    this.#stream.write(`${text}\n`);
-    if (shown) this.#bar?.start(this.#steps, this.#done);
+    const shown = this.barShown;
+    if (shown) this.clearBar();
+    this.stream.write(`${text}\n`);
+    if (shown) this.bar?.start(this.steps, this.done);
   }
 
   /** Ends the display with the last step's line. Stopping twice is allowed. */
   stop(): void {
-    if (this.#barShown) {
-      this.#bar?.stop();
-      this.#barShown = false;
-    } else if (this.#bar === undefined && this.#done > this.#lastPrinted) {
-      this.#plain(this.#now());
+    if (this.barShown) {
+      this.bar?.stop();
+      this.barShown = false;
+    } else if (this.bar === undefined && this.done > this.lastPrinted) {
+      this.plain(this.now());
     }
   }
 
@@ -147,17 +147,17 @@ export class Progress implements Disposable {
     this.stop();
   }
 
-  #plain(now: number): void {
-    this.#lastPlain = now;
-    this.#lastPrinted = this.#done;
-    this.#stream.write(`${plainLine(this.state)}\n`);
+  private plain(now: number): void {
+    this.lastPlain = now;
+    this.lastPrinted = this.done;
+    this.stream.write(`${plainLine(this.state)}\n`);
   }
 
   /** Takes the bar's line away, so that what follows starts on a clean one. */
-  #clearBar(): void {
-    this.#bar?.stop();
+  private clearBar(): void {
+    this.bar?.stop();
     // `stop` ends the line: one up, to its start, and erase it.
-    this.#stream.write("\u001b[1A\u001b[2K\r");
+    this.stream.write("\u001b[1A\u001b[2K\r");
   }
 }
 
@@ -175,7 +175,12 @@ export function plainLine(state: ProgressState): string {
 /** One line for a terminal of `look.width` columns: what has no room is left out whole. */
 export function progressLine(state: ProgressState, look: Look): string {
   const head = `${String(state.done).padStart(String(state.steps).length)}/${state.steps}`;
-  const parts = [`loss ${formatLoss(state.loss)}`, formatRate(state.tokensPerSecond, "tok"), formatBytes(state.deviceBytes), timeLeft(state)];
+  const parts = [
+    `loss ${formatLoss(state.loss)}`,
+    formatRate(state.tokensPerSecond, "tok"),
+    formatBytes(state.deviceBytes),
+    timeLeft(state),
+  ];
   for (;;) {
     const tail = parts.join("  ");
     const room = look.width - 1 - head.length - tail.length - 4;

@@ -3,12 +3,14 @@ import type { FloatType } from "./dtype.js";
 import type { Unit } from "./units.js";
 
 /**
- * Storage type of each activation, by the id of its value. What is added to (embeddings, the residual stream) is fp32, as are results and
- * the state of the streamed head; what only feeds the next op is in the compute dtype, in which a matrix product takes it anyway.
+ * Storage type of each activation, by the id of its value. What is added to (embeddings, the residual stream) is fp32,
+ * as are results and the state of the streamed head; what only feeds the next op is in the compute dtype, in which a
+ * matrix product takes it anyway.
  */
 export function activationTypes(units: readonly Unit[], compute: FloatType): ReadonlyMap<number, FloatType> {
   const types = new Map<number, FloatType>();
-  const fp32 = (...values: (Value | null)[]) => values.forEach((value) => value !== null && types.set(value.id, "fp32"));
+  const fp32 = (...values: (Value | null)[]) =>
+    values.forEach((value) => value !== null && types.set(value.id, "fp32"));
   const ops = units.flatMap((unit) => unit.ops.map((o) => o.op));
   for (const op of ops) {
     if (op.kind === "embed") fp32(op.out);

@@ -72,7 +72,11 @@ export function touchedRows(batch: Batch): Int32Array {
  * @param positionRow the row of the position table for each position.
  */
 export function writeBatch(
-  batch: Batch, layout: BatchLayout, into: ArrayBuffer, table: Int32Array | null, positionRow: (position: number) => number,
+  batch: Batch,
+  layout: BatchLayout,
+  into: ArrayBuffer,
+  table: Int32Array | null,
+  positionRow: (position: number) => number,
 ): void {
   const place = new Map<number, number>();
   table?.forEach((row, i) => place.set(row, i));

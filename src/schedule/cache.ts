@@ -4,7 +4,10 @@ import type { Unit } from "./units.js";
 
 type AttentionOp = Extract<Op, { kind: "attention" }>;
 
-/** Where the keys and values of one attention lie: rows of [key | value], from `offset` on in the unit's piece of the cache. Bytes. */
+/**
+ * Where the keys and values of one attention lie: rows of [key | value], from `offset` on in the unit's piece of the
+ * cache. Bytes.
+ */
 export interface CachedAttention {
   readonly op: AttentionOp;
   readonly offset: number;
@@ -20,7 +23,9 @@ export interface CachedUnit {
   readonly attentions: readonly CachedAttention[];
 }
 
-/** The key/value cache of a generation: as many rows for every attention as all its sequences may come to have tokens. */
+/**
+ * The key/value cache of a generation: as many rows for every attention as all its sequences may come to have tokens.
+ */
 export interface CacheLayout {
   readonly rows: number;
   readonly type: FloatType;

@@ -8,10 +8,35 @@ import { STEP_GRADIENT, STEP_STATE_BYTES, STICKY } from "../native/constants.js"
 import { labelledCount, outputOf } from "../data/batch.js";
 import { capacityOf, holds, joinCapacity, touchedRows, writeBatch, type Batch } from "./batch-tables.js";
 import type { FloatType } from "./dtype.js";
-import { Executor, resultsOffset, type NoiseSource, type PassData, type PendingUpdate, type StepNoise } from "./execute.js";
+import {
+  Executor,
+  resultsOffset,
+  type NoiseSource,
+  type PassData,
+  type PendingUpdate,
+  type StepNoise,
+} from "./execute.js";
 import type { Capacity } from "./places.js";
-import { CONTROL, planMemory, READBACK, STEP_STATES, STEPS_IN_FLIGHT, type Plan, type PlanOptions, type Tier } from "./plan.js";
-import { doneEvent, hostSaw, schedulePass, START, type Command, type Frontier, type Pass, type SchedulePlan } from "./schedule.js";
+import {
+  CONTROL,
+  planMemory,
+  READBACK,
+  STEP_STATES,
+  STEPS_IN_FLIGHT,
+  type Plan,
+  type PlanOptions,
+  type Tier,
+} from "./plan.js";
+import {
+  doneEvent,
+  hostSaw,
+  schedulePass,
+  START,
+  type Command,
+  type Frontier,
+  type Pass,
+  type SchedulePlan,
+} from "./schedule.js";
 import type { WeightStore } from "./store.js";
 import type { Unit } from "./units.js";
 
@@ -32,7 +57,10 @@ export interface EngineOptions {
 /** Sees a pass and the commands it was turned into. */
 export type PassObserver = (pass: Pass, commands: readonly Command[]) => void;
 
-/** One zeroth-order step (MeZO, arXiv 2305.17333): g = (loss+ - loss-) / (2 eps), to be applied with the learning rate given here. */
+/**
+ * One zeroth-order step (MeZO, arXiv 2305.17333): g = (loss+ - loss-) / (2 eps), to be applied with the learning rate
+ * given here.
+ */
 export interface StepRequest {
   /** Counter of the noise: z is a function of (seed, step, element). 0 .. 2^32 - 1. */
   readonly step: number;
@@ -74,11 +102,11 @@ export interface StepResult {
 }
 
 /**
- * Runs passes over a model on one device: plans memory for the batches it meets, keeps at most two steps in flight, and carries the
- * update that is pending.
+ * Runs passes over a model on one device: plans memory for the batches it meets, keeps at most two steps in flight, and
+ * carries the update that is pending.
  *
- * A step's update is applied by the next visit of each unit. Until `commit` the last step counts as not taken: `flush` and `forward` leave
- * its update out, `discard` forgets it.
+ * A step's update is applied by the next visit of each unit. Until `commit` the last step counts as not taken: `flush`
+ * and `forward` leave its update out, `discard` forgets it.
  */
 export class Engine {
   private executor: Executor | null = null;
@@ -109,7 +137,13 @@ export class Engine {
     this.gathers = units.some((u) => u.gathered !== null);
   }
 
-  static async create(device: Device, store: WeightStore, recording: Recording, units: readonly Unit[], options: EngineOptions): Promise<Engine> {
+  static async create(
+    device: Device,
+    store: WeightStore,
+    recording: Recording,
+    units: readonly Unit[],
+    options: EngineOptions,
+  ): Promise<Engine> {
     const control = await device.createBuffer("device", CONTROL.bytes);
     const stream = device.createStream("control");
     const ready = device.createEvent();
@@ -140,16 +174,29 @@ export class Engine {
 
   private planFor(needs: Needs): Plan {
     const { slots, deviceMemory, wire, compute } = this.options;
-    return planMemory(this.units, { tier: this.store.tier, slots, ...needs, wire, compute, ...(deviceMemory === undefined ? {} : { deviceMemory }) });
+    return planMemory(this.units, {
+      tier: this.store.tier,
+      slots,
+      ...needs,
+      wire,
+      compute,
+      ...(deviceMemory === undefined ? {} : { deviceMemory }),
+    });
   }
 
   /**
-   * A key/value cache of `rows` rows for every attention, on the device where the plan for `prompts` has room for it, else in host memory.
+   * A key/value cache of `rows` rows for every attention, on the device where the plan for `prompts` has room for it,
+   * else in host memory.
    * @param tier where it has to rest; absent: by plan.
    * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET, ZO2_ERR_OUT_OF_MEMORY
    */
   async createCache(rows: number, prompts: Batch, tier?: Tier): Promise<KeyValueCache> {
-    const needs = (where: Tier): Needs => ({ capacity: this.capacityFor(prompts), branches: 1, output: "logits", cache: { tier: where, rows } });
+    const needs = (where: Tier): Needs => ({
+      capacity: this.capacityFor(prompts),
+      branches: 1,
+      output: "logits",
+      cache: { tier: where, rows },
+    });
     const fits = (where: Tier): boolean => {
       try {
         this.planFor(needs(where));
@@ -178,29 +225,49 @@ export class Engine {
   }
 
   /**
-   * Enqueues one step. The promise resolves when its losses are there; the outer one when the next step may be enqueued.
-   * The step is pending and not committed afterwards.
+   * Enqueues one step. The promise resolves when its losses are there; the outer one when the next step may be
+   * enqueued. The step is pending and not committed afterwards.
    */
   train(batch: Batch, request: StepRequest): Promise<{ readonly result: Promise<StepResult> }> {
     return this.serialize(async () => {
       const labelled = batch.reduce((sum, b) => sum + labelledCount(b), 0);
-      if (labelled === 0) throw new Zo2Error("ZO2_ERR_DATA", `step ${request.step}: nothing of the batch carries a label; every example needs one`);
-      const executor = await this.ensure({ capacity: this.capacityFor(batch), branches: 2, output: outputFor(batch), cache: null });
+      if (labelled === 0)
+        throw new Zo2Error(
+          "ZO2_ERR_DATA",
+          `step ${request.step}: nothing of the batch carries a label; every example needs one`,
+        );
+      const executor = await this.ensure({
+        capacity: this.capacityFor(batch),
+        branches: 2,
+        output: outputFor(batch),
+        cache: null,
+      });
       const step = await this.newStep(request);
       const inject = request.projectedGradient ?? null;
-      const { end } = await this.pass(executor, { kind: "train", gradient: inject === null ? "losses" : "batch" }, batch, { step, labelled, inject }, readStep);
+      const { end } = await this.pass(
+        executor,
+        { kind: "train", gradient: inject === null ? "losses" : "batch" },
+        batch,
+        { step, labelled, inject },
+        readStep,
+      );
       this.setPending(step, request);
       return { result: end };
     });
   }
 
   /**
-   * The first half of a step whose objective is computed by the caller: the results of both branches. `finishStep` is the other half;
-   * a step that is left unfinished has no update.
+   * The first half of a step whose objective is computed by the caller: the results of both branches. `finishStep` is
+   * the other half; a step that is left unfinished has no update.
    */
   async branches(batch: Batch, request: StepRequest): Promise<BranchResults> {
     const { end } = await this.serialize(async () => {
-      const executor = await this.ensure({ capacity: this.capacityFor(batch), branches: 2, output: outputFor(batch), cache: null });
+      const executor = await this.ensure({
+        capacity: this.capacityFor(batch),
+        branches: 2,
+        output: outputFor(batch),
+        cache: null,
+      });
       const step = await this.newStep(request);
       const read = (memory: ArrayBuffer): BranchResults => ({
         plus: readResults(memory, executor, batch, 0),
@@ -215,15 +282,23 @@ export class Engine {
   }
 
   /**
-   * The second half of a step: g from the two losses, or the one given with the request, is pending and not committed afterwards.
+   * The second half of a step: g from the two losses, or the one given with the request, is pending and not committed
+   * afterwards.
    * @throws Zo2Error ZO2_ERR_NOT_FINITE, and there is no update then
    */
-  async finishStep(request: StepRequest, losses: { readonly plus: number; readonly minus: number }): Promise<StepResult> {
+  async finishStep(
+    request: StepRequest,
+    losses: { readonly plus: number; readonly minus: number },
+  ): Promise<StepResult> {
     await this.flush();
     return this.serialize(async () => {
       const g = Math.fround(request.projectedGradient ?? (losses.plus - losses.minus) / (2 * request.eps));
       if (!Number.isFinite(g)) {
-        throw new Zo2Error("ZO2_ERR_NOT_FINITE", `step ${request.step}: the losses ${losses.plus} and ${losses.minus} give a projected gradient of ${g}; the objective must return finite numbers`);
+        throw new Zo2Error(
+          "ZO2_ERR_NOT_FINITE",
+          `step ${request.step}: the losses ${losses.plus} and ${losses.minus} give a projected gradient of ` +
+            `${g}; the objective must return finite numbers`,
+        );
       }
       const executor = await this.ensure(NOTHING);
       const step = await this.newStep(request);
@@ -231,7 +306,12 @@ export class Engine {
       writeGradient(new DataView(this.gradients.view(offset, STEP_STATE_BYTES)), g);
       const commands = new CommandList();
       // On the compute lane, where what reads it comes later.
-      commands.copy(executor.stream("compute"), { buffer: this.control, offset: CONTROL.states + offset }, { buffer: this.gradients, offset }, STEP_STATE_BYTES);
+      commands.copy(
+        executor.stream("compute"),
+        { buffer: this.control, offset: CONTROL.states + offset },
+        { buffer: this.gradients, offset },
+        STEP_STATE_BYTES,
+      );
       this.device.submit(commands.words, commands.handles);
       this.setPending(step, request);
       return { lossPlus: losses.plus, lossMinus: losses.minus, projectedGradient: g };
@@ -240,7 +320,13 @@ export class Engine {
 
   private async newStep(request: StepRequest): Promise<StepNoise & { eps: number; state: number }> {
     const state = this.steps++ % STEP_STATES;
-    return { seed: request.seed, step: request.step, noise: await this.noiseSource(request, state), eps: request.eps, state };
+    return {
+      seed: request.seed,
+      step: request.step,
+      noise: await this.noiseSource(request, state),
+      eps: request.eps,
+      state,
+    };
   }
 
   private setPending(step: StepNoise & { readonly state: number }, { learningRate, weightDecay }: StepRequest): void {
@@ -282,28 +368,51 @@ export class Engine {
   }
 
   /**
-   * One forward pass, with every committed update. Resolves with the result of each micro-batch: its log-probabilities [targets], or
-   * logits [headRows x columns].
+   * One forward pass, with every committed update. Resolves with the result of each micro-batch: its log-probabilities
+   * [targets], or logits [headRows x columns].
    *
-   * It stores nothing: a pending update is worked out in scratch. After `APPLIED_AT_MOST` such passes a flush is cheaper than the next one.
+   * It stores nothing: a pending update is worked out in scratch. After `APPLIED_AT_MOST` such passes a flush is
+   * cheaper than the next one.
    */
   async forward(batch: Batch, o: ForwardOptions = {}): Promise<Float32Array[]> {
     if (this.applied >= APPLIED_AT_MOST) await this.flush();
     const { end } = await this.serialize(async () => {
       const { cache } = o;
       const needs = cache === undefined ? null : { tier: cache.cache.tier, rows: cache.cache.rows };
-      const executor = await this.ensure({ capacity: this.capacityFor(batch), branches: 1, output: o.output ?? outputFor(batch), cache: needs });
+      const executor = await this.ensure({
+        capacity: this.capacityFor(batch),
+        branches: 1,
+        output: o.output ?? outputFor(batch),
+        cache: needs,
+      });
       const perturbation = o.perturbation === undefined ? null : await this.perturbed(o.perturbation);
       const read = (memory: ArrayBuffer) => readResults(memory, executor, batch, 0);
       if (this.pending?.committed === true) this.applied++;
-      return this.pass(executor, { kind: "forward" }, batch, { perturbation, ...(cache === undefined ? {} : { cache }) }, read);
+      return this.pass(
+        executor,
+        { kind: "forward" },
+        batch,
+        { perturbation, ...(cache === undefined ? {} : { cache }) },
+        read,
+      );
     });
     return end;
   }
 
-  private async perturbed({ seed, step, eps, noise, side }: Perturbation): Promise<NonNullable<PassData["perturbation"]>> {
+  private async perturbed({
+    seed,
+    step,
+    eps,
+    noise,
+    side,
+  }: Perturbation): Promise<NonNullable<PassData["perturbation"]>> {
     // fma(-eps, z, w) as W+ is W- of eps, bit for bit.
-    return { seed, step, noise: await this.noiseSource({ noise }, this.steps % STEP_STATES), eps: side === "plus" ? eps : -eps };
+    return {
+      seed,
+      step,
+      noise: await this.noiseSource({ noise }, this.steps % STEP_STATES),
+      eps: side === "plus" ? eps : -eps,
+    };
   }
 
   /** Clears the flags that an update which went wrong has left. */
@@ -340,13 +449,20 @@ export class Engine {
   private async ensure(needed: Needs): Promise<Executor> {
     const current = this.executor;
     const have = current?.plan.options;
-    if (current === null || have === undefined) return this.rebuild(this.planFor(needed === NOTHING ? { ...NOTHING, branches: 1 } : needed));
+    if (current === null || have === undefined)
+      return this.rebuild(this.planFor(needed === NOTHING ? { ...NOTHING, branches: 1 } : needed));
     if (needed === NOTHING) return current;
     const sameKind = have.output === needed.output && sameCache(have.cache, needed.cache);
     if (sameKind && have.branches >= needed.branches && holds(have.capacity, needed.capacity)) return current;
     // A pass of another kind has its own sizes: logits of every row that a training batch scores would be gigabytes.
     if (!sameKind) return this.rebuild(this.planFor(needed));
-    return this.rebuild(this.planFor({ ...needed, capacity: joinCapacity(have.capacity, needed.capacity), branches: have.branches === 2 ? 2 : needed.branches }));
+    return this.rebuild(
+      this.planFor({
+        ...needed,
+        capacity: joinCapacity(have.capacity, needed.capacity),
+        branches: have.branches === 2 ? 2 : needed.branches,
+      }),
+    );
   }
 
   private async rebuild(plan: Plan): Promise<Executor> {
@@ -362,10 +478,15 @@ export class Engine {
 
   /** Enqueues a pass; resolves when that is done, with a promise of what `read` makes of the memory that comes back. */
   private async pass<T>(
-    executor: Executor, what: { readonly kind: Pass["kind"]; readonly gradient?: Pass["gradient"] }, batch: Batch,
+    executor: Executor,
+    what: { readonly kind: Pass["kind"]; readonly gradient?: Pass["gradient"] },
+    batch: Batch,
     about: {
-      readonly step?: PassData["step"]; readonly labelled?: number; readonly inject?: number | null;
-      readonly perturbation?: PassData["perturbation"]; readonly cache?: CacheUse;
+      readonly step?: PassData["step"];
+      readonly labelled?: number;
+      readonly inject?: number | null;
+      readonly perturbation?: PassData["perturbation"];
+      readonly cache?: CacheUse;
     },
     read: (memory: ArrayBuffer) => T,
   ): Promise<{ readonly end: Promise<T> }> {
@@ -376,8 +497,14 @@ export class Engine {
     const { step = null, labelled = 0, inject = null, perturbation = null, cache } = about;
     const pending = kind === "forward" && this.pending?.committed !== true ? null : this.pending;
     const pass: Pass = {
-      kind, microBatches: batch.length, update: pending !== null, ring, gradient: what.gradient ?? "losses", perturbed: perturbation !== null,
-      cache: cache === undefined ? null : { tier: cache.cache.tier, upload: cache.used.some((range) => range.count > 0) },
+      kind,
+      microBatches: batch.length,
+      update: pending !== null,
+      ring,
+      gradient: what.gradient ?? "losses",
+      perturbed: perturbation !== null,
+      cache:
+        cache === undefined ? null : { tier: cache.cache.tier, upload: cache.used.some((range) => range.count > 0) },
     };
     const table = this.gathers && kind !== "flush" ? touchedRows(batch) : null;
     if (kind !== "flush") {
@@ -413,7 +540,15 @@ export class Engine {
   }
 }
 
-const NO_BATCH: Capacity = { rows: 1, sequences: 1, headRows: 1, targets: 1, tableRows: 1, microBatches: 1, objectiveWords: 1 };
+const NO_BATCH: Capacity = {
+  rows: 1,
+  sequences: 1,
+  headRows: 1,
+  targets: 1,
+  tableRows: 1,
+  microBatches: 1,
+  objectiveWords: 1,
+};
 
 /** What a pass needs of a plan. */
 type Needs = Pick<PlanOptions, "capacity" | "branches" | "output" | "cache">;
@@ -441,7 +576,9 @@ function schedulePlan(plan: Plan, options: EngineOptions): SchedulePlan {
       direct: u.gathered === null && u.tensors.every((t) => t.wire === t.scratch),
       cached: plan.cache?.units.some((c) => c.unit === u.index) ?? false,
     })),
-    gatherSources: plan.units.filter((u) => table !== null && u.tensors.some((t) => t.parameter === table)).map((u) => u.index),
+    gatherSources: plan.units
+      .filter((u) => table !== null && u.tensors.some((t) => t.parameter === table))
+      .map((u) => u.index),
     slots: plan.device.slots.length,
     cacheSlots: plan.device.cacheSlots.length,
     overlap: options.overlap,
@@ -465,7 +602,9 @@ function readStep(memory: ArrayBuffer): StepResult {
 }
 
 function readResults(memory: ArrayBuffer, executor: Executor, batch: Batch, firstArea: number): Float32Array[] {
-  return batch.map((b, i) => new Float32Array(memory, resultsOffset(executor.plan, firstArea + i), executor.resultCount(b)).slice());
+  return batch.map((b, i) =>
+    new Float32Array(memory, resultsOffset(executor.plan, firstArea + i), executor.resultCount(b)).slice(),
+  );
 }
 
 function checkSticky(memory: ArrayBuffer, wire: FloatType): void {
@@ -476,7 +615,9 @@ function checkSticky(memory: ArrayBuffer, wire: FloatType): void {
   throw new Zo2Error(
     "ZO2_ERR_NOT_FINITE",
     (flags & STICKY.overflow) !== 0
-      ? `step ${step}: an updated weight does not fit in ${wire}; lower the learning rate, or use the wire dtype fp32 or bf16`
-      : `step ${step}: the projected gradient is not a finite number; lower the learning rate or eps, and check the batch of that step`,
+      ? `step ${step}: an updated weight does not fit in ${wire}; lower the learning rate, or use the wire dtype ` +
+          "fp32 or bf16"
+      : `step ${step}: the projected gradient is not a finite number; lower the learning rate or eps, and check ` +
+          "the batch of that step",
   );
 }

@@ -3,7 +3,14 @@ import { CommandList, type LossArgs, type Span, type UpdateArgs } from "../nativ
 import { LOSS, NOISE, ROUND, SEGMENT, SPACE, STEP_GRADIENT, STEP_STATE_BYTES, SYMBOL } from "../native/constants.js";
 import { rowsOf, type Parameter } from "../models/parameter.js";
 import type { Recording } from "../models/recorder.js";
-import { CHOICE_FIELDS, EXAMPLE_FIELDS, SEQUENCE_FIELDS, SPAN_FIELDS, TARGET_FIELDS, type PackedBatch } from "../data/batch.js";
+import {
+  CHOICE_FIELDS,
+  EXAMPLE_FIELDS,
+  SEQUENCE_FIELDS,
+  SPAN_FIELDS,
+  TARGET_FIELDS,
+  type PackedBatch,
+} from "../data/batch.js";
 import { objectiveTables, type Batch } from "./batch-tables.js";
 import type { RowRange } from "./cache.js";
 import { align, BYTES_OF } from "./dtype.js";
@@ -42,7 +49,11 @@ export interface PassData {
   /** `forward`: the side on which the weights stand, eps away (below 0: W-). */
   readonly perturbation: (StepNoise & { readonly eps: number }) | null;
   /** The memory behind `pass.cache`: rows that earlier passes filled, and those that this one adds. */
-  readonly cache: { readonly buffer: Buffer; readonly used: readonly RowRange[]; readonly added: readonly RowRange[] } | null;
+  readonly cache: {
+    readonly buffer: Buffer;
+    readonly used: readonly RowRange[];
+    readonly added: readonly RowRange[];
+  } | null;
   readonly pending: PendingUpdate | null;
   readonly rounding: "nearest" | "stochastic";
   /** Labelled tokens or examples of the whole batch. */
@@ -57,8 +68,8 @@ interface UnitObjects {
 }
 
 /**
- * The objects that a plan needs on a device: arenas, streams, events, one layout and one program per unit; and the translation of
- * schedule commands to native ones.
+ * The objects that a plan needs on a device: arenas, streams, events, one layout and one program per unit; and the
+ * translation of schedule commands to native ones.
  */
 export class Executor {
   private readonly events = new Map<string, Event>();
@@ -79,7 +90,14 @@ export class Executor {
    * @param control a device buffer of `CONTROL.bytes`, zeroed; it outlives the executor.
    * @param frozen parameters that are neither perturbed nor updated; they keep their place in the canonical order.
    */
-  static async create(device: Device, store: WeightStore, control: Buffer, plan: Plan, recording: Recording, frozen: Frozen): Promise<Executor> {
+  static async create(
+    device: Device,
+    store: WeightStore,
+    control: Buffer,
+    plan: Plan,
+    recording: Recording,
+    frozen: Frozen,
+  ): Promise<Executor> {
     const arena = await device.createBuffer("device", plan.device.bytes);
     let host: Buffer;
     try {
@@ -90,12 +108,15 @@ export class Executor {
     }
     const streams = Object.fromEntries(LANES.map((lane) => [lane, device.createStream(lane)])) as Record<Lane, Stream>;
     const spaces = spaceBytes(plan);
-    const units = plan.units.map((unit): UnitObjects => ({
-      unit,
-      layout: device.createLayout(unitSegments(unit, frozen)),
-      gathered: unit.gathered === null ? null : device.createLayout(gatheredSegment(plan, unit, unit.gathered, frozen)),
-      program: device.createProgram(encodeProgram(plan, unit, recording.inputs), spaces),
-    }));
+    const units = plan.units.map(
+      (unit): UnitObjects => ({
+        unit,
+        layout: device.createLayout(unitSegments(unit, frozen)),
+        gathered:
+          unit.gathered === null ? null : device.createLayout(gatheredSegment(plan, unit, unit.gathered, frozen)),
+        program: device.createProgram(encodeProgram(plan, unit, recording.inputs), spaces),
+      }),
+    );
     return new Executor(plan, device, store, control, arena, host, streams, units, recording.head.logits.columns);
   }
 
@@ -113,7 +134,9 @@ export class Executor {
 
   /** fp32 values that the head leaves behind for a micro-batch: [targets], or [headRows x columns]. */
   resultCount(batch: PackedBatch): number {
-    return this.plan.options.output === "logprobs" ? batch.targets.length / TARGET_FIELDS : batch.headRows.length * this.logitColumns;
+    return this.plan.options.output === "logprobs"
+      ? batch.targets.length / TARGET_FIELDS
+      : batch.headRows.length * this.logitColumns;
   }
 
   /** Submits a pass; the result resolves when its last command has run. */
@@ -124,7 +147,10 @@ export class Executor {
     return this.event(doneEvent).done();
   }
 
-  /** Resolves when every stream has run all that was submitted, so that what is disposed next is freed at once. Never rejects. */
+  /**
+   * Resolves when every stream has run all that was submitted, so that what is disposed next is freed at once. Never
+   * rejects.
+   */
   async settle(): Promise<void> {
     const list = new CommandList();
     const events = LANES.map((lane) => {
@@ -171,28 +197,53 @@ export class Executor {
       case "wait":
         return list.wait(stream, this.event(command.event));
       case "inputs":
-        return list.copy(stream, this.inputs(command.ring), this.hostSpan(at(plan.host.staging, command.ring)), plan.batch.bytes);
+        return list.copy(
+          stream,
+          this.inputs(command.ring),
+          this.hostSpan(at(plan.host.staging, command.ring)),
+          plan.batch.bytes,
+        );
       case "gather":
         return this.gather(list, stream, command.ring, data.table);
       case "upload": {
         const { unit } = at(this.units, command.unit);
-        return list.copy(stream, this.onDevice(command.unit, command.slot), this.store.span(command.unit), unit.wireBytes);
+        return list.copy(
+          stream,
+          this.onDevice(command.unit, command.slot),
+          this.store.span(command.unit),
+          unit.wireBytes,
+        );
       }
       case "offload": {
         const { unit } = at(this.units, command.unit);
-        return list.copy(stream, this.store.span(command.unit), this.onDevice(command.unit, command.slot), unit.wireBytes);
+        return list.copy(
+          stream,
+          this.store.span(command.unit),
+          this.onDevice(command.unit, command.slot),
+          unit.wireBytes,
+        );
       }
       case "prepare": {
         const { layout } = at(this.units, command.unit);
         const wire = this.onDevice(command.unit, command.slot);
-        return this.prepare(list, stream, { layout, wire, rows: null, rowCount: 0, scratch: command.scratch, store: command.store }, data);
+        return this.prepare(
+          list,
+          stream,
+          { layout, wire, rows: null, rowCount: 0, scratch: command.scratch, store: command.store },
+          data,
+        );
       }
       case "prepareGathered": {
         const { gathered } = at(this.units, command.unit);
         if (gathered === null || data.table === null) return;
         const rows = offsetBy(this.inputs(command.ring), plan.batch.tableRows);
         const wire = this.deviceSpan(plan.device.gathered);
-        return this.prepare(list, stream, { layout: gathered, wire, rows, rowCount: data.table.length, scratch: true, store: false }, data);
+        return this.prepare(
+          list,
+          stream,
+          { layout: gathered, wire, rows, rowCount: data.table.length, scratch: true, store: false },
+          data,
+        );
       }
       case "uploadCache":
         return this.copyCache(list, stream, command, data, data.cache?.used ?? []);
@@ -205,13 +256,21 @@ export class Executor {
       case "gradient": {
         if (data.step === null) return;
         const { state, eps, step } = data.step;
-        return list.gradient(stream, { state: this.state(state), total: data.labelled, eps, step, sticky: this.sticky() });
+        return list.gradient(stream, {
+          state: this.state(state),
+          total: data.labelled,
+          eps,
+          step,
+          sticky: this.sticky(),
+        });
       }
       case "inject":
         if (data.step === null) return;
         return list.copy(
-          stream, offsetBy(this.state(data.step.state), STEP_GRADIENT.offset),
-          offsetBy(this.inputs(command.ring), plan.batch.state + STEP_GRADIENT.offset), STEP_GRADIENT.bytes,
+          stream,
+          offsetBy(this.state(data.step.state), STEP_GRADIENT.offset),
+          offsetBy(this.inputs(command.ring), plan.batch.state + STEP_GRADIENT.offset),
+          STEP_GRADIENT.bytes,
         );
       case "readback":
         return this.readbackCommands(list, stream, command.ring, data);
@@ -233,13 +292,22 @@ export class Executor {
         const end = lowerBound(table, tensor.rowStart + tensor.rowCount);
         if (begin === end) continue;
         const src = offsetBy(this.store.span(unit.index), tensor.wireOffset);
-        list.gather(stream, offsetBy(gathered, begin * rowBytes), src, offsetBy(rows, begin * 4), end - begin, tensor.rowStart, rowBytes);
+        list.gather(
+          stream,
+          offsetBy(gathered, begin * rowBytes),
+          src,
+          offsetBy(rows, begin * 4),
+          end - begin,
+          tensor.rowStart,
+          rowBytes,
+        );
       }
     }
   }
 
   private prepare(
-    list: CommandList, stream: Stream,
+    list: CommandList,
+    stream: Stream,
     target: { layout: Layout; wire: Span; rows: Span | null; rowCount: number; scratch: boolean; store: boolean },
     data: PassData,
   ): void {
@@ -295,7 +363,10 @@ export class Executor {
     const piece = this.cachePiece(command.unit);
     if (data.cache !== null && piece !== null) {
       const { cacheSlot } = command;
-      spaces[SPACE.cache] = cacheSlot === null ? { buffer: data.cache.buffer, offset: piece.offset } : this.deviceSpan(at(plan.device.cacheSlots, cacheSlot));
+      spaces[SPACE.cache] =
+        cacheSlot === null
+          ? { buffer: data.cache.buffer, offset: piece.offset }
+          : this.deviceSpan(at(plan.device.cacheSlots, cacheSlot));
     }
     list.run(stream, { program: at(this.units, command.unit).program, spaces, symbols: symbolsOf(micro, data.table) });
   }
@@ -304,7 +375,10 @@ export class Executor {
     if (data.step === null) return;
     const micro = at(data.batch, command.microBatch);
     const area = command.branch * data.pass.microBatches + command.microBatch;
-    const tables = offsetBy(this.microBatchInputs(command.ring, command.microBatch), this.plan.batch.microBatch.objective);
+    const tables = offsetBy(
+      this.microBatchInputs(command.ring, command.microBatch),
+      this.plan.batch.microBatch.objective,
+    );
     list.loss(stream, {
       ...lossTables(micro, tables),
       values: this.deviceSpan(at(this.plan.device.results, area)),
@@ -317,18 +391,28 @@ export class Executor {
   private readbackCommands(list: CommandList, stream: Stream, ring: number, data: PassData): void {
     const region = this.hostSpan(at(this.plan.host.readback, ring));
     list.copy(stream, offsetBy(region, READBACK.sticky), this.sticky(), 8);
-    if (data.step !== null) list.copy(stream, offsetBy(region, READBACK.state), this.state(data.step.state), STEP_STATE_BYTES);
+    if (data.step !== null)
+      list.copy(stream, offsetBy(region, READBACK.state), this.state(data.step.state), STEP_STATE_BYTES);
     if (data.pass.kind === "flush" || (data.pass.kind === "train" && data.pass.gradient !== "caller")) return;
     const areas = data.batch.length * (data.pass.kind === "train" ? 2 : 1);
     for (let area = 0; area < areas; area++) {
       const results = this.deviceSpan(at(this.plan.device.results, area));
-      list.copy(stream, offsetBy(region, resultsOffset(this.plan, area)), results, this.resultCount(at(data.batch, area % data.batch.length)) * 4);
+      list.copy(
+        stream,
+        offsetBy(region, resultsOffset(this.plan, area)),
+        results,
+        this.resultCount(at(data.batch, area % data.batch.length)) * 4,
+      );
     }
   }
 
   /** Copies rows of a unit's piece of the cache between host memory and its slot, for every attention of the unit. */
   private copyCache(
-    list: CommandList, stream: Stream, command: Extract<Command, { kind: "uploadCache" | "offloadCache" }>, data: PassData, ranges: readonly RowRange[],
+    list: CommandList,
+    stream: Stream,
+    command: Extract<Command, { kind: "uploadCache" | "offloadCache" }>,
+    data: PassData,
+    ranges: readonly RowRange[],
   ): void {
     const piece = this.cachePiece(command.unit);
     if (data.cache === null || piece === null) return;
@@ -355,7 +439,8 @@ export class Executor {
       const region = at(host.staging, command.index);
       return nan(this.hostSpan(region), region.bytes);
     }
-    const regions = command.what === "slot" ? [at(device.slots, command.index)] : [device.plus, device.minus, device.workspace];
+    const regions =
+      command.what === "slot" ? [at(device.slots, command.index)] : [device.plus, device.minus, device.workspace];
     for (const region of regions) nan(this.deviceSpan(region), region.bytes);
   }
 
@@ -397,7 +482,14 @@ type Frozen = ReadonlySet<Parameter>;
 
 function unitSegments(unit: Unit, frozen: Frozen): Float64Array {
   const words = unit.tensors.flatMap((t) => [
-    t.canonical, t.count, t.wireOffset, t.scratchOffset, 0, FLOAT_DTYPE[t.wire], FLOAT_DTYPE[t.scratch], segmentFlags(t.parameter, frozen),
+    t.canonical,
+    t.count,
+    t.wireOffset,
+    t.scratchOffset,
+    0,
+    FLOAT_DTYPE[t.wire],
+    FLOAT_DTYPE[t.scratch],
+    segmentFlags(t.parameter, frozen),
   ]);
   return Float64Array.from(words);
 }
@@ -405,8 +497,14 @@ function unitSegments(unit: Unit, frozen: Frozen): Float64Array {
 function gatheredSegment(plan: Plan, unit: Unit, parameter: Parameter, frozen: Frozen): Float64Array {
   const { width } = rowsOf(parameter);
   return Float64Array.from([
-    parameter.canonical, plan.options.capacity.tableRows * width, 0, align(unit.scratchBytes), width,
-    FLOAT_DTYPE[plan.options.wire], FLOAT_DTYPE[plan.options.compute], segmentFlags(parameter, frozen) | SEGMENT.gathered,
+    parameter.canonical,
+    plan.options.capacity.tableRows * width,
+    0,
+    align(unit.scratchBytes),
+    width,
+    FLOAT_DTYPE[plan.options.wire],
+    FLOAT_DTYPE[plan.options.compute],
+    segmentFlags(parameter, frozen) | SEGMENT.gathered,
   ]);
 }
 
@@ -425,7 +523,10 @@ function symbolsOf(batch: PackedBatch, table: Int32Array | null): number[] {
 }
 
 /** What a loss reads besides the values: its kind, how many values, and the tables of `objectiveTables`. */
-function lossTables(micro: PackedBatch, tables: Span): Pick<LossArgs, "kind" | "targets" | "labels" | "choices" | "choiceCount" | "examples" | "exampleCount"> {
+function lossTables(
+  micro: PackedBatch,
+  tables: Span,
+): Pick<LossArgs, "kind" | "targets" | "labels" | "choices" | "choiceCount" | "examples" | "exampleCount"> {
   const { objective } = micro;
   const none = { labels: null, choices: null, choiceCount: 0, examples: null, exampleCount: 0 };
   const targets = micro.targets.length / TARGET_FIELDS;
@@ -437,15 +538,25 @@ function lossTables(micro: PackedBatch, tables: Span): Pick<LossArgs, "kind" | "
       const [choices] = objectiveTables(micro);
       const words = choices?.length ?? 0;
       return {
-        ...none, kind: objective.reduction === "mean" ? LOSS.choicesMean : LOSS.choicesSum, targets,
-        choices: tables, choiceCount: words / CHOICE_FIELDS,
-        examples: offsetBy(tables, words * 4), exampleCount: objective.examples.length / EXAMPLE_FIELDS,
+        ...none,
+        kind: objective.reduction === "mean" ? LOSS.choicesMean : LOSS.choicesSum,
+        targets,
+        choices: tables,
+        choiceCount: words / CHOICE_FIELDS,
+        examples: offsetBy(tables, words * 4),
+        exampleCount: objective.examples.length / EXAMPLE_FIELDS,
       };
     }
     case "values":
       return { ...none, kind: LOSS[objective.loss], targets: objective.labels.length, labels: tables };
     case "spans":
-      return { ...none, kind: LOSS.spans, targets: 2 * micro.headRows.length, examples: tables, exampleCount: objective.examples.length / SPAN_FIELDS };
+      return {
+        ...none,
+        kind: LOSS.spans,
+        targets: 2 * micro.headRows.length,
+        examples: tables,
+        exampleCount: objective.examples.length / SPAN_FIELDS,
+      };
   }
 }
 

@@ -4,7 +4,11 @@ import type { Tier } from "./plan.js";
 
 /** Memory for the keys and values of a generation, which lives from pass to pass; its layout is `cacheLayout`'s. */
 export class KeyValueCache {
-  private constructor(readonly tier: Tier, readonly rows: number, readonly buffer: Buffer) {}
+  private constructor(
+    readonly tier: Tier,
+    readonly rows: number,
+    readonly buffer: Buffer,
+  ) {}
 
   static async create(device: Device, tier: Tier, rows: number, bytes: number): Promise<KeyValueCache> {
     return new KeyValueCache(tier, rows, await device.createBuffer(tier, bytes));

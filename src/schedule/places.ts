@@ -10,7 +10,10 @@ export interface Capacity extends Readonly<Record<RowSymbol, number>> {
   readonly objectiveWords: number;
 }
 
-/** Where an activation lies: in the area that lives from unit to unit (one per branch and micro-batch), or within one run. */
+/**
+ * Where an activation lies: in the area that lives from unit to unit (one per branch and micro-batch), or within one
+ * run.
+ */
 export interface Place {
   readonly space: "carried" | "workspace" | "inputs" | "results";
   readonly offset: number;
@@ -36,8 +39,9 @@ interface Life {
 type Sized = (value: Value) => { readonly bytes: number; readonly type: FloatType };
 
 /**
- * Gives every activation a place. Values used by more than one unit are carried: they share memory only when no unit sees both. The
- * others live in the workspace, where they share memory when no op sees both. A sum takes the place of the residual that ends in it.
+ * Gives every activation a place. Values used by more than one unit are carried: they share memory only when no unit
+ * sees both. The others live in the workspace, where they share memory when no op sees both. A sum takes the place of
+ * the residual that ends in it.
  */
 export function placeValues(units: readonly Unit[], capacity: Capacity, compute: FloatType, output: Output): Places {
   const types = activationTypes(units, compute);
@@ -59,7 +63,10 @@ export function placeValues(units: readonly Unit[], capacity: Capacity, compute:
   }
 
   const activations = byUnit.filter((l) => l.value.kind === "activation");
-  const carried = firstFit(activations.filter((l) => l.first !== l.last), sized);
+  const carried = firstFit(
+    activations.filter((l) => l.first !== l.last),
+    sized,
+  );
   for (const [id, at] of carried.places) of.set(id, { space: "carried", ...at });
 
   let workspaceBytes = 0;
@@ -76,16 +83,31 @@ export function placeValues(units: readonly Unit[], capacity: Capacity, compute:
   return { of, carriedBytes: carried.bytes, workspaceBytes, resultBytes };
 }
 
-/** For each value that an op may write over one of its operands, when that operand is not used after it: the value whose place it takes. */
-function inPlace(units: readonly Unit[], types: ReadonlyMap<number, FloatType>, output: Output): ReadonlyMap<Value, Value> {
+/**
+ * For each value that an op may write over one of its operands, when that operand is not used after it: the value whose
+ * place it takes.
+ */
+function inPlace(
+  units: readonly Unit[],
+  types: ReadonlyMap<number, FloatType>,
+  output: Output,
+): ReadonlyMap<Value, Value> {
   const lastUse = new Map<Value, Op>();
   const ops = units.flatMap((u) => u.ops.map((o) => o.op));
   for (const op of ops) for (const value of valuesOf(op, output)) lastUse.set(value, op);
   const root = new Map<Value, Value>();
   for (const op of new Set(ops)) {
     const over = overwritten(op);
-    if (over === null || !("out" in op) || over.kind !== "activation" || over.view !== undefined || lastUse.get(over) !== op) continue;
-    if (over.columns === op.out.columns && types.get(over.id) === types.get(op.out.id)) root.set(op.out, root.get(over) ?? over);
+    if (
+      over === null ||
+      !("out" in op) ||
+      over.kind !== "activation" ||
+      over.view !== undefined ||
+      lastUse.get(over) !== op
+    )
+      continue;
+    if (over.columns === op.out.columns && types.get(over.id) === types.get(op.out.id))
+      root.set(op.out, root.get(over) ?? over);
   }
   return root;
 }
@@ -125,7 +147,9 @@ function firstFit(values: readonly Life[], sized: Sized): { places: Map<number, 
   let total = 0;
   for (const life of values) {
     const { bytes, type } = sized(life.value);
-    const rivals = placed.filter((p) => p.life.first <= life.last && life.first <= p.life.last).sort((a, b) => a.offset - b.offset);
+    const rivals = placed
+      .filter((p) => p.life.first <= life.last && life.first <= p.life.last)
+      .sort((a, b) => a.offset - b.offset);
     let offset = 0;
     for (const rival of rivals) {
       if (offset + bytes <= rival.offset) break;

@@ -51,7 +51,10 @@ export interface InputLayout {
   readonly bytes: number;
 }
 
-/** What comes with a batch: the tables of each micro-batch, then what all share. Bytes from the start of a staging or inputs region. */
+/**
+ * What comes with a batch: the tables of each micro-batch, then what all share. Bytes from the start of a staging or
+ * inputs region.
+ */
 export interface BatchLayout {
   readonly microBatch: InputLayout;
   /** int32 row numbers of the gathered table. */
@@ -97,8 +100,14 @@ export interface Plan {
   readonly residentBytes: number;
 }
 
-/** The control buffer on the device, which outlives a plan: the states of the last steps, then the sticky flags. Bytes. */
-export const CONTROL = { states: 0, sticky: STEP_STATES * STEP_STATE_BYTES, bytes: STEP_STATES * STEP_STATE_BYTES + 64 } as const;
+/**
+ * The control buffer on the device, which outlives a plan: the states of the last steps, then the sticky flags. Bytes.
+ */
+export const CONTROL = {
+  states: 0,
+  sticky: STEP_STATES * STEP_STATE_BYTES,
+  bytes: STEP_STATES * STEP_STATE_BYTES + 64,
+} as const;
 
 /** A readback region: sticky flags, state of the step, then the results area by area. Bytes. */
 export const READBACK = { sticky: 0, state: 64, results: 256 } as const;
@@ -150,7 +159,8 @@ function inputLayout(capacity: Capacity, cached: boolean): InputLayout {
 
 /**
  * Turns units and a largest batch into a memory plan.
- * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET when it needs more than `deviceMemory`, saying what takes how much and what to change.
+ * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET when it needs more than `deviceMemory`, saying what takes how much and what to
+ *   change.
  */
 export function planMemory(units: readonly Unit[], options: PlanOptions): Plan {
   const { capacity, branches } = options;
@@ -162,14 +172,19 @@ export function planMemory(units: readonly Unit[], options: PlanOptions): Plan {
   const table = units.find((u) => u.gathered !== null)?.gathered ?? null;
   const tableRow = table === null ? 0 : rowsOf(table).width;
   const gatheredScratch = align(capacity.tableRows * tableRow * BYTES_OF[options.compute]);
-  const scratchBytes = Math.max(...units.map((u) => align(u.scratchBytes) + (u.gathered === null ? 0 : gatheredScratch)));
+  const scratchBytes = Math.max(
+    ...units.map((u) => align(u.scratchBytes) + (u.gathered === null ? 0 : gatheredScratch)),
+  );
   const slotBytes = Math.max(...units.map((u) => u.wireBytes));
 
   const device = new Arena();
   const areas = branches * capacity.microBatches;
   const deviceRegions = {
     slots: streaming ? device.takeEach(Math.min(options.slots, units.length), slotBytes) : [],
-    cacheSlots: device.takeEach(Math.min(CACHE_SLOTS, cachePieces.length), Math.max(0, ...cachePieces.map((u) => u.bytes))),
+    cacheSlots: device.takeEach(
+      Math.min(CACHE_SLOTS, cachePieces.length),
+      Math.max(0, ...cachePieces.map((u) => u.bytes)),
+    ),
     plus: device.take(scratchBytes),
     minus: device.take(branches === 2 ? scratchBytes : 0),
     gathered: device.take(capacity.tableRows * tableRow * BYTES_OF[options.wire]),
@@ -185,7 +200,12 @@ export function planMemory(units: readonly Unit[], options: PlanOptions): Plan {
     readback: host.takeEach(STEPS_IN_FLIGHT, READBACK.results + areas * align(places.resultBytes, ARENA_ALIGNMENT)),
   };
   const plan: Plan = {
-    options, units, places, batch, slotBytes, cache,
+    options,
+    units,
+    places,
+    batch,
+    slotBytes,
+    cache,
     device: { ...deviceRegions, bytes: device.bytes },
     host: { ...hostRegions, bytes: host.bytes },
     residentBytes: streaming ? 0 : residentLayout(units).bytes,
@@ -195,7 +215,10 @@ export function planMemory(units: readonly Unit[], options: PlanOptions): Plan {
 }
 
 /** Where the wire bytes of each unit lie in the arena of its tier. */
-export function residentLayout(units: readonly Unit[]): { readonly offsets: readonly number[]; readonly bytes: number } {
+export function residentLayout(units: readonly Unit[]): {
+  readonly offsets: readonly number[];
+  readonly bytes: number;
+} {
   const arena = new Arena();
   const offsets = units.map((u) => arena.take(u.wireBytes).offset);
   return { offsets, bytes: arena.bytes };
@@ -215,7 +238,9 @@ export function deviceParts(plan: Plan): { readonly name: string; readonly bytes
     { name: "activations within a unit", bytes: d.workspace.bytes },
     { name: "results", bytes: sum(d.results) },
     { name: "batches and losses", bytes: sum(d.inputs) + CONTROL.bytes },
-  ].filter((p) => p.bytes > 0).sort((a, b) => b.bytes - a.bytes);
+  ]
+    .filter((p) => p.bytes > 0)
+    .sort((a, b) => b.bytes - a.bytes);
 }
 
 /** Device memory that a plan takes in all. */
@@ -231,12 +256,16 @@ function checkBudget(plan: Plan): void {
   const budget = plan.options.deviceMemory;
   const needed = deviceBytes(plan);
   if (budget === undefined || needed <= budget) return;
-  const parts = deviceParts(plan).map((p) => `${p.name} ${formatBytes(p.bytes)}`).join(", ");
-  const advice = plan.options.tier === "device"
-    ? 'stream the weights (--offload host)'
-    : "lower --unit-bytes, --slots, --batch-size, --micro-batch-size or --max-length";
+  const parts = deviceParts(plan)
+    .map((p) => `${p.name} ${formatBytes(p.bytes)}`)
+    .join(", ");
+  const advice =
+    plan.options.tier === "device"
+      ? "stream the weights (--offload host)"
+      : "lower --unit-bytes, --slots, --batch-size, --micro-batch-size or --max-length";
   throw new Zo2Error(
     "ZO2_ERR_MEMORY_BUDGET",
-    `the plan needs ${formatBytes(needed)} (${needed} bytes) of device memory, ${formatBytes(budget)} is allowed (${parts}); ${advice}, or raise --device-memory`,
+    `the plan needs ${formatBytes(needed)} (${needed} bytes) of device memory, ${formatBytes(budget)} is ` +
+      `allowed (${parts}); ${advice}, or raise --device-memory`,
   );
 }

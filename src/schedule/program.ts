@@ -35,7 +35,11 @@ class ProgramWords {
   private readonly ops: number[][] = [];
   private readonly inputOffsets: ReadonlyMap<number, number>;
 
-  constructor(private readonly plan: Plan, private readonly unit: Unit, private readonly inputs: Inputs) {
+  constructor(
+    private readonly plan: Plan,
+    private readonly unit: Unit,
+    private readonly inputs: Inputs,
+  ) {
     const tables = plan.batch.microBatch;
     this.inputOffsets = new Map([
       [inputs.tokens.id, tables.tokens],
@@ -53,8 +57,15 @@ class ProgramWords {
         const gathered = op.table === this.unit.gathered;
         const table = gathered ? this.gatheredTable(op.table) : this.weight(op.table);
         const start = rows?.start ?? 0;
-        const count = gathered ? this.plan.options.capacity.tableRows : rows?.count ?? rowsOf(op.table).rows;
-        return this.push(OP.embed, [this.value(op.out), table, this.value(op.index), start, count, op.accumulate ? 1 : 0]);
+        const count = gathered ? this.plan.options.capacity.tableRows : (rows?.count ?? rowsOf(op.table).rows);
+        return this.push(OP.embed, [
+          this.value(op.out),
+          table,
+          this.value(op.index),
+          start,
+          count,
+          op.accumulate ? 1 : 0,
+        ]);
       }
       case "linear": {
         // A slice of the weight's rows makes the same slice of the output's columns.
@@ -62,10 +73,23 @@ class ProgramWords {
         const residual = op.residual === null ? ABSENT : this.value(op.residual, columns);
         const weight = op.turned === null ? this.weight(op.weight) : this.value(op.turned);
         if (op.turned !== null) this.push(OP.transpose, [weight, this.weight(op.weight)]);
-        return this.push(OP.linear, [this.value(op.out, columns), this.value(op.x), weight, this.bias(op.bias), residual, ACTIVATION[op.activation]]);
+        return this.push(OP.linear, [
+          this.value(op.out, columns),
+          this.value(op.x),
+          weight,
+          this.bias(op.bias),
+          residual,
+          ACTIVATION[op.activation],
+        ]);
       }
       case "layerNorm":
-        return this.push(OP.layerNorm, [this.value(op.out), this.value(op.x), this.weight(op.gain), this.weight(op.bias), op.epsilon]);
+        return this.push(OP.layerNorm, [
+          this.value(op.out),
+          this.value(op.x),
+          this.weight(op.gain),
+          this.weight(op.bias),
+          op.epsilon,
+        ]);
       case "rmsNorm":
         return this.push(OP.rmsNorm, [this.value(op.out), this.value(op.x), this.weight(op.gain), op.epsilon]);
       case "rope": {
@@ -74,11 +98,24 @@ class ProgramWords {
         return this.push(OP.rope, [this.value(op.out), this.value(op.x), this.value(op.positions), ...words]);
       }
       case "gatedActivation":
-        return this.push(OP.gatedActivation, [this.value(op.out), this.value(op.gate), this.value(op.up), ACTIVATION[op.activation]]);
+        return this.push(OP.gatedActivation, [
+          this.value(op.out),
+          this.value(op.gate),
+          this.value(op.up),
+          ACTIVATION[op.activation],
+        ]);
       case "attention": {
         const [k, v] = this.keysAndValues(op);
         return this.push(OP.attention, [
-          this.value(op.out), this.value(op.q), k, v, this.value(op.sequences), op.heads, op.kvHeads, op.scale, op.window,
+          this.value(op.out),
+          this.value(op.q),
+          k,
+          v,
+          this.value(op.sequences),
+          op.heads,
+          op.kvHeads,
+          op.scale,
+          op.window,
         ]);
       }
       case "gatherRows":
@@ -87,11 +124,24 @@ class ProgramWords {
         if (this.plan.options.output === "logits") {
           const columns = rows === null ? undefined : { start: rows.start, count: rows.count };
           const logits = this.value(op.logits, columns);
-          return this.push(OP.linear, [logits, this.value(op.x), this.weight(op.weight), this.bias(op.bias), ABSENT, ACTIVATION.none]);
+          return this.push(OP.linear, [
+            logits,
+            this.value(op.x),
+            this.weight(op.weight),
+            this.bias(op.bias),
+            ABSENT,
+            ACTIVATION.none,
+          ]);
         }
-        const flags = (rows?.first ?? true ? TILE.first : 0) | (rows?.last ?? true ? TILE.last : 0);
+        const flags = ((rows?.first ?? true) ? TILE.first : 0) | ((rows?.last ?? true) ? TILE.last : 0);
         return this.push(OP.crossEntropy, [
-          this.value(op.logprob), this.value(op.state), this.value(op.x), this.weight(op.weight), this.value(op.targets), rows?.start ?? 0, flags,
+          this.value(op.logprob),
+          this.value(op.state),
+          this.value(op.x),
+          this.weight(op.weight),
+          this.value(op.targets),
+          rows?.start ?? 0,
+          flags,
         ]);
       }
     }
@@ -101,7 +151,13 @@ class ProgramWords {
     const symbols = (Object.keys(SYMBOL) as (keyof typeof SYMBOL)[]).sort((a, b) => SYMBOL[a] - SYMBOL[b]);
     const maxima = symbols.map((s) => this.plan.options.capacity[s]);
     return Float64Array.from([
-      PROGRAM_VERSION, this.operands.length, this.ops.length, maxima.length, ...maxima, ...this.operands.flat(), ...this.ops.flat(),
+      PROGRAM_VERSION,
+      this.operands.length,
+      this.ops.length,
+      maxima.length,
+      ...maxima,
+      ...this.operands.flat(),
+      ...this.ops.flat(),
     ]);
   }
 
@@ -115,7 +171,8 @@ class ProgramWords {
     const place = cache?.units.find((u) => u.unit === this.unit.index)?.attentions.find((a) => a.op === op);
     if (cache === null || place === undefined) return [this.value(op.k), this.value(op.v)];
     const stride = op.k.columns + op.v.columns;
-    const columns = (offset: number, count: number) => this.operand([SPACE.cache, offset, FLOAT_DTYPE[cache.type], cache.rows, count, stride]);
+    const columns = (offset: number, count: number) =>
+      this.operand([SPACE.cache, offset, FLOAT_DTYPE[cache.type], cache.rows, count, stride]);
     const k = columns(place.offset, op.k.columns);
     const v = columns(place.offset + op.k.columns * BYTES_OF[cache.type], op.v.columns);
     const rows = this.value(this.inputs.cacheRows);
@@ -139,7 +196,14 @@ class ProgramWords {
     }
     const place = this.plan.places.of.get(value.id);
     if (place === undefined) throw new Error(`the value ${value.name} has no place in the plan`);
-    return this.operand([SPACE[place.space], place.offset + first * BYTES_OF[place.type], FLOAT_DTYPE[place.type], rows, count, value.columns]);
+    return this.operand([
+      SPACE[place.space],
+      place.offset + first * BYTES_OF[place.type],
+      FLOAT_DTYPE[place.type],
+      rows,
+      count,
+      value.columns,
+    ]);
   }
 
   private weight(parameter: Parameter): number {
@@ -153,7 +217,12 @@ class ProgramWords {
   private gatheredTable(parameter: Parameter): number {
     const { width } = rowsOf(parameter);
     return this.operand([
-      SPACE.weights, align(this.unit.scratchBytes), FLOAT_DTYPE[this.plan.options.compute], -1 - SYMBOL.tableRows, width, width,
+      SPACE.weights,
+      align(this.unit.scratchBytes),
+      FLOAT_DTYPE[this.plan.options.compute],
+      -1 - SYMBOL.tableRows,
+      width,
+      width,
     ]);
   }
 

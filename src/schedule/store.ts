@@ -4,8 +4,8 @@ import { residentLayout, type Tier } from "./plan.js";
 import type { Unit } from "./units.js";
 
 /**
- * The wire bytes of every unit, at rest: one host arena that units are uploaded from, or one device buffer in which they stay. Between a
- * resident unit and JavaScript lies a staging buffer of one unit.
+ * The wire bytes of every unit, at rest: one host arena that units are uploaded from, or one device buffer in which
+ * they stay. Between a resident unit and JavaScript lies a staging buffer of one unit.
  */
 export class WeightStore {
   private constructor(

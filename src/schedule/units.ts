@@ -20,7 +20,12 @@ export interface TensorSlice {
 /** An op of a unit; `rows` says which rows of its (first) parameter it works with when the op was cut along them. */
 export interface UnitOp {
   readonly op: Op;
-  readonly rows: { readonly start: number; readonly count: number; readonly first: boolean; readonly last: boolean } | null;
+  readonly rows: {
+    readonly start: number;
+    readonly count: number;
+    readonly first: boolean;
+    readonly last: boolean;
+  } | null;
 }
 
 /** What one transfer moves: a whole block, or a slice of it no larger than `unitBytes`. */
@@ -33,8 +38,8 @@ export interface Unit {
   readonly wireBytes: number;
   readonly scratchBytes: number;
   /**
-   * A tied embedding at the front: the rows that the batch touches are gathered from the head's units, updated without being stored
-   * and perturbed. The head's visit is the only writer of the tensor.
+   * A tied embedding at the front: the rows that the batch touches are gathered from the head's units, updated without
+   * being stored and perturbed. The head's visit is the only writer of the tensor.
    */
   readonly gathered: Parameter | null;
 }
@@ -50,9 +55,13 @@ export interface UnitOptions {
 export function cutUnits(recording: Recording, options: UnitOptions): readonly Unit[] {
   const owner = lastUses(recording);
   const wireBytesOf = (op: Op) =>
-    parametersOf(op).reduce((sum, p) => sum + (owner.get(p) === op ? align(p.count * BYTES_OF[storageType(p.shape, options.wire)]) : 0), 0);
+    parametersOf(op).reduce(
+      (sum, p) => sum + (owner.get(p) === op ? align(p.count * BYTES_OF[storageType(p.shape, options.wire)]) : 0),
+      0,
+    );
   const blockBytes = (b: Block) => b.ops.reduce((sum, op) => sum + wireBytesOf(op), 0);
-  const unitBytes = options.unitBytes ?? Math.max(1, ...recording.blocks.filter((b) => b.kind === "layer").map(blockBytes));
+  const unitBytes =
+    options.unitBytes ?? Math.max(1, ...recording.blocks.filter((b) => b.kind === "layer").map(blockBytes));
 
   const units: Unit[] = [];
   for (const block of recording.blocks) {
@@ -64,7 +73,15 @@ export function cutUnits(recording: Recording, options: UnitOptions): readonly U
     const pieces = groupParts(parts, unitBytes);
     pieces.forEach((piece, i) => {
       const name = pieces.length > 1 ? `${block.name}[${i}]` : block.name;
-      units.push(layOut(units.length, name, piece.map((p) => p.unitOp), owner, options));
+      units.push(
+        layOut(
+          units.length,
+          name,
+          piece.map((p) => p.unitOp),
+          owner,
+          options,
+        ),
+      );
     });
   }
   return units;
@@ -77,8 +94,8 @@ interface Part {
 }
 
 /**
- * Groups consecutive parts into as few units as `unitBytes` allows; among those, where the fewest activations have to be carried from one
- * unit to the next. A part that is larger than a unit stands alone.
+ * Groups consecutive parts into as few units as `unitBytes` allows; among those, where the fewest activations have to
+ * be carried from one unit to the next. A part that is larger than a unit stands alone.
  */
 function groupParts(parts: readonly Part[], unitBytes: number): Part[][] {
   const carried = carriedColumns(parts);
@@ -125,7 +142,10 @@ function carriedColumns(parts: readonly Part[]): number[] {
   return columns;
 }
 
-/** The op that uses a parameter last: its unit holds the parameter. An earlier use has to be an `embed`, which gathers rows. */
+/**
+ * The op that uses a parameter last: its unit holds the parameter. An earlier use has to be an `embed`, which gathers
+ * rows.
+ */
 function lastUses(recording: Recording): ReadonlyMap<Parameter, Op> {
   const owner = new Map<Parameter, Op>();
   for (const block of recording.blocks) {
@@ -150,7 +170,10 @@ function sliceRows(op: Op, unitBytes: number, options: UnitOptions): UnitOp[] {
   const [parameter] = parametersOf(op);
   if (parameter === undefined) return [];
   const { rows } = rowsOf(parameter);
-  const rowBytes = parametersOf(op).reduce((sum, p) => sum + rowsOf(p).width * BYTES_OF[storageType(p.shape, options.wire)], 0);
+  const rowBytes = parametersOf(op).reduce(
+    (sum, p) => sum + rowsOf(p).width * BYTES_OF[storageType(p.shape, options.wire)],
+    0,
+  );
   const perUnit = Math.max(1, Math.floor(unitBytes / rowBytes));
   const slices = Math.ceil(rows / perUnit);
   // Slices of equal size, so that slots are used evenly.
@@ -163,7 +186,13 @@ function sliceRows(op: Op, unitBytes: number, options: UnitOptions): UnitOp[] {
   return parts;
 }
 
-function layOut(index: number, name: string, ops: readonly UnitOp[], owner: ReadonlyMap<Parameter, Op>, options: UnitOptions): Unit {
+function layOut(
+  index: number,
+  name: string,
+  ops: readonly UnitOp[],
+  owner: ReadonlyMap<Parameter, Op>,
+  options: UnitOptions,
+): Unit {
   const tensors: TensorSlice[] = [];
   let wireBytes = 0;
   let scratchBytes = 0;
@@ -181,8 +210,15 @@ function layOut(index: number, name: string, ops: readonly UnitOp[], owner: Read
       const wire = storageType(parameter.shape, options.wire);
       const scratch = storageType(parameter.shape, options.compute);
       tensors.push({
-        parameter, rowStart, rowCount, count, canonical: parameter.canonical + rowStart * whole.width,
-        wire, wireOffset: wireBytes, scratch, scratchOffset: scratchBytes,
+        parameter,
+        rowStart,
+        rowCount,
+        count,
+        canonical: parameter.canonical + rowStart * whole.width,
+        wire,
+        wireOffset: wireBytes,
+        scratch,
+        scratchOffset: scratchBytes,
       });
       wireBytes += align(count * BYTES_OF[wire]);
       scratchBytes += align(count * BYTES_OF[scratch]);

@@ -17,7 +17,15 @@ interface AddedToken {
 type Json = Record<string, unknown>;
 
 /** The fields by which tokenizer configs name special tokens. */
-export const SPECIAL_NAMES = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"] as const;
+export const SPECIAL_NAMES = [
+  "bos_token",
+  "eos_token",
+  "unk_token",
+  "sep_token",
+  "pad_token",
+  "cls_token",
+  "mask_token",
+] as const;
 
 function broken(message: string): Zo2Error {
   return new Zo2Error("ZO2_ERR_TOKENIZER", message);
@@ -48,7 +56,12 @@ export async function byteLevelTokenizer(dir: string, config: Json): Promise<Jso
     version: "1.0",
     added_tokens: added,
     normalizer: null,
-    pre_tokenizer: { type: "ByteLevel", add_prefix_space: config["add_prefix_space"] === true, trim_offsets: true, use_regex: true },
+    pre_tokenizer: {
+      type: "ByteLevel",
+      add_prefix_space: config["add_prefix_space"] === true,
+      trim_offsets: true,
+      use_regex: true,
+    },
     post_processor: leadingToken(dir, config, added),
     decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
     model: { type: "BPE", vocab, merges: parseMerges(mergesPath, merges, ids) },
@@ -62,9 +75,11 @@ function checkVocab(path: string, vocab: unknown): Map<string, number> {
   const entries = Object.entries(vocab);
   if (entries.length === 0) throw broken(`${path}: holds no token`);
   for (const [token, id] of entries) {
-    if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= 2 ** 31) throw broken(`${path}: token ${JSON.stringify(token)}: its id is not an integer from 0 to 2^31 - 1`);
+    if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= 2 ** 31)
+      throw broken(`${path}: token ${JSON.stringify(token)}: its id is not an integer from 0 to 2^31 - 1`);
     const other = seen.get(id);
-    if (other !== undefined) throw broken(`${path}: tokens ${JSON.stringify(other)} and ${JSON.stringify(token)} share the id ${id}`);
+    if (other !== undefined)
+      throw broken(`${path}: tokens ${JSON.stringify(other)} and ${JSON.stringify(token)} share the id ${id}`);
     seen.set(id, token);
     ids.set(token, id);
   }
@@ -82,7 +97,10 @@ function parseMerges(path: string, text: string, ids: ReadonlyMap<string, number
       throw broken(`${path}:${i + 1}: not two tokens with a blank between them: ${JSON.stringify(line.slice(0, 80))}`);
     }
     for (const token of [left, right, left + right]) {
-      if (!ids.has(token)) throw broken(`${path}:${i + 1}: token ${JSON.stringify(token)} is not in vocab.json; the two files do not belong together`);
+      if (!ids.has(token))
+        throw broken(
+          `${path}:${i + 1}: token ${JSON.stringify(token)} is not in vocab.json; the two files do not belong together`,
+        );
     }
     merges.push([left, right]);
   }
@@ -102,7 +120,13 @@ function addedTokens(dir: string, ids: Map<string, number>, config: Json, extra:
     next = Math.max(next, id);
     const flag = (name: string, otherwise = false) => (typeof rules[name] === "boolean" ? rules[name] : otherwise);
     all.set(content, {
-      id, content, lstrip: flag("lstrip"), rstrip: flag("rstrip"), single_word: flag("single_word"), normalized: flag("normalized", !special), special: flag("special", special),
+      id,
+      content,
+      lstrip: flag("lstrip"),
+      rstrip: flag("rstrip"),
+      single_word: flag("single_word"),
+      normalized: flag("normalized", !special),
+      special: flag("special", special),
     });
   };
   const addSpecial = (value: unknown): void => {
@@ -113,12 +137,14 @@ function addedTokens(dir: string, ids: Map<string, number>, config: Json, extra:
   if (extra !== undefined) {
     if (!isRecord(extra)) throw broken(`${join(dir, "added_tokens.json")}: not a JSON object of tokens and ids`);
     for (const [content, id] of Object.entries(extra)) {
-      if (typeof id !== "number" || !Number.isInteger(id) || id < 0) throw broken(`${join(dir, "added_tokens.json")}: token ${JSON.stringify(content)}: its id is not an integer`);
+      if (typeof id !== "number" || !Number.isInteger(id) || id < 0)
+        throw broken(`${join(dir, "added_tokens.json")}: token ${JSON.stringify(content)}: its id is not an integer`);
       add(content, false, id);
     }
   }
   const decoder = config["added_tokens_decoder"];
-  if (isRecord(decoder)) for (const [id, token] of Object.entries(decoder)) if (/^\d{1,9}$/.test(id)) add(token, false, Number(id));
+  if (isRecord(decoder))
+    for (const [id, token] of Object.entries(decoder)) if (/^\d{1,9}$/.test(id)) add(token, false, Number(id));
   for (const name of SPECIAL_NAMES) addSpecial(config[name]);
   const more = config["additional_special_tokens"];
   if (Array.isArray(more)) more.forEach(addSpecial);
@@ -127,10 +153,12 @@ function addedTokens(dir: string, ids: Map<string, number>, config: Json, extra:
 
 /** OPT's rule: a text begins with the bos token. GPT-2 itself adds nothing. */
 function leadingToken(dir: string, config: Json, added: readonly AddedToken[]): Json {
-  if (config["add_bos_token"] !== true) return { type: "ByteLevel", add_prefix_space: true, trim_offsets: false, use_regex: true };
+  if (config["add_bos_token"] !== true)
+    return { type: "ByteLevel", add_prefix_space: true, trim_offsets: false, use_regex: true };
   const bos = tokenText(config["bos_token"]);
   const token = added.find((candidate) => candidate.content === bos);
-  if (token === undefined) throw broken(`${join(dir, "tokenizer_config.json")}: add_bos_token is set, but there is no bos_token`);
+  if (token === undefined)
+    throw broken(`${join(dir, "tokenizer_config.json")}: add_bos_token is set, but there is no bos_token`);
   const lead = { SpecialToken: { id: token.content, type_id: 0 } };
   return {
     type: "TemplateProcessing",

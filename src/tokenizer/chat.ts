@@ -31,10 +31,13 @@ const MAX_TEMPLATE_CHARS = 2 ** 20;
 const compiled = new WeakMap<Tokenizer, Map<string, Program>>();
 
 /**
- * The chat template of the folder `dir`: `chat_template.jinja`, or else `chat_template.json`, or else `chat_template` in `config`
- * (the tokenizer's). Undefined where there is none. Throws `ZO2_ERR_TOKENIZER` for one that is no text.
+ * The chat template of the folder `dir`: `chat_template.jinja`, or else `chat_template.json`, or else `chat_template`
+ * in `config` (the tokenizer's). Undefined where there is none. Throws `ZO2_ERR_TOKENIZER` for one that is no text.
  */
-export async function readChatTemplate(dir: string, config: Readonly<Record<string, unknown>>): Promise<ChatTemplate | undefined> {
+export async function readChatTemplate(
+  dir: string,
+  config: Readonly<Record<string, unknown>>,
+): Promise<ChatTemplate | undefined> {
   const [jinja, json] = CHAT_FILES.map((name) => join(dir, name)) as [string, string];
   const text = await readTextFile(jinja, "ZO2_ERR_TOKENIZER");
   if (text !== undefined) return text;
@@ -42,7 +45,9 @@ export async function readChatTemplate(dir: string, config: Readonly<Record<stri
   if (file !== undefined && !isRecord(file)) throw new Zo2Error("ZO2_ERR_TOKENIZER", `${json}: not a JSON object`);
   const given = file?.["chat_template"];
   if (given !== undefined && given !== null) return templateOf(json, given);
-  return config["chat_template"] === undefined ? undefined : templateOf(join(dir, "tokenizer_config.json"), config["chat_template"]);
+  return config["chat_template"] === undefined
+    ? undefined
+    : templateOf(join(dir, "tokenizer_config.json"), config["chat_template"]);
 }
 
 function templateOf(path: string, value: unknown): ChatTemplate {
@@ -50,7 +55,10 @@ function templateOf(path: string, value: unknown): ChatTemplate {
   const named = new Map<string, string>();
   for (const entry of Array.isArray(value) ? value : [undefined]) {
     if (!isRecord(entry) || typeof entry["name"] !== "string" || typeof entry["template"] !== "string") {
-      throw new Zo2Error("ZO2_ERR_TOKENIZER", `${path}: "chat_template" is neither a text nor a list of {"name", "template"}`);
+      throw new Zo2Error(
+        "ZO2_ERR_TOKENIZER",
+        `${path}: "chat_template" is neither a text nor a list of {"name", "template"}`,
+      );
     }
     named.set(entry["name"], entry["template"]);
   }
@@ -58,11 +66,15 @@ function templateOf(path: string, value: unknown): ChatTemplate {
 }
 
 /**
- * The text that the tokenizer's chat template makes of `messages`, with the variables that transformers gives it. Encode it with
- * `addSpecialTokens: false`: the template writes the special tokens itself. Throws `ZO2_ERR_TOKENIZER` where there is no template, or
- * where it is malformed, refuses the messages or does too much work.
+ * The text that the tokenizer's chat template makes of `messages`, with the variables that transformers gives it.
+ * Encode it with `addSpecialTokens: false`: the template writes the special tokens itself. Throws `ZO2_ERR_TOKENIZER`
+ * where there is no template, or where it is malformed, refuses the messages or does too much work.
  */
-export function renderChat(tokenizer: Tokenizer, messages: readonly ChatMessage[], options: RenderChatOptions = {}): string {
+export function renderChat(
+  tokenizer: Tokenizer,
+  messages: readonly ChatMessage[],
+  options: RenderChatOptions = {},
+): string {
   const { addGenerationPrompt = false, tools, extra } = options;
   const { name, text } = choose(tokenizer, tools !== undefined);
   const place = `${tokenizer.dir}: chat template${name === "" ? "" : ` ${JSON.stringify(name)}`}`;
@@ -89,7 +101,9 @@ export function renderChat(tokenizer: Tokenizer, messages: readonly ChatMessage[
 
 function choose({ chatTemplate, dir }: Tokenizer, withTools: boolean): { name: string; text: string } {
   if (chatTemplate === undefined) {
-    const advice = "put a chat_template.jinja into the folder, take the instruction-tuned model's folder, or give the prompt as text";
+    const advice =
+      "put a chat_template.jinja into the folder, take the instruction-tuned model's folder, or give the " +
+      "prompt as text";
     throw new Zo2Error("ZO2_ERR_TOKENIZER", `${dir}: has no chat template; ${advice}`);
   }
   if (typeof chatTemplate === "string") return { name: "", text: chatTemplate };
@@ -97,7 +111,9 @@ function choose({ chatTemplate, dir }: Tokenizer, withTools: boolean): { name: s
     const text = Object.hasOwn(chatTemplate, name) ? chatTemplate[name] : undefined;
     if (text !== undefined) return { name, text };
   }
-  const names = Object.keys(chatTemplate).map((name) => JSON.stringify(name)).join(", ");
+  const names = Object.keys(chatTemplate)
+    .map((name) => JSON.stringify(name))
+    .join(", ");
   const has = `has the chat templates ${names || "of an empty list"}, none of them "default"`;
   throw new Zo2Error("ZO2_ERR_TOKENIZER", `${dir}: ${has}; put the one to use into chat_template.jinja`);
 }
@@ -108,7 +124,10 @@ function compileOnce(tokenizer: Tokenizer, place: string, text: string): Program
   const ready = known.get(text);
   if (ready !== undefined) return ready;
   if (text.length > MAX_TEMPLATE_CHARS) {
-    throw new Zo2Error("ZO2_ERR_TOKENIZER", `${place}: ${text.length} characters, more than the ${MAX_TEMPLATE_CHARS} a template may have`);
+    throw new Zo2Error(
+      "ZO2_ERR_TOKENIZER",
+      `${place}: ${text.length} characters, more than the ${MAX_TEMPLATE_CHARS} a template may have`,
+    );
   }
   try {
     const program = compile(text);

@@ -1,10 +1,14 @@
 /**
- * Tokens to text, as the Rust tokenizers library does it, one token at a time. The JavaScript library decodes whole lists only, and
- * differs where bytes are no UTF-8 (a run of byte tokens is one replacement character per byte) or begin with a byte order mark.
+ * Tokens to text, as the Rust tokenizers library does it, one token at a time. The JavaScript library decodes whole
+ * lists only, and differs where bytes are no UTF-8 (a run of byte tokens is one replacement character per byte) or
+ * begin with a byte order mark.
  */
 import { isRecord } from "../checkpoint/files.js";
 
-/** A text that comes in pieces: those of `push` and then `end`, joined, are the whole. What was given is never taken back. */
+/**
+ * A text that comes in pieces: those of `push` and then `end`, joined, are the whole. What was given is never taken
+ * back.
+ */
 export interface TextStream {
   push(token: string): string;
   end(): string;
@@ -20,7 +24,10 @@ type MakeStage = () => Stage;
 
 const REPLACEMENT = "\ufffd";
 
-/** The characters by which GPT-2's byte-level vocabularies write the 256 bytes: printable ones themselves, the others from U+0100 on. */
+/**
+ * The characters by which GPT-2's byte-level vocabularies write the 256 bytes: printable ones themselves, the others
+ * from U+0100 on.
+ */
 const BYTE_OF = new Map<string, number>();
 for (let byte = 0, next = 0x100; byte < 256; byte++) {
   const printable = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
@@ -28,8 +35,8 @@ for (let byte = 0, next = 0x100; byte < 256; byte++) {
 }
 
 /**
- * Makes streams for the `decoder` of a `tokenizer.json`: `ByteLevel`, `Metaspace`, and sequences of `Replace`, `ByteFallback`, `Fuse` and
- * `Strip`. Undefined for others, whose text is known only when all tokens are.
+ * Makes streams for the `decoder` of a `tokenizer.json`: `ByteLevel`, `Metaspace`, and sequences of `Replace`,
+ * `ByteFallback`, `Fuse` and `Strip`. Undefined for others, whose text is known only when all tokens are.
  */
 export function textStreams(decoder: unknown): (() => TextStream) | undefined {
   const makers = decoder === null || decoder === undefined ? [spaced] : makersOf(decoder);
@@ -94,20 +101,26 @@ function each(change: (token: string, index: number) => string): MakeStage {
 /** Without a decoder tokens are words. */
 const spaced = each((token, index) => (index === 0 ? token : ` ${token}`));
 
-/** Bytes that begin a character wait for the rest of it. A token with a character that is no byte's stands for itself. */
+/**
+ * Bytes that begin a character wait for the rest of it. A token with a character that is no byte's stands for itself.
+ */
 function byteLevel(): Stage {
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   return {
     push: (token) => {
       const bytes = Array.from(token, (char) => BYTE_OF.get(char));
-      const whole = bytes.every((byte) => byte !== undefined) ? Uint8Array.from(bytes) : new TextEncoder().encode(token);
+      const whole = bytes.every((byte) => byte !== undefined)
+        ? Uint8Array.from(bytes)
+        : new TextEncoder().encode(token);
       return [decoder.decode(whole, { stream: true })];
     },
     end: () => [decoder.decode()],
   };
 }
 
-/** A run of byte tokens waits for its end, since one wrong byte in it makes every byte of it a replacement character. */
+/**
+ * A run of byte tokens waits for its end, since one wrong byte in it makes every byte of it a replacement character.
+ */
 function byteFallback(): Stage {
   let run: number[] = [];
   const flush = (): string[] => {
@@ -148,7 +161,8 @@ function replace(config: Record<string, unknown>, fused: boolean): MakeStage | u
 
 function strip(config: Record<string, unknown>, fused: boolean): MakeStage | undefined {
   const { content, start = 0, stop = 0 } = config;
-  if (typeof content !== "string" || content.length !== 1 || typeof start !== "number" || typeof stop !== "number") return undefined;
+  if (typeof content !== "string" || content.length !== 1 || typeof start !== "number" || typeof stop !== "number")
+    return undefined;
   if (!fused) {
     return each((token) => {
       const begin = leading(token, content, start);

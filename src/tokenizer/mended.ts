@@ -1,4 +1,7 @@
-/** A `tokenizer.json` in words that @huggingface/tokenizers understands as the Rust library understands the original ones. */
+/**
+ * A `tokenizer.json` in words that @huggingface/tokenizers understands as the Rust library understands the original
+ * ones.
+ */
 import { isRecord } from "../checkpoint/files.js";
 import { Zo2Error } from "../errors.js";
 
@@ -7,13 +10,22 @@ type Json = Record<string, unknown>;
 /** Far above any vocabulary; the library makes lists as long as the largest id. */
 const MAX_ID = 2 ** 24;
 
-/** GPT-2's pattern. Written out, the library reads its `\s` as Unicode's White_Space, as Rust does; its built-in copy takes JavaScript's. */
+/**
+ * GPT-2's pattern. Written out, the library reads its `\s` as Unicode's White_Space, as Rust does; its built-in copy
+ * takes JavaScript's.
+ */
 const BYTE_LEVEL_PATTERN = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
-/** The definition with its pre-tokenizers mended. Throws `ZO2_ERR_TOKENIZER` beginning with `from` where its ids cannot be ids. */
+/**
+ * The definition with its pre-tokenizers mended. Throws `ZO2_ERR_TOKENIZER` beginning with `from` where its ids cannot
+ * be ids.
+ */
 export function mended(from: string, definition: Json): Json {
   const added = definition["added_tokens"] ?? [];
-  if (!Array.isArray(added) || !added.every((token) => isRecord(token) && typeof token["content"] === "string" && token["content"] !== "")) {
+  if (
+    !Array.isArray(added) ||
+    !added.every((token) => isRecord(token) && typeof token["content"] === "string" && token["content"] !== "")
+  ) {
     throw new Zo2Error("ZO2_ERR_TOKENIZER", `${from}: "added_tokens" is not a list of tokens`);
   }
   for (const token of added as Json[]) checkId(from, String(token["content"]), token["id"]);
@@ -25,7 +37,10 @@ export function mended(from: string, definition: Json): Json {
 
 function checkId(from: string, token: string, id: unknown): void {
   if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= MAX_ID) {
-    throw new Zo2Error("ZO2_ERR_TOKENIZER", `${from}: token ${JSON.stringify(token)}: its id is not an integer from 0 to ${MAX_ID - 1}`);
+    throw new Zo2Error(
+      "ZO2_ERR_TOKENIZER",
+      `${from}: token ${JSON.stringify(token)}: its id is not an integer from 0 to ${MAX_ID - 1}`,
+    );
   }
 }
 

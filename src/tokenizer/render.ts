@@ -1,4 +1,7 @@
-/** Runs a Jinja template through @huggingface/jinja with what a template may cost bounded, and Python's rules where the library's differ. */
+/**
+ * Runs a Jinja template through @huggingface/jinja with what a template may cost bounded, and Python's rules where the
+ * library's differ.
+ */
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { isRecord } from "../checkpoint/files.js";
 
@@ -31,9 +34,9 @@ export function compile(template: string): Program {
 }
 
 /**
- * The text of `program` with `variables`. Throws what the template raises, the library's errors, and an `Error` where the
- * template does more work than is allowed. One built-in operation (a replace, a join) is not interrupted: V8's limits on the
- * length of a string and on recursion bound it.
+ * The text of `program` with `variables`. Throws what the template raises, the library's errors, and an `Error` where
+ * the template does more work than is allowed. One built-in operation (a replace, a join) is not interrupted: V8's
+ * limits on the length of a string and on recursion bound it.
  */
 export function run(program: Program, variables: Readonly<Record<string, unknown>>): string {
   const environment = new Environment();
@@ -63,11 +66,13 @@ function noteLoop(node: unknown, looped: WeakSet<object>): void {
 
 function cost({ value }: Value, isLooped: boolean): number {
   if (typeof value === "string") {
-    if (value.length > MAX_TEXT) throw new Error(`makes a text of ${value.length} characters; at most ${MAX_TEXT} are allowed`);
+    if (value.length > MAX_TEXT)
+      throw new Error(`makes a text of ${value.length} characters; at most ${MAX_TEXT} are allowed`);
     return value.length >> 6;
   }
   if (!Array.isArray(value)) return value instanceof Map ? work(value.size, isLooped) : 0;
-  if (value.length > MAX_ITEMS) throw new Error(`makes a list of ${value.length} items; at most ${MAX_ITEMS} are allowed`);
+  if (value.length > MAX_ITEMS)
+    throw new Error(`makes a list of ${value.length} items; at most ${MAX_ITEMS} are allowed`);
   return work(value.length, isLooped);
 }
 
@@ -85,7 +90,10 @@ function boundedRange(first: unknown, second?: unknown, third?: unknown): number
   return Array.from({ length }, (_, i) => start + i * step);
 }
 
-/** The library's `strip`, `lstrip` and `rstrip` ignore the characters they are given, and its `trim` takes what JavaScript calls blank. */
+/**
+ * The library's `strip`, `lstrip` and `rstrip` ignore the characters they are given, and its `trim` takes what
+ * JavaScript calls blank.
+ */
 function mendedCall(interpreter: Machine, node: unknown, scope: Environment): Value | undefined {
   if (!isRecord(node)) return undefined;
   if (node["type"] === "FilterExpression") {
@@ -106,7 +114,8 @@ function mendedCall(interpreter: Machine, node: unknown, scope: Environment): Va
 
 function stripped(name: "strip" | "lstrip" | "rstrip" | "trim", text: Value, chars: Value | undefined): string {
   if (typeof text.value !== "string") throw new Error(`${name}() of what is no text`);
-  if (chars !== undefined && chars.value !== null && typeof chars.value !== "string") throw new Error(`${name}() needs a text of characters`);
+  if (chars !== undefined && chars.value !== null && typeof chars.value !== "string")
+    throw new Error(`${name}() needs a text of characters`);
   const set = typeof chars?.value === "string" ? new Set(chars.value) : undefined;
   const goes = (char: string) => (set === undefined ? BLANK.test(char) : set.has(char));
   const points = Array.from(text.value);

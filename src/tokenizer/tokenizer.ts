@@ -10,7 +10,13 @@ import { mended } from "./mended.js";
 
 /** The files a tokenizer is read from, those that make it first. */
 const FILES = [
-  "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", ...CHAT_FILES,
+  "tokenizer.json",
+  "vocab.json",
+  "merges.txt",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  ...CHAT_FILES,
 ] as const;
 
 /** Special tokens of the families whose older folders may come without any tokenizer config. */
@@ -26,9 +32,15 @@ export interface Tokenizer {
    * Throws `ZO2_ERR_TOKENIZER` where the vocabulary has no token for a part of the text.
    */
   encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[];
-  /** The text of `ids`; bytes that are no UTF-8 become U+FFFD. Throws `ZO2_ERR_INVALID_ARGUMENT` for an id outside the vocabulary. */
+  /**
+   * The text of `ids`; bytes that are no UTF-8 become U+FFFD. Throws `ZO2_ERR_INVALID_ARGUMENT` for an id outside the
+   * vocabulary.
+   */
   decode(ids: ArrayLike<number>, options?: { readonly skipSpecialTokens?: boolean }): string;
-  /** What `StreamDecoder` works with: `decode` of ids that come one by one. Undefined where the text is known only when all ids are. */
+  /**
+   * What `StreamDecoder` works with: `decode` of ids that come one by one. Undefined where the text is known only when
+   * all ids are.
+   */
   stream?(options?: { readonly skipSpecialTokens?: boolean }): IdStream | undefined;
   readonly bosId?: number;
   readonly eosId?: number;
@@ -54,17 +66,19 @@ export interface IdStream {
 const SENTENCEPIECE = "tokenizer.model";
 
 /**
- * Whether the folder has any of the files that make a tokenizer; without them a model still works with token ids. A folder with
- * `tokenizer.model` alone counts, so that it is refused by name.
+ * Whether the folder has any of the files that make a tokenizer; without them a model still works with token ids. A
+ * folder with `tokenizer.model` alone counts, so that it is refused by name.
  */
 export async function hasTokenizer(dir: string): Promise<boolean> {
-  const found = await Promise.all(["tokenizer.json", "vocab.json", "merges.txt", SENTENCEPIECE].map((name) => isFile(join(dir, name))));
+  const found = await Promise.all(
+    ["tokenizer.json", "vocab.json", "merges.txt", SENTENCEPIECE].map((name) => isFile(join(dir, name))),
+  );
   return found.includes(true);
 }
 
 /**
- * Reads the tokenizer of the model folder `dir`: `tokenizer.json`, or else `vocab.json` with `merges.txt` (byte-level BPE, as
- * GPT-2 and OPT have it). Throws `ZO2_ERR_TOKENIZER` naming the file that is missing or malformed.
+ * Reads the tokenizer of the model folder `dir`: `tokenizer.json`, or else `vocab.json` with `merges.txt` (byte-level
+ * BPE, as GPT-2 and OPT have it). Throws `ZO2_ERR_TOKENIZER` naming the file that is missing or malformed.
  */
 export async function loadTokenizer(dir: string): Promise<Tokenizer> {
   const config = await readConfig(dir);
@@ -76,24 +90,43 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
     const only = join(dir, SENTENCEPIECE);
     if (await isFile(only)) {
       const save = "make one with transformers: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)";
-      throw new Zo2Error("ZO2_ERR_TOKENIZER", `${only}: SentencePiece files are not read; download the model's tokenizer.json, or ${save}`);
+      throw new Zo2Error(
+        "ZO2_ERR_TOKENIZER",
+        `${only}: SentencePiece files are not read; download the model's tokenizer.json, or ${save}`,
+      );
     }
     throw new Zo2Error("ZO2_ERR_TOKENIZER", `${dir}: has no tokenizer.json, and no vocab.json with merges.txt`);
   }
   const from = ready === undefined ? join(dir, "vocab.json") : path;
   let library: Library;
   try {
-    library = new Library(mended(from, definition), { ...config, clean_up_tokenization_spaces: cleansUp(definition, config) });
+    library = new Library(mended(from, definition), {
+      ...config,
+      clean_up_tokenization_spaces: cleansUp(definition, config),
+    });
   } catch (error) {
     if (error instanceof Zo2Error) throw error;
-    throw new Zo2Error("ZO2_ERR_TOKENIZER", `${from}: not a tokenizer that can be used: ${messageOf(error)}`, { cause: error });
+    throw new Zo2Error("ZO2_ERR_TOKENIZER", `${from}: not a tokenizer that can be used: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
   const files: string[] = [];
   for (const name of FILES) if (await isFile(join(dir, name))) files.push(join(dir, name));
-  return new LibraryTokenizer(dir, files, from, library, config, textStreams(definition["decoder"]), await readChatTemplate(dir, config));
+  return new LibraryTokenizer(
+    dir,
+    files,
+    from,
+    library,
+    config,
+    textStreams(definition["decoder"]),
+    await readChatTemplate(dir, config),
+  );
 }
 
-/** Whether blanks before punctuation are taken away when decoding. Transformers ignores that wish for BPE, whose blanks are the text's. */
+/**
+ * Whether blanks before punctuation are taken away when decoding. Transformers ignores that wish for BPE, whose blanks
+ * are the text's.
+ */
 function cleansUp(definition: Record<string, unknown>, config: Record<string, unknown>): boolean {
   const model = definition["model"];
   return config["clean_up_tokenization_spaces"] === true && !(isRecord(model) && model["type"] === "BPE");
@@ -106,7 +139,7 @@ class LibraryTokenizer implements Tokenizer {
   declare readonly padId?: number;
   declare readonly chatTemplate?: ChatTemplate;
   readonly specialTokens: Readonly<Record<string, string | readonly string[]>>;
-  readonly #special: ReadonlySet<string>;
+  private readonly special: ReadonlySet<string>;
 
   constructor(
     readonly dir: string,
@@ -117,18 +150,27 @@ class LibraryTokenizer implements Tokenizer {
     private readonly streams: (() => TextStream) | undefined,
     chatTemplate: ChatTemplate | undefined,
   ) {
-    if (chatTemplate !== undefined) Object.defineProperty(this, "chatTemplate", { value: chatTemplate, enumerable: true });
+    if (chatTemplate !== undefined)
+      Object.defineProperty(this, "chatTemplate", { value: chatTemplate, enumerable: true });
     this.specialTokens = specialTokens(config);
     const added = [...library.get_added_tokens_decoder().values()].filter((token) => token.special);
-    this.#special = new Set([...added.map((token) => token.content), ...Object.values(this.specialTokens).flat()]);
+    this.special = new Set([...added.map((token) => token.content), ...Object.values(this.specialTokens).flat()]);
     let largest = -1;
     for (const [token, id] of library.get_vocab(true)) {
       // JSON may hold anything where a token should stand; undefined is a gap among the ids.
-      if (token !== undefined && typeof token !== "string") throw new Zo2Error("ZO2_ERR_TOKENIZER", `${from}: the token of id ${id} is ${JSON.stringify(token)}, which is no text`);
+      if (token !== undefined && typeof token !== "string")
+        throw new Zo2Error(
+          "ZO2_ERR_TOKENIZER",
+          `${from}: the token of id ${id} is ${JSON.stringify(token)}, which is no text`,
+        );
       largest = Math.max(largest, id);
     }
     this.vocabSize = largest + 1;
-    for (const [field, name] of [["bosId", "bos_token"], ["eosId", "eos_token"], ["padId", "pad_token"]] as const) {
+    for (const [field, name] of [
+      ["bosId", "bos_token"],
+      ["eosId", "eos_token"],
+      ["padId", "pad_token"],
+    ] as const) {
       const token = tokenText(config[name]);
       const id = token === undefined ? undefined : library.token_to_id(token);
       if (id !== undefined) Object.defineProperty(this, field, { value: id, enumerable: true });
@@ -136,10 +178,16 @@ class LibraryTokenizer implements Tokenizer {
   }
 
   encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[] {
-    const { ids, tokens } = this.used(() => this.library.encode(text, { add_special_tokens: options?.addSpecialTokens ?? true }));
+    const { ids, tokens } = this.used(() =>
+      this.library.encode(text, { add_special_tokens: options?.addSpecialTokens ?? true }),
+    );
     for (const [i, id] of ids.entries()) {
       // The library lets a token without an id pass as undefined, and an unknown token's id as it stands in the file.
-      if (!Number.isInteger(id) || id < 0 || id >= this.vocabSize) throw new Zo2Error("ZO2_ERR_TOKENIZER", `${this.from}: has no id for ${JSON.stringify(tokens[i])}, and no unknown token`);
+      if (!Number.isInteger(id) || id < 0 || id >= this.vocabSize)
+        throw new Zo2Error(
+          "ZO2_ERR_TOKENIZER",
+          `${this.from}: has no id for ${JSON.stringify(tokens[i])}, and no unknown token`,
+        );
     }
     return ids;
   }
@@ -158,18 +206,22 @@ class LibraryTokenizer implements Tokenizer {
       return work();
     } catch (error) {
       if (isZo2Error(error)) throw error;
-      throw new Zo2Error("ZO2_ERR_TOKENIZER", `${this.from}: not a tokenizer that can be used: ${messageOf(error)}`, { cause: error });
+      throw new Zo2Error("ZO2_ERR_TOKENIZER", `${this.from}: not a tokenizer that can be used: ${messageOf(error)}`, {
+        cause: error,
+      });
     }
   }
 
-  stream(options?: { readonly skipSpecialTokens?: boolean }): { push(id: number, place?: string): string; end(): string } | undefined {
+  stream(options?: {
+    readonly skipSpecialTokens?: boolean;
+  }): { push(id: number, place?: string): string; end(): string } | undefined {
     const text = this.streams?.();
     if (text === undefined) return undefined;
     const skip = options?.skipSpecialTokens ?? false;
     return {
       push: (id, place = "the id") => {
         const token = this.token(id, place);
-        return token === undefined || (skip && this.#special.has(token)) ? "" : text.push(token);
+        return token === undefined || (skip && this.special.has(token)) ? "" : text.push(token);
       },
       end: () => text.end(),
     };
@@ -178,7 +230,10 @@ class LibraryTokenizer implements Tokenizer {
   /** The token of an id; a vocabulary may have gaps, and nothing stands for their ids. */
   private token(id: number, place: string): string | undefined {
     if (!Number.isInteger(id) || id < 0 || id >= this.vocabSize) {
-      throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `${place} is ${id}; this tokenizer has ids 0 to ${this.vocabSize - 1}`);
+      throw new Zo2Error(
+        "ZO2_ERR_INVALID_ARGUMENT",
+        `${place} is ${id}; this tokenizer has ids 0 to ${this.vocabSize - 1}`,
+      );
     }
     return this.library.id_to_token(id);
   }
@@ -200,7 +255,9 @@ async function isFile(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined))?.isFile() ?? false;
 }
 
-/** `tokenizer_config.json` over `special_tokens_map.json`. A folder with neither still says in `config.json` what it is. */
+/**
+ * `tokenizer_config.json` over `special_tokens_map.json`. A folder with neither still says in `config.json` what it is.
+ */
 async function readConfig(dir: string): Promise<Record<string, unknown>> {
   const map = await readRecord(join(dir, "special_tokens_map.json"));
   const own = await readRecord(join(dir, "tokenizer_config.json"));

@@ -1,4 +1,11 @@
-import { encodeExample, packBatch, type EncodedExample, type Example, type Reduction, type Truncation } from "../data/index.js";
+import {
+  encodeExample,
+  packBatch,
+  type EncodedExample,
+  type Example,
+  type Reduction,
+  type Truncation,
+} from "../data/index.js";
 import type { Batch } from "../schedule/batch-tables.js";
 import type { Tokenizer } from "../tokenizer/index.js";
 
@@ -19,14 +26,22 @@ function tokenCount(example: EncodedExample): number {
 }
 
 /** Encodes examples and packs them into micro-batches, in order. */
-export function encodeBatch(tokenizer: Tokenizer | null, examples: readonly Example[], options: EncodeBatchOptions): Batch {
+export function encodeBatch(
+  tokenizer: Tokenizer | null,
+  examples: readonly Example[],
+  options: EncodeBatchOptions,
+): Batch {
   const { maxLength, truncation, vocabSize, reduction } = options;
   const encoded = examples.map((example) => encodeExample(tokenizer, example, { maxLength, truncation, vocabSize }));
   return groupByTokens(encoded, tokenCount, options).map((group) => packBatch(group, { reduction }));
 }
 
 /** Cuts items into micro-batches, in order, by their number and their tokens. */
-export function groupByTokens<T>(items: readonly T[], tokenCountOf: (item: T) => number, limits: Pick<EncodeBatchOptions, "microBatchSize" | "maxTokens">): T[][] {
+export function groupByTokens<T>(
+  items: readonly T[],
+  tokenCountOf: (item: T) => number,
+  limits: Pick<EncodeBatchOptions, "microBatchSize" | "maxTokens">,
+): T[][] {
   const all: T[][] = [];
   let tokens = 0;
   for (const example of items) {

@@ -6,9 +6,15 @@ import type { Tokenizer } from "../tokenizer/index.js";
 import { encodeBatch, type EncodeBatchOptions } from "./encode-batch.js";
 
 export interface Evaluation {
-  /** Mean loss: over labelled tokens, over the scores of the choices, or of a classifier's, a regression's or an answer's own kind. */
+  /**
+   * Mean loss: over labelled tokens, over the scores of the choices, or of a classifier's, a regression's or an
+   * answer's own kind.
+   */
   readonly loss: number;
-  /** Share of examples whose best-scored choice, class or answer is the right one (of several labels at once: of the labels); else null. */
+  /**
+   * Share of examples whose best-scored choice, class or answer is the right one (of several labels at once: of the
+   * labels); else null.
+   */
   readonly accuracy: number | null;
   readonly examples: number;
   /** What the loss is a mean of: labelled tokens, examples, or labelled values. */
@@ -20,7 +26,11 @@ export interface Evaluation {
 
 /** Loss and, with choices, accuracy over a whole data set, in its own order; sums in fp64. */
 export async function evaluateDataset(
-  engine: Engine, tokenizer: Tokenizer | null, head: HeadSpec, dataset: Dataset, options: EncodeBatchOptions & { readonly batchSize: number },
+  engine: Engine,
+  tokenizer: Tokenizer | null,
+  head: HeadSpec,
+  dataset: Dataset,
+  options: EncodeBatchOptions & { readonly batchSize: number },
   signal?: AbortSignal,
 ): Promise<Evaluation> {
   const start = performance.now();
@@ -31,12 +41,18 @@ export async function evaluateDataset(
   let tokens = 0;
   let examples = 0;
   for await (const group of inOrder(dataset, options.batchSize)) {
-    if (signal?.aborted === true) throw new Zo2Error("ZO2_ERR_ABORTED", `evaluation of ${dataset.name}: stopped after ${examples} of ${dataset.size} examples`, { cause: signal.reason });
+    if (signal?.aborted === true)
+      throw new Zo2Error(
+        "ZO2_ERR_ABORTED",
+        `evaluation of ${dataset.name}: stopped after ${examples} of ${dataset.size} examples`,
+        { cause: signal.reason },
+      );
     const batch = encodeBatch(tokenizer, group, options);
     const results = await engine.forward(batch, head.kind === "causal" ? {} : { output: "logits" });
     batch.forEach((micro, i) => {
       const values = results[i] ?? new Float32Array();
-      const loss = head.kind === "causal" ? { ...batchLoss(micro, values), correct: 0, called: 0 } : logitLoss(micro, values);
+      const loss =
+        head.kind === "causal" ? { ...batchLoss(micro, values), correct: 0, called: 0 } : logitLoss(micro, values);
       sum += loss.sum;
       labelled += loss.count;
       tokens += micro.tokens.length;
@@ -54,7 +70,9 @@ export async function evaluateDataset(
   return {
     loss: sum / labelled,
     accuracy: called === 0 ? null : correct / called,
-    examples, labelled, tokens,
+    examples,
+    labelled,
+    tokens,
     seconds: (performance.now() - start) / 1000,
   };
 }

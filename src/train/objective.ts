@@ -36,14 +36,18 @@ export interface ObjectiveStep {
 }
 
 /**
- * One step whose losses come from the caller. Nothing overlaps: both branches run, their results are brought to host memory, the caller's
- * function is awaited for each, and g goes back to the device.
+ * One step whose losses come from the caller. Nothing overlaps: both branches run, their results are brought to host
+ * memory, the caller's function is awaited for each, and g goes back to the device.
  *
- * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET for more logits than `maxBytes`, ZO2_ERR_NOT_FINITE for a loss that is no finite number; what the
- *   caller's function throws. The step is not taken then.
+ * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET for more logits than `maxBytes`, ZO2_ERR_NOT_FINITE for a loss that is no
+ *   finite number; what the caller's function throws. The step is not taken then.
  */
 export async function objectiveStep(
-  model: Model, objective: Objective, examples: readonly Example[], limits: ObjectiveLimits, request: StepRequest,
+  model: Model,
+  objective: Objective,
+  examples: readonly Example[],
+  limits: ObjectiveLimits,
+  request: StepRequest,
 ): Promise<ObjectiveStep> {
   const prompts = examples.map((example): EncodedPrompt => {
     if (example.kind !== "prompt") throw new Zo2Error("ZO2_ERR_DATA", `${example.place}: is no prompt of an objective`);
@@ -71,13 +75,20 @@ export async function objectiveStep(
   return { result: await finish(model, request, losses), tokens: batch.reduce((sum, b) => sum + b.tokens.length, 0) };
 }
 
-function finish(model: Model, request: StepRequest, [plus = Number.NaN, minus = Number.NaN]: readonly number[]): Promise<StepResult> {
+function finish(
+  model: Model,
+  request: StepRequest,
+  [plus = Number.NaN, minus = Number.NaN]: readonly number[],
+): Promise<StepResult> {
   return model.engine.finishStep(request, { plus, minus });
 }
 
 function checked(loss: unknown, { step, branch }: ObjectiveContext): number {
   if (typeof loss === "number" && Number.isFinite(loss)) return loss;
-  throw new Zo2Error("ZO2_ERR_NOT_FINITE", `step ${step}, branch ${branch}: the objective returned ${String(loss)}; it must return a finite number`);
+  throw new Zo2Error(
+    "ZO2_ERR_NOT_FINITE",
+    `step ${step}, branch ${branch}: the objective returned ${String(loss)}; it must return a finite number`,
+  );
 }
 
 function encodeOne(model: Model, { prompt, place }: PromptExample, { maxLength }: ObjectiveLimits): Int32Array {
@@ -85,7 +96,12 @@ function encodeOne(model: Model, { prompt, place }: PromptExample, { maxLength }
   return encodePrompt(model.tokenizer, prompt, place, { maxPositions: maxLength + 1, vocabSize: model.vocabSize });
 }
 
-function logitBatch(model: Model, objective: LogitObjective, prompts: readonly EncodedPrompt[], limits: ObjectiveLimits): { batch: Batch; positions: readonly (readonly number[])[] } {
+function logitBatch(
+  model: Model,
+  objective: LogitObjective,
+  prompts: readonly EncodedPrompt[],
+  limits: ObjectiveLimits,
+): { batch: Batch; positions: readonly (readonly number[])[] } {
   const positions = prompts.map(({ ids, record }, i) => {
     const wanted = objective.positions?.(Array.from(ids), record) ?? [ids.length - 1];
     const ascending = (p: number, k: number) => Number.isInteger(p) && p > (wanted[k - 1] ?? -1) && p < ids.length;
@@ -93,24 +109,37 @@ function logitBatch(model: Model, objective: LogitObjective, prompts: readonly E
       const gave = inspect(wanted, { maxArrayLength: 8, depth: 0, breakLength: Infinity });
       throw new Zo2Error(
         "ZO2_ERR_INVALID_ARGUMENT",
-        `objective.positions of example ${i} of the batch gave ${gave}; it must give tokens 0 to ${ids.length - 1}, ascending, at least one`,
+        `objective.positions of example ${i} of the batch gave ${gave}; it must give tokens 0 to ` +
+          `${ids.length - 1}, ascending, at least one`,
       );
     }
     return wanted;
   });
   const bytes = positions.reduce((sum, p) => sum + p.length, 0) * model.logitColumns * 4 * 2;
   if (bytes > objective.maxBytes) {
-    throw new Zo2Error("ZO2_ERR_MEMORY_BUDGET", `the objective asks for ${formatBytes(bytes)} of logits a step, and ${formatBytes(objective.maxBytes)} are allowed; ask for fewer positions, lower the batch size, or raise objective.maxBytes`);
+    throw new Zo2Error(
+      "ZO2_ERR_MEMORY_BUDGET",
+      `the objective asks for ${formatBytes(bytes)} of logits a step, and ${formatBytes(objective.maxBytes)} ` +
+        "are allowed; ask for fewer positions, lower the batch size, or raise objective.maxBytes",
+    );
   }
   const sequences = prompts.map(({ ids }, i) => ({ ids, positions: positions[i] ?? [] }));
-  return { batch: groupByTokens(sequences, ({ ids }) => ids.length, limits).map((group) => packPositions(group)), positions };
+  return {
+    batch: groupByTokens(sequences, ({ ids }) => ids.length, limits).map((group) => packPositions(group)),
+    positions,
+  };
 }
 
 /** Results by micro-batch, in the order of the prompts, as one output for each prompt. */
 function logitOutputs(
-  prompts: readonly EncodedPrompt[], positions: readonly (readonly number[])[], results: readonly Float32Array[], columns: number,
+  prompts: readonly EncodedPrompt[],
+  positions: readonly (readonly number[])[],
+  results: readonly Float32Array[],
+  columns: number,
 ): LogitOutput[] {
-  const rows = results.flatMap((logits) => Array.from({ length: logits.length / columns }, (_, r) => logits.subarray(r * columns, (r + 1) * columns)));
+  const rows = results.flatMap((logits) =>
+    Array.from({ length: logits.length / columns }, (_, r) => logits.subarray(r * columns, (r + 1) * columns)),
+  );
   let at = 0;
   return prompts.map(({ record, ids }, i) => {
     const own = positions[i] ?? [];

@@ -16,7 +16,9 @@ export interface LabelPrediction {
   readonly kind: "labels";
   /** The model's own outputs, one for each label; for a regression these are the values. */
   readonly logits: Float32Array;
-  /** By label name: probabilities that sum to 1 (single label), one by one (several labels), or the values (regression). */
+  /**
+   * By label name: probabilities that sum to 1 (single label), one by one (several labels), or the values (regression).
+   */
   readonly scores: Readonly<Record<string, number>>;
   /** The label with the highest score; null for a regression. */
   readonly label: string | null;
@@ -47,15 +49,25 @@ const LONGEST_ANSWER = 64;
 
 /** Predictions for inputs, in order, a batch at a time. Throws `ZO2_ERR_MODEL_UNSUPPORTED` for a language model. */
 export async function* predictInputs(
-  engine: Engine, tokenizer: Tokenizer | null, inputs: AsyncIterable<PredictInput> | Iterable<PredictInput>, settings: PredictSettings,
+  engine: Engine,
+  tokenizer: Tokenizer | null,
+  inputs: AsyncIterable<PredictInput> | Iterable<PredictInput>,
+  settings: PredictSettings,
 ): AsyncGenerator<LabelPrediction | SpanPrediction, void, undefined> {
   if (settings.head.kind === "causal") {
-    throw new Zo2Error("ZO2_ERR_MODEL_UNSUPPORTED", "the model predicts tokens; use generate, score or evaluate, or load a model with a classification or question-answering head");
+    throw new Zo2Error(
+      "ZO2_ERR_MODEL_UNSUPPORTED",
+      "the model predicts tokens; use generate, score or evaluate, or load a model with a classification or " +
+        "question-answering head",
+    );
   }
   let group: Int32Array[] = [];
   let index = 0;
   for await (const input of inputs) {
-    if (settings.signal?.aborted === true) throw new Zo2Error("ZO2_ERR_ABORTED", `predicting was stopped after ${index} inputs`, { cause: settings.signal.reason });
+    if (settings.signal?.aborted === true)
+      throw new Zo2Error("ZO2_ERR_ABORTED", `predicting was stopped after ${index} inputs`, {
+        cause: settings.signal.reason,
+      });
     group.push(encode(tokenizer, input, `inputs[${index++}]`, settings));
     if (group.length < settings.batchSize) continue;
     yield* await predictGroup(engine, tokenizer, group, settings.head);
@@ -64,7 +76,12 @@ export async function* predictInputs(
   if (group.length > 0) yield* await predictGroup(engine, tokenizer, group, settings.head);
 }
 
-function encode(tokenizer: Tokenizer | null, input: PredictInput, place: string, { head, maxLength, vocabSize }: PredictSettings): Int32Array {
+function encode(
+  tokenizer: Tokenizer | null,
+  input: PredictInput,
+  place: string,
+  { head, maxLength, vocabSize }: PredictSettings,
+): Int32Array {
   const options = { maxLength, vocabSize, allowUnlabelled: true };
   if (head.kind === "spans" && "question" in input) {
     const parse = exampleParser({ head, vocabSize });
@@ -77,7 +94,10 @@ function encode(tokenizer: Tokenizer | null, input: PredictInput, place: string,
 }
 
 async function predictGroup(
-  engine: Engine, tokenizer: Tokenizer | null, group: readonly Int32Array[], head: Exclude<HeadSpec, { kind: "causal" }>,
+  engine: Engine,
+  tokenizer: Tokenizer | null,
+  group: readonly Int32Array[],
+  head: Exclude<HeadSpec, { kind: "causal" }>,
 ): Promise<(LabelPrediction | SpanPrediction)[]> {
   if (head.kind === "spans") {
     const batch = packBatch(group.map((ids) => ({ kind: "span" as const, ids, start: 0, end: 0 })));
@@ -95,11 +115,19 @@ async function predictGroup(
   return group.map((_, i) => labelPrediction(all.slice(i * columns, (i + 1) * columns), head));
 }
 
-function labelPrediction(logits: Float32Array, { labels, problem }: Extract<HeadSpec, { kind: "classification" }>): LabelPrediction {
+function labelPrediction(
+  logits: Float32Array,
+  { labels, problem }: Extract<HeadSpec, { kind: "classification" }>,
+): LabelPrediction {
   const values =
-    problem === "regression" ? Float64Array.from(logits) : problem === "single_label_classification" ? softmax(logits) : Float64Array.from(logits, (x) => 1 / (1 + Math.exp(-x)));
+    problem === "regression"
+      ? Float64Array.from(logits)
+      : problem === "single_label_classification"
+        ? softmax(logits)
+        : Float64Array.from(logits, (x) => 1 / (1 + Math.exp(-x)));
   return {
-    kind: "labels", logits,
+    kind: "labels",
+    logits,
     scores: Object.fromEntries(labels.map((label, i) => [label, values[i] ?? Number.NaN])),
     label: problem === "regression" ? null : (labels[largest(logits)] ?? null),
   };
@@ -115,5 +143,11 @@ function bestSpan(logits: Float32Array, begin: number, ids: Int32Array, tokenize
     }
   }
   const score = (softmax(starts)[best.start] ?? 0) * (softmax(ends)[best.end] ?? 0);
-  return { kind: "span", start: best.start, end: best.end, score, text: tokenizer?.decode(ids.subarray(best.start, best.end + 1)).trim() ?? null };
+  return {
+    kind: "span",
+    start: best.start,
+    end: best.end,
+    score,
+    text: tokenizer?.decode(ids.subarray(best.start, best.end + 1)).trim() ?? null,
+  };
 }

@@ -27,13 +27,18 @@ export interface ScoreSettings {
 
 /** Scores inputs in order, a batch at a time. What came before an input that cannot be used is scored first. */
 export async function* scoreInputs(
-  engine: Engine, tokenizer: Tokenizer | null, inputs: AsyncIterable<ScoreInput> | Iterable<ScoreInput>, settings: ScoreSettings,
+  engine: Engine,
+  tokenizer: Tokenizer | null,
+  inputs: AsyncIterable<ScoreInput> | Iterable<ScoreInput>,
+  settings: ScoreSettings,
 ): AsyncGenerator<Score, void, undefined> {
   for await (const group of groups(tokenizer, inputs, settings)) yield* await scoreGroup(engine, group);
 }
 
 async function* groups(
-  tokenizer: Tokenizer | null, inputs: AsyncIterable<ScoreInput> | Iterable<ScoreInput>, settings: ScoreSettings,
+  tokenizer: Tokenizer | null,
+  inputs: AsyncIterable<ScoreInput> | Iterable<ScoreInput>,
+  settings: ScoreSettings,
 ): AsyncGenerator<EncodedTokens[], void, undefined> {
   const { batchSize, maxTokens, maxLength, vocabSize, signal } = settings;
   const parse = exampleParser({ vocabSize, accept: ["text", "ids"] });
@@ -42,7 +47,8 @@ async function* groups(
   let index = 0;
   try {
     for await (const input of inputs) {
-      if (signal?.aborted === true) throw new Zo2Error("ZO2_ERR_ABORTED", `scoring was stopped after ${index} inputs`, { cause: signal.reason });
+      if (signal?.aborted === true)
+        throw new Zo2Error("ZO2_ERR_ABORTED", `scoring was stopped after ${index} inputs`, { cause: signal.reason });
       const example = parse(input, input.place ?? `inputs[${index}]`);
       index++;
       const encoded = encodeExample(tokenizer, example, { maxLength, vocabSize, allowUnlabelled: true });
@@ -64,10 +70,11 @@ async function* groups(
 
 async function scoreGroup(engine: Engine, group: readonly EncodedTokens[]): Promise<Score[]> {
   const scored = group.filter((e) => e.ids.length > 1);
-  const logprobs = scored.length === 0 ? new Float32Array() : (await engine.forward([packBatch(scored)]))[0] ?? new Float32Array();
+  const logprobs =
+    scored.length === 0 ? new Float32Array() : ((await engine.forward([packBatch(scored)]))[0] ?? new Float32Array());
   let at = 0;
   return group.map(({ ids }) => {
-    const own = Array.from(ids, (_, t) => (t === 0 ? null : logprobs[at++] ?? Number.NaN));
+    const own = Array.from(ids, (_, t) => (t === 0 ? null : (logprobs[at++] ?? Number.NaN)));
     return { ids: Array.from(ids), logprobs: own, sum: own.reduce<number>((sum, l) => sum + (l ?? 0), 0) };
   });
 }

@@ -11,11 +11,16 @@ type TextObjective = Extract<Objective, { from: "text" }>;
 const SPREAD = 0x9e3779b97f4a7c15n;
 
 /**
- * What the model writes behind the prompts with its weights on one side of their place. Both branches of a step draw the same random
- * numbers, so that they differ by their weights alone; another step draws others.
+ * What the model writes behind the prompts with its weights on one side of their place. Both branches of a step draw
+ * the same random numbers, so that they differ by their weights alone; another step draws others.
  */
 export async function generateBranch(
-  model: Model, { generate }: TextObjective, prompts: readonly EncodedPrompt[], limits: ObjectiveLimits, request: StepRequest, side: "plus" | "minus",
+  model: Model,
+  { generate }: TextObjective,
+  prompts: readonly EncodedPrompt[],
+  limits: ObjectiveLimits,
+  request: StepRequest,
+  side: "plus" | "minus",
 ): Promise<{ readonly outputs: TextOutput[]; readonly tokens: number }> {
   const { engine, tokenizer, dir, config, vocabSize, maxPositions } = model;
   const parts = { engine, tokenizer, dir, config, vocabSize, maxPositions, maxTokens: limits.maxTokens };
@@ -24,8 +29,16 @@ export async function generateBranch(
   const perturbation = { seed: request.seed, step, eps, noise, side };
   const outputs: TextOutput[] = [];
   let tokens = 0;
-  for (const group of groupByTokens(prompts, ({ ids }) => ids.length, { ...limits, microBatchSize: generate.batchSize })) {
-    const results = await generateGroup(parts, group.map(({ ids }) => ids), { ...generate, seed }, { firstSequence: outputs.length, perturbation });
+  for (const group of groupByTokens(prompts, ({ ids }) => ids.length, {
+    ...limits,
+    microBatchSize: generate.batchSize,
+  })) {
+    const results = await generateGroup(
+      parts,
+      group.map(({ ids }) => ids),
+      { ...generate, seed },
+      { firstSequence: outputs.length, perturbation },
+    );
     group.forEach(({ record, ids }, i) => {
       const generated = results[i]?.ids ?? [];
       tokens += ids.length + generated.length;

@@ -60,8 +60,9 @@ interface InFlight {
 }
 
 /**
- * Fine-tunes a model with MeZO-SGD (arXiv 2305.17333): two forward passes a step, in which the weights stand eps to either side of
- * their place along a random direction. The weights are never moved there: W+ and W- are made beside them.
+ * Fine-tunes a model with MeZO-SGD (arXiv 2305.17333): two forward passes a step, in which the weights stand eps to
+ * either side of their place along a random direction. The weights are never moved there: W+ and W- are made beside
+ * them.
  */
 export class Trainer {
   readonly options: ResolvedTrainerOptions;
@@ -69,7 +70,10 @@ export class Trainer {
   private best: Evaluation | null = null;
 
   /** @throws Zo2Error ZO2_ERR_CONFIG naming every option that is wrong, ZO2_ERR_LENGTH past the model's positions */
-  constructor(readonly model: Model, options: TrainerOptions) {
+  constructor(
+    readonly model: Model,
+    options: TrainerOptions,
+  ) {
     this.options = parseOptions(trainerOptionsSchema, options, "trainer options");
     model.checkLength(this.options.maxLength);
     matchParameters(model.parameters, this.options.freeze);
@@ -81,18 +85,21 @@ export class Trainer {
   }
 
   /**
-   * Takes the steps that are left, and yields each once its losses are there. When a step has been yielded, evaluation and saving include its
-   * update, and not that of the next one, which may be on the device already. Leaving the loop early keeps the steps that were yielded; another
-   * `fit` goes on from there.
+   * Takes the steps that are left, and yields each once its losses are there. When a step has been yielded, evaluation
+   * and saving include its update, and not that of the next one, which may be on the device already. Leaving the loop
+   * early keeps the steps that were yielded; another `fit` goes on from there.
    *
-   * @throws Zo2Error ZO2_ERR_ABORTED after the steps in flight were yielded, ZO2_ERR_NOT_FINITE naming the step, ZO2_ERR_DATA naming the line
+   * @throws Zo2Error ZO2_ERR_ABORTED after the steps in flight were yielded, ZO2_ERR_NOT_FINITE naming the step,
+   *   ZO2_ERR_DATA naming the line
    */
   async *fit(data: DataSource, o: FitOptions = {}): AsyncGenerator<Step, void, undefined> {
     const release = this.model.reserve("a Trainer");
-    const opened = await this.model.openData(data, this.options.template, this.options.objective !== undefined).catch((error: unknown) => {
-      release();
-      throw error;
-    });
+    const opened = await this.model
+      .openData(data, this.options.template, this.options.objective !== undefined)
+      .catch((error: unknown) => {
+        release();
+        throw error;
+      });
     const engine = this.model.engine;
     const inFlight: InFlight[] = [];
     try {
@@ -108,7 +115,12 @@ export class Trainer {
     }
   }
 
-  private async *steps(engine: Engine, dataset: Dataset, inFlight: InFlight[], o: FitOptions): AsyncGenerator<Step, void, undefined> {
+  private async *steps(
+    engine: Engine,
+    dataset: Dataset,
+    inFlight: InFlight[],
+    o: FitOptions,
+  ): AsyncGenerator<Step, void, undefined> {
     const { steps, batchSize, seed, deferredUpdate, objective } = this.options;
     const order = new BatchOrder(dataset, seed, batchSize);
     // The caller's objective needs the branches of a step before g exists, and so before the next step can begin.
@@ -116,12 +128,20 @@ export class Trainer {
     let next = this.taken;
     let last = performance.now();
     while (this.taken < steps) {
-      while (inFlight.length < depth && next < steps && o.signal?.aborted !== true && !this.evaluatesBefore(next, inFlight)) {
+      while (
+        inFlight.length < depth &&
+        next < steps &&
+        o.signal?.aborted !== true &&
+        !this.evaluatesBefore(next, inFlight)
+      ) {
         inFlight.push(await this.enqueue(engine, next, await order.batch(next)));
         next++;
       }
       const step = inFlight[0];
-      if (step === undefined) throw new Zo2Error("ZO2_ERR_ABORTED", `training was stopped after ${this.taken} of ${steps} steps`, { cause: o.signal?.reason });
+      if (step === undefined)
+        throw new Zo2Error("ZO2_ERR_ABORTED", `training was stopped after ${this.taken} of ${steps} steps`, {
+          cause: o.signal?.reason,
+        });
       const result = await step.result;
       inFlight.shift();
       this.taken++;
@@ -137,28 +157,55 @@ export class Trainer {
     }
   }
 
-  private async enqueue(engine: Engine, index: number, examples: Awaited<ReturnType<BatchOrder["batch"]>>): Promise<InFlight> {
+  private async enqueue(
+    engine: Engine,
+    index: number,
+    examples: Awaited<ReturnType<BatchOrder["batch"]>>,
+  ): Promise<InFlight> {
     const { method, steps, seed, truncation, reduction, objective } = this.options;
     const maxLength = this.model.checkLength(this.options.maxLength);
-    const limits = { maxLength, microBatchSize: this.options.microBatchSize ?? this.options.batchSize, maxTokens: this.model.maxTokens(maxLength) };
+    const limits = {
+      maxLength,
+      microBatchSize: this.options.microBatchSize ?? this.options.batchSize,
+      maxTokens: this.model.maxTokens(maxLength),
+    };
     const learningRate = learningRateAt(method.learningRate, method.schedule, index, steps);
     const { test } = this.options;
     const projectedGradient = test?.projectedGradient?.(index);
     const request: StepRequest = {
-      step: index, seed, eps: method.eps, learningRate, weightDecay: method.weightDecay,
+      step: index,
+      seed,
+      eps: method.eps,
+      learningRate,
+      weightDecay: method.weightDecay,
       noise: test?.noise === undefined ? method.noise : { z: test.noise(index) },
       ...(projectedGradient === undefined ? {} : { projectedGradient }),
     };
     if (objective !== undefined) {
       const { result, tokens } = await objectiveStep(this.model, objective, examples, limits, request);
-      return { index, learningRate, result: Promise.resolve(result), examples: examples.length, labelled: examples.length, tokens };
+      return {
+        index,
+        learningRate,
+        result: Promise.resolve(result),
+        examples: examples.length,
+        labelled: examples.length,
+        tokens,
+      };
     }
-    const batch = encodeBatch(this.model.tokenizer, examples, { ...limits, truncation, reduction, vocabSize: this.model.vocabSize });
+    const batch = encodeBatch(this.model.tokenizer, examples, {
+      ...limits,
+      truncation,
+      reduction,
+      vocabSize: this.model.vocabSize,
+    });
     const { result } = await engine.train(batch, request);
     // It is awaited in its turn; until then a failure must not count as unhandled.
     result.catch(() => undefined);
     return {
-      index, learningRate, result, examples: examples.length,
+      index,
+      learningRate,
+      result,
+      examples: examples.length,
       labelled: batch.reduce((sum, b) => sum + labelledCount(b), 0),
       tokens: batch.reduce((sum, b) => sum + b.tokens.length, 0),
     };
@@ -195,7 +242,9 @@ export class Trainer {
     const { evaluation, maxLength, truncation, reduction, template } = this.options;
     if (evaluation === undefined) return;
     const result = await this.model.evaluate(evaluation.data as DataSource, {
-      batchSize: evaluation.batchSize, truncation, reduction,
+      batchSize: evaluation.batchSize,
+      truncation,
+      reduction,
       ...(maxLength === undefined ? {} : { maxLength }),
       ...(template === undefined ? {} : { template: template as NonNullable<TrainerOptions["template"]> }),
       ...(o.signal === undefined ? {} : { signal: o.signal }),
@@ -216,7 +265,11 @@ class BatchOrder {
   private readonly sampler: Sampler;
   private at = 0;
 
-  constructor(private readonly dataset: Dataset, seed: bigint, private readonly batchSize: number) {
+  constructor(
+    private readonly dataset: Dataset,
+    seed: bigint,
+    private readonly batchSize: number,
+  ) {
     this.sampler = new Sampler({ size: dataset.size, seed });
   }
 

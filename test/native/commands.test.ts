@@ -8,7 +8,10 @@ const span = <T>(buffer: T, offset = 0) => ({ buffer, offset });
 test("bytes come back from the device as they went there, at the offsets that were asked for", async () => {
   await withDevice({}, async (device) => {
     const stream = device.createStream("copies");
-    const source = await hostBytes(device, Uint8Array.from({ length: 100 }, (_, i) => i));
+    const source = await hostBytes(
+      device,
+      Uint8Array.from({ length: 100 }, (_, i) => i),
+    );
     const arena = await device.createBuffer("device", 200);
     const back = await device.createBuffer("host", 50);
     await submitted(device, stream, (list) => {
@@ -26,7 +29,10 @@ test("bytes come back from the device as they went there, at the offsets that we
 test("gather takes the rows that the table names, less the base", async () => {
   await withDevice({}, async (device) => {
     const stream = device.createStream("gather");
-    const source = await hostBytes(device, Uint8Array.from({ length: 12 }, (_, i) => i));
+    const source = await hostBytes(
+      device,
+      Uint8Array.from({ length: 12 }, (_, i) => i),
+    );
     const rows = await hostBytes(device, new Uint8Array(Int32Array.of(103, 100, 103).buffer));
     const out = await device.createBuffer("host", 9);
     await submitted(device, stream, (list) => list.gather(stream, span(out), span(source), span(rows), 3, 100, 3));
@@ -40,7 +46,9 @@ test("a row that does not exist poisons the stream, and the event says which", a
     const source = await device.createBuffer("host", 12);
     const rows = await hostBytes(device, new Uint8Array(Int32Array.of(0, 77).buffer));
     const out = await device.createBuffer("host", 6);
-    const error = await errorOf(submitted(device, stream, (list) => list.gather(stream, span(out), span(source), span(rows), 2, 0, 3)));
+    const error = await errorOf(
+      submitted(device, stream, (list) => list.gather(stream, span(out), span(source), span(rows), 2, 0, 3)),
+    );
     expect(error.code).toBe("ZO2_ERR_INVALID_ARGUMENT");
     expect(error.message).toMatch(/77/);
   });
@@ -118,7 +126,7 @@ test("an event that was never recorded is refused by done(), and poisons a strea
   });
 });
 
-test("what follows a failure on its stream is skipped, but its events fire and carry the error; other streams go on", async () => {
+test("what follows a failure on its stream is skipped; its events carry the error; other streams go on", async () => {
   await withDevice({}, async (device) => {
     const bad = device.createStream("bad");
     const good = device.createStream("good");
@@ -222,8 +230,17 @@ test("a loss of logits reaches the state with the labels it was given", async ()
       list.fill(stream, span(state), 0, STEP_STATE_BYTES);
       list.copy(stream, span(values), span(given), 8);
       list.loss(stream, {
-        kind: LOSS.squared, values: span(values), targets: 2, labels: span(given, 8), choices: null, choiceCount: 0, examples: null, exampleCount: 0,
-        state: span(state), branch: 1, first: true,
+        kind: LOSS.squared,
+        values: span(values),
+        targets: 2,
+        labels: span(given, 8),
+        choices: null,
+        choiceCount: 0,
+        examples: null,
+        exampleCount: 0,
+        state: span(state),
+        branch: 1,
+        first: true,
       });
       list.copy(stream, span(back), span(state), STEP_STATE_BYTES);
     });

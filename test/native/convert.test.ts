@@ -4,8 +4,8 @@ import { errorOf, native, withDevice } from "./support.js";
 import { DEVICE } from "./device.js";
 
 /**
- * An independent reference: what the bits of a 16-bit format mean, from its definition in double precision, and rounding as the search
- * for the nearest of all its values (ties: the one whose last bit is 0).
+ * An independent reference: what the bits of a 16-bit format mean, from its definition in double precision, and
+ * rounding as the search for the nearest of all its values (ties: the one whose last bit is 0).
  */
 interface Format {
   readonly dtype: number;
@@ -15,7 +15,7 @@ interface Format {
 const F16: Format = { dtype: DTYPE.f16, exponentBits: 5, fractionBits: 10 };
 const BF16: Format = { dtype: DTYPE.bf16, exponentBits: 8, fractionBits: 7 };
 
-function valueOf({ exponentBits, fractionBits }: Format, bits: number): number {
+function decoded({ exponentBits, fractionBits }: Format, bits: number): number {
   const bias = 2 ** (exponentBits - 1) - 1;
   const sign = bits >> 15 ? -1 : 1;
   const exponent = (bits >> fractionBits) & (2 ** exponentBits - 1);
@@ -26,30 +26,49 @@ function valueOf({ exponentBits, fractionBits }: Format, bits: number): number {
 }
 
 /** Every pattern whose value is finite and not negative, in order of value. */
-const positives = (format: Format) => Array.from({ length: (2 ** format.exponentBits - 1) << format.fractionBits }, (_, bits) => bits);
+const positives = (format: Format) =>
+  Array.from({ length: (2 ** format.exponentBits - 1) << format.fractionBits }, (_, bits) => bits);
 
-async function convertAll(device: Device, source: ArrayBufferView, from: number, to: number, count: number): Promise<{ out: ArrayBuffer; first: number }> {
+async function convertAll(
+  device: Device,
+  source: ArrayBufferView,
+  from: number,
+  to: number,
+  count: number,
+): Promise<{ out: ArrayBuffer; first: number }> {
   const bytes = count * (to === DTYPE.f32 ? 4 : 2);
   const target = await device.createBuffer("host", bytes);
-  const first = await device.convert(new Uint8Array(source.buffer, source.byteOffset, source.byteLength), from, target, 0, to, count);
+  const first = await device.convert(
+    new Uint8Array(source.buffer, source.byteOffset, source.byteLength),
+    from,
+    target,
+    0,
+    to,
+    count,
+  );
   const out = new Uint8Array(target.view(0, bytes)).slice().buffer;
   target.dispose();
   return { out, first };
 }
 
-test.each([["fp16", F16], ["bf16", BF16]])("all 65536 patterns of %s widen to the value of their definition, and come back", async (_name, format) => {
+test.each([
+  ["fp16", F16],
+  ["bf16", BF16],
+])("all 65536 patterns of %s widen to the value of their definition, and come back", async (_name, format) => {
   await withDevice({}, async (device) => {
     const patterns = Uint16Array.from({ length: 65536 }, (_, bits) => bits);
     const wide = await convertAll(device, patterns, format.dtype, DTYPE.f32, 65536);
     const values = new Float32Array(wide.out);
     for (let bits = 0; bits < 65536; bits++) {
-      if (!Object.is(values[bits], valueOf(format, bits))) throw new Error(`0x${bits.toString(16)} widens to ${values[bits]}`);
+      if (!Object.is(values[bits], decoded(format, bits)))
+        throw new Error(`0x${bits.toString(16)} widens to ${values[bits]}`);
     }
     expect(wide.first).toBe((2 ** format.exponentBits - 1) << format.fractionBits);
     const narrow = new Uint16Array((await convertAll(device, values, DTYPE.f32, format.dtype, 65536)).out);
     for (let bits = 0; bits < 65536; bits++) {
-      const isNaN = Number.isNaN(valueOf(format, bits));
-      if (isNaN ? !Number.isNaN(valueOf(format, narrow[bits])) : narrow[bits] !== bits) throw new Error(`0x${bits.toString(16)} comes back as ${narrow[bits]}`);
+      const notANumber = Number.isNaN(decoded(format, bits));
+      if (notANumber ? !Number.isNaN(decoded(format, narrow[bits])) : narrow[bits] !== bits)
+        throw new Error(`0x${bits.toString(16)} comes back as ${narrow[bits]}`);
     }
   });
 });
@@ -61,12 +80,15 @@ function neighbour(x: number, up: boolean): number {
   return new Float32Array(words.buffer)[0];
 }
 
-test.each([["fp16", F16], ["bf16", BF16]])("fp32 rounds to %s to nearest, ties to even, at and around every midpoint", async (_name, format) => {
+test.each([
+  ["fp16", F16],
+  ["bf16", BF16],
+])("fp32 rounds to %s to nearest, ties to even, at and around every midpoint", async (_name, format) => {
   const bits = positives(format);
   const inputs: number[] = [];
   const expected: number[] = [];
   for (const low of bits.slice(0, -1)) {
-    const [a, b] = [valueOf(format, low), valueOf(format, low + 1)];
+    const [a, b] = [decoded(format, low), decoded(format, low + 1)];
     const middle = (a + b) / 2;
     if (Math.fround(middle) !== middle) continue;
     for (const sign of [0, 0x8000]) {
@@ -80,7 +102,9 @@ test.each([["fp16", F16], ["bf16", BF16]])("fp32 rounds to %s to nearest, ties t
     const { out, first } = await convertAll(device, Float32Array.from(inputs), DTYPE.f32, format.dtype, inputs.length);
     const got = new Uint16Array(out);
     const wrong = inputs.findIndex((_, i) => got[i] !== expected[i]);
-    expect(wrong < 0 ? "all right" : `${inputs[wrong]} becomes ${got[wrong]}, not ${expected[wrong]}`).toBe("all right");
+    expect(wrong < 0 ? "all right" : `${inputs[wrong]} becomes ${got[wrong]}, not ${expected[wrong]}`).toBe(
+      "all right",
+    );
     expect(first).toBe(-1);
   });
 });
@@ -90,12 +114,18 @@ test("fp16 and bf16 convert into each other through fp32", async () => {
     const patterns = Uint16Array.from(positives(BF16));
     const direct = new Uint16Array((await convertAll(device, patterns, DTYPE.bf16, DTYPE.f16, patterns.length)).out);
     const wide = await convertAll(device, patterns, DTYPE.bf16, DTYPE.f32, patterns.length);
-    const twoSteps = new Uint16Array((await convertAll(device, new Float32Array(wide.out), DTYPE.f32, DTYPE.f16, patterns.length)).out);
+    const twoSteps = new Uint16Array(
+      (await convertAll(device, new Float32Array(wide.out), DTYPE.f32, DTYPE.f16, patterns.length)).out,
+    );
     expect(Buffer.compare(Buffer.from(direct.buffer), Buffer.from(twoSteps.buffer))).toBe(0);
   });
 });
 
-test.each([[DTYPE.f32, 4], [DTYPE.f16, 2], [DTYPE.bf16, 2]])("dtype %i to itself copies every bit, also of NaN", async (dtype, bytes) => {
+test.each([
+  [DTYPE.f32, 4],
+  [DTYPE.f16, 2],
+  [DTYPE.bf16, 2],
+])("dtype %i to itself copies every bit, also of NaN", async (dtype, bytes) => {
   await withDevice({}, async (device) => {
     const source = Uint8Array.from({ length: 4096 * bytes }, (_, i) => (i * 197 + (i >> 3)) & 255);
     const { out } = await convertAll(device, source, dtype, dtype, 4096);
@@ -103,23 +133,27 @@ test.each([[DTYPE.f32, 4], [DTYPE.f16, 2], [DTYPE.bf16, 2]])("dtype %i to itself
   });
 });
 
-test("the first element that is not finite, or does not fit the target, is reported; the rest is converted all the same", async () => {
-  await withDevice({}, async (device) => {
-    const count = 200001;
-    const values = new Float32Array(count).fill(1.5);
-    const first = async (dtype: number) => (await convertAll(device, values, DTYPE.f32, dtype, count)).first;
-    expect(await first(DTYPE.f16)).toBe(-1);
-    values[count - 1] = -Infinity;
-    values[150000] = NaN;
-    values[140000] = 65520;
-    values[100] = 65519;
-    expect(await first(DTYPE.f32)).toBe(150000);
-    expect(await first(DTYPE.bf16)).toBe(150000);
-    expect(await first(DTYPE.f16)).toBe(140000);
-    const { out } = await convertAll(device, values, DTYPE.f32, DTYPE.f16, count);
-    expect(new Uint16Array(out)[count - 2]).toBe(0x3e00);
-  });
-});
+test(
+  "the first element that is not finite, or does not fit the target, is reported; the rest is converted all the " +
+    "same",
+  async () => {
+    await withDevice({}, async (device) => {
+      const count = 200001;
+      const values = new Float32Array(count).fill(1.5);
+      const first = async (dtype: number) => (await convertAll(device, values, DTYPE.f32, dtype, count)).first;
+      expect(await first(DTYPE.f16)).toBe(-1);
+      values[count - 1] = -Infinity;
+      values[150000] = NaN;
+      values[140000] = 65520;
+      values[100] = 65519;
+      expect(await first(DTYPE.f32)).toBe(150000);
+      expect(await first(DTYPE.bf16)).toBe(150000);
+      expect(await first(DTYPE.f16)).toBe(140000);
+      const { out } = await convertAll(device, values, DTYPE.f32, DTYPE.f16, count);
+      expect(new Uint16Array(out)[count - 2]).toBe(0x3e00);
+    });
+  },
+);
 
 test("sources need no alignment, targets no round offset, and nothing outside the range is touched", async () => {
   await withDevice({}, async (device) => {
@@ -130,7 +164,9 @@ test("sources need no alignment, targets no round offset, and nothing outside th
     const target = await device.createBuffer("host", 12);
     new Uint8Array(target.view(0, 12)).fill(0xee);
     await device.convert(bytes.subarray(1), DTYPE.f32, target, 3, DTYPE.f16, 3);
-    expect([...new Uint8Array(target.view(0, 12))]).toEqual([0xee, 0xee, 0xee, 0x00, 0x3e, 0x00, 0xc0, 0x00, 0x34, 0xee, 0xee, 0xee]);
+    expect([...new Uint8Array(target.view(0, 12))]).toEqual([
+      0xee, 0xee, 0xee, 0x00, 0x3e, 0x00, 0xc0, 0x00, 0x34, 0xee, 0xee, 0xee,
+    ]);
     expect(await device.convert(bytes, DTYPE.f32, target, 12, DTYPE.f16, 0)).toBe(-1);
   });
 });
@@ -141,7 +177,14 @@ test("a view of a buffer may be the source, even when the buffer is disposed mea
     const source = await device.createBuffer("host", 4 * count);
     new Float32Array(source.view(0, 4 * count)).fill(3);
     const target = await device.createBuffer("host", 2 * count);
-    const converting = device.convert(new Uint8Array(source.view(0, 4 * count)), DTYPE.f32, target, 0, DTYPE.bf16, count);
+    const converting = device.convert(
+      new Uint8Array(source.view(0, 4 * count)),
+      DTYPE.f32,
+      target,
+      0,
+      DTYPE.bf16,
+      count,
+    );
     source.dispose();
     expect(await converting).toBe(-1);
     expect(new Uint16Array(target.view(0, 2 * count)).every((bits) => bits === 0x4040)).toBe(true);

@@ -1,5 +1,6 @@
 /**
- * Which backend the native tests run on: ZO2_TEST_DEVICE=cpu|cuda. `cuda` is a GPU, or the emulated one in a build with ZO2_CUDA=emulated
+ * Which backend the native tests run on: ZO2_TEST_DEVICE=cpu|cuda. `cuda` is a GPU, or the emulated one in a build with
+ * ZO2_CUDA=emulated
  * (whose device says that it is of the kind "cuda-emulated").
  */
 export type TestDevice = "cpu" | "cuda";

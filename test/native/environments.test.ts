@@ -4,19 +4,28 @@ import { BUSY, runScript, submit, withDevice } from "./support.js";
 import { DEVICE } from "./device.js";
 
 /**
- * Runs `source` in a worker thread and resolves when the thread has *exited*: a worker whose environment does not come down is what these
- * tests are for. `stages` are the messages it sent, so that a failure says how far it came.
+ * Runs `source` in a worker thread and resolves when the thread has *exited*: a worker whose environment does not come
+ * down is what these tests are for. `stages` are the messages it sent, so that a failure says how far it came.
  */
-function runWorker(source: string, onStage?: (worker: Worker, stage: unknown) => void): Promise<{ code: number; stages: unknown[] }> {
+function runWorker(
+  source: string,
+  onStage?: (worker: Worker, stage: unknown) => void,
+): Promise<{ code: number; stages: unknown[] }> {
   const prelude = `
     const { parentPort } = require("node:worker_threads");
     const { loadNative } = require(${JSON.stringify(`${packageRoot}/binding/native.cjs`)});
     const stage = (name) => parentPort.postMessage(name);
     ${BUSY}`;
   return new Promise((resolve, reject) => {
-    const worker = new Worker(`${prelude}\n(async () => {${source}})().catch((error) => { stage(String(error)); process.exit(99); });`, { eval: true });
+    const worker = new Worker(
+      `${prelude}\n(async () => {${source}})().catch((error) => { stage(String(error)); process.exit(99); });`,
+      { eval: true },
+    );
     const stages: unknown[] = [];
-    const timer = setTimeout(() => reject(new Error(`the worker hangs; it came to: ${stages.join(", ") || "nothing"}`)), 60000);
+    const timer = setTimeout(
+      () => reject(new Error(`the worker hangs; it came to: ${stages.join(", ") || "nothing"}`)),
+      60000,
+    );
     worker.on("message", (message) => {
       stages.push(message);
       onStage?.(worker, message);
@@ -38,7 +47,8 @@ test("four workers at once each use a device of their own", async () => {
     const [from, to] = [await device.createBuffer("device", 64), await device.createBuffer("host", 64)];
     let sum = 0;
     for (let i = 0; i < 50; i++) {
-      device.submit(Float64Array.of(5, 5, 0, 1, 0, ${fill}, 64, 4, 6, 0, 2, 0, 1, 0, 64, 1, 2, 0, 3), [stream, from, to, event]);
+      const words = Float64Array.of(5, 5, 0, 1, 0, ${fill}, 64, 4, 6, 0, 2, 0, 1, 0, 64, 1, 2, 0, 3);
+      device.submit(words, [stream, from, to, event]);
       await event.done();
       sum += new Uint8Array(to.view(0, 64)).reduce((a, b) => a + b, 0);
     }
@@ -50,16 +60,25 @@ test("four workers at once each use a device of their own", async () => {
 });
 
 test("a worker that is terminated amid matrix products exits", async () => {
-  const { stages } = await runWorker(`await busy(loadNative()); stage("busy"); await new Promise(() => setInterval(() => {}, 1000));`, (worker) => void worker.terminate());
+  const { stages } = await runWorker(
+    `await busy(loadNative()); stage("busy"); await new Promise(() => setInterval(() => {}, 1000));`,
+    (worker) => void worker.terminate(),
+  );
   expect(stages).toEqual(["busy"]);
 });
 
 test("a worker that calls process.exit amid matrix products exits with its code", async () => {
-  expect(await runWorker(`await busy(loadNative()); stage("busy"); process.exit(5);`)).toEqual({ code: 5, stages: ["busy"] });
+  expect(await runWorker(`await busy(loadNative()); stage("busy"); process.exit(5);`)).toEqual({
+    code: 5,
+    stages: ["busy"],
+  });
 });
 
 test("a worker that throws amid matrix products exits", async () => {
-  const { code, stages } = await runWorker(`await busy(loadNative()); stage("busy"); setImmediate(() => { throw new Error("thrown"); }); await new Promise(() => {});`);
+  const { code, stages } = await runWorker(
+    'await busy(loadNative()); stage("busy"); setImmediate(() => { throw new Error("thrown"); }); await new ' +
+      "Promise(() => {});",
+  );
   expect(code).toBe(1);
   expect(stages[0]).toBe("busy");
 });
@@ -82,7 +101,8 @@ test("a worker that is terminated with promises pending, a conversion running an
     const [stream, gate, event] = [device.createStream("s"), device.createGate(), device.createEvent()];
     device.submit(Float64Array.of(3, 2, 0, 1, 1, 2, 0, 2), [stream, gate, event]);
     const target = await device.createBuffer("host", 1 << 26);
-    const pending = [event.done(), device.convert(new Uint8Array(1 << 26), 1, target, 0, 1, 1 << 25), device.createBuffer("host", 1 << 20)];
+    const pending = [event.done(), device.convert(new Uint8Array(1 << 26), 1, target, 0, 1, 1 << 25)];
+    pending.push(device.createBuffer("host", 1 << 20));
     pending.push(native.openDevice("${DEVICE}", { threads: 2 }));
     stage("pending");
     await Promise.all(pending);`,
@@ -109,14 +129,17 @@ test("process.exit amid matrix products ends the process with its code", async (
 });
 
 test("an uncaught exception amid matrix products ends the process with code 1 and its message", async () => {
-  const ended = await runScript(`${BUSY} busy(loadNative()).then(() => setTimeout(() => { throw new Error("thrown on purpose"); }, 50));`);
+  const ended = await runScript(
+    `${BUSY} busy(loadNative()).then(() => setTimeout(() => { throw new Error("thrown on purpose"); }, 50));`,
+  );
   expect(ended.signal).toBe(null);
   expect(ended.code).toBe(1);
   expect(ended.output).toMatch(/thrown on purpose/);
 });
 
 test("process.exit in the main thread while a worker computes ends the process with its code", async () => {
-  const worker = `const { loadNative } = require(process.env.ZO2_TEST_LOADER); const { parentPort } = require("node:worker_threads");
+  const worker = `const { loadNative } = require(process.env.ZO2_TEST_LOADER);
+    const { parentPort } = require("node:worker_threads");
     ${BUSY} busy(loadNative()).then(() => { parentPort.postMessage(0); setInterval(() => {}, 1000); });`;
   const ended = await runScript(
     `const { Worker } = require("node:worker_threads");
@@ -128,7 +151,10 @@ test("process.exit in the main thread while a worker computes ends the process w
 });
 
 test("an idle device does not keep the process alive, a pending promise does", async () => {
-  const idle = await runScript(`loadNative().openDevice("${DEVICE}", {}).then((d) => { globalThis.d = d; d.createStream("s"); console.log("open"); });`);
+  const idle = await runScript(
+    `loadNative().openDevice("${DEVICE}", {}).then((d) => { globalThis.d = d; d.createStream("s"); ` +
+      'console.log("open"); });',
+  );
   expect(idle).toEqual({ code: 0, signal: null, output: "open\n" });
   const pending = await runScript(`
     loadNative().openDevice("${DEVICE}", {}).then((device) => {
@@ -145,7 +171,9 @@ test("using a device in an exit listener throws a coded error", async () => {
     const native = loadNative();
     native.openDevice("${DEVICE}", {}).then(async (device) => {
       const view = new Uint8Array((await device.createBuffer("host", 8)).view(0, 8));
-      process.on("exit", () => { try { device.info(); } catch (error) { console.log(error.code, device.disposed, view.length); } });
+      process.on("exit", () => {
+        try { device.info(); } catch (error) { console.log(error.code, device.disposed, view.length); }
+      });
     });`);
   expect(ended).toEqual({ code: 0, signal: null, output: "ZO2_ERR_DISPOSED true 0\n" });
 });

@@ -32,8 +32,18 @@ async function oneOfEach(device: Device): Promise<Handles> {
 /** Every member of a handle's class that is called or read, with arguments that would do. */
 const MEMBERS: Readonly<Record<Kind, readonly string[]>> = {
   Device: [
-    "kind", "info", "createStream", "createEvent", "createGate", "createBuffer", "createLayout", "createProgram", "submit", "convert",
-    "close", "waits",
+    "kind",
+    "info",
+    "createStream",
+    "createEvent",
+    "createGate",
+    "createBuffer",
+    "createLayout",
+    "createProgram",
+    "submit",
+    "convert",
+    "close",
+    "waits",
   ],
   Stream: ["name"],
   Event: ["done", "time"],
@@ -71,7 +81,17 @@ test("members refuse receivers that are no handles at all", async () => {
   await withDevice({}, async (device) => {
     const handles = await oneOfEach(device);
     const impostor: unknown = Object.create(Object.getPrototypeOf(handles.Buffer));
-    for (const receiver of [undefined, null, 1, "text", {}, [], impostor, new Proxy(handles.Buffer, {}), Object.getPrototypeOf(handles.Buffer)]) {
+    for (const receiver of [
+      undefined,
+      null,
+      1,
+      "text",
+      {},
+      [],
+      impostor,
+      new Proxy(handles.Buffer, {}),
+      Object.getPrototypeOf(handles.Buffer),
+    ]) {
       expect((await errorOf(() => callOn(handles.Buffer, "view", receiver))).code).toBe("ZO2_ERR_HANDLE");
     }
   });
@@ -82,43 +102,126 @@ function places(handles: Handles): { name: string; needs: Kind; words: number[];
   const order: readonly Kind[] = ["Stream", "Event", "Gate", "Buffer", "Layout", "Program"];
   const index = (kind: Kind) => order.indexOf(kind);
   expect(Object.keys(handles)).toHaveLength(7);
-  const [s, e, g, b, l, p] = [index("Stream"), index("Event"), index("Gate"), index("Buffer"), index("Layout"), index("Program")];
+  const [s, e, g, b, l, p] = [
+    index("Stream"),
+    index("Event"),
+    index("Gate"),
+    index("Buffer"),
+    index("Layout"),
+    index("Program"),
+  ];
   const span = [b, 0];
   const none = [-1, 0];
   const update = [0, 0, 0, 0, 1, ...span, 0, 0, ...none, 0];
   const lists: { name: string; words: number[]; handles: [number, Kind][] }[] = [
-    { name: "record", words: [s, e], handles: [[0, "Stream"], [1, "Event"]] },
-    { name: "wait", words: [s, e], handles: [[0, "Stream"], [1, "Event"]] },
-    { name: "hold", words: [s, g], handles: [[0, "Stream"], [1, "Gate"]] },
-    { name: "copy", words: [s, ...span, b, 64, 8], handles: [[0, "Stream"], [1, "Buffer"], [3, "Buffer"]] },
-    { name: "fill", words: [s, ...span, 1, 8], handles: [[0, "Stream"], [1, "Buffer"]] },
-    { name: "gather", words: [s, ...span, b, 64, b, 128, 1, 0, 1], handles: [[0, "Stream"], [1, "Buffer"], [3, "Buffer"], [5, "Buffer"]] },
+    {
+      name: "record",
+      words: [s, e],
+      handles: [
+        [0, "Stream"],
+        [1, "Event"],
+      ],
+    },
+    {
+      name: "wait",
+      words: [s, e],
+      handles: [
+        [0, "Stream"],
+        [1, "Event"],
+      ],
+    },
+    {
+      name: "hold",
+      words: [s, g],
+      handles: [
+        [0, "Stream"],
+        [1, "Gate"],
+      ],
+    },
+    {
+      name: "copy",
+      words: [s, ...span, b, 64, 8],
+      handles: [
+        [0, "Stream"],
+        [1, "Buffer"],
+        [3, "Buffer"],
+      ],
+    },
+    {
+      name: "fill",
+      words: [s, ...span, 1, 8],
+      handles: [
+        [0, "Stream"],
+        [1, "Buffer"],
+      ],
+    },
+    {
+      name: "gather",
+      words: [s, ...span, b, 64, b, 128, 1, 0, 1],
+      handles: [
+        [0, "Stream"],
+        [1, "Buffer"],
+        [3, "Buffer"],
+        [5, "Buffer"],
+      ],
+    },
     {
       name: "prepare",
       words: [s, l, ...span, ...span, ...span, ...span, 0, 0, 0, 0, 0, 0, 0, ...span, 0, 0, ...span, 1, ...update],
       handles: [
-        [0, "Stream"], [1, "Layout"], [2, "Buffer"], [4, "Buffer"], [6, "Buffer"], [8, "Buffer"], [17, "Buffer"], [21, "Buffer"],
+        [0, "Stream"],
+        [1, "Layout"],
+        [2, "Buffer"],
+        [4, "Buffer"],
+        [6, "Buffer"],
+        [8, "Buffer"],
+        [17, "Buffer"],
+        [21, "Buffer"],
         [29, "Buffer"],
       ],
     },
     {
       name: "run",
       words: [s, p, ...span, ...span, ...span, ...span, ...span, ...span, 0, 0, 0, 0, 0],
-      handles: [[0, "Stream"], [1, "Program"], [2, "Buffer"], [4, "Buffer"], [6, "Buffer"], [8, "Buffer"], [10, "Buffer"], [12, "Buffer"]],
+      handles: [
+        [0, "Stream"],
+        [1, "Program"],
+        [2, "Buffer"],
+        [4, "Buffer"],
+        [6, "Buffer"],
+        [8, "Buffer"],
+        [10, "Buffer"],
+        [12, "Buffer"],
+      ],
     },
     {
       name: "loss",
       words: [s, 0, ...span, 0, ...span, ...span, 0, ...span, 0, ...span, 0, 1],
-      handles: [[0, "Stream"], [2, "Buffer"], [5, "Buffer"], [7, "Buffer"], [10, "Buffer"], [13, "Buffer"]],
+      handles: [
+        [0, "Stream"],
+        [2, "Buffer"],
+        [5, "Buffer"],
+        [7, "Buffer"],
+        [10, "Buffer"],
+        [13, "Buffer"],
+      ],
     },
-    { name: "gradient", words: [s, ...span, 1, 1, 0, ...span], handles: [[0, "Stream"], [1, "Buffer"], [6, "Buffer"]] },
+    {
+      name: "gradient",
+      words: [s, ...span, 1, 1, 0, ...span],
+      handles: [
+        [0, "Stream"],
+        [1, "Buffer"],
+        [6, "Buffer"],
+      ],
+    },
   ];
   return lists.flatMap(({ name, words, handles: where }, i) =>
     where.map(([at, needs]) => ({ name, needs, words: [i + 1, words.length, ...words], at: at + 2 })),
   );
 }
 
-test("submit refuses the wrong kind at every place of every command, and names place and kinds; nothing is enqueued", async () => {
+test("submit refuses the wrong kind at every place of every command, by place and kinds", async () => {
   await withDevice({}, async (device) => {
     const handles = await oneOfEach(device);
     const { Stream, Event, Gate, Buffer, Layout, Program } = handles;
@@ -155,7 +258,7 @@ test("submit refuses values that are no handles, a Device, and handles of anothe
   });
 });
 
-test("after dispose every member that needs the object throws ZO2_ERR_DISPOSED; disposing again does nothing", async () => {
+test("after dispose every member that needs the object throws ZO2_ERR_DISPOSED; again does nothing", async () => {
   await withDevice({}, async (device) => {
     const { Stream, Event, Gate, Buffer, Layout, Program } = await oneOfEach(device);
     for (const handle of [Stream, Event, Gate, Buffer, Layout, Program]) {
@@ -179,10 +282,19 @@ test("after close the device and everything made on it are disposed", async () =
   const check = async () => {
     for (const handle of [device, Stream, Event, Gate, Buffer, Layout, Program]) expect(handle.disposed).toBe(true);
     const uses = [
-      () => device.info(), () => device.createStream("t"), () => device.createEvent(), () => device.createGate(),
-      () => device.createBuffer("host", 1), () => device.createLayout(SEGMENT), () => device.createProgram(EMPTY_PROGRAM, new Float64Array(6)),
-      () => device.submit(new Float64Array(0), []), () => device.convert(new Uint8Array(4), 0, Buffer, 0, 0, 1),
-      () => Event.done(), () => Event.time(), () => Gate.open(), () => Buffer.view(0, 1),
+      () => device.info(),
+      () => device.createStream("t"),
+      () => device.createEvent(),
+      () => device.createGate(),
+      () => device.createBuffer("host", 1),
+      () => device.createLayout(SEGMENT),
+      () => device.createProgram(EMPTY_PROGRAM, new Float64Array(6)),
+      () => device.submit(new Float64Array(0), []),
+      () => device.convert(new Uint8Array(4), 0, Buffer, 0, 0, 1),
+      () => Event.done(),
+      () => Event.time(),
+      () => Gate.open(),
+      () => Buffer.view(0, 1),
     ];
     for (const use of uses) expect((await errorOf(use)).code).toBe("ZO2_ERR_DISPOSED");
     for (const handle of [Stream, Event, Gate, Buffer, Layout, Program, device]) handle.dispose();
@@ -204,8 +316,8 @@ test("dispose of a device closes it", async () => {
 test("handle classes cannot be constructed from JavaScript", async () => {
   await withDevice({}, async (device) => {
     for (const [kind, handle] of Object.entries(await oneOfEach(device))) {
-      const constructor: unknown = handle.constructor;
-      const error = await errorOf(() => Reflect.construct(constructor as new () => unknown, []));
+      const made: unknown = handle.constructor;
+      const error = await errorOf(() => Reflect.construct(made as new () => unknown, []));
       expect(error.code).toBe("ZO2_ERR_INVALID_ARGUMENT");
       expect(error.message).toContain(kind);
     }
@@ -239,7 +351,8 @@ test("a kind of device that is not there is refused with what is", async () => {
 
 test("arguments of createLayout and createProgram are checked by number, with the place", async () => {
   await withDevice({}, async (device) => {
-    const layout = async (words: number[]) => (await errorOf(() => device.createLayout(Float64Array.from(words)))).message;
+    const layout = async (words: number[]) =>
+      (await errorOf(() => device.createLayout(Float64Array.from(words)))).message;
     expect(await layout([1, 2, 3])).toMatch(/3 words are not a multiple of 8/);
     expect(await layout([...SEGMENT, 0, 1.5, 0, 0, 0, 0, 0, 0])).toMatch(/segment 1, word 9 \(count\): 1.5/);
     expect(await layout([0, 16, 0, 0, 0, 9, 0, 0])).toMatch(/wire dtype/);

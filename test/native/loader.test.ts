@@ -4,7 +4,9 @@ import path from "node:path";
 import { packageRoot } from "zo2/native";
 import { runScript } from "./support.js";
 
-const REPORT = `try { loadNative(); console.log("loaded"); } catch (error) { console.log(error.code + "\\n" + error.message); }`;
+const REPORT =
+  'try { loadNative(); console.log("loaded"); } catch (error) { console.log(error.code + "\\n" + error.message); ' +
+  "}";
 
 async function inFolder(body: (folder: string) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(path.join(os.tmpdir(), "zo2-loader-"));
@@ -15,13 +17,14 @@ async function inFolder(body: (folder: string) => Promise<void>): Promise<void> 
   }
 }
 
-test("without a build the error lists every file that was tried and what to do; requiring the loader does not fail", async () => {
+test("without a build the error lists every file that was tried and what to do; requiring does not fail", async () => {
   await inFolder(async (folder) => {
     const { code, output } = await runScript(REPORT, { environment: { ZO2_BUILD_DIR: folder } });
     expect(code).toBe(0);
     const lines = output.split("\n");
     expect(lines[0]).toBe("ZO2_ERR_ADDON");
-    for (const name of ["Debug", "Release"]) expect(output).toContain(`${path.join(folder, name, "zo2.node")}: no such file`);
+    for (const name of ["Debug", "Release"])
+      expect(output).toContain(`${path.join(folder, name, "zo2.node")}: no such file`);
     expect(output).toMatch(/Possible solutions:\n.*npm run build:native/);
   });
 });

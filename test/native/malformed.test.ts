@@ -6,7 +6,25 @@ type Handle = Parameters<Device["submit"]>[1][number];
 
 /** Values that a broken encoder might write. */
 const WEIRD = [
-  NaN, Infinity, -Infinity, -0, -1, -2, 0.5, 1e-300, 1e300, 255, 256, 2 ** 31, 2 ** 32, 2 ** 32 - 1, 2 ** 53, 2 ** 53 - 1, 2 ** 63, 2 ** 64, -(2 ** 53),
+  NaN,
+  Infinity,
+  -Infinity,
+  -0,
+  -1,
+  -2,
+  0.5,
+  1e-300,
+  1e300,
+  255,
+  256,
+  2 ** 31,
+  2 ** 32,
+  2 ** 32 - 1,
+  2 ** 53,
+  2 ** 53 - 1,
+  2 ** 63,
+  2 ** 64,
+  -(2 ** 53),
 ];
 
 interface Target {
@@ -34,7 +52,10 @@ async function everything(device: Device): Promise<Target> {
     [0, 3, 0, 4, 0, 64],
     [0, 3, 64, 255, 64],
     [0, 3, 0, 4, 0, 4, 1024, 2, 0, 8],
-    [0, 5, 3, 0, 3, 1024, 3, 2048, -1, 0, 0, 1e-3, 0, 1, 0, 0, 0, -1, 0, 1, 0, 3, 3072, 1, 0, 1, 0, 0, 1, 3, 3584, 1e-6, 0, -1, 0, 0],
+    [
+      0, 5, 3, 0, 3, 1024, 3, 2048, -1, 0, 0, 1e-3, 0, 1, 0, 0, 0, -1, 0, 1, 0, 3, 3072, 1, 0, 1, 0, 0, 1, 3, 3584,
+      1e-6, 0, -1, 0, 0,
+    ],
     [0, 6, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, 0, 0, 0, 0, 0],
     [0, 0, 3, 0, 4, -1, 0, -1, 0, 0, -1, 0, 0, 3, 3584, 0, 1],
     [0, 3, 3584, 4, 1e-3, 1, 3, 3072],
@@ -108,7 +129,9 @@ test("a list of noise is refused with a code", async () => {
   await withDevice({}, async (device) => {
     const { handles } = await everything(device);
     for (let i = 0; i < 2000; i++) {
-      const words = Array.from({ length: 1 + Math.floor(next() * 40) }, () => (next() < 0.5 ? WEIRD[Math.floor(next() * WEIRD.length)] : Math.floor(next() * 12) - 1));
+      const words = Array.from({ length: 1 + Math.floor(next() * 40) }, () =>
+        next() < 0.5 ? WEIRD[Math.floor(next() * WEIRD.length)] : Math.floor(next() * 12) - 1,
+      );
       try {
         device.submit(Float64Array.from(words), handles);
       } catch (error) {
@@ -123,7 +146,9 @@ test("a refused list leaves nothing behind: none of its commands runs", async ()
   await withDevice({}, async (device) => {
     const stream = device.createStream("s");
     const buffer = await device.createBuffer("host", 8);
-    const error = await errorOf(() => device.submit(Float64Array.of(5, 5, 0, 1, 0, 7, 8, 5, 5, 0, 1, 0, 256, 8), [stream, buffer]));
+    const error = await errorOf(() =>
+      device.submit(Float64Array.of(5, 5, 0, 1, 0, 7, 8, 5, 5, 0, 1, 0, 256, 8), [stream, buffer]),
+    );
     expect(error.message).toBe("submit: command 1 (fill), word 12 (byte): 256 is not an integer of 0 .. 255");
     await submitted(device, stream, () => undefined);
     expect([...new Uint8Array(buffer.view(0, 8))]).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
@@ -134,7 +159,8 @@ test("messages name the word, its meaning and the bound", async () => {
   await withDevice({}, async (device) => {
     const stream = device.createStream("s");
     const buffer = await device.createBuffer("host", 8);
-    const message = async (...words: number[]) => (await errorOf(() => device.submit(Float64Array.from(words), [stream, buffer]))).message;
+    const message = async (...words: number[]) =>
+      (await errorOf(() => device.submit(Float64Array.from(words), [stream, buffer]))).message;
     expect(await message(11, 0)).toBe("submit: command 0, word 0: 11 is not an opcode (1 .. 10)");
     expect(await message(5)).toBe("submit: command 0 (fill) ends at word 1, before its length");
     expect(await message(5, 9, 0)).toBe("submit: command 0 (fill), word 1: a length of 9 with 1 words left");
@@ -150,7 +176,14 @@ test("messages name the word, its meaning and the bound", async () => {
 
 test("arguments of submit of the wrong type are refused", async () => {
   await withDevice({}, async (device) => {
-    const wrong: unknown[][] = [[], [null, []], [[1, 2], []], [new Float32Array(2), []], [new Float64Array(2), "handles"], [new Float64Array(2)]];
+    const wrong: unknown[][] = [
+      [],
+      [null, []],
+      [[1, 2], []],
+      [new Float32Array(2), []],
+      [new Float64Array(2), "handles"],
+      [new Float64Array(2)],
+    ];
     for (const args of wrong) {
       const error = await errorOf(() => Reflect.apply(device.submit, device, args));
       expect(error.code).toBe("ZO2_ERR_INVALID_ARGUMENT");

@@ -84,13 +84,16 @@ export interface Ended {
   readonly output: string;
 }
 
-/** Runs `source` (CommonJS, with `native` loaded) in a process of its own. One that hangs is killed: its signal says so. */
+/**
+ * Runs `source` (CommonJS, with `native` loaded) in a process of its own. One that hangs is killed: its signal says so.
+ */
 export function runScript(
   source: string,
   { environment = {}, flags = [] }: { environment?: Readonly<Record<string, string>>; flags?: readonly string[] } = {},
 ): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const program = `const { loadNative } = require(${JSON.stringify(`${packageRoot}/binding/native.cjs`)});\n${source}`;
+    const loader = JSON.stringify(`${packageRoot}/binding/native.cjs`);
+    const program = `const { loadNative } = require(${loader});\n${source}`;
     const child = spawn(process.execPath, [...flags, "-e", program], {
       env: { ...process.env, ...environment },
       timeout: HUNG_MS,
@@ -105,8 +108,8 @@ export function runScript(
 }
 
 /**
- * JavaScript that keeps a device busy with matrix products for far longer than any test: `busy(native)` opens it and resolves with
- * `{ device, stream, done }` once the work is queued; `done` is a promise that nobody waits for.
+ * JavaScript that keeps a device busy with matrix products for far longer than any test: `busy(native)` opens it and
+ * resolves with `{ device, stream, done }` once the work is queued; `done` is a promise that nobody waits for.
  */
 export const BUSY = `
 async function busy(native) {

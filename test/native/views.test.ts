@@ -17,7 +17,10 @@ test("a view shows the buffer's own memory: both directions, at its offset, two 
 
 test("disposing a buffer detaches its views, and only its own", async () => {
   await withDevice({}, async (device) => {
-    const [first, second] = [await hostBytes(device, Uint8Array.of(1, 2)), await hostBytes(device, Uint8Array.of(3, 4))];
+    const [first, second] = [
+      await hostBytes(device, Uint8Array.of(1, 2)),
+      await hostBytes(device, Uint8Array.of(3, 4)),
+    ];
     const views = [first.view(0, 2), first.view(1, 1)];
     const other = new Uint8Array(second.view(0, 2));
     const typed = new Uint8Array(views[0]);
@@ -40,7 +43,18 @@ test("closing a device detaches every view before the memory goes", async () => 
 test("ranges outside the buffer, device buffers and lengths past an ArrayBuffer are refused", async () => {
   await withDevice({}, async (device) => {
     const buffer = await device.createBuffer("host", 16);
-    const wrong: [unknown, unknown][] = [[17, 0], [0, 17], [16, 1], [-1, 1], [0, -1], [0.5, 1], [0, NaN], ["0", 1], [0, 2 ** 33], [2 ** 53, 1]];
+    const wrong: [unknown, unknown][] = [
+      [17, 0],
+      [0, 17],
+      [16, 1],
+      [-1, 1],
+      [0, -1],
+      [0.5, 1],
+      [0, NaN],
+      ["0", 1],
+      [0, 2 ** 33],
+      [2 ** 53, 1],
+    ];
     for (const args of wrong) {
       const error = await errorOf(() => Reflect.apply(buffer.view, buffer, args));
       expect([args, error.code]).toEqual([args, "ZO2_ERR_INVALID_ARGUMENT"]);
@@ -65,10 +79,14 @@ test("a view is never handed to another thread: a transfer copies it or is refus
   });
 });
 
-test("memory that was moved to another ArrayBuffer outlives its buffer, and the device refuses to close until it is collected", async () => {
-  const flags = "transfer" in ArrayBuffer.prototype ? ["--expose-gc"] : ["--expose-gc", "--harmony-rab-gsab-transfer"];
-  const ended = await runScript(
-    `(async () => {
+test(
+  "memory that was moved to another ArrayBuffer outlives its buffer, and the device refuses to close until it is " +
+    "collected",
+  async () => {
+    const flags =
+      "transfer" in ArrayBuffer.prototype ? ["--expose-gc"] : ["--expose-gc", "--harmony-rab-gsab-transfer"];
+    const ended = await runScript(
+      `(async () => {
       const device = await loadNative().openDevice("${DEVICE}", { threads: 1 });
       const buffer = await device.createBuffer("host", 3);
       const view = buffer.view(0, 3);
@@ -82,14 +100,18 @@ test("memory that was moved to another ArrayBuffer outlives its buffer, and the 
       await device.close();
       console.log("closed");
     })();`,
-    { flags },
-  );
-  expect(ended).toEqual({ code: 0, signal: null, output: "1 2 3\nZO2_ERR_BUSY false\nclosed\n" });
-});
+      { flags },
+    );
+    expect(ended).toEqual({ code: 0, signal: null, output: "1 2 3\nZO2_ERR_BUSY false\nclosed\n" });
+  },
+);
 
 test("many views of one buffer, made and dropped, do not keep it or break it", async () => {
   await withDevice({}, async (device) => {
-    const buffer = await hostBytes(device, Uint8Array.from({ length: 256 }, (_, i) => i));
+    const buffer = await hostBytes(
+      device,
+      Uint8Array.from({ length: 256 }, (_, i) => i),
+    );
     for (let i = 0; i < 20000; i++) {
       const byte = new Uint8Array(buffer.view(i % 256, 1))[0];
       if (byte !== i % 256) throw new Error(`view ${i} shows ${byte}`);

@@ -29,7 +29,9 @@ async function openUseClose(): Promise<void> {
     const stream = device.createStream("s");
     const [on, host] = await Promise.all([device.createBuffer("device", 4096), device.createBuffer("host", 4096)]);
     new Uint8Array(host.view(0, 4096)).fill(1);
-    await submitted(device, stream, (list) => list.copy(stream, { buffer: on, offset: 0 }, { buffer: host, offset: 0 }, 4096));
+    await submitted(device, stream, (list) =>
+      list.copy(stream, { buffer: on, offset: 0 }, { buffer: host, offset: 0 }, 4096),
+    );
   });
 }
 
@@ -56,7 +58,7 @@ test("devices and handles that are only dropped are collected with their threads
   expect(threads()).toBeLessThanOrEqual(before + 3);
 });
 
-test("buffers that are only dropped are collected before they fill the memory, because V8 knows their bytes", async () => {
+test("buffers that are only dropped are collected before they fill the memory: V8 knows their bytes", async () => {
   await withDevice({}, async (device) => {
     let most = 0;
     for (let i = 0; i < 400; i++) {
@@ -126,8 +128,9 @@ test("fifty workers that are terminated at random moments leave neither threads 
         const device = await native.openDevice("cpu", { threads: 2, delayMicroseconds: 200 });
         const [stream, event] = [device.createStream("s"), device.createEvent()];
         const [a, b] = [await device.createBuffer("device", 1 << 16), await device.createBuffer("host", 1 << 16)];
+        const words = Float64Array.of(5, 5, 0, 1, 0, 1, 65536, 4, 6, 0, 2, 0, 1, 0, 65536, 1, 2, 0, 3);
         for (let i = 0; i < 5; i++) {
-          device.submit(Float64Array.of(5, 5, 0, 1, 0, 1, 65536, 4, 6, 0, 2, 0, 1, 0, 65536, 1, 2, 0, 3), [stream, a, b, event]);
+          device.submit(words, [stream, a, b, event]);
           await event.done();
         }
         if (Math.random() < 0.5) await device.close();

@@ -15,17 +15,39 @@ function architecture(capability) {
  * @returns whether it worked and something is to be run
  */
 export function build(stage) {
-  const cmakeJs = path.join(path.dirname(createRequire(import.meta.url).resolve("cmake-js/package.json")), "bin", "cmake-js");
+  const cmakeJs = path.join(
+    path.dirname(createRequire(import.meta.url).resolve("cmake-js/package.json")),
+    "bin",
+    "cmake-js",
+  );
   const settings = {
     ZO2_CUDA: stage.emulated ? process.env.ZO2_CUDA : "on",
-    ...(stage.emulated ? {} : { ZO2_CUDA_ARCHITECTURES: architecture(stage.buildOnly ?? stage.result.gpu.compute_cap) }),
+    ...(stage.emulated
+      ? {}
+      : { ZO2_CUDA_ARCHITECTURES: architecture(stage.buildOnly ?? stage.result.gpu.compute_cap) }),
     ZO2_TESTS: "ON",
     ZO2_BENCH: "ON",
   };
-  const flags = ["-d", root, "-O", stage.buildDir, "-B", "Release", ...Object.entries(settings).map(([name, value]) => `--CD${name}=${value}`)];
+  const flags = [
+    "-d",
+    root,
+    "-O",
+    stage.buildDir,
+    "-B",
+    "Release",
+    ...Object.entries(settings).map(([name, value]) => `--CD${name}=${value}`),
+  ];
   const configured = stage.run(process.execPath, [cmakeJs, "configure", ...flags]);
-  const built = configured.ok ? stage.run("cmake", ["--build", stage.buildDir, "--parallel", String(os.availableParallelism())]) : configured;
+  const built = configured.ok
+    ? stage.run("cmake", ["--build", stage.buildDir, "--parallel", String(os.availableParallelism())])
+    : configured;
   const seconds = configured.seconds + (built === configured ? 0 : built.seconds);
-  const ok = stage.add({ name: "build", ok: built.ok, seconds, settings, ...(built.ok ? {} : { problem: built.problem }) });
+  const ok = stage.add({
+    name: "build",
+    ok: built.ok,
+    seconds,
+    settings,
+    ...(built.ok ? {} : { problem: built.problem }),
+  });
   return ok && stage.buildOnly === null;
 }

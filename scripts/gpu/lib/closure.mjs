@@ -6,7 +6,8 @@ const UNUSED = /\.(d\.[cm]?ts|[cm]?ts|map|md|markdown|flow)$/i;
 
 /**
  * The installed packages that `names` need, themselves included, as folders relative to `root` ("node_modules/a",
- * "node_modules/a/node_modules/b"): dependencies and those optional ones that are there. A missing optional or peer dependency is nothing.
+ * "node_modules/a/node_modules/b"): dependencies and those optional ones that are there. A missing optional or peer
+ * dependency is nothing.
  *
  * @throws Error when a dependency that is not optional is not installed
  */
@@ -16,12 +17,15 @@ export function packageClosure(root, names) {
     const folder = resolve(root, name, from);
     if (folder === undefined) {
       if (optional) return;
-      throw new Error(`${name}, which ${path.relative(root, from) || "the package"} needs, is not installed; run npm install`);
+      throw new Error(
+        `${name}, which ${path.relative(root, from) || "the package"} needs, is not installed; run npm install`,
+      );
     }
     if (found.has(folder)) return;
     found.add(folder);
     const about = JSON.parse(fs.readFileSync(path.join(folder, "package.json"), "utf8"));
-    for (const next of Object.keys(about.dependencies ?? {})) visit(next, folder, next in (about.optionalDependencies ?? {}));
+    for (const next of Object.keys(about.dependencies ?? {}))
+      visit(next, folder, next in (about.optionalDependencies ?? {}));
     for (const next of Object.keys(about.optionalDependencies ?? {})) visit(next, folder, true);
   };
   for (const name of names) visit(name, root, false);
@@ -37,7 +41,10 @@ function resolve(root, name, from) {
   }
 }
 
-/** Copies the files of one package, without the packages inside it, declarations, source maps and documentation. Licences stay. */
+/**
+ * Copies the files of one package, without the packages inside it, declarations, source maps and documentation.
+ * Licences stay.
+ */
 export function copyPackage(root, folder, target) {
   const from = path.join(root, folder);
   fs.cpSync(from, path.join(target, folder), {

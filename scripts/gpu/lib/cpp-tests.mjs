@@ -3,7 +3,8 @@ import { spawnSync } from "node:child_process";
 /** The C++ tests of a build as ctest lists them: `{name, command, env}`. */
 export function listTests(buildDir) {
   const listed = spawnSync("ctest", ["--show-only=json-v1"], { cwd: buildDir, encoding: "utf8", maxBuffer: 1 << 28 });
-  if (listed.status !== 0) throw new Error(`ctest lists no tests in ${buildDir}: ${listed.stderr ?? listed.error?.message}`);
+  if (listed.status !== 0)
+    throw new Error(`ctest lists no tests in ${buildDir}: ${listed.stderr ?? listed.error?.message}`);
   return JSON.parse(listed.stdout).tests.map(({ name, command, properties = [] }) => {
     const environment = properties.find((property) => property.name === "ENVIRONMENT")?.value ?? [];
     return { name, command, env: Object.fromEntries(environment.map((pair) => pair.split(/=(.*)/s).slice(0, 2))) };

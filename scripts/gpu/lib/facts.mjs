@@ -14,7 +14,16 @@ function toolkit() {
   return /release [^\n]*/.exec(result.stdout ?? "")?.[0] ?? null;
 }
 
-const FIELDS = ["name", "driver_version", "compute_cap", "memory.total", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit"];
+const FIELDS = [
+  "name",
+  "driver_version",
+  "compute_cap",
+  "memory.total",
+  "clocks.sm",
+  "clocks.max.sm",
+  "clocks.mem",
+  "power.limit",
+];
 
 /** What nvidia-smi says of the first device; null without one. */
 export function describeGpu() {

@@ -3,8 +3,9 @@ import { createRequire } from "node:module";
 import path from "node:path";
 
 /**
- * The TypeScript under `folders`, compiled file by file as @swc/jest does it on the fly, to CommonJS at the same place in `target`: tests find
- * fixtures relative to themselves. Source maps are inside the files, so that a failure names the TypeScript line.
+ * The TypeScript under `folders`, compiled file by file as @swc/jest does it on the fly, to CommonJS at the same place
+ * in `target`: tests find fixtures relative to themselves. Source maps are inside the files, so that a failure names
+ * the TypeScript line.
  *
  * @returns how many files
  */
@@ -38,8 +39,13 @@ export function jestConfig(root) {
     ...project,
     transform: {},
     testMatch: project.testMatch.map(javascript),
-    moduleNameMapper: Object.fromEntries(Object.entries(project.moduleNameMapper).map(([from, to]) => [from, javascript(to)])),
+    moduleNameMapper: Object.fromEntries(
+      Object.entries(project.moduleNameMapper).map(([from, to]) => [from, javascript(to)]),
+    ),
   }));
   const text = JSON.stringify({ ...rest, projects: precompiled }, null, 2);
-  return `"use strict";\n\nconst config = ${text};\nfor (const project of config.projects) project.rootDir = __dirname;\nmodule.exports = config;\n`;
+  return (
+    `"use strict";\n\nconst config = ${text};\nfor (const project of config.projects) project.rootDir = ` +
+    "__dirname;\nmodule.exports = config;\n"
+  );
 }

@@ -13,8 +13,8 @@ const DRY_LIMIT_SECONDS = 60 * 60;
 const KEPT_OUTPUT = 2000;
 
 /**
- * One stage: steps that are commands, and one JSON in $OUT that is written after every step, so that a stage that is cut off leaves what it
- * has. Its log lies beside it.
+ * One stage: steps that are commands, and one JSON in $OUT that is written after every step, so that a stage that is
+ * cut off leaves what it has. Its log lies beside it.
  */
 export class Stage {
   constructor(name) {
@@ -31,7 +31,8 @@ export class Stage {
     this.result = { stage: name, ...facts(root, this.emulated), ok: false, seconds: 0, steps: [] };
     if (!this.emulated && this.buildOnly === null && this.result.gpu === null) {
       throw new Error(
-        "nvidia-smi finds no device; ZO2_CUDA=emulated runs this stage on the CPU, --build-only 9.0 builds for that compute capability",
+        "nvidia-smi finds no device; ZO2_CUDA=emulated runs this stage on the CPU, --build-only 9.0 builds for " +
+          "that compute capability",
       );
     }
   }
@@ -53,12 +54,22 @@ export class Stage {
     const begin = performance.now();
     const left = Math.min(seconds, this.limit - this.seconds);
     fs.appendFileSync(this.log, `\n$ ${command} ${args.join(" ")}\n`);
-    const ended = left <= 0 ? { error: new Error("the stage's time is used up") } : spawnSync(command, args, {
-      cwd, env: { ...process.env, ...env }, encoding: "utf8", timeout: Math.ceil(left * 1000), killSignal: "SIGKILL", maxBuffer: 1 << 29,
-    });
+    const ended =
+      left <= 0
+        ? { error: new Error("the stage's time is used up") }
+        : spawnSync(command, args, {
+            cwd,
+            env: { ...process.env, ...env },
+            encoding: "utf8",
+            timeout: Math.ceil(left * 1000),
+            killSignal: "SIGKILL",
+            maxBuffer: 1 << 29,
+          });
     const stdout = ended.stdout ?? "";
     fs.appendFileSync(this.log, stdout + (ended.stderr ?? ""));
-    const problem = ended.error?.message ?? (ended.signal ? `ended by ${ended.signal}` : ended.status === 0 ? null : `exit status ${ended.status}`);
+    const problem =
+      ended.error?.message ??
+      (ended.signal ? `ended by ${ended.signal}` : ended.status === 0 ? null : `exit status ${ended.status}`);
     if (problem !== null) console.log(`${command}: ${problem}\n${(stdout + (ended.stderr ?? "")).slice(-KEPT_OUTPUT)}`);
     return { ok: problem === null, seconds: (performance.now() - begin) / 1000, stdout, problem };
   }
@@ -69,7 +80,10 @@ export class Stage {
     const { name, ok, seconds, ...rest } = step;
     const shown = Object.entries(rest).filter(([, value]) => ["number", "string"].includes(typeof value));
     const took = seconds === undefined ? "" : ` (${seconds.toFixed(1)} s)`;
-    console.log(`${ok ? "ok  " : "FAIL"} ${name}${took}${shown.map(([key, value], i) => `${i === 0 ? ": " : ", "}${key} ${value}`).join("")}`);
+    console.log(
+      `${ok ? "ok  " : "FAIL"} ` +
+        `${name}${took}${shown.map(([key, value], i) => `${i === 0 ? ": " : ", "}${key} ${value}`).join("")}`,
+    );
     this.write();
     return ok;
   }
@@ -84,7 +98,10 @@ export class Stage {
     this.result.ok = this.result.steps.length > 0 && this.result.steps.every((step) => step.ok);
     if (!this.emulated) this.result.gpuAtEnd = describeGpu();
     this.write();
-    console.log(`${this.name}: ${this.result.ok ? "ok" : "FAILED"} after ${this.seconds.toFixed(0)} s; ${path.join(this.out, `${this.name}.json`)}`);
+    console.log(
+      `${this.name}: ${this.result.ok ? "ok" : "FAILED"} after ${this.seconds.toFixed(0)} s; ` +
+        `${path.join(this.out, `${this.name}.json`)}`,
+    );
     process.exitCode = this.result.ok ? 0 : 1;
   }
 }
@@ -93,7 +110,9 @@ export class Stage {
 function buildOnlyCapability(args) {
   if (args.length === 0) return null;
   if (args.length === 2 && args[0] === "--build-only" && /^\d+\.\d$/.test(args[1])) return args[1];
-  throw new Error(`unknown arguments: ${args.join(" ")}; the only ones are --build-only CAPABILITY, as in --build-only 9.0`);
+  throw new Error(
+    `unknown arguments: ${args.join(" ")}; the only ones are --build-only CAPABILITY, as in --build-only 9.0`,
+  );
 }
 
 /** Runs a stage's body; what it throws is a failed step. */

@@ -1,4 +1,7 @@
-/** A folder of small files as one input: for each file its name, a line feed, its length (4 bytes, little-endian) and its bytes. */
+/**
+ * A folder of small files as one input: for each file its name, a line feed, its length (4 bytes, little-endian) and
+ * its bytes.
+ */
 import { readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 

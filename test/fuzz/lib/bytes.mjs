@@ -1,8 +1,35 @@
 /** Mutations that know nothing of a format. */
 
 const INTERESTING = [
-  0n, 1n, 2n, 7n, 8n, 16n, 64n, 100n, 127n, 128n, 255n, 256n, 1000n, 4096n, 32767n, 32768n, 65535n, 65536n, 100_000_000n,
-  2n ** 31n - 1n, 2n ** 31n, 2n ** 32n - 1n, 2n ** 32n, 2n ** 53n - 1n, 2n ** 53n, 2n ** 62n, 2n ** 63n - 1n, 2n ** 63n, 2n ** 64n - 1n,
+  0n,
+  1n,
+  2n,
+  7n,
+  8n,
+  16n,
+  64n,
+  100n,
+  127n,
+  128n,
+  255n,
+  256n,
+  1000n,
+  4096n,
+  32767n,
+  32768n,
+  65535n,
+  65536n,
+  100_000_000n,
+  2n ** 31n - 1n,
+  2n ** 31n,
+  2n ** 32n - 1n,
+  2n ** 32n,
+  2n ** 53n - 1n,
+  2n ** 53n,
+  2n ** 62n,
+  2n ** 63n - 1n,
+  2n ** 63n,
+  2n ** 64n - 1n,
 ];
 
 export function interestingInteger(random) {
@@ -46,8 +73,13 @@ const OPERATIONS = [
     const at = random.below(bytes.length);
     return splice(bytes, at, random.length(bytes.length - at), Buffer.alloc(0));
   },
-  (bytes, random) => splice(bytes, random.below(bytes.length + 1), 0, Buffer.from(Array.from({ length: random.length(32) }, () =>
-    random.below(256)))),
+  (bytes, random) =>
+    splice(
+      bytes,
+      random.below(bytes.length + 1),
+      0,
+      Buffer.from(Array.from({ length: random.length(32) }, () => random.below(256))),
+    ),
   (bytes, random) => {
     const from = random.below(bytes.length);
     const part = bytes.subarray(from, from + random.length(bytes.length - from));
@@ -77,7 +109,10 @@ export function mutateBytes(bytes, random, context) {
   let mutated = bytes;
   for (let left = 1 << random.below(4); left > 0; left--) {
     const operation = mutated.length === 0 ? OPERATIONS[5] : random.pick(OPERATIONS);
-    mutated = operation(mutated, random, { dictionary: context.dictionary.length > 0 ? context.dictionary : ["0"], other: context.other });
+    mutated = operation(mutated, random, {
+      dictionary: context.dictionary.length > 0 ? context.dictionary : ["0"],
+      other: context.other,
+    });
   }
   return mutated.subarray(0, context.maxBytes);
 }

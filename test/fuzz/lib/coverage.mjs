@@ -35,7 +35,8 @@ export class Coverage {
       if (!this.#isWatched(script.url)) continue;
       for (const { ranges } of script.functions) {
         for (const { startOffset, endOffset, count } of ranges) {
-          // V8 leaves a block out where its count is that of the block around it, so a block that did not run is information too.
+          // V8 leaves a block out where its count is that of the block around it, so a block that did not run is
+          // information too.
           const block = `${script.scriptId}:${startOffset}:${endOffset}`;
           const key = `${block}:${bucketOf(count)}`;
           if (this.#seen.has(key)) continue;

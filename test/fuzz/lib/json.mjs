@@ -2,12 +2,48 @@
 
 /** Number texts that `JSON.stringify` would not write. */
 const NUMBERS = [
-  "0", "-0", "-1", "1", "2", "3", "0.5", "1e-9", "1e999", "-1e999", "1e20", "1e6", "255", "65536", "100000000", "2147483647", "2147483648",
+  "0",
+  "-0",
+  "-1",
+  "1",
+  "2",
+  "3",
+  "0.5",
+  "1e-9",
+  "1e999",
+  "-1e999",
+  "1e20",
+  "1e6",
+  "255",
+  "65536",
+  "100000000",
+  "2147483647",
+  "2147483648",
   "4294967296",
-  "9007199254740991", "9007199254740992", "9007199254740993", "18446744073709551615", "1.0", "1e0", "5e-324",
+  "9007199254740991",
+  "9007199254740992",
+  "9007199254740993",
+  "18446744073709551615",
+  "1.0",
+  "1e0",
+  "5e-324",
 ];
-const VALUES = ["null", "true", "false", "[]", "{}", '""', '"0"', '"__proto__"', '"constructor"', '"\\ud800"', '"\\u0000"', "[null]", "[[]]",
-  '{"":{}}'];
+const VALUES = [
+  "null",
+  "true",
+  "false",
+  "[]",
+  "{}",
+  '""',
+  '"0"',
+  '"__proto__"',
+  '"constructor"',
+  '"\\ud800"',
+  '"\\u0000"',
+  "[null]",
+  "[[]]",
+  '{"":{}}',
+];
 const MOST_NODES = 20_000;
 const DEEP = 3000;
 
@@ -32,14 +68,16 @@ function randomRaw(random, dictionary) {
 /** A tree of arrays and of objects as lists of pairs, so that keys may stand twice and keep their order. */
 function toTree(value) {
   if (Array.isArray(value)) return { list: value.map(toTree) };
-  if (typeof value === "object" && value !== null) return { pairs: Object.entries(value).map(([key, child]) => [key, toTree(child)]) };
+  if (typeof value === "object" && value !== null)
+    return { pairs: Object.entries(value).map(([key, child]) => [key, toTree(child)]) };
   return { leaf: value };
 }
 
 function write(node) {
   if (node instanceof Raw) return node.text;
   if (node.list !== undefined) return `[${node.list.map(write).join(",")}]`;
-  if (node.pairs !== undefined) return `{${node.pairs.map(([key, child]) => `${JSON.stringify(key)}:${write(child)}`).join(",")}}`;
+  if (node.pairs !== undefined)
+    return `{${node.pairs.map(([key, child]) => `${JSON.stringify(key)}:${write(child)}`).join(",")}}`;
   return JSON.stringify(node.leaf);
 }
 
@@ -64,12 +102,35 @@ function set({ holder, index, pair }, node) {
 
 function mutateLeaf(leaf, random, dictionary) {
   if (typeof leaf === "number" && random.chance(0.6)) {
-    return { leaf: random.pick([leaf + 1, leaf - 1, leaf * 2, -leaf, leaf / 2, Math.floor(leaf / 2), leaf + random.below(256), leaf * 1e6]) };
+    return {
+      leaf: random.pick([
+        leaf + 1,
+        leaf - 1,
+        leaf * 2,
+        -leaf,
+        leaf / 2,
+        Math.floor(leaf / 2),
+        leaf + random.below(256),
+        leaf * 1e6,
+      ]),
+    };
   }
   if (typeof leaf === "boolean" && random.chance(0.7)) return { leaf: !leaf };
   if (typeof leaf === "string" && random.chance(0.6)) {
     const at = random.below(leaf.length + 1);
-    const piece = random.pick(["", "\0", "..", "/", " ", "é", "\ud83d", "😀", "a{64}", "(a+)+$", ...dictionary.map(String)]);
+    const piece = random.pick([
+      "",
+      "\0",
+      "..",
+      "/",
+      " ",
+      "é",
+      "\ud83d",
+      "😀",
+      "a{64}",
+      "(a+)+$",
+      ...dictionary.map(String),
+    ]);
     return { leaf: leaf.slice(0, at) + piece + leaf.slice(at + (random.chance(0.5) ? random.length(8) : 0)) };
   }
   return randomRaw(random, dictionary);
@@ -80,15 +141,20 @@ function mutateOnce(places, random, dictionary) {
   const node = get(place);
   if (node === undefined || node instanceof Raw) return;
   const choice = random.below(12);
-  if (choice < 5) set(place, node.leaf !== undefined ? mutateLeaf(node.leaf, random, dictionary) : randomRaw(random, dictionary));
+  if (choice < 5)
+    set(place, node.leaf !== undefined ? mutateLeaf(node.leaf, random, dictionary) : randomRaw(random, dictionary));
   else if (choice === 5) place.holder.splice(place.index, 1);
   else if (choice === 6) {
-    const other = place.pair && random.chance(0.7) ? [`${place.holder[place.index][0]}${random.below(10)}`, node] : place.holder[place.index];
+    const other =
+      place.pair && random.chance(0.7)
+        ? [`${place.holder[place.index][0]}${random.below(10)}`, node]
+        : place.holder[place.index];
     place.holder.splice(random.below(place.holder.length + 1), 0, other);
-  }
-  else if (choice === 7) set(place, get(random.pick(places)) ?? node);
-  else if (choice === 8 && place.pair) place.holder[place.index] = [String(random.pick([...dictionary, "__proto__", ""])), node];
-  else if (choice === 9) (node.pairs ?? []).push([String(random.pick([...dictionary, "x"])), randomRaw(random, dictionary)]);
+  } else if (choice === 7) set(place, get(random.pick(places)) ?? node);
+  else if (choice === 8 && place.pair)
+    place.holder[place.index] = [String(random.pick([...dictionary, "__proto__", ""])), node];
+  else if (choice === 9)
+    (node.pairs ?? []).push([String(random.pick([...dictionary, "x"])), randomRaw(random, dictionary)]);
   else if (choice === 10) set(place, { list: [node] });
   else (node.list ?? []).push(randomRaw(random, dictionary));
 }

@@ -22,14 +22,18 @@ function compiler() {
 
 /**
  * Builds the programs into build-fuzz/.
- * @returns {{folder: string} | {reason: string, failed?: true}} why the native targets cannot run; `failed` where that is a defect
+ * @returns {{folder: string} | {reason: string, failed?: true}} why the native targets cannot run; `failed` where that
+ *   is a defect
  */
 export function buildNative(root) {
   const clang = compiler();
   if (clang === undefined) return { reason: "there is no clang++; apt-get install clang" };
   const folder = path.join(root, "build-fuzz");
   const settings = [`-DCMAKE_CXX_COMPILER=${clang}`, "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DZO2_BLAS=off"];
-  for (const args of [["-S", path.join(root, "test", "fuzz", "native"), "-B", folder, ...settings], ["--build", folder, "--parallel", "2"]]) {
+  for (const args of [
+    ["-S", path.join(root, "test", "fuzz", "native"), "-B", folder, ...settings],
+    ["--build", folder, "--parallel", "2"],
+  ]) {
     const { status, stdout, stderr } = spawnSync("cmake", args, { encoding: "utf8", maxBuffer: 1 << 28 });
     if (status === 0) continue;
     console.error(`${stdout ?? ""}${stderr ?? ""}`.slice(-4000));
@@ -38,9 +42,17 @@ export function buildNative(root) {
   return { folder };
 }
 
-const LIMITS = [`-rss_limit_mb=${MOST_MEMORY_MIB}`, `-malloc_limit_mb=${LONGEST_ALLOCATION_MIB}`, `-timeout=${HANG_SECONDS}`];
+const LIMITS = [
+  `-rss_limit_mb=${MOST_MEMORY_MIB}`,
+  `-malloc_limit_mb=${LONGEST_ALLOCATION_MIB}`,
+  `-timeout=${HANG_SECONDS}`,
+];
 // A new allocation that cannot be served is an error of the backend, not of the program.
-const environment = { ...process.env, ASAN_OPTIONS: "allocator_may_return_null=1", UBSAN_OPTIONS: "print_stacktrace=1" };
+const environment = {
+  ...process.env,
+  ASAN_OPTIONS: "allocator_may_return_null=1",
+  UBSAN_OPTIONS: "print_stacktrace=1",
+};
 
 /** The part of libFuzzer's output that says what went wrong. */
 function reportOf(output) {
@@ -51,7 +63,11 @@ function reportOf(output) {
 
 /** The report of one input, or undefined where all is well. */
 export function replayNative(folder, name, file) {
-  const { status, stderr } = spawnSync(program(folder, name), [...LIMITS, file], { encoding: "utf8", env: environment, maxBuffer: 1 << 28 });
+  const { status, stderr } = spawnSync(program(folder, name), [...LIMITS, file], {
+    encoding: "utf8",
+    env: environment,
+    maxBuffer: 1 << 28,
+  });
   return status === 0 ? undefined : reportOf(stderr);
 }
 
@@ -73,17 +89,31 @@ export function fuzzNative({ folder, name, regressions, seed, runs, seconds, onF
     const corpus = path.join(scratch, "corpus");
     mkdirSync(corpus);
     makeSeeds(folder, name, corpus);
-    const limits = [...LIMITS, `-max_len=${LONGEST_INPUT}`, `-seed=${seed + 1}`, "-print_final_stats=1", `-artifact_prefix=${scratch}/found-`];
+    const limits = [
+      ...LIMITS,
+      `-max_len=${LONGEST_INPUT}`,
+      `-seed=${seed + 1}`,
+      "-print_final_stats=1",
+      `-artifact_prefix=${scratch}/found-`,
+    ];
     // 0 seconds would be no limit.
-    const length = [`-runs=${Number.isSafeInteger(runs) && runs < 2 ** 31 ? runs : -1}`,
-      `-max_total_time=${seconds < 2 ** 31 ? Math.max(1, Math.round(seconds)) : 0}`];
+    const length = [
+      `-runs=${Number.isSafeInteger(runs) && runs < 2 ** 31 ? runs : -1}`,
+      `-max_total_time=${seconds < 2 ** 31 ? Math.max(1, Math.round(seconds)) : 0}`,
+    ];
     const folders = [corpus, ...(existsSync(regressions) ? [regressions] : [])];
-    const { status, stderr } = spawnSync(program(folder, name), [...limits, ...length, ...folders], { encoding: "utf8", env: environment,
-      maxBuffer: 1 << 28 });
+    const { status, stderr } = spawnSync(program(folder, name), [...limits, ...length, ...folders], {
+      encoding: "utf8",
+      env: environment,
+      maxBuffer: 1 << 28,
+    });
     const last = (pattern) => Number([...stderr.matchAll(pattern)].at(-1)?.[1] ?? 0);
-    const found = readdirSync(scratch).filter((file) => file.startsWith("found-") && !file.startsWith("found-slow-unit"));
+    const found = readdirSync(scratch).filter(
+      (file) => file.startsWith("found-") && !file.startsWith("found-slow-unit"),
+    );
     for (const file of found) onFinding({ input: readFileSync(path.join(scratch, file)), report: reportOf(stderr) });
-    if (status !== 0 && found.length === 0) onFinding({ input: Buffer.alloc(0), report: `the program ended with ${status}\n${reportOf(stderr)}` });
+    if (status !== 0 && found.length === 0)
+      onFinding({ input: Buffer.alloc(0), report: `the program ended with ${status}\n${reportOf(stderr)}` });
     return {
       executions: last(/number_of_executed_units: (\d+)/g),
       corpus: last(/corp: (\d+)/g),

@@ -22,10 +22,14 @@ export async function attempt(isZo2Error, codes, inputBytes, work) {
     return { value: await work() };
   } catch (error) {
     if (error instanceof Violation) throw error;
-    if (!isZo2Error(error)) throw new Violation(`not an error with a code: ${error?.stack ?? String(error)}`, { cause: error });
+    if (!isZo2Error(error))
+      throw new Violation(`not an error with a code: ${error?.stack ?? String(error)}`, { cause: error });
     demand(codes.includes(error.code), () => `the code ${error.code} does not fit: ${error.stack}`);
     demand(error.message.length > 0, `${error.code} without a message`);
-    demand(error.message.length <= 4096 + 8 * inputBytes, () => `${error.code}: a message of ${error.message.length} characters`);
+    demand(
+      error.message.length <= 4096 + 8 * inputBytes,
+      () => `${error.code}: a message of ${error.message.length} characters`,
+    );
     return { code: error.code, message: error.message };
   }
 }

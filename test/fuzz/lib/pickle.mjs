@@ -56,17 +56,24 @@ function mutateArgument(instruction, random, context) {
   if (form === undefined || form.bytes === 0) return Buffer.from([random.pick([...ARGUMENTS.keys()])]);
   if (form.bytes !== undefined) {
     const argument = Buffer.alloc(8);
-    argument.writeBigUInt64LE(BigInt.asUintN(64,
-      random.chance(0.5) ? interestingInteger(random) : BigInt(random.below(random.chance(0.7) ? 12 : 300))));
+    argument.writeBigUInt64LE(
+      BigInt.asUintN(
+        64,
+        random.chance(0.5) ? interestingInteger(random) : BigInt(random.below(random.chance(0.7) ? 12 : 300)),
+      ),
+    );
     return Buffer.concat([head, argument.subarray(0, form.bytes)]);
   }
   const words = context.dictionary.filter((word) => typeof word === "string");
   if (form.lines !== undefined) {
-    const lines = Array.from({ length: form.lines }, () => String(random.chance(0.7) ? random.pick(words) : interestingInteger(random)));
+    const lines = Array.from({ length: form.lines }, () =>
+      String(random.chance(0.7) ? random.pick(words) : interestingInteger(random)),
+    );
     return Buffer.concat([head, Buffer.from(`${lines.join("\n")}\n`)]);
   }
-  const body = random.chance(0.6) ? Buffer.from(random.pick(words)) : mutateBytes(Buffer.from(instruction.subarray(1 + form.length)), random,
-    context);
+  const body = random.chance(0.6)
+    ? Buffer.from(random.pick(words))
+    : mutateBytes(Buffer.from(instruction.subarray(1 + form.length)), random, context);
   const length = Buffer.alloc(8);
   length.writeUInt32LE(random.chance(0.9) ? body.length : random.word());
   return Buffer.concat([head, length.subarray(0, form.length), form.length === 1 ? body.subarray(0, 255) : body]);
@@ -89,7 +96,8 @@ export function mutatePickle(bytes, random, context) {
     const choice = random.below(8);
     if (choice < 4) instructions[at] = mutateArgument(instructions[at], random, context);
     else if (choice === 4) instructions.splice(at, random.length(4));
-    else if (choice === 5) instructions.splice(at, 0, ...instructions.slice(at, at + random.length(instructions.length - at)).slice(0, 64));
+    else if (choice === 5)
+      instructions.splice(at, 0, ...instructions.slice(at, at + random.length(instructions.length - at)).slice(0, 64));
     else if (choice === 6) [instructions[at], instructions[0]] = [instructions[0], instructions[at]];
     else instructions.splice(at, 0, Buffer.from([random.pick([...ARGUMENTS.keys()])]));
   }

@@ -1,4 +1,7 @@
-/** Runs one target in worker threads: watches for hangs and full heaps, replaces the thread after one, and collects what was found. */
+/**
+ * Runs one target in worker threads: watches for hangs and full heaps, replaces the thread after one, and collects what
+ * was found.
+ */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -28,7 +31,8 @@ function scratchFolder() {
 
 /**
  * One worker from its start to its end.
- * @returns {Promise<{how: "done"} | {how: "hang" | "memory" | "crash", input: Buffer, mutation: number, report: string}>}
+ * @returns {Promise<{how: "done"} | {how: "hang" | "memory" | "crash", input: Buffer, mutation: number, report:
+ *   string}>}
  */
 function runWorker(data, { hangMs = HANG_MS, onMessage }) {
   const control = new Int32Array(new SharedArrayBuffer(CONTROL.words * 4));
@@ -64,11 +68,19 @@ function runWorker(data, { hangMs = HANG_MS, onMessage }) {
     });
     worker.on("error", (error) => {
       if (control[CONTROL.execution] === 0) reject(error);
-      else result ??= stopped(error.code === "ERR_WORKER_OUT_OF_MEMORY" ? "memory" : "crash", error.stack ?? String(error));
+      else
+        result ??= stopped(
+          error.code === "ERR_WORKER_OUT_OF_MEMORY" ? "memory" : "crash",
+          error.stack ?? String(error),
+        );
     });
     worker.on("exit", () => {
       clearInterval(watch);
-      const counts = { executions: control[CONTROL.execution], corpus: control[CONTROL.corpus], blocks: control[CONTROL.blocks] };
+      const counts = {
+        executions: control[CONTROL.execution],
+        corpus: control[CONTROL.corpus],
+        blocks: control[CONTROL.blocks],
+      };
       resolve({ ...(result ?? stopped("crash", "the thread ended before its time")), counts });
     });
   });
@@ -82,7 +94,18 @@ export async function replayInput(target, where, input, hangMs = CONFIRM_MS) {
     report = message.report;
   };
   try {
-    const data = { target, ...where, folder, inputs: [input], seed: 0, first: 0, runs: 0, milliseconds: 0, found: [], single: true };
+    const data = {
+      target,
+      ...where,
+      folder,
+      inputs: [input],
+      seed: 0,
+      first: 0,
+      runs: 0,
+      milliseconds: 0,
+      found: [],
+      single: true,
+    };
     const end = await runWorker(data, { hangMs, onMessage });
     return end.how === "done" ? report : `${end.how}: ${end.report}`;
   } finally {
@@ -94,7 +117,8 @@ export async function replayInput(target, where, input, hangMs = CONFIRM_MS) {
  * Fuzzes one target for `seconds` or `runs` executions, whichever ends first; `inputs` are run before that.
  * @param {string} target path of its module
  * @param {{dist: string, root: string}} where
- * @param {{inputs: Buffer[], seed: number, runs: number, seconds: number, onFinding: (finding: {input: Buffer, report: string}) => void}} options
+ * @param {{inputs: Buffer[], seed: number, runs: number, seconds: number, onFinding: (finding: {input: Buffer, report:
+ *   string}) => void}} options
  */
 export async function fuzzTarget(target, where, { inputs, seed, runs, seconds, onFinding }) {
   const base = scratchFolder();
@@ -118,7 +142,18 @@ export async function fuzzTarget(target, where, { inputs, seed, runs, seconds, o
       const folder = path.join(base, String(attempt));
       mkdirSync(folder);
       const milliseconds = Math.max(0, end - performance.now());
-      const data = { target, ...where, folder, inputs: known, seed, first, runs, milliseconds, found: [...found], single: false };
+      const data = {
+        target,
+        ...where,
+        folder,
+        inputs: known,
+        seed,
+        first,
+        runs,
+        milliseconds,
+        found: [...found],
+        single: false,
+      };
       const { counts, ...ended } = await runWorker(data, { onMessage });
       total.executions += counts.executions;
       total.corpus = Math.max(total.corpus, counts.corpus);
@@ -127,8 +162,11 @@ export async function fuzzTarget(target, where, { inputs, seed, runs, seconds, o
       total.restarts++;
       // On a busy machine a thread may stand still for seconds through no fault of its own.
       const again = ended.how === "crash" ? ended.report : await replayInput(target, where, ended.input);
-      if (again !== undefined) report(`${ended.how} ${again.split("\n", 1)[0]}`, { input: ended.input,
-        report: `${ended.how}: ${ended.report}\n${again}` });
+      if (again !== undefined)
+        report(`${ended.how} ${again.split("\n", 1)[0]}`, {
+          input: ended.input,
+          report: `${ended.how}: ${ended.report}\n${again}`,
+        });
       if (ended.mutation < 0) known.splice(-1 - ended.mutation, 1);
       else first = ended.mutation + 1;
     }

@@ -2,29 +2,126 @@
 
 export const TEXTS = ["Hello world, it's 2024.", " \t\n<s>héllo</s>😀 aaaaaaaaaaaaaaaaaaaaaaaa!"];
 
-export const TOKENIZER_FILES = ["tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json",
-  "added_tokens.json", "config.json"];
+export const TOKENIZER_FILES = [
+  "tokenizer.json",
+  "vocab.json",
+  "merges.txt",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "config.json",
+];
 
 export const TOKENIZER_WORDS = [
-  "model", "type", "BPE", "WordPiece", "Unigram", "WordLevel", "vocab", "merges", "unk_token", "unk_id", "byte_fallback", "ignore_merges",
-  "dropout", "fuse_unk",
-  "continuing_subword_prefix", "end_of_word_suffix", "added_tokens", "id", "content", "special", "lstrip", "rstrip", "single_word", "normalized",
-  "normalizer", "pre_tokenizer", "post_processor", "decoder", "Sequence", "normalizers", "pretokenizers", "processors", "decoders", "ByteLevel",
+  "model",
+  "type",
+  "BPE",
+  "WordPiece",
+  "Unigram",
+  "WordLevel",
+  "vocab",
+  "merges",
+  "unk_token",
+  "unk_id",
+  "byte_fallback",
+  "ignore_merges",
+  "dropout",
+  "fuse_unk",
+  "continuing_subword_prefix",
+  "end_of_word_suffix",
+  "added_tokens",
+  "id",
+  "content",
+  "special",
+  "lstrip",
+  "rstrip",
+  "single_word",
+  "normalized",
+  "normalizer",
+  "pre_tokenizer",
+  "post_processor",
+  "decoder",
+  "Sequence",
+  "normalizers",
+  "pretokenizers",
+  "processors",
+  "decoders",
+  "ByteLevel",
   "Metaspace",
-  "Split", "pattern", "Regex", "String", "behavior", "Isolated", "Removed", "MergedWithPrevious", "invert", "Replace", "Prepend", "Strip", "NFC",
-  "NFKC", "NFD",
-  "Lowercase", "StripAccents", "BertNormalizer", "BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits", "individual_digits",
-  "TemplateProcessing", "RobertaProcessing", "BertProcessing", "single", "pair", "special_tokens", "SpecialToken", "ids", "tokens", "ByteFallback",
+  "Split",
+  "pattern",
+  "Regex",
+  "String",
+  "behavior",
+  "Isolated",
+  "Removed",
+  "MergedWithPrevious",
+  "invert",
+  "Replace",
+  "Prepend",
+  "Strip",
+  "NFC",
+  "NFKC",
+  "NFD",
+  "Lowercase",
+  "StripAccents",
+  "BertNormalizer",
+  "BertPreTokenizer",
+  "Whitespace",
+  "WhitespaceSplit",
+  "Punctuation",
+  "Digits",
+  "individual_digits",
+  "TemplateProcessing",
+  "RobertaProcessing",
+  "BertProcessing",
+  "single",
+  "pair",
+  "special_tokens",
+  "SpecialToken",
+  "ids",
+  "tokens",
+  "ByteFallback",
   "Fuse",
-  "WordPiece", "add_prefix_space", "use_regex", "trim_offsets", "prepend_scheme", "replacement", "Precompiled", "precompiled_charsmap", "cls", "sep",
-  "add_bos_token", "bos_token", "eos_token", "pad_token", "added_tokens_decoder", "additional_special_tokens", "tokenizer_class", "chat_template",
+  "WordPiece",
+  "add_prefix_space",
+  "use_regex",
+  "trim_offsets",
+  "prepend_scheme",
+  "replacement",
+  "Precompiled",
+  "precompiled_charsmap",
+  "cls",
+  "sep",
+  "add_bos_token",
+  "bos_token",
+  "eos_token",
+  "pad_token",
+  "added_tokens_decoder",
+  "additional_special_tokens",
+  "tokenizer_class",
+  "chat_template",
   "model_type",
-  "<s>", "</s>", "<unk>", "<0x41>", "Ġ", "▁", "(a+)+$", "\\p{L}+", "[^\\s", "(?i:'s)|\\s+", "#version: 0.2\n", " ", "a b\n", "##",
+  "<s>",
+  "</s>",
+  "<unk>",
+  "<0x41>",
+  "Ġ",
+  "▁",
+  "(a+)+$",
+  "\\p{L}+",
+  "[^\\s",
+  "(?i:'s)|\\s+",
+  "#version: 0.2\n",
+  " ",
+  "a b\n",
+  "##",
 ];
 
 /** GPT-2's alphabet of bytes. */
 function byteAlphabet() {
-  const printable = (byte) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255);
+  const printable = (byte) =>
+    (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255);
   let next = 256;
   return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(printable(byte) ? byte : next++));
 }
@@ -36,13 +133,25 @@ function byteVocabulary() {
   return Object.fromEntries([...new Set(tokens)].map((token, id) => [token, id]));
 }
 
-const token = (id, content) => ({ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true });
+const token = (id, content) => ({
+  id,
+  content,
+  single_word: false,
+  lstrip: false,
+  rstrip: false,
+  normalized: false,
+  special: true,
+});
 
 const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
 
 function llama3() {
-  const split = { type: "Split", pattern: { Regex: "(?i:'s|'t|'re)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|\\s+(?!\\S)|\\s+" },
-    behavior: "Isolated", invert: false };
+  const split = {
+    type: "Split",
+    pattern: { Regex: "(?i:'s|'t|'re)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|\\s+(?!\\S)|\\s+" },
+    behavior: "Isolated",
+    invert: false,
+  };
   const lead = { SpecialToken: { id: "<s>", type_id: 0 } };
   return {
     version: "1.0",
@@ -54,33 +163,72 @@ function llama3() {
       processors: [
         byteLevel,
         {
-          type: "TemplateProcessing", single: [lead, { Sequence: { id: "A", type_id: 0 } }], pair: [],
+          type: "TemplateProcessing",
+          single: [lead, { Sequence: { id: "A", type_id: 0 } }],
+          pair: [],
           special_tokens: { "<s>": { id: "<s>", ids: [0], tokens: ["<s>"] } },
         },
       ],
     },
     decoder: byteLevel,
-    model: { type: "BPE", dropout: null, unk_token: null, byte_fallback: false, ignore_merges: true, vocab: byteVocabulary(), merges: MERGES },
+    model: {
+      type: "BPE",
+      dropout: null,
+      unk_token: null,
+      byte_fallback: false,
+      ignore_merges: true,
+      vocab: byteVocabulary(),
+      merges: MERGES,
+    },
   };
 }
 
 function llama2() {
-  const words = ["<unk>", "<s>", "</s>", ...Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`),
-    "▁", "h", "e", "l", "o", "▁h", "ll"];
+  const words = [
+    "<unk>",
+    "<s>",
+    "</s>",
+    ...Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`),
+    "▁",
+    "h",
+    "e",
+    "l",
+    "o",
+    "▁h",
+    "ll",
+  ];
   return {
     version: "1.0",
     added_tokens: [token(0, "<unk>"), token(1, "<s>"), token(2, "</s>")],
-    normalizer: { type: "Sequence", normalizers: [{ type: "Prepend", prepend: "▁" }, { type: "Replace", pattern: { String: " " }, content: "▁" }] },
+    normalizer: {
+      type: "Sequence",
+      normalizers: [
+        { type: "Prepend", prepend: "▁" },
+        { type: "Replace", pattern: { String: " " }, content: "▁" },
+      ],
+    },
     pre_tokenizer: null,
     post_processor: null,
     decoder: {
       type: "Sequence",
-      decoders: [{ type: "Replace", pattern: { String: "▁" }, content: " " }, { type: "ByteFallback" }, { type: "Fuse" }, { type: "Strip",
-        content: " ", start: 1, stop: 0 }],
+      decoders: [
+        { type: "Replace", pattern: { String: "▁" }, content: " " },
+        { type: "ByteFallback" },
+        { type: "Fuse" },
+        { type: "Strip", content: " ", start: 1, stop: 0 },
+      ],
     },
     model: {
-      type: "BPE", unk_token: "<unk>", fuse_unk: true, byte_fallback: true, ignore_merges: false,
-      vocab: Object.fromEntries(words.map((word, id) => [word, id])), merges: [["▁", "h"], ["l", "l"]],
+      type: "BPE",
+      unk_token: "<unk>",
+      fuse_unk: true,
+      byte_fallback: true,
+      ignore_merges: false,
+      vocab: Object.fromEntries(words.map((word, id) => [word, id])),
+      merges: [
+        ["▁", "h"],
+        ["l", "l"],
+      ],
     },
   };
 }
@@ -90,12 +238,21 @@ function bert() {
   return {
     version: "1.0",
     added_tokens: [token(0, "[PAD]"), token(1, "[UNK]")],
-    normalizer: { type: "BertNormalizer", clean_text: true, handle_chinese_chars: true, strip_accents: null, lowercase: true },
+    normalizer: {
+      type: "BertNormalizer",
+      clean_text: true,
+      handle_chinese_chars: true,
+      strip_accents: null,
+      lowercase: true,
+    },
     pre_tokenizer: { type: "BertPreTokenizer" },
     post_processor: { type: "BertProcessing", sep: ["[SEP]", 3], cls: ["[CLS]", 2] },
     decoder: { type: "WordPiece", prefix: "##", cleanup: true },
     model: {
-      type: "WordPiece", unk_token: "[UNK]", continuing_subword_prefix: "##", max_input_chars_per_word: 100,
+      type: "WordPiece",
+      unk_token: "[UNK]",
+      continuing_subword_prefix: "##",
+      max_input_chars_per_word: 100,
       vocab: Object.fromEntries(words.map((word, id) => [word, id])),
     },
   };
@@ -118,16 +275,39 @@ function unigram() {
 export function* tokenizerSeeds() {
   const text = { "text.txt": "hello  world's é 12345" };
   const config = JSON.stringify({
-    tokenizer_class: "PreTrainedTokenizerFast", bos_token: "<s>", eos_token: { content: "</s>", lstrip: false }, pad_token: null,
-      clean_up_tokenization_spaces: false,
+    tokenizer_class: "PreTrainedTokenizerFast",
+    bos_token: "<s>",
+    eos_token: { content: "</s>", lstrip: false },
+    pad_token: null,
+    clean_up_tokenization_spaces: false,
   });
   for (const make of [llama3, llama2, bert, unigram]) {
     yield { "tokenizer.json": JSON.stringify(make()), "tokenizer_config.json": config, ...text };
   }
-  const pair = { "vocab.json": JSON.stringify(byteVocabulary()), "merges.txt": `#version: 0.2\n${MERGES.join("\n")}\n` };
-  yield { ...pair, "tokenizer_config.json": JSON.stringify({ add_bos_token: true, bos_token: "</s>", unk_token: "</s>", pad_token: "<pad>" }),
-    ...text };
-  const extra = { "special_tokens_map.json": '{"eos_token":"<end>"}', "added_tokens.json": '{"<end>":300}', "config.json": '{"model_type":"gpt2"}' };
-  yield { ...pair, ...extra, "tokenizer_config.json": '{"added_tokens_decoder":{"301":{"content":"<x>","special":true}}}', ...text };
+  const pair = {
+    "vocab.json": JSON.stringify(byteVocabulary()),
+    "merges.txt": `#version: 0.2\n${MERGES.join("\n")}\n`,
+  };
+  yield {
+    ...pair,
+    "tokenizer_config.json": JSON.stringify({
+      add_bos_token: true,
+      bos_token: "</s>",
+      unk_token: "</s>",
+      pad_token: "<pad>",
+    }),
+    ...text,
+  };
+  const extra = {
+    "special_tokens_map.json": '{"eos_token":"<end>"}',
+    "added_tokens.json": '{"<end>":300}',
+    "config.json": '{"model_type":"gpt2"}',
+  };
+  yield {
+    ...pair,
+    ...extra,
+    "tokenizer_config.json": '{"added_tokens_decoder":{"301":{"content":"<x>","special":true}}}',
+    ...text,
+  };
   yield { ...pair, "config.json": '{"model_type":"opt"}', ...text };
 }

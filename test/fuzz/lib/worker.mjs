@@ -1,6 +1,6 @@
 /**
- * The thread in which inputs are made and run. Before each execution the input lies in memory shared with the supervisor, which ends this
- * thread when it hangs or fills its heap and still knows what it was given.
+ * The thread in which inputs are made and run. Before each execution the input lies in memory shared with the
+ * supervisor, which ends this thread when it hangs or fills its heap and still knows what it was given.
  */
 import process from "node:process";
 import { pathToFileURL } from "node:url";
@@ -15,10 +15,16 @@ const MOST_BUFFER_BYTES = 64 * 2 ** 20;
 const MINIMISE_EXECUTIONS = 400;
 const MINIMISE_MS = 3000;
 
-/** What tells one finding from another: the beginning of the message without numbers and quoted text, and the first place in the code. */
+/**
+ * What tells one finding from another: the beginning of the message without numbers and quoted text, and the first
+ * place in the code.
+ */
 function signatureOf(error) {
   const text = String(error?.cause?.stack ?? error?.stack ?? error);
-  const message = error instanceof Violation && error.cause === undefined ? error.message.split(/[{["]/, 1)[0] : text.split("\n", 1)[0];
+  const message =
+    error instanceof Violation && error.cause === undefined
+      ? error.message.split(/[{["]/, 1)[0]
+      : text.split("\n", 1)[0];
   const frame = /(?:dist\/esm|@huggingface|fuzz\/targets|lib\/folder)[^\s:)]*:\d+/.exec(text)?.[0] ?? "";
   return `${message.replace(/"(\\.|[^"\\])*"|\d+/g, "#").slice(0, 120)} ${frame}`;
 }
@@ -29,7 +35,9 @@ async function main() {
   const shared = Buffer.from(workerData.data);
   const { default: target } = await import(pathToFileURL(path).href);
   const run = await target.open({ dist, folder, root });
-  const coverage = single ? undefined : new Coverage((url) => url.includes("/dist/esm/") || url.includes("/@huggingface/"));
+  const coverage = single
+    ? undefined
+    : new Coverage((url) => url.includes("/dist/esm/") || url.includes("/@huggingface/"));
   const corpus = [];
 
   /** Undefined, or what was wrong. */
@@ -47,7 +55,8 @@ async function main() {
     }
     const grown = process.memoryUsage().arrayBuffers - before;
     control[CONTROL.running] = 0;
-    if (wrong === undefined && grown > MOST_BUFFER_BYTES) wrong = new Violation(`${grown} bytes of buffers for an input of ${input.length}`);
+    if (wrong === undefined && grown > MOST_BUFFER_BYTES)
+      wrong = new Violation(`${grown} bytes of buffers for an input of ${input.length}`);
     return wrong;
   }
 

@@ -1,4 +1,6 @@
-/** Zip archives of stored entries: taken apart, changed, and put together with sizes, offsets and checksums that fit. */
+/**
+ * Zip archives of stored entries: taken apart, changed, and put together with sizes, offsets and checksums that fit.
+ */
 import { crc32 } from "node:zlib";
 import { interestingInteger, mutateBytes } from "./bytes.mjs";
 import { mutatePickle } from "./pickle.mjs";
@@ -9,7 +11,9 @@ const END = 0x06054b50;
 const END64 = 0x06064b50;
 const LOCATOR64 = 0x07064b50;
 
-/** Entries `{name, offset, bytes}` in the order of the directory; none where the archive is not one of stored entries. */
+/**
+ * Entries `{name, offset, bytes}` in the order of the directory; none where the archive is not one of stored entries.
+ */
 export function zipEntries(bytes) {
   const entries = [];
   const end = bytes.lastIndexOf(Buffer.from([0x50, 0x4b, 5, 6]));
@@ -30,7 +34,10 @@ export function zipEntries(bytes) {
   return entries;
 }
 
-/** From where to where each entry's data lies; undefined where the file is no archive, or sizes or offsets stand in zip64 fields. */
+/**
+ * From where to where each entry's data lies; undefined where the file is no archive, or sizes or offsets stand in
+ * zip64 fields.
+ */
 export function entryRanges(bytes) {
   if (bytes.length < 4 || bytes.readUInt32LE(0) !== LOCAL) return undefined;
   const wide = [LOCATOR64, END64].some((signature) => bytes.includes(Buffer.from(new Uint32Array([signature]).buffer)));
@@ -55,11 +62,33 @@ export function writeZip(entries, { wide = false } = {}) {
   let offset = 0;
   for (const { name, bytes } of entries) {
     const size = bytes.length;
-    const shared = [[2, 0], [2, 0], [2, 0], [2, 0], [4, crc32(bytes)]];
+    const shared = [
+      [2, 0],
+      [2, 0],
+      [2, 0],
+      [2, 0],
+      [4, crc32(bytes)],
+    ];
     const local = header(LOCAL, [[2, 45], ...shared, [4, size], [4, size], [2, name.length], [2, 0]]);
-    const extra = wide ? Buffer.concat([header(0x00180001, [[8, size], [8, size], [8, offset]])]) : Buffer.alloc(0);
+    const extra = wide
+      ? Buffer.concat([
+          header(0x00180001, [
+            [8, size],
+            [8, size],
+            [8, offset],
+          ]),
+        ])
+      : Buffer.alloc(0);
     const narrow = (value) => (wide ? 0xffffffff : value);
-    const fields = [[2, 45], [2, 45], ...shared, [4, narrow(size)], [4, narrow(size)], [2, name.length], [2, extra.length]];
+    const fields = [
+      [2, 45],
+      [2, 45],
+      ...shared,
+      [4, narrow(size)],
+      [4, narrow(size)],
+      [2, name.length],
+      [2, extra.length],
+    ];
     centrals.push(header(CENTRAL, [...fields, [2, 0], [2, 0], [2, 0], [4, 0], [4, narrow(offset)]]), name, extra);
     locals.push(local, name, bytes);
     offset += local.length + name.length + size;
@@ -68,12 +97,37 @@ export function writeZip(entries, { wide = false } = {}) {
   const n = entries.length;
   const tail = [];
   if (wide) {
-    tail.push(header(END64, [[8, 44], [2, 45], [2, 45], [4, 0], [4, 0], [8, n], [8, n], [8, central.length], [8, offset]]));
-    tail.push(header(LOCATOR64, [[4, 0], [8, offset + central.length], [4, 1]]));
+    tail.push(
+      header(END64, [
+        [8, 44],
+        [2, 45],
+        [2, 45],
+        [4, 0],
+        [4, 0],
+        [8, n],
+        [8, n],
+        [8, central.length],
+        [8, offset],
+      ]),
+    );
+    tail.push(
+      header(LOCATOR64, [
+        [4, 0],
+        [8, offset + central.length],
+        [4, 1],
+      ]),
+    );
   }
   const narrow = (value, all) => (wide ? all : value);
-  const end = [[2, 0], [2, 0], [2, narrow(n, 0xffff)], [2, narrow(n, 0xffff)], [4, narrow(central.length, 0xffffffff)], [4, narrow(offset,
-    0xffffffff)], [2, 0]];
+  const end = [
+    [2, 0],
+    [2, 0],
+    [2, narrow(n, 0xffff)],
+    [2, narrow(n, 0xffff)],
+    [4, narrow(central.length, 0xffffffff)],
+    [4, narrow(offset, 0xffffffff)],
+    [2, 0],
+  ];
   return Buffer.concat([...locals, central, ...tail, header(END, end)]);
 }
 
@@ -88,7 +142,8 @@ function mutateEntries(entries, random, context) {
   else if (choice === 3) entries[at] = { ...entry, bytes: mutateBytes(entry.bytes, random, context) };
   else if (isPickle || choice > 4) {
     const pickle = entries.findIndex(({ name }) => name.toString("latin1").endsWith(".pkl"));
-    if (pickle >= 0) entries[pickle] = { ...entries[pickle], bytes: mutatePickle(entries[pickle].bytes, random, context) };
+    if (pickle >= 0)
+      entries[pickle] = { ...entries[pickle], bytes: mutatePickle(entries[pickle].bytes, random, context) };
   } else entries[at] = { ...entry, bytes: entry.bytes.subarray(0, random.below(entry.bytes.length + 1)) };
 }
 
@@ -99,7 +154,9 @@ function mutateDirectory(bytes, random) {
   const width = Math.min(random.pick([2, 4, 8]), copy.length);
   const at = Math.min(copy.length - width, start + random.below(copy.length - start));
   const value = Buffer.alloc(8);
-  value.writeBigUInt64LE(BigInt.asUintN(64, random.chance(0.5) ? interestingInteger(random) : BigInt(random.below(copy.length + 2))));
+  value.writeBigUInt64LE(
+    BigInt.asUintN(64, random.chance(0.5) ? interestingInteger(random) : BigInt(random.below(copy.length + 2))),
+  );
   value.copy(copy, at, 0, width);
   return copy;
 }

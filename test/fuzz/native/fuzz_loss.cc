@@ -1,4 +1,5 @@
-// loss, gradient, copy, fill and gather with arguments from outside: refused with a message, or run within the buffers that were given.
+// loss, gradient, copy, fill and gather with arguments from outside: refused with a message, or run within the buffers
+// that were given.
 #include "drawn.h"
 
 namespace {

@@ -1,5 +1,5 @@
-// layout_create and prepare with arguments from outside: refused with a message, or run within the buffers that were given, to the same bytes
-// whatever the number of threads.
+// layout_create and prepare with arguments from outside: refused with a message, or run within the buffers that were
+// given, to the same bytes whatever the number of threads.
 #include <algorithm>
 
 #include "contract/layout.h"
@@ -36,7 +36,9 @@ std::vector<zo2_segment> drawn_segments(FuzzedDataProvider& from) {
 class LayoutOwner {
  public:
   LayoutOwner(World& world, const std::vector<zo2_segment>& segments) {
-    if (!accepted(table().layout_create(world.device(), segments.data(), segments.size(), &layout, &world.error), world.error) && layout != nullptr) {
+    if (!accepted(table().layout_create(world.device(), segments.data(), segments.size(), &layout, &world.error),
+                  world.error) &&
+        layout != nullptr) {
       violation("a layout that was refused is there:", world.error.message);
     }
   }
@@ -85,8 +87,10 @@ Outcome prepare_on(zo2_device* device, const uint8_t* data, size_t bytes) {
   if (layout.wire_bytes(rows) > kMostBytes || layout.scratch_bytes(rows) > kMostBytes) return {};
   args.wire = drawn_span(from, world, layout.wire_bytes(rows), 64);
   fill(from, args.wire, true);
-  args.plus = from.ConsumeIntegralInRange(0, 3) == 0 ? zo2_span{} : drawn_span(from, world, layout.scratch_bytes(rows), 64);
-  args.minus = from.ConsumeIntegralInRange(0, 3) == 0 ? zo2_span{} : drawn_span(from, world, layout.scratch_bytes(rows), 64);
+  args.plus =
+      from.ConsumeIntegralInRange(0, 3) == 0 ? zo2_span{} : drawn_span(from, world, layout.scratch_bytes(rows), 64);
+  args.minus =
+      from.ConsumeIntegralInRange(0, 3) == 0 ? zo2_span{} : drawn_span(from, world, layout.scratch_bytes(rows), 64);
   args.rows = drawn_span(from, world, rows * 4, 4);
   fill(from, args.rows, false);
   args.eps = from.ConsumeBool() ? 1e-3f : from.ConsumeFloatingPoint<float>();

@@ -1,5 +1,6 @@
-// Programs from outside: every list of words is refused with a message or accepted; what is accepted runs on the CPU backend, over spaces of
-// exactly the sizes it asks for and tables of any content, to the same bytes whatever the number of threads.
+// Programs from outside: every list of words is refused with a message or accepted; what is accepted runs on the CPU
+// backend, over spaces of exactly the sizes it asks for and tables of any content, to the same bytes whatever the
+// number of threads.
 #include <algorithm>
 #include <limits>
 
@@ -26,7 +27,8 @@ double work_of(const zo2::contract::Program& program) {
     for (int index : op.operands) {
       if (index < 0) continue;
       const auto& operand = program.operands()[static_cast<size_t>(index)];
-      const double most = operand.rows >= 0 ? double(operand.rows) : double(program.symbol_maximum(static_cast<int>(-1 - operand.rows)));
+      const double most = operand.rows >= 0 ? double(operand.rows)
+                                            : double(program.symbol_maximum(static_cast<int>(-1 - operand.rows)));
       if (most > rows) {
         other_rows = rows;
         rows = most;
@@ -85,14 +87,16 @@ Run run_once(zo2_device* device, const std::vector<double>& input, const zo2_pro
   for (int s = 0; s < ZO2_SYMBOLS; s++) {
     args.symbols[s] = count_of(input[kSymbolWords + static_cast<size_t>(s)]) % (checked.symbol_maximum(s) + 1);
   }
-  if (!accepted(table().run(world.stream(), &args, &world.error), world.error)) violation("an accepted program does not run:", world.error.message);
+  if (!accepted(table().run(world.stream(), &args, &world.error), world.error))
+    violation("an accepted program does not run:", world.error.message);
   const zo2_status status = world.finish();
   return {status, world.contents()};
 }
 
 // What a row that is named twice holds is undefined.
 bool defined(const zo2::contract::Program& program) {
-  return std::none_of(program.ops().begin(), program.ops().end(), [](const auto& op) { return op.opcode == ZO2_OP_SCATTER_ROWS; });
+  return std::none_of(program.ops().begin(), program.ops().end(),
+                      [](const auto& op) { return op.opcode == ZO2_OP_SCATTER_ROWS; });
 }
 
 // A program and the device that it was made on.
@@ -104,7 +108,8 @@ class Made {
     // Copied to its exact size, so that a read past the end is seen.
     const std::vector<double> words(input.begin() + kProgramWords, input.end());
     zo2_error error = {};
-    if (!accepted(table().program_create(device, words.data(), words.size(), bytes, &program, &error), error) && program != nullptr) {
+    if (!accepted(table().program_create(device, words.data(), words.size(), bytes, &program, &error), error) &&
+        program != nullptr) {
       violation("a program that was refused is there:", error.message);
     }
   }
@@ -130,15 +135,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t bytes) {
   if (three.program == nullptr) violation("a program is accepted by one device and refused by another");
   const Run second = run_once(on.three, input, three.program);
   if (first.status != second.status) violation("another status with three threads");
-  if (first.status == ZO2_OK && defined(checked) && first.bytes != second.bytes) violation("other bytes with three threads");
+  if (first.status == ZO2_OK && defined(checked) && first.bytes != second.bytes)
+    violation("other bytes with three threads");
   return 0;
 }
 
 namespace {
 
 double other_word(double word, Noise& noise) {
-  static const double interesting[] = {0,    -1,   -2,   -3,   -4,          -5,          -6,           0.5,   1e-5, 1e300, 9007199254740992.0,
-                                       4095, 4096, 8192, 65536, 2147483647.0, 2147483648.0, 4294967296.0, -1e300};
+  static const double interesting[] = {
+      0,    -1,   -2,   -3,    -4,           -5,           -6,           0.5,   1e-5, 1e300, 9007199254740992.0,
+      4095, 4096, 8192, 65536, 2147483647.0, 2147483648.0, 4294967296.0, -1e300};
   switch (noise.bits() % 6) {
     case 0:
       return interesting[noise.bits() % (sizeof interesting / sizeof *interesting)];
@@ -172,7 +179,8 @@ void mutate_ops(std::vector<double>& words, Noise& noise) {
   const std::vector<size_t> starts = ops_of(words);
   if (starts.empty()) return;
   const size_t op = noise.bits() % (starts.size() - 1);
-  const auto begin = words.begin() + static_cast<long>(starts[op]), end = words.begin() + static_cast<long>(starts[op + 1]);
+  const auto begin = words.begin() + static_cast<long>(starts[op]),
+             end = words.begin() + static_cast<long>(starts[op + 1]);
   const std::vector<double> copy(begin, end);
   double& count = words[kProgramWords + 2];
   switch (noise.bits() % 4) {
@@ -190,7 +198,8 @@ void mutate_ops(std::vector<double>& words, Noise& noise) {
       if (operands == 0 || copy.size() < 3) return;
       const size_t first = kProgramWords + 4 + count_of(words[kProgramWords + 3]);
       const size_t from = first + noise.bits() % operands * kOperandWords;
-      const std::vector<double> operand(words.begin() + static_cast<long>(from), words.begin() + static_cast<long>(from + kOperandWords));
+      const std::vector<double> operand(words.begin() + static_cast<long>(from),
+                                        words.begin() + static_cast<long>(from + kOperandWords));
       words[starts[op] + 2 + noise.bits() % std::min<size_t>(5, copy.size() - 2)] = double(operands);
       words[kProgramWords + 1]++;
       words.insert(words.begin() + static_cast<long>(first + operands * kOperandWords), operand.begin(), operand.end());

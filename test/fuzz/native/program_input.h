@@ -1,6 +1,5 @@
 // How an input of fuzz_program is laid out: 64-bit floating point words, those of the program behind a few of ours.
-#ifndef ZO2_FUZZ_PROGRAM_INPUT_H
-#define ZO2_FUZZ_PROGRAM_INPUT_H
+#pragma once
 
 #include <cmath>
 #include <cstring>
@@ -22,8 +21,8 @@ inline std::vector<double> words_of(const uint8_t* data, size_t bytes) {
 }
 
 // A number as a count; what is none of them becomes 0.
-inline uint64_t count_of(double word) { return word >= 0 && word <= 9007199254740992.0 ? static_cast<uint64_t>(word) : 0; }
+inline uint64_t count_of(double word) {
+  return word >= 0 && word <= 9007199254740992.0 ? static_cast<uint64_t>(word) : 0;
+}
 
 }  // namespace zo2::fuzz
-
-#endif  // ZO2_FUZZ_PROGRAM_INPUT_H

@@ -1,9 +1,10 @@
-// What the fuzzing programs share: devices of the CPU backend that live as long as the program, and what one input makes on one of them.
+// What the fuzzing programs share: devices of the CPU backend that live as long as the program, and what one input
+// makes on one of them.
 //
-// The memory of a device buffer is host memory here, so it is filled and read in place, and the bytes behind it, which the backend's allocation
-// has and the contract does not, are poisoned: AddressSanitizer sees the first byte past the end.
-#ifndef ZO2_FUZZ_WORLD_H
-#define ZO2_FUZZ_WORLD_H
+// The memory of a device buffer is host memory here, so it is filled and read in place, and the bytes behind it, which
+// the backend's allocation has and the contract does not, are poisoned: AddressSanitizer sees the first byte past the
+// end.
+#pragma once
 
 #include <malloc.h>
 #include <sanitizer/asan_interface.h>
@@ -86,14 +87,16 @@ class World {
   zo2_device* device() const { return device_; }
 
   zo2_stream* stream() {
-    if (stream_ == nullptr && !accepted(table().stream_create(device_, "fuzz", &stream_, &error), error)) violation("no stream:", error.message);
+    if (stream_ == nullptr && !accepted(table().stream_create(device_, "fuzz", &stream_, &error), error))
+      violation("no stream:", error.message);
     return stream_;
   }
 
   // A buffer of exactly `bytes`, zeroed; at most a megabyte, so that it is no mapping of pages.
   zo2_buffer* buffer(zo2_buffer_kind kind, uint64_t bytes) {
     zo2_buffer* made = nullptr;
-    if (!accepted(table().buffer_create(device_, kind, bytes, &made, &error), error)) violation("no buffer:", error.message);
+    if (!accepted(table().buffer_create(device_, kind, bytes, &made, &error), error))
+      violation("no buffer:", error.message);
     const contract::Memory& memory = memory_of(made);
     std::memset(memory.data, 0, bytes);
     __asan_poison_memory_region(memory.data + bytes, malloc_usable_size(memory.data) - bytes);
@@ -101,14 +104,18 @@ class World {
     return made;
   }
 
-  static const contract::Memory& memory_of(const zo2_buffer* buffer) { return *reinterpret_cast<const contract::Memory*>(buffer); }
+  static const contract::Memory& memory_of(const zo2_buffer* buffer) {
+    return *reinterpret_cast<const contract::Memory*>(buffer);
+  }
 
   // Waits until the stream has done what was enqueued; the status with which it ended.
   zo2_status finish() {
-    if (event_ == nullptr && !accepted(table().event_create(device_, &event_, &error), error)) violation("no event:", error.message);
+    if (event_ == nullptr && !accepted(table().event_create(device_, &event_, &error), error))
+      violation("no event:", error.message);
     if (!accepted(table().stream_record(stream(), event_, &error), error)) violation("no record:", error.message);
     Ended ended;
-    if (!accepted(table().event_notify(event_, Ended::call, &ended, &error), error)) violation("no notification:", error.message);
+    if (!accepted(table().event_notify(event_, Ended::call, &ended, &error), error))
+      violation("no notification:", error.message);
     const zo2_error end = ended.wait();
     accepted(end.status, end);
     return end.status;
@@ -116,7 +123,8 @@ class World {
 
   std::vector<uint8_t> contents() const {
     std::vector<uint8_t> all;
-    for (const zo2_buffer* buffer : buffers_) all.insert(all.end(), memory_of(buffer).data, memory_of(buffer).data + memory_of(buffer).bytes);
+    for (const zo2_buffer* buffer : buffers_)
+      all.insert(all.end(), memory_of(buffer).data, memory_of(buffer).data + memory_of(buffer).bytes);
     return all;
   }
 
@@ -164,5 +172,3 @@ inline const Devices& devices(bool generic) {
 }
 
 }  // namespace zo2::fuzz
-
-#endif  // ZO2_FUZZ_WORLD_H

@@ -18,13 +18,36 @@ async function* chunks(bytes, size) {
 }
 
 export default {
-  dictionary: ["\n", "\r\n", "\ufeff", "text", "ids", "prompt", "completion", "choices", "label", "messages", "role", "content", "user",
-    "assistant", "{", "}", "[", "]", '"', ":", ","],
+  dictionary: [
+    "\n",
+    "\r\n",
+    "\ufeff",
+    "text",
+    "ids",
+    "prompt",
+    "completion",
+    "choices",
+    "label",
+    "messages",
+    "role",
+    "content",
+    "user",
+    "assistant",
+    "{",
+    "}",
+    "[",
+    "]",
+    '"',
+    ":",
+    ",",
+  ],
   maxBytes: 8192,
 
   *seeds() {
     yield Buffer.from('{"text":"A sentence."}\n{"ids":[1,2,3]}\r\n\n{"prompt":"a","completion":" b"}\n');
-    yield Buffer.from('\ufeff{"prompt":"It was","choices":[" bad"," good"],"label":1}\n{"prompt":"x","choices":["a","b"],"label":"b"}');
+    yield Buffer.from(
+      '\ufeff{"prompt":"It was","choices":[" bad"," good"],"label":1}\n{"prompt":"x","choices":["a","b"],"label":"b"}',
+    );
     yield Buffer.from('{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"ho"}]}\n');
     yield Buffer.from(`{"text":"${"long ".repeat(300)}"}\n   \t\r\n{"text":"\\ud83d\\ude00 ünïcode"}`);
   },
@@ -48,7 +71,8 @@ export default {
     const read = (input, size) =>
       attempt(isZo2Error, ["ZO2_ERR_DATA"], input.length, async () => {
         const lines = [];
-        for await (const line of readJsonLines(chunks(input, size), { name: "f", maxLineBytes: MOST_LINE_BYTES })) lines.push(line);
+        for await (const line of readJsonLines(chunks(input, size), { name: "f", maxLineBytes: MOST_LINE_BYTES }))
+          lines.push(line);
         return lines;
       });
     return async (input) => {
@@ -56,7 +80,8 @@ export default {
       for (const size of [1, 7, 64]) {
         const cut = await read(input, size);
         demand(JSON.stringify(cut) === JSON.stringify(whole), () =>
-          `in chunks of ${size} bytes ${JSON.stringify(cut)}, in one ${JSON.stringify(whole)}`.slice(0, 2000));
+          `in chunks of ${size} bytes ${JSON.stringify(cut)}, in one ${JSON.stringify(whole)}`.slice(0, 2000),
+        );
       }
       for (const { record, place } of whole.value ?? []) {
         for (const parser of [parse, fill]) {
@@ -64,9 +89,16 @@ export default {
           if (example.value === undefined) continue;
           const { kind, choices, label, ids } = example.value;
           demand(KINDS.includes(kind), () => `an example of kind ${kind}`);
-          if (kind === "choices") demand(choices.length > 1 && Number.isInteger(label) && label >= 0 && label < choices.length, () =>
-            `label ${label} of ${choices.length} choices`);
-          if (kind === "ids") demand(ids.every((id) => Number.isInteger(id) && id >= 0 && id < 50), () => `ids ${ids}`);
+          if (kind === "choices")
+            demand(
+              choices.length > 1 && Number.isInteger(label) && label >= 0 && label < choices.length,
+              () => `label ${label} of ${choices.length} choices`,
+            );
+          if (kind === "ids")
+            demand(
+              ids.every((id) => Number.isInteger(id) && id >= 0 && id < 50),
+              () => `ids ${ids}`,
+            );
         }
       }
     };

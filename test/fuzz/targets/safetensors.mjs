@@ -22,12 +22,18 @@ function checkTensors(tensors, dataStart, fileBytes, dtypeBits) {
   let covered = 0;
   for (const { name, dtype, shape, offset, bytes } of tensors) {
     const inside = offset >= dataStart && bytes >= 0 && offset + bytes <= fileBytes;
-    demand(inside, () => `${name}: bytes ${offset} to ${offset + bytes} of a file of ${fileBytes} with its data at ${dataStart}`);
+    demand(
+      inside,
+      () => `${name}: bytes ${offset} to ${offset + bytes} of a file of ${fileBytes} with its data at ${dataStart}`,
+    );
     const bits = shape.reduce((product, extent) => product * BigInt(extent), BigInt(dtypeBits[dtype]));
     demand(bits === BigInt(bytes) * 8n, () => `${name}: ${bytes} bytes for ${dtype} [${shape.join(", ")}]`);
     covered += bytes;
   }
-  demand(covered === fileBytes - dataStart, () => `tensors of ${covered} bytes in ${fileBytes - dataStart} bytes of data`);
+  demand(
+    covered === fileBytes - dataStart,
+    () => `tensors of ${covered} bytes in ${fileBytes - dataStart} bytes of data`,
+  );
 }
 
 export default {
@@ -39,14 +45,18 @@ export default {
     yield makeSafetensors([]);
   },
 
-  mutate: (bytes, random, context) => mutateSafetensors(bytes, random, context, mutateJson) ?? mutateBytes(bytes, random, context),
+  mutate: (bytes, random, context) =>
+    mutateSafetensors(bytes, random, context, mutateJson) ?? mutateBytes(bytes, random, context),
 
   async open({ dist }) {
     const { headerLength, parseHeader, DTYPE_BITS } = await import(path.join(dist, "checkpoint", "safetensors.js"));
     const { isZo2Error } = await import(path.join(dist, "errors.js"));
-    const parse = (bytes, fileBytes) => attempt(isZo2Error, ["ZO2_ERR_CHECKPOINT"], bytes.length, () => parseHeader("file", bytes, fileBytes));
+    const parse = (bytes, fileBytes) =>
+      attempt(isZo2Error, ["ZO2_ERR_CHECKPOINT"], bytes.length, () => parseHeader("file", bytes, fileBytes));
     return async (input) => {
-      const length = await attempt(isZo2Error, ["ZO2_ERR_CHECKPOINT"], input.length, () => headerLength("file", input.subarray(0, 8), input.length));
+      const length = await attempt(isZo2Error, ["ZO2_ERR_CHECKPOINT"], input.length, () =>
+        headerLength("file", input.subarray(0, 8), input.length),
+      );
       if (length.value === undefined) return;
       demand(length.value <= input.length - 8, `a header of ${length.value} bytes in a file of ${input.length}`);
       const dataStart = 8 + length.value;
@@ -56,9 +66,12 @@ export default {
       const again = written(header.value, dataStart, input.length);
       const second = await parse(again.json, again.fileBytes);
       demand(second.value !== undefined, () => `refused when written anew: ${second.message}`);
-      const plain = ({ tensors, metadata }, start) => JSON.stringify([tensors.map((one) => ({ ...one, offset: one.offset - start })),
-        { ...metadata }]);
-      demand(plain(second.value, 8 + again.json.length) === plain(header.value, dataStart), "another header when written anew");
+      const plain = ({ tensors, metadata }, start) =>
+        JSON.stringify([tensors.map((one) => ({ ...one, offset: one.offset - start })), { ...metadata }]);
+      demand(
+        plain(second.value, 8 + again.json.length) === plain(header.value, dataStart),
+        "another header when written anew",
+      );
     };
   },
 };

@@ -6,8 +6,16 @@ import { mutateJson } from "../lib/json.mjs";
 import { attempt, demand } from "../lib/oracle.mjs";
 import { TEXTS, TOKENIZER_FILES, TOKENIZER_WORDS, tokenizerSeeds } from "../lib/tokenizers.mjs";
 
-const NAMES = ["tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json",
-  "text.txt"];
+const NAMES = [
+  "tokenizer.json",
+  "vocab.json",
+  "merges.txt",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "config.json",
+  "text.txt",
+];
 const MOST_TEXT = 512;
 
 export default {
@@ -23,7 +31,9 @@ export default {
       const structured = name.endsWith(".json") && random.chance(0.85) && mutateJson(file, random, context.dictionary);
       return structured || mutateBytes(file, random, context);
     };
-    return (random.chance(0.97) && mutateBundle(bytes, random, NAMES, mutateFile)) || mutateBytes(bytes, random, context);
+    return (
+      (random.chance(0.97) && mutateBundle(bytes, random, NAMES, mutateFile)) || mutateBytes(bytes, random, context)
+    );
   },
 
   async open({ dist, folder }) {
@@ -38,18 +48,30 @@ export default {
       const loaded = await tried(input, () => loadTokenizer(folder));
       const tokenizer = loaded.value;
       if (tokenizer === undefined) return;
-      demand(Number.isSafeInteger(tokenizer.vocabSize) && tokenizer.vocabSize >= 0, () => `vocabSize is ${tokenizer.vocabSize}`);
+      demand(
+        Number.isSafeInteger(tokenizer.vocabSize) && tokenizer.vocabSize >= 0,
+        () => `vocabSize is ${tokenizer.vocabSize}`,
+      );
       for (const one of [text, ...TEXTS]) {
         const encoded = await tried(input, () => tokenizer.encode(one));
         if (encoded.value === undefined) continue;
         const ids = encoded.value;
         const outside = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= tokenizer.vocabSize);
-        demand(outside === undefined, () => `id ${outside} for ${JSON.stringify(one)}; vocabSize is ${tokenizer.vocabSize}`);
+        demand(
+          outside === undefined,
+          () => `id ${outside} for ${JSON.stringify(one)}; vocabSize is ${tokenizer.vocabSize}`,
+        );
         const again = await tried(input, () => tokenizer.encode(one));
-        demand(JSON.stringify(again.value) === JSON.stringify(ids), () => `other ids the second time for ${JSON.stringify(one)}`);
+        demand(
+          JSON.stringify(again.value) === JSON.stringify(ids),
+          () => `other ids the second time for ${JSON.stringify(one)}`,
+        );
         for (const skipSpecialTokens of [false, true]) {
           const decoded = await tried(input, () => tokenizer.decode(ids, { skipSpecialTokens }));
-          demand(decoded.value === undefined || typeof decoded.value === "string", () => `decoded into ${typeof decoded.value}`);
+          demand(
+            decoded.value === undefined || typeof decoded.value === "string",
+            () => `decoded into ${typeof decoded.value}`,
+          );
         }
       }
     };

@@ -1,4 +1,5 @@
-// attention against a naive double-precision reference that holds the whole score matrix; see op_case.h for what every case checks besides.
+// attention against a naive double-precision reference that holds the whole score matrix; see op_case.h for what every
+// case checks besides.
 #include <algorithm>
 #include <cmath>
 
@@ -25,13 +26,15 @@ struct Attention {
   bool in_place = false;  // out is q
   double size = 1;        // of q and k: large ones make the softmax sharp and move its maximum from block to block
   int64_t window = 0;
-  int64_t cache_rows = 0;  // 0: k and v have the rows of q. Otherwise they lie in a cache of so many, and the table has a fifth column
+  // 0: k and v have the rows of q. Otherwise they lie in a cache of so many, and the table has a fifth column
+  int64_t cache_rows = 0;
 };
 
 constexpr int kRows = -1 - ZO2_SYMBOL_ROWS, kSequences = -1 - ZO2_SYMBOL_SEQUENCES;
 
 void test_attention(const Attention& a) {
-  OpCase test(std::string("attention: ") + a.name + ", " + dtype_name(a.dtype) + ", window " + std::to_string(a.window));
+  OpCase test(std::string("attention: ") + a.name + ", " + dtype_name(a.dtype) + ", window " +
+              std::to_string(a.window));
   Random random(static_cast<uint64_t>(a.rows * 31 + a.width));
   test.symbol(ZO2_SYMBOL_ROWS, static_cast<uint64_t>(a.rows) + 4, static_cast<uint64_t>(a.rows));
   test.symbol(ZO2_SYMBOL_SEQUENCES, a.sequences.size() + 2, a.sequences.size());
@@ -47,7 +50,8 @@ void test_attention(const Attention& a) {
     v = test.slice(fused, q_cols + kv_cols, kv_cols);
   } else {
     q = test.operand(ZO2_SPACE_WORKSPACE, a.dtype, kRows, q_cols, 1);
-    k = test.operand(cached ? ZO2_SPACE_CACHE : ZO2_SPACE_WORKSPACE, a.dtype, cached ? a.cache_rows : kRows, kv_cols, 3);
+    k = test.operand(cached ? ZO2_SPACE_CACHE : ZO2_SPACE_WORKSPACE, a.dtype, cached ? a.cache_rows : kRows, kv_cols,
+                     3);
     v = test.operand(cached ? ZO2_SPACE_CACHE : ZO2_SPACE_WORKSPACE, a.dtype, cached ? a.cache_rows : kRows, kv_cols);
     for (int operand : {q, k}) test.randomise(operand, random, a.size);
     test.randomise(v, random, 1);
@@ -65,14 +69,18 @@ void test_attention(const Attention& a) {
     if (cached) test.set(table, row, 4, double(sequence.key_start));
   }
   const double scale = 1 / std::sqrt(double(a.width));
-  test.op(ZO2_OP_ATTENTION, {double(out), double(q), double(k), double(v), double(table), double(a.heads), double(a.kv_heads), scale,
-                             double(a.window)},
+  test.op(ZO2_OP_ATTENTION,
+          {double(out), double(q), double(k), double(v), double(table), double(a.heads), double(a.kv_heads), scale,
+           double(a.window)},
           {out});
   test.run([&] {
     std::vector<double> expected(static_cast<size_t>(a.rows * q_cols)), sizes(expected.size());
     // CUDA's kernels for 16-bit operands round each weight of the softmax to that dtype.
     const bool rounds = on_cuda() && a.dtype != ZO2_F32;
-    const double weight_error = !rounds ? 0 : a.dtype == ZO2_BF16 ? 0x1p-8 : 0x1p-11, least_weight = rounds && a.dtype == ZO2_F16 ? 0x1p-25 : 0;
+    const double weight_error = !rounds               ? 0
+                                : a.dtype == ZO2_BF16 ? 0x1p-8
+                                                      : 0x1p-11,
+                 least_weight = rounds && a.dtype == ZO2_F16 ? 0x1p-25 : 0;
     for (int64_t r = 0; r < a.rows; r++) {
       for (int64_t c = 0; c < q_cols; c++) expected[size_t(r * q_cols + c)] = test.before(out, r, c);
     }
@@ -81,7 +89,8 @@ void test_attention(const Attention& a) {
         std::vector<int64_t> keys;
         for (int64_t position = 0; position <= s.prefix_length + i; position++) {
           if (a.window != 0 && position <= s.prefix_length + i - a.window) continue;
-          keys.push_back(position < s.prefix_length ? s.prefix_start + position : key_start(s) + position - s.prefix_length);
+          keys.push_back(position < s.prefix_length ? s.prefix_start + position
+                                                    : key_start(s) + position - s.prefix_length);
         }
         for (int64_t h = 0; h < a.heads; h++) {
           const int64_t kv = h / (a.heads / a.kv_heads) * a.width;
@@ -89,7 +98,8 @@ void test_attention(const Attention& a) {
           double sum = 0, largest = -HUGE_VAL;
           for (int64_t key : keys) {
             double score = 0;
-            for (int64_t c = 0; c < a.width; c++) score += test.before(q, s.start + i, h * a.width + c) * test.before(k, key, kv + c);
+            for (int64_t c = 0; c < a.width; c++)
+              score += test.before(q, s.start + i, h * a.width + c) * test.before(k, key, kv + c);
             weights.push_back(score * scale);
             largest = std::max(largest, weights.back());
           }
@@ -110,19 +120,21 @@ void test_attention(const Attention& a) {
     // A score of size s carries an fp32 error of about s 2^-22, which the exponential turns into a relative one.
     const double score = a.size * a.size * std::sqrt(double(a.width));
     test.expect(
-        out, [&](int64_t r, int64_t c) { return expected[size_t(r * q_cols + c)]; }, 
+        out, [&](int64_t r, int64_t c) { return expected[size_t(r * q_cols + c)]; },
         [&](int64_t r, int64_t c) { return 2e-6 + 5e-7 * score + sizes[size_t(r * q_cols + c)]; });
   });
 }
 
-// A table that names rows which are not there, or one row twice, is an error that names the sequence; nothing is written. q has 10 rows, and so
-// have k and v but with key_rows, of a cache.
-void test_bad_table(const char* name, const std::vector<Sequence>& sequences, const char* expected, int64_t key_rows = 0) {
+// A table that names rows which are not there, or one row twice, is an error that names the sequence; nothing is
+// written. q has 10 rows, and so have k and v but with key_rows, of a cache.
+void test_bad_table(const char* name, const std::vector<Sequence>& sequences, const char* expected,
+                    int64_t key_rows = 0) {
   OpCase test(name);
   Random random(1);
   test.symbol(ZO2_SYMBOL_ROWS, 20, 10);
   test.symbol(ZO2_SYMBOL_SEQUENCES, sequences.size(), sequences.size());
-  const int q = test.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, kRows, 8), out = test.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, kRows, 8);
+  const int q = test.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, kRows, 8),
+            out = test.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, kRows, 8);
   const int keys = key_rows > 0 ? test.operand(ZO2_SPACE_CACHE, ZO2_F32, key_rows, 8) : q;
   const int table = test.operand(ZO2_SPACE_INPUTS, ZO2_I32, kSequences, key_rows > 0 ? 5 : 4);
   for (size_t s = 0; s < sequences.size(); s++) {
@@ -140,36 +152,55 @@ int main() {
   for (zo2_dtype dtype : {ZO2_F32, ZO2_F16, ZO2_BF16}) {
     test_attention({"one row", 1, 1, 1, 8, {{0, 1, 0, 0}}, dtype});
     test_attention({"no sequences", 3, 1, 1, 8, {}, dtype});
-    test_attention({"an empty sequence, rows outside every sequence", 12, 2, 2, 8, {{2, 0, 0, 0}, {3, 5, 0, 0}}, dtype});
+    test_attention(
+        {"an empty sequence, rows outside every sequence", 12, 2, 2, 8, {{2, 0, 0, 0}, {3, 5, 0, 0}}, dtype});
     test_attention({"lengths around the blocks",
                     680,
                     2,
                     2,
                     16,
-                    {{0, 63, 0, 0}, {63, 64, 0, 0}, {127, 65, 0, 0}, {192, 95, 0, 0}, {287, 96, 0, 0}, {383, 97, 0, 0}, {490, 190, 0, 0}},
+                    {{0, 63, 0, 0},
+                     {63, 64, 0, 0},
+                     {127, 65, 0, 0},
+                     {192, 95, 0, 0},
+                     {287, 96, 0, 0},
+                     {383, 97, 0, 0},
+                     {490, 190, 0, 0}},
                     dtype});
     test_attention({"odd head size", 70, 3, 3, 5, {{1, 66, 0, 0}}, dtype});
     test_attention({"head size with a tail", 70, 2, 1, 21, {{0, 70, 0, 0}}, dtype});
     test_attention({"grouped heads, fused q, k and v", 90, 6, 2, 8, {{0, 40, 0, 0}, {40, 50, 0, 0}}, dtype, true});
-    test_attention(
-        {"prefixes of all sizes", 200, 2, 2, 8, {{0, 90, 0, 0}, {90, 3, 0, 90}, {93, 1, 0, 65}, {94, 60, 10, 64}, {154, 2, 5, 1}}, dtype});
+    test_attention({"prefixes of all sizes",
+                    200,
+                    2,
+                    2,
+                    8,
+                    {{0, 90, 0, 0}, {90, 3, 0, 90}, {93, 1, 0, 65}, {94, 60, 10, 64}, {154, 2, 5, 1}},
+                    dtype});
     test_attention({"out is q", 100, 2, 2, 8, {{0, 100, 0, 0}}, dtype, false, true});
     for (int64_t window : {1, 7, 64, 65, 1000}) {
-      test_attention({"a window over grouped heads and prefixes",
-                      330,
-                      4,
-                      2,
-                      16,
-                      {{0, 90, 0, 0}, {90, 3, 0, 90}, {93, 1, 0, 65}, {94, 60, 10, 64}, {154, 2, 5, 1}, {160, 170, 0, 0}},
-                      dtype,
-                      true,
-                      false,
-                      1,
-                      window});
+      test_attention(
+          {"a window over grouped heads and prefixes",
+           330,
+           4,
+           2,
+           16,
+           {{0, 90, 0, 0}, {90, 3, 0, 90}, {93, 1, 0, 65}, {94, 60, 10, 64}, {154, 2, 5, 1}, {160, 170, 0, 0}},
+           dtype,
+           true,
+           false,
+           1,
+           window});
     }
     // Head sizes that CUDA's kernels are tuned for, with lengths around their tiles.
     for (int64_t width : {16, 64, 80, 96, 128, 256}) {
-      test_attention({"head size", 210, 2, 1, width, {{0, 1, 0, 0}, {1, 15, 0, 0}, {16, 17, 0, 0}, {33, 64, 0, 33}, {97, 113, 0, 97}}, dtype});
+      test_attention({"head size",
+                      210,
+                      2,
+                      1,
+                      width,
+                      {{0, 1, 0, 0}, {1, 15, 0, 0}, {16, 17, 0, 0}, {33, 64, 0, 33}, {97, 113, 0, 97}},
+                      dtype});
     }
   }
   {
@@ -177,8 +208,17 @@ int main() {
     for (zo2_dtype dtype : {ZO2_F32, ZO2_F16, ZO2_BF16}) {
       for (int64_t width : {16, 32, 64, 80, 96, 112, 128, 256}) {
         const int64_t window = width == 64 ? 20 : 0;
-        test_attention(
-            {"aligned", 150, 2, 1, width, {{0, 17, 0, 0}, {17, 65, 0, 0}, {82, 60, 17, 65}}, dtype, width % 32 == 0, false, 1, window});
+        test_attention({"aligned",
+                        150,
+                        2,
+                        1,
+                        width,
+                        {{0, 17, 0, 0}, {17, 65, 0, 0}, {82, 60, 17, 65}},
+                        dtype,
+                        width % 32 == 0,
+                        false,
+                        1,
+                        window});
       }
       test_attention({"out is q", 140, 2, 2, 64, {{0, 140, 0, 0}}, dtype, false, true});
     }
@@ -195,7 +235,8 @@ int main() {
         const OpCase::Aligned all;
         test_attention(a);
       };
-      // One new row each for three sequences, whose earlier keys and values lie elsewhere; rows of the cache stand between them.
+      // One new row each for three sequences, whose earlier keys and values lie elsewhere; rows of the cache stand
+      // between them.
       Attention decode = {"", 3, 4, 2, 16, {{0, 1, 40, 30, 70}, {1, 1, 0, 5, 5}, {2, 1, 10, 0, 10}}};
       decode.cache_rows = 90;
       cached("decode from a cache with more rows", decode);
@@ -204,7 +245,9 @@ int main() {
         cached("decode with a window", decode);
       }
       // Prompts of several tiles; the last shares the prefix of the first, and its own keys do not follow it.
-      Attention prompts = {"", 240, 2, 1, 64, {{0, 100, 0, 0, 150}, {100, 70, 0, 0, 10}, {170, 66, 150, 100, 300}, {240, 0, 366, 0, 366}}};
+      Attention prompts = {
+          "", 240, 2,
+          1,  64,  {{0, 100, 0, 0, 150}, {100, 70, 0, 0, 10}, {170, 66, 150, 100, 300}, {240, 0, 366, 0, 366}}};
       prompts.cache_rows = 366;
       cached("prompts into a cache", prompts);
       prompts.window = 90;

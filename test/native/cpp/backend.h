@@ -1,7 +1,7 @@
-// Which backend the tests of the contract drive: the environment's ZO2_TEST_BACKEND, "cpu" (the default) or "cuda". A test that cannot have the
-// backend it was asked for ends at once with the reason and an error exit, so that it is never taken for a test that passed.
-#ifndef ZO2_TEST_BACKEND_H
-#define ZO2_TEST_BACKEND_H
+// Which backend the tests of the contract drive: the environment's ZO2_TEST_BACKEND, "cpu" (the default) or "cuda". A
+// test that cannot have the backend it was asked for ends at once with the reason and an error exit, so that it is
+// never taken for a test that passed.
+#pragma once
 
 #include <cstdio>
 #include <cstdlib>
@@ -48,5 +48,3 @@ inline bool is_tested_kind(const char* kind) {
 }
 
 }  // namespace zo2::test
-
-#endif  // ZO2_TEST_BACKEND_H

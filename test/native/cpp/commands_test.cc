@@ -16,8 +16,8 @@ bool contains(const zo2_error& error, const char* text) { return strstr(error.me
 
 // Whether `status` is INVALID_ARGUMENT with a message that has `text` in it.
 bool invalid(const Rig& rig, zo2_status status, const char* text) {
-  return CHECK(status == ZO2_STATUS_INVALID_ARGUMENT && contains(rig.error, text), "status %d, \"%s\" should have \"%s\"",
-               static_cast<int>(status), rig.error.message, text);
+  return CHECK(status == ZO2_STATUS_INVALID_ARGUMENT && contains(rig.error, text),
+               "status %d, \"%s\" should have \"%s\"", static_cast<int>(status), rig.error.message, text);
 }
 
 std::vector<uint8_t> counting(size_t count) {
@@ -95,7 +95,7 @@ void transfers_outside_their_buffers_are_refused_before_anything_is_enqueued() {
   CHECK(rig.info().commands == 0);
 }
 
-// ---- loss and gradient ---------------------------------------------------------------------------------------------------------
+// ---- loss and gradient ----------------------------------------------------------------------------------------------
 
 struct Losses {
   Rig rig;
@@ -103,8 +103,9 @@ struct Losses {
   zo2_buffer* const state = rig.on_device(stream, std::vector<zo2_step_state>{{111, 222, 0, 0, 0}});
   zo2_buffer* const sticky = rig.on_device(stream, std::vector<zo2_sticky>{{0, 0}});
 
-  void add(zo2_loss_kind kind, const std::vector<float>& logprobs, const std::vector<int32_t>& choices, const std::vector<int32_t>& examples,
-           uint32_t branch, uint32_t first, const std::vector<float>& labels = {}) {
+  void add(zo2_loss_kind kind, const std::vector<float>& logprobs, const std::vector<int32_t>& choices,
+           const std::vector<int32_t>& examples, uint32_t branch, uint32_t first,
+           const std::vector<float>& labels = {}) {
     zo2_loss_args args = {};
     args.kind = kind;
     args.values = {rig.on_device(stream, logprobs), 0};
@@ -172,7 +173,9 @@ void choices_are_scored_by_mean_or_sum() {
 }
 
 // In long double, and without the forms that keep the kernels from overflowing.
-long double binary_entropy(long double x, long double y) { return y * logl(1 + expl(-x)) + (1 - y) * logl(1 + expl(x)); }
+long double binary_entropy(long double x, long double y) {
+  return y * logl(1 + expl(-x)) + (1 - y) * logl(1 + expl(x));
+}
 
 void logits_have_the_binary_entropy_of_their_labels() {
   const std::vector<float> logits = {0, 1, -1, 8.5f, -8.5f, 1e-6f, -40, 40, 700, -700, 700, -700, 3};
@@ -187,14 +190,18 @@ void logits_have_the_binary_entropy_of_their_labels() {
   const struct {
     float x, y;
     double expected;
-  } cases[] = {{40, 1, 4.248354255291589e-18}, {-40, 0, 4.248354255291589e-18}, {1e30f, 1, 0}, {1e30f, 0, static_cast<double>(1e30f)},
-               {-1e30f, 1, static_cast<double>(1e30f)}, {-700, 0, static_cast<double>(expl(-700))}};
+  } cases[] = {{40, 1, 4.248354255291589e-18},
+               {-40, 0, 4.248354255291589e-18},
+               {1e30f, 1, 0},
+               {1e30f, 0, static_cast<double>(1e30f)},
+               {-1e30f, 1, static_cast<double>(1e30f)},
+               {-700, 0, static_cast<double>(expl(-700))}};
   for (const auto& one : cases) {
     Losses single;
     single.add(ZO2_LOSS_BINARY, {one.x}, {}, {}, 0, 1, {one.y});
     const double got = single.read().loss_plus;
-    CHECK(fabs(got - one.expected) <= 1e-13 * fabs(one.expected), "logit %g, label %g: %.17g", static_cast<double>(one.x),
-          static_cast<double>(one.y), got);
+    CHECK(fabs(got - one.expected) <= 1e-13 * fabs(one.expected), "logit %g, label %g: %.17g",
+          static_cast<double>(one.x), static_cast<double>(one.y), got);
   }
   Losses spoiled;
   spoiled.add(ZO2_LOSS_BINARY, {1, NAN, 1}, {}, {}, 0, 1, {1, 1, 1});
@@ -241,14 +248,16 @@ void spans_add_half_the_entropy_of_their_start_and_of_their_end() {
       {{0, 3, -100, -100}, 0},
       {{3, 4, 0, 0}, 0},
       {{4, 7, 1, 2}, (entropy(4, 7, 0, 1) + entropy(4, 7, 1, 2)) / 2},
-      {{4, 7, 0, 0, 0, 3, 1, 1}, (entropy(4, 7, 0, 0) + entropy(4, 7, 1, 0) + entropy(0, 3, 0, 1) + entropy(0, 3, 1, 1)) / 2},
+      {{4, 7, 0, 0, 0, 3, 1, 1},
+       (entropy(4, 7, 0, 0) + entropy(4, 7, 1, 0) + entropy(0, 3, 0, 1) + entropy(0, 3, 1, 1)) / 2},
       {{}, 0},
   };
   for (const auto& one : cases) {
     Losses l;
     l.add(ZO2_LOSS_SPANS, values, {}, one.examples, 1, 1);
     const double got = l.read().loss_minus;
-    CHECK(fabs(got - one.expected) <= 1e-12, "example %zu: %.17g, not %.17g", static_cast<size_t>(&one - cases), got, one.expected);
+    CHECK(fabs(got - one.expected) <= 1e-12, "example %zu: %.17g, not %.17g", static_cast<size_t>(&one - cases), got,
+          one.expected);
   }
 }
 

@@ -14,7 +14,8 @@ void a_long_message_is_cut_between_two_characters() {
   for (int i = 0; i < 300; ++i) message += "\u00e9";
   zo2_error error;
   zo2::contract::write_error(&error, ZO2_STATUS_DEVICE, message.c_str());
-  CHECK(strlen(error.message) == 506 && message.compare(0, 506, error.message) == 0, "%zu bytes", strlen(error.message));
+  CHECK(strlen(error.message) == 506 && message.compare(0, 506, error.message) == 0, "%zu bytes",
+        strlen(error.message));
   const std::string exact(507, 'x');
   zo2::contract::write_error(&error, ZO2_STATUS_DEVICE, exact.c_str());
   CHECK(exact == error.message);

@@ -27,7 +27,8 @@ void test_exponential(const zo2::cpu::OpKernels& kernels) {
   CHECK(std::isnan(kernels.exponential_sum(&nan, 0, 1)), "%s: exp of NaN is NaN", kernels.name);
 }
 
-// Storage conversions against the scalar ones of numerics/: every fp16 and bf16 pattern, and fp32 patterns of all sizes, halfway cases too.
+// Storage conversions against the scalar ones of numerics/: every fp16 and bf16 pattern, and fp32 patterns of all
+// sizes, halfway cases too.
 void test_storage(const zo2::cpu::OpKernels& kernels) {
   using namespace zo2::numerics;
   int64_t wide_wrong = 0, narrow_wrong = 0;
@@ -53,8 +54,8 @@ void test_storage(const zo2::cpu::OpKernels& kernels) {
     for (size_t i = 0; i < source.size(); i++)
       narrow_wrong += out[i] != (dtype == ZO2_F16 ? f32_to_f16(source[i]) : f32_to_bf16(source[i]));
   }
-  CHECK(wide_wrong == 0 && narrow_wrong == 0, "%s: %lld widened and %lld narrowed values differ from numerics/", kernels.name,
-        static_cast<long long>(wide_wrong), static_cast<long long>(narrow_wrong));
+  CHECK(wide_wrong == 0 && narrow_wrong == 0, "%s: %lld widened and %lld narrowed values differ from numerics/",
+        kernels.name, static_cast<long long>(wide_wrong), static_cast<long long>(narrow_wrong));
 }
 
 }  // namespace

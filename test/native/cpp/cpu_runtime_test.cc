@@ -1,4 +1,5 @@
-// What is true of the CPU backend's devices alone: threads, delays, forks. The rules of streams are those of runtime_test.cc.
+// What is true of the CPU backend's devices alone: threads, delays, forks. The rules of streams are those of
+// runtime_test.cc.
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -98,7 +99,8 @@ void a_fork_gets_errors_and_does_not_hang() {
   rig.finish(stream);
   const int code = in_child([&] {
     zo2_event* other = nullptr;
-    const bool refused = rig.table->stream_record(stream, event, &rig.error) == ZO2_STATUS_DEVICE && contains(rig.error, "forked") &&
+    const bool refused = rig.table->stream_record(stream, event, &rig.error) == ZO2_STATUS_DEVICE &&
+                         contains(rig.error, "forked") &&
                          rig.table->event_create(rig.device, &other, &rig.error) == ZO2_STATUS_DEVICE;
     rig.destroy();
     _exit(refused ? 7 : 8);

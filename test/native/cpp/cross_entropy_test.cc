@@ -36,7 +36,8 @@ Operands declare(OpCase& test, const Case& c) {
     o.tiles.push_back(test.operand(ZO2_SPACE_WEIGHTS, c.weight, n, c.depth, 1));
     const int flags = (start == 0 ? ZO2_TILE_FIRST : 0) | (start + n == c.vocabulary ? ZO2_TILE_LAST : 0);
     test.op(ZO2_OP_CROSS_ENTROPY,
-            {double(o.logprob), double(o.state), double(o.x), double(o.tiles.back()), double(o.targets), double(start), double(flags)},
+            {double(o.logprob), double(o.state), double(o.x), double(o.tiles.back()), double(o.targets), double(start),
+             double(flags)},
             {o.logprob, o.state});
   }
   return o;
@@ -44,7 +45,8 @@ Operands declare(OpCase& test, const Case& c) {
 
 void test_log_softmax(const Case& c) {
   char name[160];
-  snprintf(name, sizeof name, "crossEntropy: %lld rows, %lld targets, vocabulary %lld in tiles of %lld, depth %lld, %s x %s",
+  snprintf(name, sizeof name,
+           "crossEntropy: %lld rows, %lld targets, vocabulary %lld in tiles of %lld, depth %lld, %s x %s",
            static_cast<long long>(c.rows), static_cast<long long>(c.targets), static_cast<long long>(c.vocabulary),
            static_cast<long long>(c.tile), static_cast<long long>(c.depth), dtype_name(c.x), dtype_name(c.weight));
   OpCase test(name);
@@ -85,7 +87,8 @@ void test_log_softmax(const Case& c) {
     test.expect(
         o.logprob,
         [&](int64_t t, int64_t) {
-          const int64_t row = static_cast<int64_t>(test.get(o.targets, t, 0)), entry = static_cast<int64_t>(test.get(o.targets, t, 1));
+          const int64_t row = static_cast<int64_t>(test.get(o.targets, t, 0)),
+                        entry = static_cast<int64_t>(test.get(o.targets, t, 1));
           if (entry == -100) return 0.0;
           if (entry >= c.vocabulary) return std::nan("");
           return logits[size_t(row * c.vocabulary + entry)] - largest[size_t(row)] - std::log(sum[size_t(row)]);
@@ -113,15 +116,18 @@ void test_unfinished() {
   OpCase two("crossEntropy after two of three tiles");
   two.symbol(ZO2_SYMBOL_HEAD_ROWS, 4, 4);
   two.symbol(ZO2_SYMBOL_TARGETS, 4, 4);
-  const int logprob = two.operand(ZO2_SPACE_RESULTS, ZO2_F32, kTargets, 1), state = two.operand(ZO2_SPACE_CARRIED, ZO2_F32, kHeadRows, 2);
-  const int x = two.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, kHeadRows, 8), targets = two.operand(ZO2_SPACE_INPUTS, ZO2_I32, kTargets, 2);
+  const int logprob = two.operand(ZO2_SPACE_RESULTS, ZO2_F32, kTargets, 1),
+            state = two.operand(ZO2_SPACE_CARRIED, ZO2_F32, kHeadRows, 2);
+  const int x = two.operand(ZO2_SPACE_WORKSPACE, ZO2_F32, kHeadRows, 8),
+            targets = two.operand(ZO2_SPACE_INPUTS, ZO2_I32, kTargets, 2);
   for (int i = 0; i < 2; i++) {
     const int tile = two.operand(ZO2_SPACE_WEIGHTS, ZO2_F32, 10, 8);
     for (int64_t r = 0; r < 10; r++) {
       for (int64_t k = 0; k < 8; k++) two.set(tile, r, k, test.get(o.tiles[size_t(i)], r, k));
     }
     two.op(ZO2_OP_CROSS_ENTROPY,
-           {double(logprob), double(state), double(x), double(tile), double(targets), double(i * 10), double(i == 0 ? ZO2_TILE_FIRST : 0)},
+           {double(logprob), double(state), double(x), double(tile), double(targets), double(i * 10),
+            double(i == 0 ? ZO2_TILE_FIRST : 0)},
            {logprob, state});
   }
   for (int64_t r = 0; r < 4; r++) {
@@ -129,8 +135,10 @@ void test_unfinished() {
     for (int64_t k = 0; k < 2; k++) two.set(targets, r, k, test.get(o.targets, r, k));
   }
   two.run([&] {
-    CHECK(!std::isnan(two.get(logprob, 0, 0)) && !std::isnan(two.get(logprob, 1, 0)), "targets of the tiles that were seen have a value");
-    CHECK(std::isnan(two.get(logprob, 2, 0)) && std::isnan(two.get(logprob, 3, 0)), "targets of the tile that was not seen are NaN");
+    CHECK(!std::isnan(two.get(logprob, 0, 0)) && !std::isnan(two.get(logprob, 1, 0)),
+          "targets of the tiles that were seen have a value");
+    CHECK(std::isnan(two.get(logprob, 2, 0)) && std::isnan(two.get(logprob, 3, 0)),
+          "targets of the tile that was not seen are NaN");
   });
   test.run([&] {
     CHECK(std::isnan(test.get(o.logprob, 3, 0)), "a target in no tile is NaN at the end");

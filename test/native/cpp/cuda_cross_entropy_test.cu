@@ -10,8 +10,8 @@ using zo2::cuda::Launch;
 using zo2::cuda::Matrix;
 using zo2::cuda::Traits;
 using zo2::test::CudaRig;
-using zo2::test::name_of;
 using zo2::test::Guarded;
+using zo2::test::name_of;
 using zo2::test::Random;
 using zo2::test::TestMatrix;
 using zo2::test::to_dtype;
@@ -38,21 +38,25 @@ std::vector<Target> draw_targets(Random& random, int64_t rows, int64_t vocabular
     targets.push_back({std::min(row, static_cast<int32_t>(rows - 1)), static_cast<int32_t>(random.below(vocabulary))});
     if (i % 5 == 0) targets.push_back({row, -100});
   }
-  if (rows > 0 && vocabulary > 0) targets.push_back({static_cast<int32_t>(rows - 1), static_cast<int32_t>(vocabulary - 1)});
+  if (rows > 0 && vocabulary > 0)
+    targets.push_back({static_cast<int32_t>(rows - 1), static_cast<int32_t>(vocabulary - 1)});
   if (rows == 0) targets.pop_back();
   return targets;
 }
 
-Matrix of(const Guarded& memory, zo2_dtype dtype, int64_t rows, int64_t cols, int64_t stride) { return {memory.at(), dtype, rows, cols, stride}; }
+Matrix of(const Guarded& memory, zo2_dtype dtype, int64_t rows, int64_t cols, int64_t stride) {
+  return {memory.at(), dtype, rows, cols, stride};
+}
 
 // The log-probabilities of one run, checked.
 std::vector<float> run(CudaRig& rig, const Case& c) {
   char name[160];
   int64_t vocabulary = 0;
   for (const int64_t n : c.tiles) vocabulary += n;
-  snprintf(name, sizeof name, "%lld x %lld over %lld in %zu tiles, %d multiprocessors, x %s, weight %s%s, gap %lld", static_cast<long long>(c.rows),
-           static_cast<long long>(c.depth), static_cast<long long>(vocabulary), c.tiles.size(), c.multiprocessors, name_of(c.x),
-           name_of(c.weight), c.tf32 ? " (tf32)" : "", static_cast<long long>(c.gap));
+  snprintf(name, sizeof name, "%lld x %lld over %lld in %zu tiles, %d multiprocessors, x %s, weight %s%s, gap %lld",
+           static_cast<long long>(c.rows), static_cast<long long>(c.depth), static_cast<long long>(vocabulary),
+           c.tiles.size(), c.multiprocessors, name_of(c.x), name_of(c.weight), c.tf32 ? " (tf32)" : "",
+           static_cast<long long>(c.gap));
   Random random(static_cast<uint64_t>(c.rows * 1000003 + vocabulary * 1009 + c.depth));
   TestMatrix x(c.x, c.rows, c.depth, c.gap, c.gap % 8, [&](int64_t, int64_t) { return c.size * random.real(); });
   TestMatrix weight(c.weight, vocabulary, c.depth, c.gap, c.gap % 8, [&](int64_t, int64_t) { return random.real(); });
@@ -77,9 +81,10 @@ std::vector<float> run(CudaRig& rig, const Case& c) {
     Matrix tile = weight.view();
     tile.data = zo2::cuda::element_address(tile, start, 0);
     tile.rows = c.tiles[i];
-    MUST(launch_cross_entropy(at, {of(logprob, ZO2_F32, count, 1, kLogprobStride), of(state, ZO2_F32, c.rows, 2, kStateStride), x.view(), tile,
-                                   of(table_memory, ZO2_I32, count, 2, kTargetStride), start, flags, scratch.at(),
-                                   zo2::cuda::cross_entropy_scratch_bytes(c.rows, most, traits)}));
+    MUST(launch_cross_entropy(
+        at, {of(logprob, ZO2_F32, count, 1, kLogprobStride), of(state, ZO2_F32, c.rows, 2, kStateStride), x.view(),
+             tile, of(table_memory, ZO2_I32, count, 2, kTargetStride), start, flags, scratch.at(),
+             zo2::cuda::cross_entropy_scratch_bytes(c.rows, most, traits)}));
     rig.finish();
     CHECK(scratch.intact(), "%s: wrote outside of the scratch", name);
     start += c.tiles[i];
@@ -113,12 +118,13 @@ std::vector<float> run(CudaRig& rig, const Case& c) {
     if (target.entry == -100) {
       CHECK(got == 0.0f, "%s: ignored target %lld has %g", name, static_cast<long long>(t), static_cast<double>(got));
     } else if (target.entry >= vocabulary) {
-      CHECK(std::isnan(got), "%s: target %lld without a tile has %g", name, static_cast<long long>(t), static_cast<double>(got));
+      CHECK(std::isnan(got), "%s: target %lld without a tile has %g", name, static_cast<long long>(t),
+            static_cast<double>(got));
     } else {
       const double want = logit(target.row, target.entry) - log_sum[static_cast<size_t>(target.row)];
       const double room = 4e-6 + 1e-6 * static_cast<double>(c.depth) * c.size;
-      if (!CHECK(std::fabs(static_cast<double>(got) - want) <= room, "%s: target %lld has %.9g, not %.9g", name, static_cast<long long>(t),
-                 static_cast<double>(got), want)) {
+      if (!CHECK(std::fabs(static_cast<double>(got) - want) <= room, "%s: target %lld has %.9g, not %.9g", name,
+                 static_cast<long long>(t), static_cast<double>(got), want)) {
         break;
       }
     }
@@ -177,7 +183,8 @@ void extremes(CudaRig& rig) {
   MUST(launch_cross_entropy(at, args));
   rig.finish();
   const std::vector<float> found = logprob.get<float>();
-  CHECK(std::fabs(found[0] + std::log(3.0f)) < 1e-6f && std::isnan(found[1]), "%g %g", static_cast<double>(found[0]), static_cast<double>(found[1]));
+  CHECK(std::fabs(found[0] + std::log(3.0f)) < 1e-6f && std::isnan(found[1]), "%g %g", static_cast<double>(found[0]),
+        static_cast<double>(found[1]));
 
   CrossEntropyArgs small = args;
   small.scratch_bytes = 8;
@@ -185,15 +192,19 @@ void extremes(CudaRig& rig) {
 }
 
 void poisoned(CudaRig& rig) {
-  TestMatrix x(ZO2_BF16, 2, 8, 0, 0, [](int64_t, int64_t) { return 1.0; }), weight(ZO2_BF16, 3, 8, 0, 0, [](int64_t, int64_t) { return 0.5; });
+  TestMatrix x(ZO2_BF16, 2, 8, 0, 0, [](int64_t, int64_t) { return 1.0; }),
+      weight(ZO2_BF16, 3, 8, 0, 0, [](int64_t, int64_t) { return 0.5; });
   const std::vector<float> before = {7, 8, 9, 10};
-  const Guarded targets(std::vector<int32_t>{0, 1, 1, 1}), logprob(std::vector<float>{5, 6}), state(before), scratch(1 << 16);
+  const Guarded targets(std::vector<int32_t>{0, 1, 1, 1}), logprob(std::vector<float>{5, 6}), state(before),
+      scratch(1 << 16);
   const uint32_t raised = 1;
   MUST(cudaMemcpy(rig.launch().slot, &raised, sizeof raised, cudaMemcpyHostToDevice));
-  MUST(launch_cross_entropy(rig.launch(), {of(logprob, ZO2_F32, 2, 1, 1), of(state, ZO2_F32, 2, 2, 2), x.view(), weight.view(),
-                                           of(targets, ZO2_I32, 2, 2, 2), 0, ZO2_TILE_FIRST | ZO2_TILE_LAST, scratch.at(), 1 << 16}));
+  MUST(launch_cross_entropy(rig.launch(),
+                            {of(logprob, ZO2_F32, 2, 1, 1), of(state, ZO2_F32, 2, 2, 2), x.view(), weight.view(),
+                             of(targets, ZO2_I32, 2, 2, 2), 0, ZO2_TILE_FIRST | ZO2_TILE_LAST, scratch.at(), 1 << 16}));
   rig.finish();
-  CHECK(state.get<float>() == before && logprob.get<float>() == (std::vector<float>{5, 6}), "a poisoned stream's kernel wrote");
+  CHECK(state.get<float>() == before && logprob.get<float>() == (std::vector<float>{5, 6}),
+        "a poisoned stream's kernel wrote");
   rig.clear();
 }
 

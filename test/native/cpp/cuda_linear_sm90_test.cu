@@ -37,7 +37,9 @@ class Random {
   uint64_t state_;
 };
 
-bool ok(cudaError_t status, const char* what) { return CHECK(status == cudaSuccess, "%s: %s", what, cudaGetErrorString(status)); }
+bool ok(cudaError_t status, const char* what) {
+  return CHECK(status == cudaSuccess, "%s: %s", what, cudaGetErrorString(status));
+}
 
 // Device memory of exactly these bytes, so that an access past them is one past the allocation too.
 class DeviceBytes {
@@ -87,7 +89,8 @@ struct Tensor {
     matrix = {memory.data(), dtype, rows, cols, stride};
   }
 
-  static std::vector<uint8_t> pack(zo2_dtype dtype, int64_t rows, int64_t cols, int64_t stride, const std::vector<float>& values) {
+  static std::vector<uint8_t> pack(zo2_dtype dtype, int64_t rows, int64_t cols, int64_t stride,
+                                   const std::vector<float>& values) {
     const size_t size = size_of(dtype);
     std::vector<uint8_t> packed(static_cast<size_t>((rows - 1) * stride + cols) * size, kSentinel);
     for (int64_t r = 0; r < rows; r++) {
@@ -98,7 +101,9 @@ struct Tensor {
     return packed;
   }
 
-  float at(int64_t r, int64_t c) const { return get(&bytes[static_cast<size_t>(r * matrix.stride + c) * size_of(matrix.dtype)], matrix.dtype); }
+  float at(int64_t r, int64_t c) const {
+    return get(&bytes[static_cast<size_t>(r * matrix.stride + c) * size_of(matrix.dtype)], matrix.dtype);
+  }
 
   std::vector<uint8_t> bytes;
   DeviceBytes memory;
@@ -106,20 +111,26 @@ struct Tensor {
 };
 
 struct Bench {
-  explicit Bench(int multiprocessors) : slot_bytes(std::vector<uint8_t>(sizeof(FaultSlot), 0)), mirror_bytes(std::vector<uint8_t>(sizeof(FaultSlot), 0)) {
+  explicit Bench(int multiprocessors)
+      : slot_bytes(std::vector<uint8_t>(sizeof(FaultSlot), 0)),
+        mirror_bytes(std::vector<uint8_t>(sizeof(FaultSlot), 0)) {
     int device = 0;
     cudaDeviceProp properties{};
     ok(cudaGetDevice(&device), "cudaGetDevice");
     ok(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
-    traits = {properties.major * 10 + properties.minor, multiprocessors, static_cast<int>(properties.sharedMemPerBlockOptin), false};
+    traits = {properties.major * 10 + properties.minor, multiprocessors,
+              static_cast<int>(properties.sharedMemPerBlockOptin), false};
     ok(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
-    launch = {stream, reinterpret_cast<FaultSlot*>(slot_bytes.data()), reinterpret_cast<FaultSlot*>(mirror_bytes.data()), 1, &traits};
+    launch = {stream, reinterpret_cast<FaultSlot*>(slot_bytes.data()),
+              reinterpret_cast<FaultSlot*>(mirror_bytes.data()), 1, &traits};
   }
   ~Bench() { cudaStreamDestroy(stream); }
   Bench(const Bench&) = delete;
   Bench& operator=(const Bench&) = delete;
 
-  bool finish(cudaError_t launched) { return ok(launched, "launch") && ok(cudaStreamSynchronize(stream), "cudaStreamSynchronize"); }
+  bool finish(cudaError_t launched) {
+    return ok(launched, "launch") && ok(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
+  }
 
   DeviceBytes slot_bytes;
   DeviceBytes mirror_bytes;
@@ -138,8 +149,8 @@ struct Case {
   bool bias = false;
   Residual residual = Residual::kNone;
   int activation = ZO2_ACTIVATION_NONE;
-  bool integers = true;      // sums that are exact in fp32 whatever their order
-  int multiprocessors = 2;   // blocks: few, so that each walks over several tiles
+  bool integers = true;     // sums that are exact in fp32 whatever their order
+  int multiprocessors = 2;  // blocks: few, so that each walks over several tiles
 };
 
 double activate(int activation, double v) {
@@ -184,7 +195,9 @@ void run_case(const Case& c) {
   if (!bench.finish(launch_linear_mma(bench.launch, twin_args))) return;
 
   const std::vector<uint8_t> got = out.memory.read(), beside = twin.memory.read();
-  const Tensor* const residual = c.residual == Residual::kOther ? &other : c.residual == Residual::kOut ? &out : nullptr;
+  const Tensor* const residual = c.residual == Residual::kOther ? &other
+                                 : c.residual == Residual::kOut ? &out
+                                                                : nullptr;
   const size_t size = size_of(c.out);
   const double unit = c.out == ZO2_F32 ? 0x1p-23 : c.out == ZO2_F16 ? 0x1p-10 : 0x1p-7;
   long long wrong = 0, apart = 0, spilled = 0;
@@ -203,7 +216,8 @@ void run_case(const Case& c) {
       const size_t at = static_cast<size_t>(r * out.matrix.stride + col) * size;
       const float mine = get(&got[at], c.out), other_kernel = get(&beside[at], c.out);
       // fp32 sums of integers are exact; what is left is the activation and one rounding.
-      const double bound = (c.integers ? 4 : 4 + static_cast<double>(c.k)) * 0x1p-23 * (magnitude + 8) + unit * std::fabs(value);
+      const double bound =
+          (c.integers ? 4 : 4 + static_cast<double>(c.k)) * 0x1p-23 * (magnitude + 8) + unit * std::fabs(value);
       const bool exact = c.integers && c.activation != ZO2_ACTIVATION_GELU;
       uint8_t rounded[4];
       put(rounded, c.out, static_cast<float>(value));
@@ -215,11 +229,13 @@ void run_case(const Case& c) {
     const size_t column = i / size % static_cast<size_t>(out.matrix.stride);
     if (column >= static_cast<size_t>(c.n)) spilled += got[i] != kSentinel;
   }
-  CHECK(wrong == 0, "%lld x %lld x %lld, dtypes %d to %d, activation %d: %lld elements wrong", m, n, k, c.dtype, c.out, c.activation, wrong);
-  CHECK(apart == 0, "%lld x %lld x %lld, dtypes %d to %d, activation %d: %lld elements unlike the twin's", m, n, k, c.dtype, c.out, c.activation,
-        apart);
+  CHECK(wrong == 0, "%lld x %lld x %lld, dtypes %d to %d, activation %d: %lld elements wrong", m, n, k, c.dtype, c.out,
+        c.activation, wrong);
+  CHECK(apart == 0, "%lld x %lld x %lld, dtypes %d to %d, activation %d: %lld elements unlike the twin's", m, n, k,
+        c.dtype, c.out, c.activation, apart);
   CHECK(spilled == 0, "%lld x %lld x %lld: %lld bytes written outside", m, n, k, spilled);
-  CHECK(x.memory.read() == x.bytes && weight.memory.read() == weight.bytes && other.memory.read() == other.bytes, "an input was written");
+  CHECK(x.memory.read() == x.bytes && weight.memory.read() == weight.bytes && other.memory.read() == other.bytes,
+        "an input was written");
 }
 
 void test_tails() {
@@ -292,7 +308,8 @@ void test_poison() {
 
 void test_refusals() {
   const std::vector<float> values(128 * 128, 1.0f);
-  const Tensor x(ZO2_BF16, 128, 64, 72, values), weight(ZO2_BF16, 128, 64, 72, values), out(ZO2_F32, 128, 128, 128, values);
+  const Tensor x(ZO2_BF16, 128, 64, 72, values), weight(ZO2_BF16, 128, 64, 72, values),
+      out(ZO2_F32, 128, 128, 128, values);
   LinearArgs good{};
   good.out = out.matrix;
   good.x = x.matrix;
@@ -329,7 +346,8 @@ void test_refusals() {
 int main() {
   int device = 0;
   cudaDeviceProp properties{};
-  if (!ok(cudaGetDevice(&device), "cudaGetDevice") || !ok(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties")) {
+  if (!ok(cudaGetDevice(&device), "cudaGetDevice") ||
+      !ok(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties")) {
     return zo2::test::report();
   }
   if (properties.major != 9 || properties.minor != 0) {

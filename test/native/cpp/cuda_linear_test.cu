@@ -1,5 +1,5 @@
-// Linear at kernel level, against sums in fp64. Most cases draw small multiples of 1/8, whose sums fp32 holds exactly in any order: there every
-// element must have the bits of the reference.
+// Linear at kernel level, against sums in fp64. Most cases draw small multiples of 1/8, whose sums fp32 holds exactly
+// in any order: there every element must have the bits of the reference.
 #include "test/native/cpp/cuda_operands.h"
 
 #include "cuda/ops/linear_mma.cuh"
@@ -72,17 +72,22 @@ cudaError_t launch(const Launch& at, const LinearArgs& args, Path path) {
 
 void run(CudaRig& rig, const Case& c) {
   char name[200];
-  snprintf(name, sizeof name, "%lld x %lld x %lld, path %d, x %s, weight %s, out %s, bias %s, residual %d %s, activation %d, gap %lld, lead %lld",
-           static_cast<long long>(c.m), static_cast<long long>(c.n), static_cast<long long>(c.k), static_cast<int>(c.path), name_of(c.x),
-           name_of(c.weight), name_of(c.out), c.biased ? name_of(c.bias) : "none", static_cast<int>(c.residual),
-           name_of(c.residual_dtype), c.activation, static_cast<long long>(c.gap), static_cast<long long>(c.lead));
+  snprintf(name, sizeof name,
+           "%lld x %lld x %lld, path %d, x %s, weight %s, out %s, bias %s, residual %d %s, activation %d, gap %lld, "
+           "lead %lld",
+           static_cast<long long>(c.m), static_cast<long long>(c.n), static_cast<long long>(c.k),
+           static_cast<int>(c.path), name_of(c.x), name_of(c.weight), name_of(c.out),
+           c.biased ? name_of(c.bias) : "none", static_cast<int>(c.residual), name_of(c.residual_dtype), c.activation,
+           static_cast<long long>(c.gap), static_cast<long long>(c.lead));
   Random random(static_cast<uint64_t>(c.m * 1000003 + c.n * 1009 + c.k));
-  const bool exact_fp32 = c.path == Path::kSimt || (c.path == Path::kChosen && c.weight == ZO2_F32), tf32 = c.weight == ZO2_F32 && !exact_fp32;
+  const bool exact_fp32 = c.path == Path::kSimt || (c.path == Path::kChosen && c.weight == ZO2_F32),
+             tf32 = c.weight == ZO2_F32 && !exact_fp32;
   const bool nudge_x = c.x == ZO2_F32 && !exact_fp32, nudge_weight = tf32;
   const auto draw = [&](bool nudged) {
     return [&, nudged](int64_t, int64_t) { return c.real ? random.real() : eighths(random, nudged); };
   };
-  TestMatrix x(c.x, c.m, c.k, c.gap, c.lead, draw(nudge_x)), weight(c.weight, c.n, c.k, c.gap, c.lead, draw(nudge_weight));
+  TestMatrix x(c.x, c.m, c.k, c.gap, c.lead, draw(nudge_x)),
+      weight(c.weight, c.n, c.k, c.gap, c.lead, draw(nudge_weight));
   TestMatrix bias(c.bias, 1, c.n, 0, c.lead, draw(false));
   TestMatrix residual(c.residual_dtype, c.m, c.n, c.gap, c.lead, draw(false));
   TestMatrix apart(c.out, c.m, c.n, c.gap, c.lead, [](int64_t, int64_t) { return -77.0; });
@@ -130,16 +135,20 @@ void run(CudaRig& rig, const Case& c) {
       double room = slack[static_cast<size_t>(i * c.n + j)];
       if (out_dtype == ZO2_F16) room += std::fabs(want) * 0x1p-11 + 0x1p-25;
       if (out_dtype == ZO2_BF16) room += std::fabs(want) * 0x1p-8;
-      const bool good = exact ? got == static_cast<double>(to_dtype(static_cast<float>(want), out_dtype)) : std::fabs(got - want) <= room;
-      if (!CHECK(good, "%s: out[%lld, %lld] is %.9g, not %.9g", name, static_cast<long long>(i), static_cast<long long>(j), got, want)) return;
+      const bool good = exact ? got == static_cast<double>(to_dtype(static_cast<float>(want), out_dtype))
+                              : std::fabs(got - want) <= room;
+      if (!CHECK(good, "%s: out[%lld, %lld] is %.9g, not %.9g", name, static_cast<long long>(i),
+                 static_cast<long long>(j), got, want))
+        return;
     }
   }
 }
 
-// Tails in every dimension, for every tile, by every way into shared memory: both operands by cp.async, x converted, both in registers.
+// Tails in every dimension, for every tile, by every way into shared memory: both operands by cp.async, x converted,
+// both in registers.
 void shapes(CudaRig& rig) {
-  const int64_t shape[][3] = {{1, 1, 1},      {63, 65, 31},  {64, 64, 32},   {65, 63, 33},    {127, 129, 64},
-                              {128, 128, 96}, {129, 1, 127}, {1, 129, 128},  {261, 133, 161}, {70, 300, 40}};
+  const int64_t shape[][3] = {{1, 1, 1},      {63, 65, 31},  {64, 64, 32},  {65, 63, 33},    {127, 129, 64},
+                              {128, 128, 96}, {129, 1, 127}, {1, 129, 128}, {261, 133, 161}, {70, 300, 40}};
   for (const auto& s : shape) {
     for (const Path path : {Path::kMma128x128, Path::kMma128x64, Path::kMma64x64}) {
       Case c{s[0], s[1], s[2], path};
@@ -229,7 +238,8 @@ void poisoned(CudaRig& rig) {
   }
 }
 
-// The same matrices at rows 2^31 - 1 elements apart: the third row begins 2^32 - 2 elements, 8 GiB in 16 bits, behind the first.
+// The same matrices at rows 2^31 - 1 elements apart: the third row begins 2^32 - 2 elements, 8 GiB in 16 bits, behind
+// the first.
 void far_apart(CudaRig& rig) {
   constexpr int64_t kStride = (int64_t{1} << 31) - 1, kRows = 3, kDepth = 20, kWeightAt = 64, kOutAt = 128;
   void* memory = nullptr;
@@ -262,7 +272,8 @@ void far_apart(CudaRig& rig) {
     for (int64_t c = 0; c < kRows; c++) {
       float sum = 0;
       for (int64_t k = 0; k < kDepth; k++) sum += value(r, k) * value(c + 5, k);
-      CHECK(row[c] == zo2::numerics::f32_to_f16(sum), "row %lld, column %lld", static_cast<long long>(r), static_cast<long long>(c));
+      CHECK(row[c] == zo2::numerics::f32_to_f16(sum), "row %lld, column %lld", static_cast<long long>(r),
+            static_cast<long long>(c));
     }
   }
   MUST(cudaFree(memory));

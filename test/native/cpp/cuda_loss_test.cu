@@ -1,4 +1,5 @@
-// The small kernels: losses and gradients with the bits of cpu/loss.h, gathered rows, and the first fault of every kind of table.
+// The small kernels: losses and gradients with the bits of cpu/loss.h, gathered rows, and the first fault of every kind
+// of table.
 #include <math.h>
 #include <string.h>
 
@@ -30,7 +31,8 @@ bool same_bits(double a, double b) { return memcmp(&a, &b, sizeof a) == 0; }
 std::vector<float> logprobs(uint64_t count) {
   std::vector<float> values;
   for (uint64_t i = 0; i < count; ++i) {
-    values.push_back(-static_cast<float>(fabs(sin(static_cast<double>(i) * 2.3)) * pow(10.0, static_cast<double>(i % 9) - 4)));
+    values.push_back(
+        -static_cast<float>(fabs(sin(static_cast<double>(i) * 2.3)) * pow(10.0, static_cast<double>(i % 9) - 4)));
   }
   return values;
 }
@@ -52,7 +54,8 @@ void tokens(CudaRig& rig) {
     MUST(cuda::launch_loss(rig.launch(), command));
     CHECK(rig.fault().kind == FaultKind::kNone);
     const zo2_step_state found = state.get<zo2_step_state>()[0];
-    CHECK(same_bits(found.loss_plus, expected), "%llu tokens: %.17g, not %.17g", static_cast<unsigned long long>(count), found.loss_plus, expected);
+    CHECK(same_bits(found.loss_plus, expected), "%llu tokens: %.17g, not %.17g", static_cast<unsigned long long>(count),
+          found.loss_plus, expected);
     CHECK(same_bits(found.loss_minus, 3.5 + expected), "%llu tokens", static_cast<unsigned long long>(count));
     CHECK(found.g == 7.0f && found.finite == 9 && found.reserved == 11 && state.intact());
   }
@@ -65,7 +68,8 @@ struct Choices {
   explicit Choices(int count) {
     for (int e = 0; e < count; ++e) {
       const int begin = static_cast<int>(choices.size() / 2);
-      for (int k = 0; k <= e % 4; ++k) choices.insert(choices.end(), {(e * 7 + k) % 600, (e * 7 + k) % 600 + 1 + (e + k) % 5});
+      for (int k = 0; k <= e % 4; ++k)
+        choices.insert(choices.end(), {(e * 7 + k) % 600, (e * 7 + k) % 600 + 1 + (e + k) % 5});
       examples.insert(examples.end(), {begin, static_cast<int>(choices.size() / 2), e % (e % 4 + 1)});
     }
   }
@@ -88,7 +92,8 @@ void choices(CudaRig& rig) {
       const Choices tables(count);
       contract::LossCommand command = tables.command(kind);
       const double expected = cpu::summed_loss(command);
-      Guarded values(tables.values), list(tables.choices), examples(tables.examples), state(std::vector<zo2_step_state>(1));
+      Guarded values(tables.values), list(tables.choices), examples(tables.examples),
+          state(std::vector<zo2_step_state>(1));
       command.values = values.at<float>();
       command.choices = list.at<int32_t>();
       command.examples = examples.at<int32_t>();
@@ -107,7 +112,8 @@ void choice_faults(CudaRig& rig) {
   const auto run = [&](const Choices& tables) {
     rig.clear();
     contract::LossCommand command = tables.command(ZO2_LOSS_CHOICES_MEAN);
-    Guarded values(tables.values), list(tables.choices), examples(tables.examples), state(std::vector<zo2_step_state>{{5, 6, 0, 0, 0}});
+    Guarded values(tables.values), list(tables.choices), examples(tables.examples),
+        state(std::vector<zo2_step_state>{{5, 6, 0, 0, 0}});
     command.values = values.at<float>();
     command.choices = list.at<int32_t>();
     command.examples = examples.at<int32_t>();
@@ -124,10 +130,12 @@ void choice_faults(CudaRig& rig) {
   CHECK(is(run(tables), FaultKind::kLabel, 280, {4, 1}));
   tables.choices[2 * tables.examples[270 * 3 + 1] - 1] = 701;  // the last choice of example 270
   const int choice = tables.examples[270 * 3 + 1] - 1;
-  CHECK(is(run(tables), FaultKind::kChoiceRange, static_cast<uint64_t>(choice), {tables.choices[2 * choice], 701, 700}));
+  CHECK(
+      is(run(tables), FaultKind::kChoiceRange, static_cast<uint64_t>(choice), {tables.choices[2 * choice], 701, 700}));
   tables.examples[260 * 3 + 1] = tables.examples[260 * 3];
   const int begin = tables.examples[260 * 3];
-  CHECK(is(run(tables), FaultKind::kExampleRange, 260, {begin, begin, static_cast<int64_t>(tables.choices.size() / 2)}));
+  CHECK(
+      is(run(tables), FaultKind::kExampleRange, 260, {begin, begin, static_cast<int64_t>(tables.choices.size() / 2)}));
 }
 
 void logits(CudaRig& rig) {
@@ -141,7 +149,8 @@ void logits(CudaRig& rig) {
       }
       for (int32_t begin = 0; begin < count / 2; begin += 3) {
         const int32_t rows = std::min(1 + begin % 11, count / 2 - begin);
-        examples.insert(examples.end(), {begin, begin + rows, begin % 4 == 1 ? -100 : begin % rows, begin % 5 == 0 ? -100 : rows - 1});
+        examples.insert(examples.end(),
+                        {begin, begin + rows, begin % 4 == 1 ? -100 : begin % rows, begin % 5 == 0 ? -100 : rows - 1});
       }
       Guarded on_device(values), label_list(labels), example_list(examples), state(std::vector<zo2_step_state>(1));
       contract::LossCommand command{};
@@ -160,7 +169,8 @@ void logits(CudaRig& rig) {
       CHECK(rig.fault().kind == FaultKind::kNone);
       const double found = state.get<zo2_step_state>()[0].loss_plus;
       const double allowed = kind == ZO2_LOSS_SQUARED ? 0 : 1e-13 * fabs(expected);
-      CHECK(fabs(found - expected) <= allowed, "kind %d, %d values: %.17g, not %.17g", static_cast<int>(kind), count, found, expected);
+      CHECK(fabs(found - expected) <= allowed, "kind %d, %d values: %.17g, not %.17g", static_cast<int>(kind), count,
+            found, expected);
     }
   }
 }
@@ -176,8 +186,10 @@ void gradients(CudaRig& rig) {
     const zo2_step_state found = state.get<zo2_step_state>()[0];
     const zo2_sticky raised = flags.get<zo2_sticky>()[0];
     const bool same = found.g == expected.g || (found.g != found.g && expected.g != expected.g);
-    CHECK(same_bits(found.loss_plus, expected.loss_plus) && same_bits(found.loss_minus, expected.loss_minus) && same, "%g and %g", plus, minus);
-    CHECK(found.finite == expected.finite && found.reserved == 3 && raised.flags == sticky.flags && raised.step == sticky.step);
+    CHECK(same_bits(found.loss_plus, expected.loss_plus) && same_bits(found.loss_minus, expected.loss_minus) && same,
+          "%g and %g", plus, minus);
+    CHECK(found.finite == expected.finite && found.reserved == 3 && raised.flags == sticky.flags &&
+          raised.step == sticky.step);
     CHECK(state.intact() && flags.intact());
     return raised;
   };
@@ -194,7 +206,8 @@ void gathers(CudaRig& rig) {
         std::iota(table.begin(), table.end(), static_cast<unsigned char>(1));
         const std::vector<int32_t> list = {103, 100, 119, 103, 111, 112, 118, 101, 119};
         Guarded from(table, offset, kind), to(list.size() * row_bytes, offset), rows(list, 0, Guarded::Kind::kPinned);
-        MUST(cuda::launch_gather(rig.launch(), {to.at(), from.at(), rows.at<int32_t>(), list.size(), 100, row_bytes, 20}));
+        MUST(cuda::launch_gather(rig.launch(),
+                                 {to.at(), from.at(), rows.at<int32_t>(), list.size(), 100, row_bytes, 20}));
         CHECK(rig.fault().kind == FaultKind::kNone);
         const std::vector<unsigned char> found = to.get();
         bool equal = true;
@@ -223,7 +236,8 @@ void large_gathers(CudaRig& rig) {
   constexpr int32_t kFar = 1 << 30;
   const std::vector<int32_t> far = {kFar + 3, kFar, kFar + 9};
   Guarded far_rows(far, 0, Guarded::Kind::kPinned), far_to(3 * 64);
-  const uint8_t* const start = reinterpret_cast<const uint8_t*>(reinterpret_cast<uintptr_t>(from.at()) - uint64_t{kFar} * 64);
+  const uint8_t* const start =
+      reinterpret_cast<const uint8_t*>(reinterpret_cast<uintptr_t>(from.at()) - uint64_t{kFar} * 64);
   MUST(cuda::launch_gather(rig.launch(), {far_to.at(), start, far_rows.at<int32_t>(), 3, 0, 64, kFar + 10u}));
   CHECK(rig.fault().kind == FaultKind::kNone && far_to.intact());
   const std::vector<unsigned char> source = from.get(), found = far_to.get();
@@ -236,7 +250,8 @@ void gather_faults(CudaRig& rig) {
   // The source begins at row 0 of `both`, the destination at row 20.
   const auto run = [&](const std::vector<int32_t>& list, int64_t base) {
     Guarded rows(list, 0, Guarded::Kind::kPinned);
-    MUST(cuda::launch_gather(rig.launch(), {both.at() + 64 * 20, both.at(), rows.at<int32_t>(), list.size(), base, 64, 30}));
+    MUST(cuda::launch_gather(rig.launch(),
+                             {both.at() + 64 * 20, both.at(), rows.at<int32_t>(), list.size(), base, 64, 30}));
     const Fault fault = rig.fault();
     rig.clear();
     return fault;
@@ -267,18 +282,22 @@ void tables(CudaRig& rig) {
     rig.clear();
     return fault;
   };
-  const auto sequences = [](const cuda::Launch& launch, uint32_t op, const int32_t* table, int64_t row_stride, int64_t count, int64_t rows) {
+  const auto sequences = [](const cuda::Launch& launch, uint32_t op, const int32_t* table, int64_t row_stride,
+                            int64_t count, int64_t rows) {
     return cuda::launch_check_sequences(launch, op, table, row_stride, count, {rows, rows, false});
   };
   CHECK(run(sequences, {}, 0).kind == FaultKind::kNone);
   CHECK(run(sequences, {{0, 4, 0, 0}, {4, 6, 0, 4}, {10, 0, 0, 10}}, 10).kind == FaultKind::kNone);
-  CHECK(run(sequences, {{4, 6, 0, 0}, {0, 4, 0, 0}, {2, 0, 0, 0}, {8, 0, 10, 0}}, 10).kind == FaultKind::kNone, "any order, empty ones anywhere");
+  CHECK(run(sequences, {{4, 6, 0, 0}, {0, 4, 0, 0}, {2, 0, 0, 0}, {8, 0, 10, 0}}, 10).kind == FaultKind::kNone,
+        "any order, empty ones anywhere");
   CHECK(is(run(sequences, {{0, 4, 0, 0}, {4, 7, 0, 0}, {-1, 3, 0, 0}}, 10), FaultKind::kSequence, 1, {4, 7, 0, 0, 10}));
   CHECK(is(run(sequences, {{0, 4, 8, 3}}, 10), FaultKind::kSequence, 0, {0, 4, 8, 3, 10}));
   CHECK(is(run(sequences, {{0, 4, 8, -1}}, 10), FaultKind::kSequence, 0, {0, 4, 8, -1, 10}));
   constexpr int32_t kMost = INT32_MAX;
-  CHECK(is(run(sequences, {{0, kMost, kMost, kMost}}, kMost), FaultKind::kSequence, 0, {0, kMost, kMost, kMost, kMost}));
-  CHECK(is(run(sequences, {{6, 3, 0, 0}, {8, 1, 0, 0}, {0, 4, 0, 0}, {3, 2, 0, 0}}, 10), FaultKind::kSequenceOverlap, 3, {0, 3}));
+  CHECK(
+      is(run(sequences, {{0, kMost, kMost, kMost}}, kMost), FaultKind::kSequence, 0, {0, kMost, kMost, kMost, kMost}));
+  CHECK(is(run(sequences, {{6, 3, 0, 0}, {8, 1, 0, 0}, {0, 4, 0, 0}, {3, 2, 0, 0}}, 10), FaultKind::kSequenceOverlap, 3,
+           {0, 3}));
   CHECK(is(run(sequences, {{5, 2, 0, 0}, {5, 2, 0, 0}}, 10), FaultKind::kSequenceOverlap, 5, {5, 5}));
   CHECK(is(run(sequences, {{5, 2, 0, 0}, {5, 2, 0, 0}, {1, 9, 0, 0}}, 10), FaultKind::kSequenceOverlap, 5, {1, 5}));
   std::vector<std::vector<int32_t>> stacked(300, {5, 1, 0, 0});
@@ -296,22 +315,26 @@ void tables(CudaRig& rig) {
   CHECK(is(run(targets, {{0, 5}, {-1, -5}}, 4), FaultKind::kTarget, 1, {-1, 4}));
 
   // With a fifth column, and three times as many rows of k and v.
-  const auto keyed = [](const cuda::Launch& launch, uint32_t op, const int32_t* table, int64_t row_stride, int64_t count, int64_t rows) {
+  const auto keyed = [](const cuda::Launch& launch, uint32_t op, const int32_t* table, int64_t row_stride,
+                        int64_t count, int64_t rows) {
     return cuda::launch_check_sequences(launch, op, table, row_stride, count, {rows, 3 * rows, true});
   };
   CHECK(run(keyed, {{0, 4, 0, 0, 26}, {4, 6, 20, 10, 0}, {10, 0, 30, 0, 30}}, 10).kind == FaultKind::kNone);
   CHECK(is(run(keyed, {{0, 4, 0, 0, 0}, {4, 7, 40, 0, 0}}, 10), FaultKind::kSequence, 1, {4, 7, 40, 0, 10}));
-  CHECK(is(run(keyed, {{0, 4, 0, 0, 0}, {4, 6, 0, 0, 25}, {-1, 1, 0, 0, 0}}, 10), FaultKind::kSequenceKeys, 1, {6, 0, 0, 25, 30}));
+  CHECK(is(run(keyed, {{0, 4, 0, 0, 0}, {4, 6, 0, 0, 25}, {-1, 1, 0, 0, 0}}, 10), FaultKind::kSequenceKeys, 1,
+           {6, 0, 0, 25, 30}));
   CHECK(is(run(keyed, {{0, 4, 21, 10, 0}}, 10), FaultKind::kSequenceKeys, 0, {4, 21, 10, 0, 30}));
   CHECK(is(run(keyed, {{0, 4, 0, 0, -1}}, 10), FaultKind::kSequenceKeys, 0, {4, 0, 0, -1, 30}));
   CHECK(is(run(keyed, {{0, 4, 0, 0, kMost}}, 10), FaultKind::kSequenceKeys, 0, {4, 0, 0, kMost, 30}));
   CHECK(run(keyed, {{0, 4, 0, 0, 5}, {4, 4, 0, 0, 5}}, 10).kind == FaultKind::kNone, "keys may be shared");
   CHECK(is(run(keyed, {{0, 4, 0, 0, 0}, {3, 4, 0, 0, 10}}, 10), FaultKind::kSequenceOverlap, 3, {0, 3}));
 
-  const auto index = [](const cuda::Launch& launch, uint32_t op, const int32_t* table, int64_t row_stride, int64_t count, int64_t rows) {
+  const auto index = [](const cuda::Launch& launch, uint32_t op, const int32_t* table, int64_t row_stride,
+                        int64_t count, int64_t rows) {
     return cuda::launch_check_index(launch, op, table, row_stride, count, rows, FaultKind::kIndexRow);
   };
-  const auto slots = [](const cuda::Launch& launch, uint32_t op, const int32_t* table, int64_t row_stride, int64_t count, int64_t rows) {
+  const auto slots = [](const cuda::Launch& launch, uint32_t op, const int32_t* table, int64_t row_stride,
+                        int64_t count, int64_t rows) {
     return cuda::launch_check_index(launch, op, table, row_stride, count, rows, FaultKind::kScatterRow);
   };
   CHECK(is(run(slots, {{0}, {4}, {-1}}, 4), FaultKind::kScatterRow, 1, {4, 4}));
@@ -324,13 +347,15 @@ void tables(CudaRig& rig) {
 
 // Once a fault is raised, it stays, and nothing else of the stream happens.
 void the_first_fault_stays(CudaRig& rig) {
-  Guarded bad(std::vector<int32_t>{7}), worse(std::vector<int32_t>{-3}), state(std::vector<zo2_step_state>{{5, 6, 4, 0, 0}}), to(16);
-  Guarded flags(std::vector<zo2_sticky>(1)), values(logprobs(3)), rows(std::vector<int32_t>{0}, 0, Guarded::Kind::kPinned);
+  Guarded bad(std::vector<int32_t>{7}), worse(std::vector<int32_t>{-3}),
+      state(std::vector<zo2_step_state>{{5, 6, 4, 0, 0}}), to(16);
+  Guarded flags(std::vector<zo2_sticky>(1)), values(logprobs(3)),
+      rows(std::vector<int32_t>{0}, 0, Guarded::Kind::kPinned);
   MUST(cuda::launch_check_index(rig.launch(), 1, bad.at<int32_t>(), 1, 1, 4, FaultKind::kIndexRow));
   MUST(cuda::launch_check_index(rig.launch(), 2, worse.at<int32_t>(), 1, 1, 4, FaultKind::kScatterRow));
   MUST(cuda::launch_gather(rig.launch(), {to.at(), values.at(), rows.at<int32_t>(), 1, 0, 12, 1}));
-  MUST(cuda::launch_loss(rig.launch(),
-                         {ZO2_LOSS_TOKENS, values.at<float>(), 3, nullptr, nullptr, 0, nullptr, 0, state.at<zo2_step_state>(), false, false}));
+  MUST(cuda::launch_loss(rig.launch(), {ZO2_LOSS_TOKENS, values.at<float>(), 3, nullptr, nullptr, 0, nullptr, 0,
+                                        state.at<zo2_step_state>(), false, false}));
   MUST(cuda::launch_gradient(rig.launch(), {state.at<zo2_step_state>(), 7, 1e-3, 12, flags.at<zo2_sticky>()}));
   const Fault fault = rig.fault();
   CHECK(is(fault, FaultKind::kIndexRow, 0, {7, 4}) && fault.op == 1);

@@ -1,4 +1,5 @@
-// For tests of single kernels: matrices in device memory with a copy on the host, and what a launcher wants besides its operands.
+// For tests of single kernels: matrices in device memory with a copy on the host, and what a launcher wants besides its
+// operands.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +16,9 @@
 
 namespace zo2::test {
 
-inline bool ok(cudaError_t status, const char* what) { return CHECK(status == cudaSuccess, "%s: %s", what, cudaGetErrorString(status)); }
+inline bool ok(cudaError_t status, const char* what) {
+  return CHECK(status == cudaSuccess, "%s: %s", what, cudaGetErrorString(status));
+}
 
 inline const char* name_of(zo2_dtype dtype) {
   static const char* const names[] = {"f32", "f16", "bf16", "i32"};
@@ -42,9 +45,9 @@ class Numbers {
   uint64_t state_;
 };
 
-// rows x cols elements, `pad` unused ones behind each row but the last, and `lead` before the first. Device memory ends with the last element.
-// What is unused holds NaN, and check_unused finds what has been written there. Matrices with gaps of gigabytes are copied row by row, and
-// their gaps hold nothing.
+// rows x cols elements, `pad` unused ones behind each row but the last, and `lead` before the first. Device memory ends
+// with the last element. What is unused holds NaN, and check_unused finds what has been written there. Matrices with
+// gaps of gigabytes are copied row by row, and their gaps hold nothing.
 class DeviceMatrix {
  public:
   DeviceMatrix(zo2_dtype dtype, int64_t rows, int64_t cols, int64_t pad = 0, int64_t lead = 0)
@@ -68,7 +71,9 @@ class DeviceMatrix {
   int64_t rows() const { return rows_; }
   int64_t cols() const { return cols_; }
 
-  zo2::cuda::Matrix view() const { return {static_cast<uint8_t*>(data_) + lead_ * int64_t(size()), dtype_, rows_, cols_, stride_}; }
+  zo2::cuda::Matrix view() const {
+    return {static_cast<uint8_t*>(data_) + lead_ * int64_t(size()), dtype_, rows_, cols_, stride_};
+  }
   // Columns first .. first + count.
   zo2::cuda::Matrix slice(int64_t first, int64_t count) const {
     return {static_cast<uint8_t*>(data_) + (lead_ + first) * int64_t(size()), dtype_, rows_, count, stride_};
@@ -108,8 +113,10 @@ class DeviceMatrix {
   void check_unused(const char* what) const {
     if (sparse_) return;
     std::vector<uint8_t> used(host_.size(), 0);
-    for (int64_t r = 0; r < rows_; r++) std::fill_n(used.begin() + int64_t(place(r, 0)), size_t(cols_) * size(), uint8_t{1});
-    for (size_t i = 0; i < host_.size() && rows_ > 0; i++) CHECK(used[i] || host_[i] == 0xff, "%s: wrote byte %zu, outside the matrix", what, i);
+    for (int64_t r = 0; r < rows_; r++)
+      std::fill_n(used.begin() + int64_t(place(r, 0)), size_t(cols_) * size(), uint8_t{1});
+    for (size_t i = 0; i < host_.size() && rows_ > 0; i++)
+      CHECK(used[i] || host_[i] == 0xff, "%s: wrote byte %zu, outside the matrix", what, i);
   }
 
   bool same_bytes(const DeviceMatrix& other) const { return host_ == other.host_; }
@@ -140,10 +147,12 @@ class DeviceMatrix {
   void copy(cudaMemcpyKind kind) {
     uint8_t* device = static_cast<uint8_t*>(data_);
     const auto move = [&](uint8_t* there, uint8_t* here, size_t count) {
-      ok(kind == cudaMemcpyHostToDevice ? cudaMemcpy(there, here, count, kind) : cudaMemcpy(here, there, count, kind), "copy");
+      ok(kind == cudaMemcpyHostToDevice ? cudaMemcpy(there, here, count, kind) : cudaMemcpy(here, there, count, kind),
+         "copy");
     };
     if (!sparse_) return move(device, host_.data(), host_.size());
-    for (int64_t r = 0; r < rows_; r++) move(device + size_t(lead_ + r * stride_) * size(), host_.data() + place(r, 0), size_t(cols_) * size());
+    for (int64_t r = 0; r < rows_; r++)
+      move(device + size_t(lead_ + r * stride_) * size(), host_.data() + place(r, 0), size_t(cols_) * size());
   }
 
   zo2_dtype dtype_;
@@ -189,15 +198,18 @@ class Launcher {
   zo2::cuda::FaultSlot* slot_ = nullptr;
 };
 
-// Compares what was downloaded with reference(row, col), allowing absolute + relative * |reference| and one rounding to the dtype.
+// Compares what was downloaded with reference(row, col), allowing absolute + relative * |reference| and one rounding to
+// the dtype.
 template <class Reference>
-void check_values(const DeviceMatrix& out, const char* what, double absolute, double relative, const Reference& reference) {
+void check_values(const DeviceMatrix& out, const char* what, double absolute, double relative,
+                  const Reference& reference) {
   for (int64_t r = 0; r < out.rows(); r++) {
     for (int64_t c = 0; c < out.cols(); c++) {
       const double expected = reference(r, c), got = out.get(r, c);
-      const double bound = absolute + (relative + rounding_of(out.dtype())) * std::fabs(expected) + (out.dtype() == ZO2_F16 ? 0x1p-25 : 0);
-      CHECK(std::fabs(got - expected) <= bound, "%s: (%lld, %lld) is %.9g, not %.9g; allowed %.3g", what, static_cast<long long>(r),
-            static_cast<long long>(c), got, expected, bound);
+      const double bound = absolute + (relative + rounding_of(out.dtype())) * std::fabs(expected) +
+                           (out.dtype() == ZO2_F16 ? 0x1p-25 : 0);
+      CHECK(std::fabs(got - expected) <= bound, "%s: (%lld, %lld) is %.9g, not %.9g; allowed %.3g", what,
+            static_cast<long long>(r), static_cast<long long>(c), got, expected, bound);
     }
   }
   out.check_unused(what);

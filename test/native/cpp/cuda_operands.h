@@ -1,6 +1,5 @@
 // Operands for tests of the kernels that multiply: matrices given by a function, and the roundings of their values.
-#ifndef ZO2_TEST_CUDA_OPERANDS_H
-#define ZO2_TEST_CUDA_OPERANDS_H
+#pragma once
 
 #include <functional>
 
@@ -17,12 +16,15 @@ inline float to_dtype(float x, zo2_dtype dtype) {
 }
 
 // To 10 bits of mantissa, ties away from zero.
-inline float to_tf32_reference(float x) { return numerics::bits_float((numerics::float_bits(x) + 0x1000u) & 0xffffe000u); }
+inline float to_tf32_reference(float x) {
+  return numerics::bits_float((numerics::float_bits(x) + 0x1000u) & 0xffffe000u);
+}
 
 // A matrix that is on the device from the start; see DeviceMatrix for `gap` and `lead`.
 class TestMatrix : public DeviceMatrix {
  public:
-  TestMatrix(zo2_dtype dtype, int64_t rows, int64_t cols, int64_t gap, int64_t lead, const std::function<double(int64_t, int64_t)>& value)
+  TestMatrix(zo2_dtype dtype, int64_t rows, int64_t cols, int64_t gap, int64_t lead,
+             const std::function<double(int64_t, int64_t)>& value)
       : DeviceMatrix(dtype, rows, cols, gap, lead) {
     for (int64_t r = 0; r < rows; r++) {
       for (int64_t c = 0; c < cols; c++) set(r, c, value(r, c));
@@ -34,5 +36,3 @@ class TestMatrix : public DeviceMatrix {
 };
 
 }  // namespace zo2::test
-
-#endif  // ZO2_TEST_CUDA_OPERANDS_H

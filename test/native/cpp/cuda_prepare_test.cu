@@ -1,5 +1,5 @@
-// The prepare kernel gives the bytes of cpu/prepare.h: every pair of dtypes, every kind of noise and option, segments that begin and end
-// anywhere; what goes wrong raises the same flags.
+// The prepare kernel gives the bytes of cpu/prepare.h: every pair of dtypes, every kind of noise and option, segments
+// that begin and end anywhere; what goes wrong raises the same flags.
 #include <math.h>
 
 #include "contract/commands.h"
@@ -14,7 +14,8 @@ using test::Guarded;
 
 namespace {
 
-constexpr uint64_t kTable = 1 << 15;  // elements of a buffer of noise, more than canonical indices of a unit that uses one
+// elements of a buffer of noise, more than canonical indices of a unit that uses one
+constexpr uint64_t kTable = 1 << 15;
 
 float wave(double x) { return static_cast<float>(sin(x)); }
 
@@ -26,8 +27,10 @@ struct Unit {
   uint64_t scratch_bytes;
   uint64_t start;
 
-  // `far`: how many bytes the unit begins behind the start of the wire and of W+ and W-. `pieces`: further small segments.
-  Unit(uint32_t wire, uint32_t scratch, uint64_t base, uint64_t far, uint64_t pieces) : wire_bytes(far), scratch_bytes(far) {
+  // `far`: how many bytes the unit begins behind the start of the wire and of W+ and W-. `pieces`: further small
+  // segments.
+  Unit(uint32_t wire, uint32_t scratch, uint64_t base, uint64_t far, uint64_t pieces)
+      : wire_bytes(far), scratch_bytes(far) {
     add(base, 9000, wire, scratch, ZO2_SEGMENT_DECAY, 0);
     add(base + 9216, 700, wire, scratch, ZO2_SEGMENT_FROZEN | ZO2_SEGMENT_DECAY, 0);
     add(base + 10240 + 131, 333, wire, scratch, 0, 0);
@@ -53,7 +56,8 @@ struct Unit {
     for (const zo2_segment& s : segments) {
       for (uint64_t e = 0; e < s.count; ++e) {
         // Every seventh value is so small that fp16 holds it as a subnormal number.
-        const float w = scale * (e % 7 == 0 ? 1e-4f : 1.0f) * wave(static_cast<double>(e) * 1.7 + static_cast<double>(s.canonical % 977));
+        const float w = scale * (e % 7 == 0 ? 1e-4f : 1.0f) *
+                        wave(static_cast<double>(e) * 1.7 + static_cast<double>(s.canonical % 977));
         test::write_as(s.wire_dtype, w, wire.data() + (s.wire_offset - start) + e * test::dtype_bytes(s.wire_dtype));
       }
     }
@@ -71,12 +75,12 @@ struct Case {
   bool store = true;
   int sides = 2;  // 0: flush, 1: W+ only, 2: both
   float eps = 1e-3f;
-  uint64_t offset = 0;    // of the wire and of W+ from a 256-byte boundary
-  float scale = 0.02f;    // of the weights
+  uint64_t offset = 0;               // of the wire and of W+ from a 256-byte boundary
+  float scale = 0.02f;               // of the weights
   uint32_t not_finite = UINT32_MAX;  // the update whose last g is infinite
   uint64_t row_count = 4;
-  uint64_t far = 0;       // bytes from the start of the wire and of W+ and W- to the first segment
-  uint64_t pieces = 0;    // further small segments
+  uint64_t far = 0;     // bytes from the start of the wire and of W+ and W- to the first segment
+  uint64_t pieces = 0;  // further small segments
   zo2_sticky before = {0, 0};
 };
 
@@ -127,12 +131,15 @@ struct Updates {
 void describe(const Case& c, char* text, size_t size) {
   const auto number = [](uint64_t n) { return static_cast<unsigned long long>(n); };
   snprintf(text, size,
-           "wire %u, scratch %u, noise %d, rounding %d, %u updates of %u, store %d, sides %d, eps %g, offset %llu, rows %llu, far %llu, pieces %llu",
-           c.wire, c.scratch, c.noise, c.rounding, c.updates, c.directions, c.store, c.sides, static_cast<double>(c.eps), number(c.offset),
-           number(c.row_count), number(c.far), number(c.pieces));
+           "wire %u, scratch %u, noise %d, rounding %d, %u updates of %u, store %d, sides %d, eps %g, offset %llu, "
+           "rows %llu, far %llu, pieces %llu",
+           c.wire, c.scratch, c.noise, c.rounding, c.updates, c.directions, c.store, c.sides,
+           static_cast<double>(c.eps), number(c.offset), number(c.row_count), number(c.far), number(c.pieces));
 }
 
-unsigned char* behind(unsigned char* first, uint64_t bytes) { return reinterpret_cast<unsigned char*>(reinterpret_cast<uintptr_t>(first) - bytes); }
+unsigned char* behind(unsigned char* first, uint64_t bytes) {
+  return reinterpret_cast<unsigned char*>(reinterpret_cast<uintptr_t>(first) - bytes);
+}
 
 // Runs a case on both sides. Returns the sticky flags.
 zo2_sticky run_case(CudaRig& rig, const Case& c) {
@@ -143,7 +150,8 @@ zo2_sticky run_case(CudaRig& rig, const Case& c) {
   std::vector<float> table;
   for (uint64_t i = 0; buffer && i < kTable; ++i) table.push_back(wave(static_cast<double>(i * i % 2003)));
 
-  Guarded wire(unit.values(c.scale), c.offset), plus(unit.scratch_bytes, c.offset), minus(unit.scratch_bytes), z(table), rows(unit.rows);
+  Guarded wire(unit.values(c.scale), c.offset), plus(unit.scratch_bytes, c.offset), minus(unit.scratch_bytes), z(table),
+      rows(unit.rows);
   Guarded segments(unit.segments), sticky(std::vector<zo2_sticky>{c.before}), tally(std::vector<cuda::PrepareTally>(1));
   std::vector<cuda::PrepareUpdate> listed;
   for (const contract::PendingUpdate& one : updates.pending) listed.push_back(cuda::prepare_update(one));
@@ -167,7 +175,8 @@ zo2_sticky run_case(CudaRig& rig, const Case& c) {
   command.sticky = c.updates == 0 ? nullptr : sticky.at<zo2_sticky>();
   command.updates = updates.pending;
   command.noise_elements = buffer ? kTable : UINT64_MAX;
-  const cuda::PrepareResources resources = {segments.at<zo2_segment>(), device_updates.at<cuda::PrepareUpdate>(), tally.at<cuda::PrepareTally>()};
+  const cuda::PrepareResources resources = {segments.at<zo2_segment>(), device_updates.at<cuda::PrepareUpdate>(),
+                                            tally.at<cuda::PrepareTally>()};
   MUST(cuda::launch_prepare(rig.launch(), command, resources));
   CHECK(rig.fault().kind == contract::FaultKind::kNone);
 
@@ -203,11 +212,12 @@ zo2_sticky run_case(CudaRig& rig, const Case& c) {
   CHECK(plus.get() == plus_expected, "%s", text);
   CHECK(minus.get() == minus_expected, "%s", text);
   const zo2_sticky found = sticky.get<zo2_sticky>()[0];
-  CHECK(found.flags == expected.flags && found.step == expected.step, "%s: flags %u of step %u, not %u of %u", text, found.flags, found.step,
-        expected.flags, expected.step);
+  CHECK(found.flags == expected.flags && found.step == expected.step, "%s: flags %u of step %u, not %u of %u", text,
+        found.flags, found.step, expected.flags, expected.step);
   const cuda::PrepareTally left = tally.get<cuda::PrepareTally>()[0];
   CHECK(left.flags == 0 && left.urgency == 0, "%s: the tally is not left zero", text);
-  CHECK(wire.intact() && plus.intact() && minus.intact() && sticky.intact() && tally.intact(), "%s: written outside of a buffer", text);
+  CHECK(wire.intact() && plus.intact() && minus.intact() && sticky.intact() && tally.intact(),
+        "%s: written outside of a buffer", text);
   return found;
 }
 
@@ -287,7 +297,8 @@ void overflow_of_no_element(CudaRig& rig) {
     weights.push_back(numerics::f32_to_f16(40000 * z));
     expected.push_back(numerics::f32_to_f16(-25530 * z));
   }
-  Guarded segments(std::vector<zo2_segment>{segment}), wire(weights), tally(std::vector<cuda::PrepareTally>(1)), sticky(std::vector<zo2_sticky>(1));
+  Guarded segments(std::vector<zo2_segment>{segment}), wire(weights), tally(std::vector<cuda::PrepareTally>(1)),
+      sticky(std::vector<zo2_sticky>(1));
   Guarded states(std::vector<zo2_step_state>{{0, 0, 65530.0f, 1, 0}});
   contract::PendingUpdate update{};
   update.update.noise = ZO2_NOISE_RADEMACHER;
@@ -303,7 +314,8 @@ void overflow_of_no_element(CudaRig& rig) {
   command.sticky = sticky.at<zo2_sticky>();
   command.updates = {update};
   command.noise_elements = UINT64_MAX;
-  MUST(cuda::launch_prepare(rig.launch(), command, {segments.at<zo2_segment>(), nullptr, tally.at<cuda::PrepareTally>()}));
+  MUST(cuda::launch_prepare(rig.launch(), command,
+                            {segments.at<zo2_segment>(), nullptr, tally.at<cuda::PrepareTally>()}));
   rig.finish();
   CHECK(wire.get<uint16_t>() == expected && wire.intact());
   CHECK(sticky.get<zo2_sticky>()[0].flags == 0);
@@ -344,9 +356,10 @@ void row_faults(CudaRig& rig) {
   update.update.directions = 1;
   update.update.learning_rate = 1;
   update.states = states.at<zo2_step_state>();
-  const auto run = [&](std::vector<int32_t> list, zo2_noise_kind noise) {
+  const auto run = [&](const std::vector<int32_t>& list, zo2_noise_kind noise) {
     rig.clear();
-    Guarded rows(list), wire(std::vector<float>(4000, 1.0f)), plus(4000 * sizeof(float)), sticky(std::vector<zo2_sticky>(1));
+    Guarded rows(list), wire(std::vector<float>(4000, 1.0f)), plus(4000 * sizeof(float)),
+        sticky(std::vector<zo2_sticky>(1));
     contract::PrepareCommand command{};
     command.layout = &layout;
     command.wire = wire.at();
@@ -359,11 +372,14 @@ void row_faults(CudaRig& rig) {
     command.noise_elements = noise == ZO2_NOISE_BUFFER ? table.size() : UINT64_MAX;
     command.sticky = sticky.at<zo2_sticky>();
     command.updates = {update};
-    MUST(cuda::launch_prepare(rig.launch(), command, {segments.at<zo2_segment>(), nullptr, tally.at<cuda::PrepareTally>()}));
+    MUST(cuda::launch_prepare(rig.launch(), command,
+                              {segments.at<zo2_segment>(), nullptr, tally.at<cuda::PrepareTally>()}));
     const contract::Fault fault = rig.fault();
     const std::vector<unsigned char> written = plus.get();
-    const bool untouched = sticky.get<zo2_sticky>()[0].flags == 0 && written == std::vector<unsigned char>(written.size(), 0xA5);
-    CHECK(untouched == (fault.kind != contract::FaultKind::kNone), "a command with a fault does nothing, one without does something");
+    const bool untouched =
+        sticky.get<zo2_sticky>()[0].flags == 0 && written == std::vector<unsigned char>(written.size(), 0xA5);
+    CHECK(untouched == (fault.kind != contract::FaultKind::kNone),
+          "a command with a fault does nothing, one without does something");
     return fault;
   };
   CHECK(run({0, 399, INT32_MAX}, ZO2_NOISE_GAUSSIAN).kind == contract::FaultKind::kNone);

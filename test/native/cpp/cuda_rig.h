@@ -1,7 +1,6 @@
-// What tests of single kernels share: memory between sentinels, and a stream with what every launcher is given. The kernels run on the GPU, or
-// in the emulator where that is what the test was built with.
-#ifndef ZO2_TEST_CUDA_RIG_H
-#define ZO2_TEST_CUDA_RIG_H
+// What tests of single kernels share: memory between sentinels, and a stream with what every launcher is given. The
+// kernels run on the GPU, or in the emulator where that is what the test was built with.
+#pragma once
 
 #include <cuda_runtime_api.h>
 #include <string.h>
@@ -11,20 +10,21 @@
 #include "cuda/launch.h"
 #include "test/native/cpp/check.h"
 
-namespace zo2 {
-namespace test {
+namespace zo2::test {
 
 inline void must(cudaError_t status, const char* what) {
   CHECK(status == cudaSuccess, "%s: %s", what, cudaGetErrorString(status));
 }
 #define MUST(call) ::zo2::test::must((call), #call)
 
-// Device or pinned memory of `bytes` bytes, `offset` bytes behind a 256-byte boundary, with sentinels before and after it.
+// Device or pinned memory of `bytes` bytes, `offset` bytes behind a 256-byte boundary, with sentinels before and after
+// it.
 class Guarded {
  public:
   enum class Kind { kDevice, kPinned };
 
-  explicit Guarded(uint64_t bytes, uint64_t offset = 0, Kind kind = Kind::kDevice) : bytes_(bytes), offset_(kGuard + offset), kind_(kind) {
+  explicit Guarded(uint64_t bytes, uint64_t offset = 0, Kind kind = Kind::kDevice)
+      : bytes_(bytes), offset_(kGuard + offset), kind_(kind) {
     const std::vector<unsigned char> all(whole(), kSentinel);
     if (kind_ == Kind::kDevice) {
       MUST(cudaMalloc(&memory_, whole()));
@@ -34,7 +34,8 @@ class Guarded {
     MUST(cudaMemcpy(memory_, all.data(), whole(), cudaMemcpyDefault));
   }
   template <class T>
-  explicit Guarded(const std::vector<T>& values, uint64_t offset = 0, Kind kind = Kind::kDevice) : Guarded(values.size() * sizeof(T), offset, kind) {
+  explicit Guarded(const std::vector<T>& values, uint64_t offset = 0, Kind kind = Kind::kDevice)
+      : Guarded(values.size() * sizeof(T), offset, kind) {
     put(values.data());
   }
   Guarded(const Guarded&) = delete;
@@ -123,7 +124,4 @@ class CudaRig {
   cuda::FaultSlot* mirror_ = nullptr;
 };
 
-}  // namespace test
-}  // namespace zo2
-
-#endif  // ZO2_TEST_CUDA_RIG_H
+}  // namespace zo2::test

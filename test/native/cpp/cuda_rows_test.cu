@@ -1,5 +1,5 @@
-// The kernels that work row by row, one at a time, against double precision: norms, rope, gatedActivation, embed, gatherRows,
-// scatterRows, cast, transpose.
+// The kernels that work row by row, one at a time, against double precision: norms, rope, gatedActivation, embed,
+// gatherRows, scatterRows, cast, transpose.
 #include "cuda_matrix.h"
 
 #include "cuda/ops/cast.cuh"
@@ -19,12 +19,12 @@ using zo2::test::DeviceMatrix;
 using zo2::test::Launcher;
 using zo2::test::name_of;
 using zo2::test::Numbers;
-using zo2::test::ok;
 
 constexpr zo2_dtype kDtypes[] = {ZO2_F32, ZO2_F16, ZO2_BF16};
 
 std::string label(const char* op, int64_t rows, int64_t cols, zo2_dtype from, zo2_dtype to) {
-  return std::string(op) + " " + std::to_string(rows) + "x" + std::to_string(cols) + " " + name_of(from) + " to " + name_of(to);
+  return std::string(op) + " " + std::to_string(rows) + "x" + std::to_string(cols) + " " + name_of(from) + " to " +
+         name_of(to);
 }
 
 struct Norm {
@@ -37,10 +37,12 @@ struct Norm {
 
 // layerNorm when `centered`, rmsNorm otherwise; `in_place` needs one dtype.
 void test_norm(const Norm& n, bool centered, bool in_place) {
-  const std::string what = label(centered ? "layerNorm" : "rmsNorm", n.rows, n.width * n.groups, n.in, n.out) + (in_place ? " in place" : "");
+  const std::string what = label(centered ? "layerNorm" : "rmsNorm", n.rows, n.width * n.groups, n.in, n.out) +
+                           (in_place ? " in place" : "");
   Launcher launcher;
   Numbers numbers(static_cast<uint64_t>(n.width + n.rows));
-  DeviceMatrix x(n.in, n.rows, n.width * n.groups, n.pad, n.lead), other(n.out, n.rows, n.width * n.groups, n.pad, n.lead);
+  DeviceMatrix x(n.in, n.rows, n.width * n.groups, n.pad, n.lead),
+      other(n.out, n.rows, n.width * n.groups, n.pad, n.lead);
   DeviceMatrix gain(n.parameters, 1, n.width, 0, n.lead), bias(n.parameters, 1, n.width, 0, n.lead);
   DeviceMatrix& out = in_place ? x : other;
   x.randomise(numbers, 1, n.center);
@@ -50,7 +52,8 @@ void test_norm(const Norm& n, bool centered, bool in_place) {
   const zo2::cuda::Matrix none = {};
   const float epsilon = 1e-5f;
   for (int twice = 0; twice < (in_place ? 1 : 2); twice++) {
-    launcher.finish(centered ? launch_layer_norm(launcher.launch(), {out.view(), x.view(), gain.view(), n.bias ? bias.view() : none, epsilon})
+    launcher.finish(centered ? launch_layer_norm(launcher.launch(), {out.view(), x.view(), gain.view(),
+                                                                     n.bias ? bias.view() : none, epsilon})
                              : launch_rms_norm(launcher.launch(), {out.view(), x.view(), gain.view(), epsilon}),
                     what.c_str());
   }
@@ -84,7 +87,8 @@ void test_norms() {
       test_norm({3, width, 1, ZO2_BF16, ZO2_BF16, ZO2_F32, 3, 1, true, 0}, centered, false);
     }
     for (zo2_dtype in : kDtypes) {
-      for (zo2_dtype out : kDtypes) test_norm({6, 100, 1, in, out, in == ZO2_F32 ? ZO2_BF16 : ZO2_F16, 4, 8, true, 0.5}, centered, false);
+      for (zo2_dtype out : kDtypes)
+        test_norm({6, 100, 1, in, out, in == ZO2_F32 ? ZO2_BF16 : ZO2_F16, 4, 8, true, 0.5}, centered, false);
       test_norm({6, 1100, 1, in, in, in, 4, 0, false, 0}, centered, true);
       test_norm({2, 16400, 1, in, in, in, 0, 0, false, 0}, centered, true);
     }
@@ -106,19 +110,24 @@ struct Rope {
 };
 
 void test_rope(const Rope& p, bool in_place) {
-  const std::string what = label("rope", p.rows, p.heads * p.head_size, p.in, p.out) + " rotary " + std::to_string(p.rotary);
+  const std::string what =
+      label("rope", p.rows, p.heads * p.head_size, p.in, p.out) + " rotary " + std::to_string(p.rotary);
   Launcher launcher;
   Numbers numbers(static_cast<uint64_t>(p.head_size + p.rows));
-  DeviceMatrix x(p.in, p.rows, p.heads * p.head_size, p.pad, p.lead), other(p.out, p.rows, p.heads * p.head_size, p.pad, p.lead);
+  DeviceMatrix x(p.in, p.rows, p.heads * p.head_size, p.pad, p.lead),
+      other(p.out, p.rows, p.heads * p.head_size, p.pad, p.lead);
   DeviceMatrix positions(ZO2_I32, p.rows, 1, 2), frequencies(ZO2_F32, 1, p.rotary / 2);
   DeviceMatrix& out = in_place ? x : other;
   x.randomise(numbers);
-  for (int64_t r = 0; r < p.rows; r++) positions.set(r, 0, double(r + 1 == p.rows ? p.farthest : numbers.below(p.farthest + 1)));
-  for (int64_t j = 0; j < p.rotary / 2; j++) frequencies.set(0, j, std::pow(10000.0, -2.0 * double(j) / double(p.rotary)));
+  for (int64_t r = 0; r < p.rows; r++)
+    positions.set(r, 0, double(r + 1 == p.rows ? p.farthest : numbers.below(p.farthest + 1)));
+  for (int64_t j = 0; j < p.rotary / 2; j++)
+    frequencies.set(0, j, std::pow(10000.0, -2.0 * double(j) / double(p.rotary)));
   for (DeviceMatrix* m : {&x, &other, &positions, &frequencies}) m->upload();
-  launcher.finish(launch_rope(launcher.launch(), {out.view(), x.view(), positions.view(), p.head_size, p.rotary, float(p.scaling),
-                                                  static_cast<const float*>(frequencies.view().data)}),
-                  what.c_str());
+  launcher.finish(
+      launch_rope(launcher.launch(), {out.view(), x.view(), positions.view(), p.head_size, p.rotary, float(p.scaling),
+                                      static_cast<const float*>(frequencies.view().data)}),
+      what.c_str());
   out.download();
   check_values(out, what.c_str(), 1e-6 * p.scaling, 0, [&](int64_t r, int64_t c) {
     const int64_t half = p.rotary / 2, head = c / p.head_size * p.head_size, i = c % p.head_size;
@@ -126,7 +135,8 @@ void test_rope(const Rope& p, bool in_place) {
     // The angle is an fp32 product: that rounding belongs to the definition.
     const double angle = static_cast<float>(positions.get(r, 0)) * static_cast<float>(frequencies.get(0, i % half));
     const double a = x.before(r, head + i % half), b = x.before(r, head + i % half + half);
-    return p.scaling * (i < half ? a * std::cos(angle) - b * std::sin(angle) : b * std::cos(angle) + a * std::sin(angle));
+    return p.scaling *
+           (i < half ? a * std::cos(angle) - b * std::sin(angle) : b * std::cos(angle) + a * std::sin(angle));
   });
 }
 
@@ -159,8 +169,10 @@ double activate(int activation, double x) {
   }
 }
 
-void test_gated(int activation, int64_t rows, int64_t cols, zo2_dtype in, zo2_dtype up_dtype, zo2_dtype out_dtype, int64_t pad, bool in_place) {
-  const std::string what = label("gatedActivation", rows, cols, in, out_dtype) + " activation " + std::to_string(activation);
+void test_gated(int activation, int64_t rows, int64_t cols, zo2_dtype in, zo2_dtype up_dtype, zo2_dtype out_dtype,
+                int64_t pad, bool in_place) {
+  const std::string what =
+      label("gatedActivation", rows, cols, in, out_dtype) + " activation " + std::to_string(activation);
   Launcher launcher;
   Numbers numbers(static_cast<uint64_t>(cols + activation));
   DeviceMatrix gate(in, rows, cols, pad), up(up_dtype, rows, cols, pad, 1), other(out_dtype, rows, cols, pad);
@@ -168,15 +180,19 @@ void test_gated(int activation, int64_t rows, int64_t cols, zo2_dtype in, zo2_dt
   gate.randomise(numbers, 9);
   up.randomise(numbers);
   for (DeviceMatrix* m : {&gate, &up, &other}) m->upload();
-  launcher.finish(launch_gated_activation(launcher.launch(), {out.view(), gate.view(), up.view(), activation}), what.c_str());
+  launcher.finish(launch_gated_activation(launcher.launch(), {out.view(), gate.view(), up.view(), activation}),
+                  what.c_str());
   out.download();
   // tanh cancels in the reference's own formula, by its double precision; erfc keeps its relative accuracy.
-  check_values(out, what.c_str(), 1e-12, 1e-5, [&](int64_t r, int64_t c) { return activate(activation, gate.before(r, c)) * up.get(r, c); });
+  check_values(out, what.c_str(), 1e-12, 1e-5,
+               [&](int64_t r, int64_t c) { return activate(activation, gate.before(r, c)) * up.get(r, c); });
 }
 
 void test_gates() {
-  for (int activation : {ZO2_ACTIVATION_NONE, ZO2_ACTIVATION_RELU, ZO2_ACTIVATION_GELU, ZO2_ACTIVATION_GELU_TANH, ZO2_ACTIVATION_SILU}) {
-    for (int64_t cols : {1, 7, 8, 9, 64, 100, 2049}) test_gated(activation, 5, cols, ZO2_F32, ZO2_F32, ZO2_F32, 0, false);
+  for (int activation :
+       {ZO2_ACTIVATION_NONE, ZO2_ACTIVATION_RELU, ZO2_ACTIVATION_GELU, ZO2_ACTIVATION_GELU_TANH, ZO2_ACTIVATION_SILU}) {
+    for (int64_t cols : {1, 7, 8, 9, 64, 100, 2049})
+      test_gated(activation, 5, cols, ZO2_F32, ZO2_F32, ZO2_F32, 0, false);
     for (zo2_dtype dtype : kDtypes) {
       test_gated(activation, 9, 129, dtype, dtype, dtype, 7, true);
       test_gated(activation, 300, 16, dtype, ZO2_F32, ZO2_BF16, 0, false);
@@ -185,8 +201,8 @@ void test_gates() {
   test_gated(ZO2_ACTIVATION_SILU, 0, 8, ZO2_F32, ZO2_F32, ZO2_F32, 0, false);
 }
 
-void test_embed(int64_t rows, int64_t cols, int64_t table_rows, int64_t start, int64_t count, bool accumulate, zo2_dtype in, zo2_dtype out_dtype,
-                int64_t pad) {
+void test_embed(int64_t rows, int64_t cols, int64_t table_rows, int64_t start, int64_t count, bool accumulate,
+                zo2_dtype in, zo2_dtype out_dtype, int64_t pad) {
   const std::string what = label(accumulate ? "embed, accumulating" : "embed", rows, cols, in, out_dtype);
   Launcher launcher;
   Numbers numbers(static_cast<uint64_t>(cols + rows));
@@ -195,7 +211,8 @@ void test_embed(int64_t rows, int64_t cols, int64_t table_rows, int64_t start, i
   out.randomise(numbers);
   for (int64_t r = 0; r < rows; r++) index.set(r, 0, double(numbers.below(start + count + 4)) - 2);
   for (DeviceMatrix* m : {&table, &out, &index}) m->upload();
-  launcher.finish(launch_embed(launcher.launch(), {out.view(), table.view(), index.view(), start, count, accumulate}), what.c_str());
+  launcher.finish(launch_embed(launcher.launch(), {out.view(), table.view(), index.view(), start, count, accumulate}),
+                  what.c_str());
   out.download();
   check_values(out, what.c_str(), 1e-7, 0, [&](int64_t r, int64_t c) {
     const int64_t source = int64_t(index.get(r, 0)) - start;
@@ -204,7 +221,8 @@ void test_embed(int64_t rows, int64_t cols, int64_t table_rows, int64_t start, i
   });
 }
 
-void test_gather(int64_t rows, int64_t cols, int64_t x_rows, zo2_dtype in, zo2_dtype out_dtype, int64_t pad, int64_t lead) {
+void test_gather(int64_t rows, int64_t cols, int64_t x_rows, zo2_dtype in, zo2_dtype out_dtype, int64_t pad,
+                 int64_t lead) {
   const std::string what = label("gatherRows", rows, cols, in, out_dtype);
   Launcher launcher;
   Numbers numbers(static_cast<uint64_t>(cols + rows));
@@ -221,7 +239,8 @@ void test_gather(int64_t rows, int64_t cols, int64_t x_rows, zo2_dtype in, zo2_d
   check_values(out, what.c_str(), 0, 0, [&](int64_t r, int64_t c) { return x.get(int64_t(index.get(r, 0)), c); });
 }
 
-void test_scatter(int64_t rows, int64_t cols, int64_t out_rows, zo2_dtype in, zo2_dtype out_dtype, int64_t pad, int64_t lead) {
+void test_scatter(int64_t rows, int64_t cols, int64_t out_rows, zo2_dtype in, zo2_dtype out_dtype, int64_t pad,
+                  int64_t lead) {
   const std::string what = label("scatterRows", rows, cols, in, out_dtype);
   Launcher launcher;
   Numbers numbers(static_cast<uint64_t>(cols + rows));
@@ -247,7 +266,8 @@ void test_transpose(int64_t rows, int64_t cols, zo2_dtype in, zo2_dtype out_dtyp
   const std::string what = label("transpose", rows, cols, in, out_dtype);
   Launcher launcher;
   Numbers numbers(static_cast<uint64_t>(cols + rows));
-  DeviceMatrix x(in, rows, cols, pad, lead), out(out_dtype, cols, rows, 2 * pad), expected(out_dtype, cols, rows, 2 * pad);
+  DeviceMatrix x(in, rows, cols, pad, lead), out(out_dtype, cols, rows, 2 * pad),
+      expected(out_dtype, cols, rows, 2 * pad);
   x.randomise(numbers, 3);
   for (int64_t r = 0; r < rows; r++) {
     for (int64_t c = 0; c < cols; c++) expected.set(c, r, x.get(r, c));
@@ -263,7 +283,8 @@ void test_cast(int64_t rows, int64_t cols, zo2_dtype in, zo2_dtype out_dtype, in
   const std::string what = label("cast", rows, cols, in, out_dtype);
   Launcher launcher;
   Numbers numbers(static_cast<uint64_t>(cols + rows));
-  DeviceMatrix x(in, rows, cols, pad, lead), out(out_dtype, rows, cols, 2 * pad), expected(out_dtype, rows, cols, 2 * pad);
+  DeviceMatrix x(in, rows, cols, pad, lead), out(out_dtype, rows, cols, 2 * pad),
+      expected(out_dtype, rows, cols, 2 * pad);
   x.randomise(numbers, 3);
   for (int64_t r = 0; r < rows; r++) {
     for (int64_t c = 0; c < cols; c++) expected.set(r, c, x.get(r, c));
@@ -307,15 +328,19 @@ void test_poison() {
   Launcher launcher;
   launcher.poison(true);
   Numbers numbers(1);
-  DeviceMatrix x(ZO2_F32, 3, 16), out(ZO2_F32, 3, 16), before(ZO2_F32, 3, 16), gain(ZO2_F32, 1, 16), index(ZO2_I32, 3, 1);
+  DeviceMatrix x(ZO2_F32, 3, 16), out(ZO2_F32, 3, 16), before(ZO2_F32, 3, 16), gain(ZO2_F32, 1, 16),
+      index(ZO2_I32, 3, 1);
   for (DeviceMatrix* m : {&x, &gain}) m->randomise(numbers);
   for (int64_t r = 0; r < 3; r++) index.set(r, 0, double(r));
   for (DeviceMatrix* m : {&x, &out, &gain, &index}) m->upload();
   const auto launch = launcher.launch();
   launcher.finish(launch_layer_norm(launch, {out.view(), x.view(), gain.view(), {}, 1e-5f}), "layerNorm");
   launcher.finish(launch_rms_norm(launch, {out.view(), x.view(), gain.view(), 1e-5f}), "rmsNorm");
-  launcher.finish(launch_rope(launch, {out.view(), x.view(), index.view(), 16, 16, 1, static_cast<const float*>(gain.view().data)}), "rope");
-  launcher.finish(launch_gated_activation(launch, {out.view(), x.view(), x.view(), ZO2_ACTIVATION_SILU}), "gatedActivation");
+  launcher.finish(
+      launch_rope(launch, {out.view(), x.view(), index.view(), 16, 16, 1, static_cast<const float*>(gain.view().data)}),
+      "rope");
+  launcher.finish(launch_gated_activation(launch, {out.view(), x.view(), x.view(), ZO2_ACTIVATION_SILU}),
+                  "gatedActivation");
   launcher.finish(launch_embed(launch, {out.view(), x.view(), index.view(), 0, 3, false}), "embed");
   launcher.finish(launch_gather_rows(launch, {out.view(), x.view(), index.view()}), "gatherRows");
   launcher.finish(launch_cast(launch, {out.view(), x.view()}), "cast");

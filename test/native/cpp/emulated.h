@@ -24,7 +24,8 @@ constexpr bool kRaceBuild = ZO2_EMU_RACE != 0;
 constexpr bool kRaceBuild = false;
 #endif
 
-// "file.cu:12", where line 12 of this source is the one that ends in "// [mark]". Compares as emulator reports print it.
+// "file.cu:12", where line 12 of this source is the one that ends in "// [mark]". Compares as emulator reports print
+// it.
 inline std::string place(const char* source, const std::string& mark) {
   std::ifstream file(source);
   std::string line;
@@ -37,9 +38,10 @@ inline std::string place(const char* source, const std::string& mark) {
   return "no line of " + std::string(source) + " is marked [" + mark + "]";
 }
 
-// Runs `body` to its end. `kind`: that a report must be of, with every mark's place in its text; empty: there must be none.
-inline void expect(const char* source, const char* name, const std::string& kind, std::initializer_list<const char*> marks,
-                   const std::function<void()>& body) {
+// Runs `body` to its end. `kind`: that a report must be of, with every mark's place in its text; empty: there must be
+// none.
+inline void expect(const char* source, const char* name, const std::string& kind,
+                   std::initializer_list<const char*> marks, const std::function<void()>& body) {
   const uint64_t before = zo2_emu_reports();
   body();
   cudaDeviceSynchronize();
@@ -50,7 +52,8 @@ inline void expect(const char* source, const char* name, const std::string& kind
   } else if (CHECK(reports > 0, "%s: no report", name)) {
     CHECK(text.find("[" + kind + "]") != std::string::npos, "%s: not of kind %s: %s", name, kind.c_str(), text.c_str());
     for (const char* const mark : marks) {
-      CHECK(text.find(place(source, mark)) != std::string::npos, "%s: does not name %s: %s", name, place(source, mark).c_str(), text.c_str());
+      CHECK(text.find(place(source, mark)) != std::string::npos, "%s: does not name %s: %s", name,
+            place(source, mark).c_str(), text.c_str());
     }
   }
   CHECK(cudaDeviceReset() == cudaSuccess, "%s", name);

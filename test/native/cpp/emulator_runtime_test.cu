@@ -162,7 +162,8 @@ void copies_reach_every_kind_of_memory() {
   ok(cudaMemsetAsync(bench.device, 0xff, 32, bench.streams[0]));
   ok(cudaMemcpyAsync(bench.pinned + 32, bench.device, 128, cudaMemcpyDefault, bench.streams[0]));
   ok(cudaStreamSynchronize(bench.streams[0]));
-  CHECK(bench.pinned[32] == -1 && bench.pinned[32 + 8] == 8 && bench.pinned[32 + 16] == 0 && bench.pinned[32 + 31] == 15);
+  CHECK(bench.pinned[32] == -1 && bench.pinned[32 + 8] == 8 && bench.pinned[32 + 16] == 0 &&
+        bench.pinned[32 + 31] == 15);
 
   // Pageable memory is read before the call returns, however late the copy runs.
   Gate gate;
@@ -252,8 +253,10 @@ void wrong_calls_are_refused_and_cost_nothing() {
   refused(ZO2_LAUNCH(store, 0, 1, 0, bench.streams[0], bench.device, 1), cudaErrorInvalidConfiguration);
   refused(ZO2_LAUNCH(store, 1, 1025, 0, bench.streams[0], bench.device, 1), cudaErrorInvalidConfiguration);
   refused(ZO2_LAUNCH(store, 1, 1, 1 << 20, bench.streams[0], bench.device, 1), cudaErrorInvalidValue);
-  refused(cudaMemcpyAsync(bench.device, bench.pinned, 4097, cudaMemcpyDefault, bench.streams[0]), cudaErrorInvalidValue);
-  refused(cudaMemcpyAsync(bench.device, bench.pinned, 16, cudaMemcpyDeviceToHost, bench.streams[0]), cudaErrorInvalidValue);
+  refused(cudaMemcpyAsync(bench.device, bench.pinned, 4097, cudaMemcpyDefault, bench.streams[0]),
+          cudaErrorInvalidValue);
+  refused(cudaMemcpyAsync(bench.device, bench.pinned, 16, cudaMemcpyDeviceToHost, bench.streams[0]),
+          cudaErrorInvalidValue);
   refused(cudaMemsetAsync(bench.device + 1, 0, 4096, bench.streams[0]), cudaErrorInvalidValue);
   refused(cudaFree(bench.device + 1), cudaErrorInvalidValue);
   refused(cudaFree(bench.pinned), cudaErrorInvalidValue);

@@ -16,7 +16,9 @@ namespace {
 
 template <class T>
 struct Device {
-  explicit Device(size_t count) : count(count) { CHECK(cudaMalloc(reinterpret_cast<void**>(&data), count * sizeof(T)) == cudaSuccess); }
+  explicit Device(size_t count) : count(count) {
+    CHECK(cudaMalloc(reinterpret_cast<void**>(&data), count * sizeof(T)) == cudaSuccess);
+  }
   explicit Device(const std::vector<T>& values) : Device(values.size()) {
     CHECK(cudaMemcpy(data, values.data(), count * sizeof(T), cudaMemcpyHostToDevice) == cudaSuccess);
   }
@@ -71,7 +73,8 @@ void shuffles_read_their_lane() {
       const int up = lane - 3 < first ? lane : lane - 3;
       const int down = lane + 5 >= first + width ? lane : lane + 5;
       CHECK(got[lane * 4] == first + (lane * 7 + 3) % width, "width %d lane %d", width, lane);
-      CHECK(got[lane * 4 + 1] == up && got[lane * 4 + 2] == down && got[lane * 4 + 3] == (lane ^ 1), "width %d lane %d", width, lane);
+      CHECK(got[lane * 4 + 1] == up && got[lane * 4 + 2] == down && got[lane * 4 + 3] == (lane ^ 1), "width %d lane %d",
+            width, lane);
     }
   }
 }
@@ -260,14 +263,16 @@ struct ToBf16 {
   using Type = BF16;
 };
 
-// One product of a 16 x 16 and a 16 x 8 matrix, the fragments filled by the table in the PTX manual. b is stored by columns.
+// One product of a 16 x 16 and a 16 x 8 matrix, the fragments filled by the table in the PTX manual. b is stored by
+// columns.
 template <class Type>
 __global__ void multiply_16(const uint16_t* a, const uint16_t* b, float* d) {
   const unsigned group = threadIdx.x / 4;
   const unsigned pair = threadIdx.x % 4 * 2;
   const auto two = [](const uint16_t* at) { return static_cast<uint32_t>(at[0]) | static_cast<uint32_t>(at[1]) << 16; };
   uint32_t left[4];
-  for (unsigned index = 0; index < 4; ++index) left[index] = two(a + (group + index % 2 * 8) * 16 + pair + index / 2 * 8);
+  for (unsigned index = 0; index < 4; ++index)
+    left[index] = two(a + (group + index % 2 * 8) * 16 + pair + index / 2 * 8);
   uint32_t right[2];
   for (unsigned index = 0; index < 2; ++index) right[index] = two(b + group * 16 + pair + index * 8);
   float sum[4] = {1, 2, 3, 4};
@@ -295,7 +300,8 @@ void product_of_16_bit_operands() {
     for (int column = 0; column < 8; ++column) {
       double sum = 1 + row / 8 * 2 + column % 2;
       for (int k = 0; k < 16; ++k) sum += static_cast<double>(a[row * 16 + k]) * b[column * 16 + k];
-      CHECK(std::abs(sum - got[row * 8 + column]) < 2e-6, "(%d, %d): %g, not %g", row, column, got[row * 8 + column], sum);
+      CHECK(std::abs(sum - got[row * 8 + column]) < 2e-6, "(%d, %d): %g, not %g", row, column, got[row * 8 + column],
+            sum);
     }
   }
 }
@@ -304,7 +310,8 @@ __global__ void multiply_tf32(const float* a, const float* b, float* d, uint32_t
   const unsigned group = threadIdx.x / 4;
   const unsigned k = threadIdx.x % 4;
   uint32_t left[4];
-  for (unsigned index = 0; index < 4; ++index) left[index] = to_tf32(a[(group + index % 2 * 8) * 8 + k + index / 2 * 4]);
+  for (unsigned index = 0; index < 4; ++index)
+    left[index] = to_tf32(a[(group + index % 2 * 8) * 8 + k + index / 2 * 4]);
   uint32_t right[2];
   for (unsigned index = 0; index < 2; ++index) right[index] = to_tf32(b[group * 8 + k + index * 4]);
   float sum[4] = {};
@@ -334,8 +341,10 @@ void product_of_tf32_operands() {
   for (int row = 0; row < 16; ++row) {
     for (int column = 0; column < 8; ++column) {
       double sum = 0;
-      for (int k = 0; k < 8; ++k) sum += static_cast<double>(nearest_tf32(a[row * 8 + k])) * nearest_tf32(b[column * 8 + k]);
-      CHECK(std::abs(sum - got[row * 8 + column]) < 2e-6, "(%d, %d): %g, not %g", row, column, got[row * 8 + column], sum);
+      for (int k = 0; k < 8; ++k)
+        sum += static_cast<double>(nearest_tf32(a[row * 8 + k])) * nearest_tf32(b[column * 8 + k]);
+      CHECK(std::abs(sum - got[row * 8 + column]) < 2e-6, "(%d, %d): %g, not %g", row, column, got[row * 8 + column],
+            sum);
     }
   }
   for (int lane = 0; lane < 32; ++lane) {
@@ -439,39 +448,52 @@ __global__ void use_much_stack(int* out) {
 
 void mistakes_are_reported() {
   float* device;
-  const auto fresh = [&] { CHECK(cudaMalloc(reinterpret_cast<void**>(&device), 32) == cudaSuccess && cudaMemset(device, 0, 32) == cudaSuccess); };
-  const auto mistake = [&](const char* kind, std::initializer_list<const char*> marks, const std::function<void()>& body) {
+  const auto fresh = [&] {
+    CHECK(cudaMalloc(reinterpret_cast<void**>(&device), 32) == cudaSuccess && cudaMemset(device, 0, 32) == cudaSuccess);
+  };
+  const auto mistake = [&](const char* kind, std::initializer_list<const char*> marks,
+                           const std::function<void()>& body) {
     expect(__FILE__, *marks.begin(), kind, marks, [&] {
       fresh();
       body();
     });
   };
-  mistake("synccheck", {"early return"}, [] { CHECK(ZO2_LAUNCH(return_before_barrier, 1, 64, 0, nullptr) == cudaSuccess); });
-  mistake("synccheck", {"divergent one", "divergent two"}, [&] { CHECK(ZO2_LAUNCH(diverge_at_barrier, 1, 64, 0, nullptr, device) == cudaSuccess); });
-  mistake("synccheck", {"exited lane"}, [] { CHECK(ZO2_LAUNCH(wait_for_an_exited_lane, 1, 32, 0, nullptr) == cudaSuccess); });
+  mistake("synccheck", {"early return"},
+          [] { CHECK(ZO2_LAUNCH(return_before_barrier, 1, 64, 0, nullptr) == cudaSuccess); });
+  mistake("synccheck", {"divergent one", "divergent two"},
+          [&] { CHECK(ZO2_LAUNCH(diverge_at_barrier, 1, 64, 0, nullptr, device) == cudaSuccess); });
+  mistake("synccheck", {"exited lane"},
+          [] { CHECK(ZO2_LAUNCH(wait_for_an_exited_lane, 1, 32, 0, nullptr) == cudaSuccess); });
   mistake("synccheck", {"overlapping masks"},
           [&] { CHECK(ZO2_LAUNCH(overlap_masks, 1, 32, 0, nullptr, reinterpret_cast<int*>(device)) == cudaSuccess); });
-  mistake("synccheck", {"lane outside"},
-          [&] { CHECK(ZO2_LAUNCH(shuffle_from_outside, 1, 32, 0, nullptr, reinterpret_cast<int*>(device)) == cudaSuccess); });
-  mistake("synccheck", {"missing lanes"}, [] { CHECK(ZO2_LAUNCH(name_missing_lanes, 1, 48, 0, nullptr) == cudaSuccess); });
+  mistake("synccheck", {"lane outside"}, [&] {
+    CHECK(ZO2_LAUNCH(shuffle_from_outside, 1, 32, 0, nullptr, reinterpret_cast<int*>(device)) == cudaSuccess);
+  });
+  mistake("synccheck", {"missing lanes"},
+          [] { CHECK(ZO2_LAUNCH(name_missing_lanes, 1, 48, 0, nullptr) == cudaSuccess); });
   mistake("memcheck", {"shared too small"},
           [&] { CHECK(ZO2_LAUNCH(use_more_than_was_given, 1, 1, sizeof(Parts) - 4, nullptr, device) == cudaSuccess); });
-  mistake("misaligned", {"misaligned copy"}, [&] { CHECK(ZO2_LAUNCH(misalign_copy, 1, 1, 0, nullptr, device) == cudaSuccess); });
-  mistake("cp.async", {"copy left behind"}, [&] { CHECK(ZO2_LAUNCH(leave_copy_behind, 1, 1, 0, nullptr, device) == cudaSuccess); });
+  mistake("misaligned", {"misaligned copy"},
+          [&] { CHECK(ZO2_LAUNCH(misalign_copy, 1, 1, 0, nullptr, device) == cudaSuccess); });
+  mistake("cp.async", {"copy left behind"},
+          [&] { CHECK(ZO2_LAUNCH(leave_copy_behind, 1, 1, 0, nullptr, device) == cudaSuccess); });
   mistake("memcheck", {"copy past the end"}, [&] {
     float* end = device + 4;  // 16 of the 32 bytes are left, and the kernel skips them
     CHECK(ZO2_LAUNCH(copy_past_the_end, 1, 1, 0, nullptr, end) == cudaSuccess);
   });
-  mistake("misaligned", {"misaligned rows"},
-          [&] { CHECK(ZO2_LAUNCH(load_misaligned_rows, 1, 32, 0, nullptr, reinterpret_cast<uint32_t*>(device)) == cudaSuccess); });
+  mistake("misaligned", {"misaligned rows"}, [&] {
+    CHECK(ZO2_LAUNCH(load_misaligned_rows, 1, 32, 0, nullptr, reinterpret_cast<uint32_t*>(device)) == cudaSuccess);
+  });
 #if !defined(__SANITIZE_ADDRESS__)
-  mistake("memcheck", {"far outside"}, [&] { CHECK(ZO2_LAUNCH(store_far_outside, 1, 1, 0, nullptr, device, 1L << 20) == cudaSuccess); });
+  mistake("memcheck", {"far outside"},
+          [&] { CHECK(ZO2_LAUNCH(store_far_outside, 1, 1, 0, nullptr, device, 1L << 20) == cudaSuccess); });
   expect(__FILE__, "stack overflow", "stack", {}, [&] {
     fresh();
     CHECK(ZO2_LAUNCH(use_much_stack, 1, 1, 0, nullptr, reinterpret_cast<int*>(device)) == cudaSuccess);
   });
 #endif
-  mistake("deadlock", {"lane waits", "block waits"}, [] { CHECK(ZO2_LAUNCH(wait_for_nobody, 1, 32, 0, nullptr) == cudaSuccess); });
+  mistake("deadlock", {"lane waits", "block waits"},
+          [] { CHECK(ZO2_LAUNCH(wait_for_nobody, 1, 32, 0, nullptr) == cudaSuccess); });
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// What must not differ by a bit between the backends, through both tables in one process: noise, prepare (wire bytes, W+ and W-, sticky flags),
-// losses and gradients.
+// What must not differ by a bit between the backends, through both tables in one process: noise, prepare (wire bytes,
+// W+ and W-, sticky flags), losses and gradients.
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -53,7 +53,8 @@ struct Layout {
   }
 };
 
-// A matrix of several chunks, a frozen one, slices that begin anywhere in their tensor, lengths around what a counter serves, gathered rows.
+// A matrix of several chunks, a frozen one, slices that begin anywhere in their tensor, lengths around what a counter
+// serves, gathered rows.
 Layout layout_of(const Prepare& p) {
   // Buffer noise has few elements; otherwise canonical indices that 32 bits do not hold.
   const uint64_t base = p.noise == ZO2_NOISE_BUFFER ? 0 : (uint64_t{1} << 34) - 1024;
@@ -163,14 +164,16 @@ Outcome test_prepare(const Prepare& p) {
   const Outcome expected = prepare_on(zo2_cpu_backend(), p), got = prepare_on(zo2_cuda_backend(), p);
   char name[200];
   std::snprintf(name, sizeof name,
-                "wire %u, scratch %u, noise %d, rounding %d, %u updates of %u, store %d, sides %d, eps %g, g %g", p.wire,
-                p.scratch, p.noise, p.rounding, p.updates, p.directions, p.store, p.sides, static_cast<double>(p.eps),
-                static_cast<double>(p.gradient));
+                "wire %u, scratch %u, noise %d, rounding %d, %u updates of %u, store %d, sides %d, eps %g, g %g",
+                p.wire, p.scratch, p.noise, p.rounding, p.updates, p.directions, p.store, p.sides,
+                static_cast<double>(p.eps), static_cast<double>(p.gradient));
   const long long wire = difference(got.wire, expected.wire), plus = difference(got.plus, expected.plus);
   const long long minus = difference(got.minus, expected.minus);
-  CHECK(wire == -1 && plus == -1 && minus == -1, "%s: bytes differ, first of wire at %lld, of W+ at %lld, of W- at %lld", name, wire, plus, minus);
-  CHECK(got.sticky.flags == expected.sticky.flags && got.sticky.step == expected.sticky.step, "%s: flags %u of step %u, not %u of %u", name,
-        got.sticky.flags, got.sticky.step, expected.sticky.flags, expected.sticky.step);
+  CHECK(wire == -1 && plus == -1 && minus == -1,
+        "%s: bytes differ, first of wire at %lld, of W+ at %lld, of W- at %lld", name, wire, plus, minus);
+  CHECK(got.sticky.flags == expected.sticky.flags && got.sticky.step == expected.sticky.step,
+        "%s: flags %u of step %u, not %u of %u", name, got.sticky.flags, got.sticky.step, expected.sticky.flags,
+        expected.sticky.step);
   return expected;
 }
 
@@ -193,9 +196,11 @@ void test_every_prepare() {
   test_prepare({ZO2_F16, ZO2_BF16, ZO2_NOISE_GAUSSIAN, ZO2_ROUND_STOCHASTIC, 9, 2, true, 2, 1e-3f});
   test_prepare({ZO2_F32, ZO2_BF16, ZO2_NOISE_GAUSSIAN, ZO2_ROUND_NEAREST, 2, 64, true, 2, 1e-3f});
   // What goes wrong: gradients that are not finite, weights that leave fp16.
-  const Outcome infinite = test_prepare({ZO2_BF16, ZO2_F32, ZO2_NOISE_GAUSSIAN, ZO2_ROUND_NEAREST, 2, 2, true, 2, 1e-3f, HUGE_VALF});
+  const Outcome infinite =
+      test_prepare({ZO2_BF16, ZO2_F32, ZO2_NOISE_GAUSSIAN, ZO2_ROUND_NEAREST, 2, 2, true, 2, 1e-3f, HUGE_VALF});
   CHECK(infinite.sticky.flags == ZO2_STICKY_NOT_FINITE && infinite.sticky.step == 4, "an infinite gradient is noticed");
-  const Outcome overflowing = test_prepare({ZO2_F16, ZO2_F32, ZO2_NOISE_GAUSSIAN, ZO2_ROUND_STOCHASTIC, 2, 1, true, 2, 1e-3f, 3e6f, 65504.0f});
+  const Outcome overflowing =
+      test_prepare({ZO2_F16, ZO2_F32, ZO2_NOISE_GAUSSIAN, ZO2_ROUND_STOCHASTIC, 2, 1, true, 2, 1e-3f, 3e6f, 65504.0f});
   CHECK(overflowing.sticky.flags == ZO2_STICKY_OVERFLOW && overflowing.sticky.step == 4, "an overflow is noticed");
 }
 
@@ -257,7 +262,8 @@ void test_loss() {
       std::vector<Losses> batches(2);
       for (Losses& batch : batches) {
         batch.kind = kind;
-        for (int32_t t = 0; t < targets; t++) batch.logprobs.push_back(static_cast<float>(-std::exp(4 * random.real())));
+        for (int32_t t = 0; t < targets; t++)
+          batch.logprobs.push_back(static_cast<float>(-std::exp(4 * random.real())));
         for (int32_t begin = 0; begin < targets;) {
           const int32_t end = std::min<int32_t>(targets, begin + 1 + static_cast<int32_t>(random.below(70)));
           batch.choices.insert(batch.choices.end(), {begin, end});
@@ -274,16 +280,18 @@ void test_loss() {
         zo2_sticky expected_flags, flags;
         const zo2_step_state expected = loss_on(zo2_cpu_backend(), batches, eps, expected_flags);
         const zo2_step_state got = loss_on(zo2_cuda_backend(), batches, eps, flags);
-        // Sums of log-probabilities are the same bits; scores go through exp and log, whose last bits are each library's own.
+        // Sums of log-probabilities are the same bits; scores go through exp and log, whose last bits are each
+        // library's own.
         const bool exact = kind == ZO2_LOSS_TOKENS;
-        const auto close = [&](double a, double b) { return a == b || (!exact && std::fabs(a - b) <= 1e-12 * std::fabs(b)); };
+        const auto close = [&](double a, double b) {
+          return a == b || (!exact && std::fabs(a - b) <= 1e-12 * std::fabs(b));
+        };
         CHECK(close(got.loss_plus, expected.loss_plus) && close(got.loss_minus, expected.loss_minus),
-              "kind %d, %d targets: %.17g and %.17g, not %.17g and %.17g", kind, targets, got.loss_plus, got.loss_minus, expected.loss_plus,
-              expected.loss_minus);
+              "kind %d, %d targets: %.17g and %.17g, not %.17g and %.17g", kind, targets, got.loss_plus, got.loss_minus,
+              expected.loss_plus, expected.loss_minus);
         const double g = static_cast<double>(got.g), want = static_cast<double>(expected.g);
         CHECK(g == want || (!exact && std::fabs(g - want) <= 1e-6 * std::fabs(want)),
-              "kind %d, %d targets: g is %.9g, not %.9g", kind, targets, g,
-              want);
+              "kind %d, %d targets: g is %.9g, not %.9g", kind, targets, g, want);
         CHECK(got.finite == expected.finite && flags.flags == expected_flags.flags && flags.step == expected_flags.step,
               "kind %d, %d targets: finite %u, flags %u", kind, targets, got.finite, flags.flags);
       }

@@ -1,4 +1,5 @@
-// How far failures reach: which streams and which records carry one that only shows when a command runs (zo2.h, streams and events).
+// How far failures reach: which streams and which records carry one that only shows when a command runs (zo2.h, streams
+// and events).
 #include <string.h>
 
 #include <string>
@@ -19,7 +20,8 @@ struct Scene {
   void fail_late(zo2_stream* stream) {
     zo2_buffer* const rows = rig.host(std::vector<int32_t>{0, 77});
     zo2_buffer* const table = rig.buffer(ZO2_BUFFER_HOST, 64);
-    rig.ok(rig.table->gather(stream, {rig.buffer(ZO2_BUFFER_DEVICE, 8), 0}, {table, 0}, {rows, 0}, 2, 0, 4, &rig.error));
+    rig.ok(
+        rig.table->gather(stream, {rig.buffer(ZO2_BUFFER_DEVICE, 8), 0}, {table, 0}, {rows, 0}, 2, 0, 4, &rig.error));
   }
   void fill(zo2_stream* stream, uint64_t at, uint8_t byte = 1) {
     rig.ok(rig.table->fill(stream, {marks, at}, byte, 1, &rig.error));

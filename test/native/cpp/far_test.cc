@@ -1,7 +1,7 @@
-// 64-bit offsets: every op, with each of its operands in turn where 32 bits do not reach (rows nearly 2^31 elements apart, or an offset past
-// 2^32 elements), gives the bits that it gives with the operand close by; and prepare with a unit that lies past 2^32 elements of its buffers.
-// The buffers are of more than 8 GiB, of which only the rows in use are ever touched; where there is no room for one, its case is skipped with
-// a message.
+// 64-bit offsets: every op, with each of its operands in turn where 32 bits do not reach (rows nearly 2^31 elements
+// apart, or an offset past 2^32 elements), gives the bits that it gives with the operand close by; and prepare with a
+// unit that lies past 2^32 elements of its buffers. The buffers are of more than 8 GiB, of which only the rows in use
+// are ever touched; where there is no room for one, its case is skipped with a message.
 #include <cinttypes>
 #include <cstring>
 #include <string>
@@ -49,7 +49,8 @@ zo2_device_options roomy() {
   return options;
 }
 
-// Operands near one another: all of one space in a row, with the alignment that the far places have too, so that the same kernels run.
+// Operands near one another: all of one space in a row, with the alignment that the far places have too, so that the
+// same kernels run.
 std::vector<Place> near_places(const Case& c) {
   std::vector<Place> places;
   uint64_t ends[ZO2_SPACES] = {};
@@ -74,10 +75,12 @@ class Run {
     for (int s = 0; s < ZO2_SPACES; s++) {
       bytes[s] = 0;
       for (size_t i = 0; i < places_.size(); i++) {
-        if (case_.operands[i].space == s) bytes[s] = std::max(bytes[s], row_offset(i, case_.operands[i].rows - 1) + row_bytes(i) + kGuard);
+        if (case_.operands[i].space == s)
+          bytes[s] = std::max(bytes[s], row_offset(i, case_.operands[i].rows - 1) + row_bytes(i) + kGuard);
       }
       if (bytes[s] == 0) continue;
-      const zo2_status status = rig_.table->buffer_create(rig_.device, ZO2_BUFFER_DEVICE, bytes[s], &spaces_[s], &rig_.error);
+      const zo2_status status =
+          rig_.table->buffer_create(rig_.device, ZO2_BUFFER_DEVICE, bytes[s], &spaces_[s], &rig_.error);
       if (status == ZO2_STATUS_OUT_OF_MEMORY) return {};
       rig_.ok(status);
       args.spaces[s] = {spaces_[s], 0};
@@ -103,9 +106,12 @@ class Run {
   const zo2_error& error() const { return rig_.error; }
 
  private:
-  uint64_t row_bytes(size_t i) const { return static_cast<uint64_t>(case_.operands[i].cols) * size_of(case_.operands[i].dtype); }
+  uint64_t row_bytes(size_t i) const {
+    return static_cast<uint64_t>(case_.operands[i].cols) * size_of(case_.operands[i].dtype);
+  }
   uint64_t row_offset(size_t i, int64_t row) const {
-    return places_[i].offset + static_cast<uint64_t>(row) * static_cast<uint64_t>(places_[i].stride) * size_of(case_.operands[i].dtype);
+    return places_[i].offset +
+           static_cast<uint64_t>(row) * static_cast<uint64_t>(places_[i].stride) * size_of(case_.operands[i].dtype);
   }
 
   std::vector<double> words() const {
@@ -113,7 +119,8 @@ class Run {
     std::vector<double> op = {double(case_.opcode), double(places_.size() + case_.attributes.size())};
     for (size_t i = 0; i < places_.size(); i++) {
       const Matrix& m = case_.operands[i];
-      for (double word : {double(m.space), double(places_[i].offset), double(m.dtype), double(m.rows), double(m.cols), double(places_[i].stride)}) {
+      for (double word : {double(m.space), double(places_[i].offset), double(m.dtype), double(m.rows), double(m.cols),
+                          double(places_[i].stride)}) {
         words.push_back(word);
       }
       op.push_back(double(i));
@@ -142,7 +149,8 @@ class Run {
             std::memcpy(at, &half, 2);
           }
         }
-        rig_.ok(rig_.table->copy(stream_, {spaces_[m.space], row_offset(i, r) - kGuard}, {rig_.host(bytes), 0}, bytes.size(), &rig_.error));
+        rig_.ok(rig_.table->copy(stream_, {spaces_[m.space], row_offset(i, r) - kGuard}, {rig_.host(bytes), 0},
+                                 bytes.size(), &rig_.error));
       }
     }
   }
@@ -150,7 +158,8 @@ class Run {
   std::vector<uint8_t> read(size_t i, int64_t row) {
     const uint64_t bytes = row_bytes(i) + 2 * kGuard;
     zo2_buffer* const staging = rig_.buffer(ZO2_BUFFER_HOST, bytes);
-    rig_.ok(rig_.table->copy(stream_, {staging, 0}, {spaces_[case_.operands[i].space], row_offset(i, row) - kGuard}, bytes, &rig_.error));
+    rig_.ok(rig_.table->copy(stream_, {staging, 0}, {spaces_[case_.operands[i].space], row_offset(i, row) - kGuard},
+                             bytes, &rig_.error));
     const zo2_error ended = rig_.finish(stream_);
     CHECK(ended.status == ZO2_OK, "%s: %s", case_.name, ended.message);
     const uint8_t* const from = static_cast<const uint8_t*>(rig_.table->buffer_host_pointer(staging));
@@ -174,8 +183,8 @@ bool test_place(const Case& c, size_t i, const Place& place, const std::vector<s
     std::printf("skipped: %s with %s far: %s\n", c.name, c.operands[i].name, run.error().message);
     return false;
   }
-  CHECK(got == expected, "%s with %s at offset %" PRIu64 ", rows %" PRId64 " elements apart: other bits than close by", c.name,
-        c.operands[i].name, place.offset, place.stride);
+  CHECK(got == expected, "%s with %s at offset %" PRIu64 ", rows %" PRId64 " elements apart: other bits than close by",
+        c.name, c.operands[i].name, place.offset, place.stride);
   return true;
 }
 
@@ -192,19 +201,35 @@ void test_case(const Case& c, int& ran) {
 }
 
 std::vector<Case> cases() {
-  enum { W = ZO2_SPACE_WEIGHTS, C = ZO2_SPACE_CARRIED, T = ZO2_SPACE_WORKSPACE, I = ZO2_SPACE_INPUTS, R = ZO2_SPACE_RESULTS, K = ZO2_SPACE_CACHE };
+  enum {
+    W = ZO2_SPACE_WEIGHTS,
+    C = ZO2_SPACE_CARRIED,
+    T = ZO2_SPACE_WORKSPACE,
+    I = ZO2_SPACE_INPUTS,
+    R = ZO2_SPACE_RESULTS,
+    K = ZO2_SPACE_CACHE
+  };
   const zo2_dtype f32 = ZO2_F32, f16 = ZO2_F16, i32 = ZO2_I32;
   // Three rows: the last one's elements lie past 2^32 at the far stride.
   return {
-      {"embed", ZO2_OP_EMBED, {{"out", C, f16, 3, 20, {}}, {"table", W, f16, 3, 20, {}}, {"index", I, i32, 3, 1, {2, 0, 1}}}, {0, 3, 0}},
+      {"embed",
+       ZO2_OP_EMBED,
+       {{"out", C, f16, 3, 20, {}}, {"table", W, f16, 3, 20, {}}, {"index", I, i32, 3, 1, {2, 0, 1}}},
+       {0, 3, 0}},
       {"linear",
        ZO2_OP_LINEAR,
-       {{"out", C, f16, 3, 20, {}}, {"x", T, f16, 3, 24, {}}, {"weight", W, f16, 20, 24, {}}, {"bias", W, f32, 1, 20, {}},
+       {{"out", C, f16, 3, 20, {}},
+        {"x", T, f16, 3, 24, {}},
+        {"weight", W, f16, 20, 24, {}},
+        {"bias", W, f32, 1, 20, {}},
         {"residual", C, f16, 3, 20, {}}},
        {ZO2_ACTIVATION_GELU}},
       {"linear, few columns",
        ZO2_OP_LINEAR,
-       {{"out", C, f32, 3, 3, {}}, {"x", T, f16, 3, 40, {}}, {"weight", W, f16, 3, 40, {}}, {"bias", W, f16, 1, 3, {}},
+       {{"out", C, f32, 3, 3, {}},
+        {"x", T, f16, 3, 40, {}},
+        {"weight", W, f16, 3, 40, {}},
+        {"bias", W, f16, 1, 3, {}},
         {"residual", C, f16, 3, 3, {}}},
        {ZO2_ACTIVATION_NONE}},
       {"layerNorm",
@@ -213,22 +238,37 @@ std::vector<Case> cases() {
        {1e-5}},
       {"attention",
        ZO2_OP_ATTENTION,
-       {{"out", C, f16, 3, 32, {}}, {"q", T, f16, 3, 32, {}}, {"k", T, f16, 3, 16, {}}, {"v", T, f16, 3, 16, {}},
+       {{"out", C, f16, 3, 32, {}},
+        {"q", T, f16, 3, 32, {}},
+        {"k", T, f16, 3, 16, {}},
+        {"v", T, f16, 3, 16, {}},
         {"sequences", I, i32, 2, 4, {0, 2, 0, 0, 2, 1, 0, 1}}},
        {2, 1, 0.25, 0}},
       {"attention in f32",
        ZO2_OP_ATTENTION,
-       {{"out", C, f16, 3, 32, {}}, {"q", T, f32, 3, 32, {}}, {"k", T, f16, 3, 16, {}}, {"v", T, f16, 3, 16, {}},
+       {{"out", C, f16, 3, 32, {}},
+        {"q", T, f32, 3, 32, {}},
+        {"k", T, f16, 3, 16, {}},
+        {"v", T, f16, 3, 16, {}},
         {"sequences", I, i32, 1, 4, {0, 3, 0, 0}}},
        {2, 1, 0.25, 2}},
       {"attention over a cache",
        ZO2_OP_ATTENTION,
-       {{"out", C, f16, 2, 32, {}}, {"q", T, f16, 2, 32, {}}, {"k", K, f16, 3, 16, {}}, {"v", K, f16, 3, 16, {}},
+       {{"out", C, f16, 2, 32, {}},
+        {"q", T, f16, 2, 32, {}},
+        {"k", K, f16, 3, 16, {}},
+        {"v", K, f16, 3, 16, {}},
         {"sequences", I, i32, 2, 5, {0, 1, 1, 1, 2, 1, 1, 0, 0, 1}}},
        {2, 1, 0.25, 0}},
-      {"scatterRows", ZO2_OP_SCATTER_ROWS, {{"out", K, f16, 3, 20, {}}, {"x", T, f16, 3, 20, {}}, {"index", I, i32, 3, 1, {2, 0, 1}}}, {}},
+      {"scatterRows",
+       ZO2_OP_SCATTER_ROWS,
+       {{"out", K, f16, 3, 20, {}}, {"x", T, f16, 3, 20, {}}, {"index", I, i32, 3, 1, {2, 0, 1}}},
+       {}},
       {"transpose", ZO2_OP_TRANSPOSE, {{"out", T, f16, 3, 3, {}}, {"x", W, f16, 3, 3, {}}}, {}},
-      {"gatherRows", ZO2_OP_GATHER_ROWS, {{"out", C, f16, 3, 20, {}}, {"x", T, f16, 3, 20, {}}, {"index", I, i32, 3, 1, {2, 0, 1}}}, {}},
+      {"gatherRows",
+       ZO2_OP_GATHER_ROWS,
+       {{"out", C, f16, 3, 20, {}}, {"x", T, f16, 3, 20, {}}, {"index", I, i32, 3, 1, {2, 0, 1}}},
+       {}},
       {"crossEntropy",
        ZO2_OP_CROSS_ENTROPY,
        {{"logprob", R, f32, 3, 1, {}},
@@ -237,7 +277,10 @@ std::vector<Case> cases() {
         {"weight", W, f16, 3, 24, {}},
         {"targets", I, i32, 3, 2, {0, 1, 2, 2, 1, -100}}},
        {0, ZO2_TILE_FIRST | ZO2_TILE_LAST}},
-      {"rmsNorm", ZO2_OP_RMS_NORM, {{"out", C, f16, 3, 20, {}}, {"x", T, f16, 3, 20, {}}, {"gain", W, f16, 1, 10, {}}}, {1e-5}},
+      {"rmsNorm",
+       ZO2_OP_RMS_NORM,
+       {{"out", C, f16, 3, 20, {}}, {"x", T, f16, 3, 20, {}}, {"gain", W, f16, 1, 10, {}}},
+       {1e-5}},
       {"rope",
        ZO2_OP_ROPE,
        {{"out", C, f16, 3, 20, {}}, {"x", T, f16, 3, 20, {}}, {"positions", I, i32, 3, 1, {7, 0, 300}}},
@@ -250,7 +293,8 @@ std::vector<Case> cases() {
   };
 }
 
-// One unit of 3000 elements, `far` bytes behind the start of its buffers. The wire bytes, W+ and W-; empty when there is no room.
+// One unit of 3000 elements, `far` bytes behind the start of its buffers. The wire bytes, W+ and W-; empty when there
+// is no room.
 std::vector<uint8_t> prepared(uint64_t far) {
   constexpr uint64_t kCount = 3000, kBytes = kCount * 2;
   Rig rig(roomy());
@@ -263,7 +307,8 @@ std::vector<uint8_t> prepared(uint64_t far) {
   zo2_span spans[3];
   for (zo2_span& span : spans) {
     span = {nullptr, 0};
-    const zo2_status status = rig.table->buffer_create(rig.device, ZO2_BUFFER_DEVICE, far + kBytes, &span.buffer, &rig.error);
+    const zo2_status status =
+        rig.table->buffer_create(rig.device, ZO2_BUFFER_DEVICE, far + kBytes, &span.buffer, &rig.error);
     if (status != ZO2_STATUS_OUT_OF_MEMORY) rig.ok(status);
   }
   std::vector<uint8_t> result;

@@ -1,5 +1,5 @@
-// Every normal lies within 1e-6 of its definition in exact arithmetic: shown for all 2^23 radii and all 2^24 angles, and for their
-// combinations by a bound over classes of both.
+// Every normal lies within 1e-6 of its definition in exact arithmetic: shown for all 2^23 radii and all 2^24 angles,
+// and for their combinations by a bound over classes of both.
 #include "numerics/gaussian.h"
 
 #include <math.h>
@@ -28,7 +28,9 @@ struct Class {
 
 static Class radii[kClasses], cosines[kClasses], sines[kClasses];
 
-static int class_of(double value, double largest) { return std::min(kClasses - 1, static_cast<int>(fabs(value) / largest * kClasses)); }
+static int class_of(double value, double largest) {
+  return std::min(kClasses - 1, static_cast<int>(fabs(value) / largest * kClasses));
+}
 
 static void every_radius() {
   uint32_t not_finite = 0;
@@ -80,7 +82,8 @@ static void sampled_words(const cpu::TileKernels& kernels) {
       const double u = ((radius_word >> 9) + 0.5) * 0x1p-23;
       const double t = (static_cast<double>(static_cast<int32_t>(angle_word & 0xffffff00u)) + 128.0) * 0x1p-32;
       const double r = sqrt(-2.0 * log(u)) * (angle_word & 1 ? -1.0 : 1.0);
-      worst = std::max({worst, fabs(r * cos(M_PI * t) - static_cast<double>(z[i])), fabs(r * sin(M_PI * t) - static_cast<double>(z[i + 1]))});
+      worst = std::max({worst, fabs(r * cos(M_PI * t) - static_cast<double>(z[i])),
+                        fabs(r * sin(M_PI * t) - static_cast<double>(z[i + 1]))});
     }
   }
   printf("%s: largest error over 2^22 normals %.3g\n", kernels.name, worst);

@@ -1,5 +1,5 @@
-// Hopper's instructions under the emulator: a pipeline of tiles gives the right product, and each way to get it wrong is reported or shows in the
-// result. Compiled with the emulator like a kernel file.
+// Hopper's instructions under the emulator: a pipeline of tiles gives the right product, and each way to get it wrong
+// is reported or shows in the result. Compiled with the emulator like a kernel file.
 #include <cmath>
 #include <cstdlib>
 #include <vector>
@@ -15,13 +15,13 @@ namespace {
 
 enum class Mistake {
   kNone,
-  kNoEmptyWait,       // the producer does not wait until a slot is free
-  kWrongParity,       // the consumers wait for the phase before
-  kFreedEarly,        // a slot is given back while products still read it
-  kNoWait,            // results are used before they are there
-  kNoFullWait,        // tiles are used before they are there
+  kNoEmptyWait,  // the producer does not wait until a slot is free
+  kWrongParity,  // the consumers wait for the phase before
+  kFreedEarly,   // a slot is given back while products still read it
+  kNoWait,       // results are used before they are there
+  kNoFullWait,   // tiles are used before they are there
   kTooManyArrivals,
-  kTooFewBytes,       // announced
+  kTooFewBytes,  // announced
   kTooManyBytes,
   kNoInitialisation,
   kNoFence,
@@ -44,8 +44,9 @@ struct Shared {
 
 // out[M, columns] = A[M, K] B[columns, K]^T, one tile of 64 x N a block.
 template <int N, class Element>
-__global__ void __launch_bounds__(160) product(float* out, const __grid_constant__ CUtensorMap a, const __grid_constant__ CUtensorMap b, int rows,
-                                               int columns, int depth, Mistake mistake) {
+__global__ void __launch_bounds__(160)
+    product(float* out, const __grid_constant__ CUtensorMap a, const __grid_constant__ CUtensorMap b, int rows,
+            int columns, int depth, Mistake mistake) {
   ZO2_SHARED_DYNAMIC(Shared<N>, shared);
   const int t = threadIdx.x;
   const int row = blockIdx.y * kRows;
@@ -63,9 +64,12 @@ __global__ void __launch_bounds__(160) product(float* out, const __grid_constant
     if (t == kConsumers) {
       for (int step = 0; step < steps; step++) {
         const int s = step % kStages;
-        if (step >= kStages && mistake != Mistake::kNoEmptyWait) mbarrier_wait(&shared->empty[s], (step / kStages - 1) & 1);
-        const int bytes = (kRows + N) * kTmaRowBytes + (mistake == Mistake::kTooFewBytes ? -16 : mistake == Mistake::kTooManyBytes ? 16 : 0);
-        mbarrier_arrive_expect_tx(&shared->full[s], bytes);                      // [announce]
+        if (step >= kStages && mistake != Mistake::kNoEmptyWait)
+          mbarrier_wait(&shared->empty[s], (step / kStages - 1) & 1);
+        const int bytes = (kRows + N) * kTmaRowBytes + (mistake == Mistake::kTooFewBytes    ? -16
+                                                        : mistake == Mistake::kTooManyBytes ? 16
+                                                                                            : 0);
+        mbarrier_arrive_expect_tx(&shared->full[s], bytes);                           // [announce]
         if (mistake == Mistake::kTooManyArrivals) mbarrier_arrive(&shared->full[s]);  // [arrive again]
         const int shift = mistake == Mistake::kMisaligned ? 64 : 0;
         tma_load_2d(shared->a[s] + shift, &a, &shared->full[s], row, step * kDepth);  // [load]
@@ -83,7 +87,8 @@ __global__ void __launch_bounds__(160) product(float* out, const __grid_constant
       const uint64_t tile_a = wgmma_descriptor(shared->a[s]);
       const uint64_t tile_b = wgmma_descriptor(shared->b[s]);
       for (int k = 0; k < kDepth / 16; k++) {
-        wgmma_m64k16(d, wgmma_advance(tile_a, 32 * k), wgmma_advance(tile_b, 32 * k), Element{}, step + k > 0);  // [product]
+        // [product]
+        wgmma_m64k16(d, wgmma_advance(tile_a, 32 * k), wgmma_advance(tile_b, 32 * k), Element{}, step + k > 0);
       }
       wgmma_commit();
       if (mistake == Mistake::kFreedEarly) mbarrier_arrive(&shared->empty[s]);
@@ -133,7 +138,8 @@ template <class Element>
 uint16_t* upload(const std::vector<float>& values, int rows, int columns, int stride) {
   std::vector<uint16_t> packed(static_cast<size_t>(rows) * stride, 0xffff);
   for (int r = 0; r < rows; r++) {
-    for (int c = 0; c < columns; c++) packed[static_cast<size_t>(r) * stride + c] = bits<Element>(values[static_cast<size_t>(r) * columns + c]);
+    for (int c = 0; c < columns; c++)
+      packed[static_cast<size_t>(r) * stride + c] = bits<Element>(values[static_cast<size_t>(r) * columns + c]);
   }
   uint16_t* memory = nullptr;
   CHECK(cudaMalloc(reinterpret_cast<void**>(&memory), packed.size() * 2) == cudaSuccess);
@@ -158,8 +164,8 @@ bool runs(int rows, int columns, int depth, Mistake mistake) {
   std::vector<float> result(static_cast<size_t>(rows) * columns, 0.0f);
   CHECK(cudaMalloc(reinterpret_cast<void**>(&out), result.size() * 4) == cudaSuccess);
   const dim3 grid((columns + N - 1) / N, (rows + kRows - 1) / kRows);
-  CHECK(ZO2_LAUNCH((product<N, Element>), grid, dim3(160), sizeof(Shared<N>), nullptr, out, map_a, map_b, rows, columns, depth, mistake) ==
-            cudaSuccess ||
+  CHECK(ZO2_LAUNCH((product<N, Element>), grid, dim3(160), sizeof(Shared<N>), nullptr, out, map_a, map_b, rows, columns,
+                   depth, mistake) == cudaSuccess ||
         mistake != Mistake::kNone);
   if (cudaMemcpy(result.data(), out, result.size() * 4, cudaMemcpyDeviceToHost) != cudaSuccess) return false;
   for (int r = 0; r < rows; r++) {
@@ -167,7 +173,8 @@ bool runs(int rows, int columns, int depth, Mistake mistake) {
       double sum = 0;
       double size = 0;
       for (int k = 0; k < depth; k++) {
-        const double term = static_cast<double>(a[static_cast<size_t>(r) * depth + k]) * b[static_cast<size_t>(c) * depth + k];
+        const double term =
+            static_cast<double>(a[static_cast<size_t>(r) * depth + k]) * b[static_cast<size_t>(c) * depth + k];
         sum += term;
         size += std::fabs(term);
       }
@@ -191,8 +198,10 @@ void products() {
   }
 }
 
-// `kind`: what the race build reports; `everywhere`: what every build reports; neither: the result is wrong, or the report is of no certain kind.
-void mistake(const char* name, Mistake made, const char* kind, const char* everywhere, std::initializer_list<const char*> marks) {
+// `kind`: what the race build reports; `everywhere`: what every build reports; neither: the result is wrong, or the
+// report is of no certain kind.
+void mistake(const char* name, Mistake made, const char* kind, const char* everywhere,
+             std::initializer_list<const char*> marks) {
   const char* const expected = zo2::test::kRaceBuild ? kind : everywhere;
   const uint64_t before = zo2_emu_reports();
   const auto body = [&] {

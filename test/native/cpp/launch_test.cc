@@ -1,5 +1,5 @@
-// prepare and run as commands: arguments, layouts, how the work is cut and shared, what reaches the sticky flags. That the kernels are right
-// is for prepare_test and ops_test.
+// prepare and run as commands: arguments, layouts, how the work is cut and shared, what reaches the sticky flags. That
+// the kernels are right is for prepare_test and ops_test.
 #include <math.h>
 #include <string.h>
 
@@ -112,7 +112,8 @@ void prepare_perturbs_with_the_noise_of_the_canonical_index(const zo2_device_opt
 
 void prepare_applies_the_update_to_what_is_neither_frozen_nor_without_decay() {
   // Three tensors of 16: plain, with decay, frozen. z = 1, 2, 3, ...; g = 4, lr = 0.5: a = 2.
-  Unit unit(threads(2), {segment(0, 16, 0), segment(16, 16, 64, ZO2_SEGMENT_DECAY), segment(32, 16, 128, ZO2_SEGMENT_FROZEN)}, 48);
+  Unit unit(threads(2),
+            {segment(0, 16, 0), segment(16, 16, 64, ZO2_SEGMENT_DECAY), segment(32, 16, 128, ZO2_SEGMENT_FROZEN)}, 48);
   std::vector<float> z(48);
   for (size_t i = 0; i < 48; ++i) z[i] = static_cast<float>(i + 1);
   unit.buffer_noise(z);
@@ -128,8 +129,8 @@ void prepare_applies_the_update_to_what_is_neither_frozen_nor_without_decay() {
     float expected = before[i];
     if (i < 32) expected -= 2 * z[i] + (i >= 16 ? 0.25f * before[i] : 0);
     const float reach = i < 32 ? 0.5f * z[i] : 0;
-    CHECK(wire[i] == expected && plus[i] == expected + reach && minus[i] == expected - reach, "element %zu: %g, not %g", i,
-          static_cast<double>(wire[i]), static_cast<double>(expected));
+    CHECK(wire[i] == expected && plus[i] == expected + reach && minus[i] == expected - reach, "element %zu: %g, not %g",
+          i, static_cast<double>(wire[i]), static_cast<double>(expected));
   }
   CHECK(unit.rig.read<zo2_sticky>(unit.stream, unit.args.sticky.buffer, 1)[0].flags == 0);
 }
@@ -197,7 +198,8 @@ void gathered_segments_take_the_noise_of_their_rows() {
     unit.rig.ok(unit.rig.table->prepare(stream, &unit.args, &unit.rig.error));
     const zo2_error error = unit.rig.finish(stream);
     const std::string expected = "rows[1] is " + std::to_string(bad);
-    CHECK(error.status == ZO2_STATUS_INVALID_ARGUMENT && strstr(error.message, expected.c_str()) != nullptr, "%s", error.message);
+    CHECK(error.status == ZO2_STATUS_INVALID_ARGUMENT && strstr(error.message, expected.c_str()) != nullptr, "%s",
+          error.message);
   }
 }
 
@@ -263,18 +265,46 @@ void layouts_are_checked() {
             s.row_width = 5;
           }));
   refused("segment 1: count is", changed([](auto& s) { s.count = UINT64_MAX; }));
-  refused("segment 1: its wire bytes start at 0, inside those of segment 0", changed([](auto& s) { s.wire_offset = 0; }));
+  refused("segment 1: its wire bytes start at 0, inside those of segment 0",
+          changed([](auto& s) { s.wire_offset = 0; }));
   refused("segment 1: its scratch bytes start at 0", changed([](auto& s) { s.scratch_offset = 0; }));
   rig.layout({});
 }
 
 // out[r, :] = x[index[r], :] with 4 columns and at most 8 rows; the rows of out are symbol 0.
 std::vector<double> gather_program() {
-  return {3, 3, 1, 5, 8, 0, 0, 0, 0,                                                   // counts, maxima
-          ZO2_SPACE_WORKSPACE, 16, ZO2_F32, -1, 4, 4,                                  // out
-          ZO2_SPACE_CARRIED, 0, ZO2_F32, 6, 4, 4,                                      // x
-          ZO2_SPACE_INPUTS, 0, ZO2_I32, -1, 1, 1,                                      // index
-          ZO2_OP_GATHER_ROWS, 3, 0, 1, 2};
+  return {3,
+          3,
+          1,
+          5,
+          8,
+          0,
+          0,
+          0,
+          0,  // counts, maxima
+          ZO2_SPACE_WORKSPACE,
+          16,
+          ZO2_F32,
+          -1,
+          4,
+          4,  // out
+          ZO2_SPACE_CARRIED,
+          0,
+          ZO2_F32,
+          6,
+          4,
+          4,  // x
+          ZO2_SPACE_INPUTS,
+          0,
+          ZO2_I32,
+          -1,
+          1,
+          1,  // index
+          ZO2_OP_GATHER_ROWS,
+          3,
+          0,
+          1,
+          2};
 }
 
 void a_program_runs_over_the_buffers_it_is_given() {
@@ -305,7 +335,8 @@ void a_program_runs_over_the_buffers_it_is_given() {
   CHECK(rig.finish(stream).status == ZO2_OK);
 
   args.symbols[ZO2_SYMBOL_ROWS] = 9;
-  invalid(rig, rig.table->run(stream, &args, &rig.error), "symbol 0 (rows) is 9, but the program was made for at most 8");
+  invalid(rig, rig.table->run(stream, &args, &rig.error),
+          "symbol 0 (rows) is 9, but the program was made for at most 8");
   args = good;
   args.spaces[ZO2_SPACE_INPUTS] = kNone;
   invalid(rig, rig.table->run(stream, &args, &rig.error), "spaces[inputs] is none");
@@ -323,7 +354,9 @@ void a_program_runs_over_the_buffers_it_is_given() {
   zo2_program* program = nullptr;
   std::vector<double> malformed = words;
   malformed.back() = 7;
-  invalid(rig, rig.table->program_create(rig.device, malformed.data(), malformed.size(), space_bytes, &program, &rig.error), "");
+  invalid(rig,
+          rig.table->program_create(rig.device, malformed.data(), malformed.size(), space_bytes, &program, &rig.error),
+          "");
   invalid(rig, rig.table->program_create(rig.device, nullptr, 3, space_bytes, &program, &rig.error), "words is null");
 }
 

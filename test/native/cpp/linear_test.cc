@@ -25,8 +25,8 @@ struct Linear {
 };
 
 void test_linear(const Linear& l) {
-  OpCase test(label("linear", l.m, l.n, l.k, l.x, l.weight) + " to " + dtype_name(l.out) + ", activation " + std::to_string(l.activation) +
-              (l.bias ? ", bias" : "") +
+  OpCase test(label("linear", l.m, l.n, l.k, l.x, l.weight) + " to " + dtype_name(l.out) + ", activation " +
+              std::to_string(l.activation) + (l.bias ? ", bias" : "") +
               (l.residual == Linear::kNone    ? ""
                : l.residual == Linear::kApart ? ", residual"
                                               : ", residual in place"));
@@ -34,13 +34,16 @@ void test_linear(const Linear& l) {
   test.symbol(ZO2_SYMBOL_ROWS, static_cast<uint64_t>(l.m) + 3, static_cast<uint64_t>(l.m));
   const int out = test.operand(C, l.out, kRows, l.n, 5), x = test.operand(T, l.x, kRows, l.k, 3);
   const int weight = test.operand(W, l.weight, l.n, l.k, 1), bias = l.bias ? test.operand(W, ZO2_F32, 1, l.n) : -1;
-  const int residual = l.residual == Linear::kNone ? -1 : l.residual == Linear::kInPlace ? out : test.operand(C, ZO2_F32, kRows, l.n, 2);
+  const int residual = l.residual == Linear::kNone      ? -1
+                       : l.residual == Linear::kInPlace ? out
+                                                        : test.operand(C, ZO2_F32, kRows, l.n, 2);
   test.randomise(out, random, 1);
   test.randomise(x, random, 1);
   test.randomise(weight, random, 1);
   if (bias >= 0) test.randomise(bias, random, 1);
   if (residual >= 0) test.randomise(residual, random, 1);
-  test.op(ZO2_OP_LINEAR, {double(out), double(x), double(weight), double(bias), double(residual), double(l.activation)}, {out});
+  test.op(ZO2_OP_LINEAR, {double(out), double(x), double(weight), double(bias), double(residual), double(l.activation)},
+          {out});
   test.run([&] {
     std::vector<double> errors(static_cast<size_t>(l.m * l.n)), values(errors.size());
     for (int64_t r = 0; r < l.m; r++) {
@@ -69,7 +72,8 @@ void test_nan() {
     OpCase test("a NaN passes linear, activation " + std::to_string(activation));
     Random random(5);
     test.symbol(ZO2_SYMBOL_ROWS, 20, 20);
-    const int out = test.operand(C, ZO2_F32, kRows, 24), x = test.operand(T, ZO2_F32, kRows, 16), weight = test.operand(W, ZO2_F32, 24, 16);
+    const int out = test.operand(C, ZO2_F32, kRows, 24), x = test.operand(T, ZO2_F32, kRows, 16),
+              weight = test.operand(W, ZO2_F32, 24, 16);
     test.randomise(x, random, 1);
     test.randomise(weight, random, 1);
     test.set(x, 11, 5, std::nan(""));
@@ -88,9 +92,10 @@ void test_nan() {
 
 int main() {
   // One row, thin products and their limit, tails in every dimension, several chunks, depths around the blocks.
-  const int64_t shapes[][3] = {{0, 5, 7},     {1, 1, 1},     {1, 70, 33},    {2, 9, 768},    {3, 16, 17},    {4, 65, 8},
-                               {5, 130, 300}, {8, 31, 64},   {9, 17, 9},     {13, 40, 257},  {32, 64, 64},   {37, 50, 100},
-                               {48, 16, 256}, {100, 97, 33}, {129, 257, 20}, {257, 70, 385}, {300, 33, 513}, {513, 300, 24}};
+  const int64_t shapes[][3] = {{0, 5, 7},      {1, 1, 1},      {1, 70, 33},   {2, 9, 768},   {3, 16, 17},
+                               {4, 65, 8},     {5, 130, 300},  {8, 31, 64},   {9, 17, 9},    {13, 40, 257},
+                               {32, 64, 64},   {37, 50, 100},  {48, 16, 256}, {100, 97, 33}, {129, 257, 20},
+                               {257, 70, 385}, {300, 33, 513}, {513, 300, 24}};
   for (const auto& s : shapes) {
     test_linear({s[0], s[1], s[2]});
     test_linear({s[0], s[1], s[2], ZO2_F32, ZO2_F32, ZO2_F32, ZO2_ACTIVATION_RELU, true, Linear::kInPlace});

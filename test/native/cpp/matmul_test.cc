@@ -1,5 +1,5 @@
-// The pieces of the matrix product below the op: our own blocked product (which a build with OpenBLAS would not reach otherwise), the
-// library's, and the split into chunks.
+// The pieces of the matrix product below the op: our own blocked product (which a build with OpenBLAS would not reach
+// otherwise), the library's, and the split into chunks.
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -42,8 +42,8 @@ struct Stored {
 };
 
 // Products of small integers are exact in fp32, whatever the order of additions: the result must be equal.
-void test_product(const char* name, Multiply multiply, const OpKernels& kernels, int64_t m, int64_t n, int64_t k, zo2_dtype a_dtype,
-                  zo2_dtype w_dtype) {
+void test_product(const char* name, Multiply multiply, const OpKernels& kernels, int64_t m, int64_t n, int64_t k,
+                  zo2_dtype a_dtype, zo2_dtype w_dtype) {
   Random random(static_cast<uint64_t>(m * 31 + n * 7 + k));
   const Stored a(m, k, 3, a_dtype, random), w(n, k, 1, w_dtype, random);
   const int64_t stride = n + 2;
@@ -58,13 +58,14 @@ void test_product(const char* name, Multiply multiply, const OpKernels& kernels,
         continue;
       }
       int64_t sum = 0;
-      for (int64_t i = 0; i < k; i++) sum += int64_t{a.values[static_cast<size_t>(r * k + i)]} * w.values[static_cast<size_t>(c * k + i)];
+      for (int64_t i = 0; i < k; i++)
+        sum += int64_t{a.values[static_cast<size_t>(r * k + i)]} * w.values[static_cast<size_t>(c * k + i)];
       wrong += got != static_cast<float>(sum);
     }
   }
-  CHECK(wrong == 0 && spilled == 0, "%s, %s, %lld x %lld x %lld, dtypes %d %d: %lld wrong, %lld written outside", name, kernels.name,
-        static_cast<long long>(m), static_cast<long long>(n), static_cast<long long>(k), a_dtype, w_dtype, static_cast<long long>(wrong),
-        static_cast<long long>(spilled));
+  CHECK(wrong == 0 && spilled == 0, "%s, %s, %lld x %lld x %lld, dtypes %d %d: %lld wrong, %lld written outside", name,
+        kernels.name, static_cast<long long>(m), static_cast<long long>(n), static_cast<long long>(k), a_dtype, w_dtype,
+        static_cast<long long>(wrong), static_cast<long long>(spilled));
 }
 
 void test_split(int64_t rows, int64_t columns) {
@@ -76,7 +77,8 @@ void test_split(int64_t rows, int64_t columns) {
     within = within && chunk.row >= 0 && chunk.rows >= 0 && chunk.row + chunk.rows <= rows && chunk.columns > 0 &&
              chunk.column + chunk.columns <= columns;
     for (int64_t r = chunk.row; within && r < chunk.row + chunk.rows; r++) {
-      for (int64_t c = chunk.column; c < chunk.column + chunk.columns; c++) covered[static_cast<size_t>(r * columns + c)]++;
+      for (int64_t c = chunk.column; c < chunk.column + chunk.columns; c++)
+        covered[static_cast<size_t>(r * columns + c)]++;
     }
   }
   bool once = true;

@@ -23,7 +23,8 @@ static float by_definition(zo2_noise_kind kind, uint64_t seed, uint32_t step, ui
 }
 
 static void every_range(zo2_noise_kind kind, bool generic) {
-  const uint64_t firsts[] = {0, 1, 127, 130, 511, (uint64_t{1} << 32) - 300, (uint64_t{1} << 34) - 1, (uint64_t{1} << 39) - 77};
+  const uint64_t firsts[] = {
+      0, 1, 127, 130, 511, (uint64_t{1} << 32) - 300, (uint64_t{1} << 34) - 1, (uint64_t{1} << 39) - 77};
   const uint64_t counts[] = {0, 1, 3, 127, 128, 129, 511, 512, 513, 1000, 2049};
   for (const uint64_t first : firsts) {
     for (const uint64_t count : counts) {
@@ -37,7 +38,8 @@ static void every_range(zo2_noise_kind kind, bool generic) {
       }
       CHECK(equal, "kind %d, first %llu, count %llu, generic %d", kind, static_cast<unsigned long long>(first),
             static_cast<unsigned long long>(count), generic);
-      CHECK(z.front() == sentinel && z.back() == sentinel, "written outside of %llu elements", static_cast<unsigned long long>(count));
+      CHECK(z.front() == sentinel && z.back() == sentinel, "written outside of %llu elements",
+            static_cast<unsigned long long>(count));
     }
   }
 }
@@ -49,7 +51,8 @@ static void coordinates_matter(zo2_noise_kind kind) {
     uint64_t seed;
     uint32_t step, direction;
     const char* what;
-  } cases[] = {{1, 0, 0, "seed"}, {uint64_t{1} << 32, 0, 0, "high word of the seed"}, {0, 1, 0, "step"}, {0, 0, 1, "direction"}};
+  } cases[] = {
+      {1, 0, 0, "seed"}, {uint64_t{1} << 32, 0, 0, "high word of the seed"}, {0, 1, 0, "step"}, {0, 0, 1, "direction"}};
   for (const auto& c : cases) {
     cpu::fill_noise(other, 0, 256, kind, c.seed, c.step, c.direction);
     CHECK(memcmp(base, other, sizeof base) != 0, "the %s does not matter", c.what);

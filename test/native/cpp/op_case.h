@@ -1,10 +1,10 @@
-// One op (or a few) under test: builds the program's words and the memory of its spaces, runs it through the contract's table on the backend
-// under test, in every flavour of it, and checks what holds for every op: the same bits whatever the number of threads and in every run, and
-// no byte changed outside the rows and columns of what the op writes.
+// One op (or a few) under test: builds the program's words and the memory of its spaces, runs it through the contract's
+// table on the backend under test, in every flavour of it, and checks what holds for every op: the same bits whatever
+// the number of threads and in every run, and no byte changed outside the rows and columns of what the op writes.
 //
-// All memory starts as 0xff bytes, NaN in every float dtype, so that an element read from beyond an operand spoils the result.
-#ifndef ZO2_TEST_OP_CASE_H
-#define ZO2_TEST_OP_CASE_H
+// All memory starts as 0xff bytes, NaN in every float dtype, so that an element read from beyond an operand spoils the
+// result.
+#pragma once
 
 #include <cmath>
 #include <cstring>
@@ -45,8 +45,9 @@ class OpCase {
     values_[number] = value;
   }
 
-  // While one lives, operands and all their rows start at multiples of 64 bytes, as a plan of src/schedule lays them out, so that kernels may
-  // take their paths for whole vectors. Otherwise nothing is aligned to more than its elements.
+  // While one lives, operands and all their rows start at multiples of 64 bytes, as a plan of src/schedule lays them
+  // out, so that kernels may take their paths for whole vectors. Otherwise nothing is aligned to more than its
+  // elements.
   class Aligned {
    public:
     Aligned() { aligned_ = true; }
@@ -135,7 +136,8 @@ class OpCase {
     for (int s = 0; s < ZO2_SPACES; s++) bytes[s] = memory_[s].size();
   }
 
-  // Runs in each flavour. verify() is called after the first run of each arithmetic; the runs that follow it must leave the same bits.
+  // Runs in each flavour. verify() is called after the first run of each arithmetic; the runs that follow it must leave
+  // the same bits.
   void run(const std::function<void()>& verify) {
     std::copy(std::begin(memory_), std::end(memory_), std::begin(initial_));
     for (const Flavour& flavour : flavours()) {
@@ -143,7 +145,8 @@ class OpCase {
       std::vector<uint8_t> first[ZO2_SPACES];
       std::copy(std::begin(memory_), std::end(memory_), std::begin(first));
       const zo2_error ended = run_once();
-      CHECK(ended.status == ZO2_OK, "%s, %s: status %d, %s", name_.c_str(), flavour.name, static_cast<int>(ended.status), ended.message);
+      CHECK(ended.status == ZO2_OK, "%s, %s: status %d, %s", name_.c_str(), flavour.name,
+            static_cast<int>(ended.status), ended.message);
       if (ended.status != ZO2_OK) return;
       check_untouched();
       if (!flavour.same_bits) {
@@ -156,20 +159,22 @@ class OpCase {
     }
   }
 
-  // For a program whose tables are wrong: runs in each flavour, which must poison the stream with a message that has `text`, and write nothing
-  // outside of what the ops before the wrong one write.
+  // For a program whose tables are wrong: runs in each flavour, which must poison the stream with a message that has
+  // `text`, and write nothing outside of what the ops before the wrong one write.
   void run_refused(const char* text) {
     std::copy(std::begin(memory_), std::end(memory_), std::begin(initial_));
     for (const Flavour& flavour : flavours()) {
       flavour_ = flavour;
       const zo2_error ended = run_once();
-      CHECK(ended.status == ZO2_STATUS_INVALID_ARGUMENT && std::strstr(ended.message, text), "%s, %s: status %d, \"%s\" should have \"%s\"",
-            name_.c_str(), flavour.name, static_cast<int>(ended.status), ended.message, text);
+      CHECK(ended.status == ZO2_STATUS_INVALID_ARGUMENT && std::strstr(ended.message, text),
+            "%s, %s: status %d, \"%s\" should have \"%s\"", name_.c_str(), flavour.name, static_cast<int>(ended.status),
+            ended.message, text);
       check_untouched();
     }
   }
 
-  // x(row, k) as a matrix product with `weight` reads it: CUDA rounds an x of another dtype to that of a 16-bit weight first.
+  // x(row, k) as a matrix product with `weight` reads it: CUDA rounds an x of another dtype to that of a 16-bit weight
+  // first.
   double factor(int x, int weight, int64_t row, int64_t k) const {
     const double value = get(x, row, k);
     if (!on_cuda() || dtype(x) == dtype(weight)) return value;
@@ -179,12 +184,14 @@ class OpCase {
     return value;
   }
 
-  // Relative error of each product of a matrix product with `weight`, before its sum: both factors may have been rounded to tf32, to nearest
-  // or towards zero.
+  // Relative error of each product of a matrix product with `weight`, before its sum: both factors may have been
+  // rounded to tf32, to nearest or towards zero.
   double factor_error(int weight) const { return flavour_.tf32 && dtype(weight) == ZO2_F32 ? 2 * 0x1p-10 : 0; }
 
-  // |got - expected| <= bound for every element of an operand, given the reference's value and the bound of its fp32 arithmetic.
-  void expect(int operand, const std::function<double(int64_t, int64_t)>& expected, const std::function<double(int64_t, int64_t)>& bound) {
+  // |got - expected| <= bound for every element of an operand, given the reference's value and the bound of its fp32
+  // arithmetic.
+  void expect(int operand, const std::function<double(int64_t, int64_t)>& expected,
+              const std::function<double(int64_t, int64_t)>& bound) {
     double worst = 0, worst_want = 0;
     int64_t worst_row = 0, worst_col = 0;
     for (int64_t r = 0; r < rows(operand); r++) {
@@ -202,8 +209,8 @@ class OpCase {
         worst_col = c;
       }
     }
-    CHECK(worst <= 1, "%s, %s: element (%lld, %lld) should be %.9g; off by %.3g times what is allowed", name_.c_str(), flavour_.name,
-          static_cast<long long>(worst_row), static_cast<long long>(worst_col), worst_want, worst);
+    CHECK(worst <= 1, "%s, %s: element (%lld, %lld) should be %.9g; off by %.3g times what is allowed", name_.c_str(),
+          flavour_.name, static_cast<long long>(worst_row), static_cast<long long>(worst_col), worst_want, worst);
   }
 
  private:
@@ -217,7 +224,8 @@ class OpCase {
 
   double decode(const std::vector<uint8_t>* memory, int operand, int64_t row, int64_t col) const {
     const auto& o = operands_[static_cast<size_t>(operand)];
-    const uint8_t* p = memory[o.space].data() + o.offset + static_cast<size_t>((row * o.stride + col) * bytes_of(o.dtype));
+    const uint8_t* p =
+        memory[o.space].data() + o.offset + static_cast<size_t>((row * o.stride + col) * bytes_of(o.dtype));
     float single;
     int32_t integer;
     uint16_t half;
@@ -237,7 +245,8 @@ class OpCase {
     return o.dtype == ZO2_I32 ? integer : static_cast<double>(single);
   }
 
-  // One way to run the program on a device of the backend under test. `same_bits`: the result is that of the run before, bit for bit.
+  // One way to run the program on a device of the backend under test. `same_bits`: the result is that of the run
+  // before, bit for bit.
   struct Flavour {
     const char* name = "";
     bool same_bits = false;
@@ -257,8 +266,8 @@ class OpCase {
       return one;
     };
     if (!on_cuda()) {
-      return {flavour("generic, 1 thread", false, 1, 1, 0), flavour("generic, 3 threads", true, 3, 1, 0), flavour("1 thread", false, 1, 0, 0),
-              flavour("3 threads", true, 3, 0, 0)};
+      return {flavour("generic, 1 thread", false, 1, 1, 0), flavour("generic, 3 threads", true, 3, 1, 0),
+              flavour("1 thread", false, 1, 0, 0), flavour("3 threads", true, 3, 0, 0)};
     }
     std::vector<Flavour> all = {flavour("cuda", false, 0, 0, 0), flavour("cuda again", true, 0, 0, 0)};
     if (product_in_f32_) {
@@ -268,7 +277,8 @@ class OpCase {
     return all;
   }
 
-  // Every space in a buffer of its own between two guards, on a device of its own. What ended the stream; memory_ is what was left there.
+  // Every space in a buffer of its own between two guards, on a device of its own. What ended the stream; memory_ is
+  // what was left there.
   zo2_error run_once() {
     Rig rig(flavour_.options);
     zo2_stream* const stream = rig.stream("op case");
@@ -288,9 +298,11 @@ class OpCase {
     // A poisoned stream runs nothing any more: another one reads.
     zo2_stream* const reader = rig.stream("reader");
     for (int s = 0; s < ZO2_SPACES; s++) {
-      const std::vector<uint8_t> guarded = rig.read<uint8_t>(reader, args.spaces[s].buffer, initial_[s].size() + 2 * kGuard);
+      const std::vector<uint8_t> guarded =
+          rig.read<uint8_t>(reader, args.spaces[s].buffer, initial_[s].size() + 2 * kGuard);
       bool intact = true;
-      for (size_t i = 0; i < kGuard; i++) intact = intact && guarded[i] == 0xa5 && guarded[guarded.size() - 1 - i] == 0xa5;
+      for (size_t i = 0; i < kGuard; i++)
+        intact = intact && guarded[i] == 0xa5 && guarded[guarded.size() - 1 - i] == 0xa5;
       CHECK(intact, "%s, %s: bytes outside of space %d changed", name_.c_str(), flavour_.name, s);
       memory_[s].assign(guarded.begin() + kGuard, guarded.end() - kGuard);
     }
@@ -328,5 +340,3 @@ class OpCase {
 };
 
 }  // namespace zo2::test
-
-#endif  // ZO2_TEST_OP_CASE_H

@@ -1,6 +1,5 @@
 // What tests of several ops share: names of cases, and the activations in double precision.
-#ifndef ZO2_TEST_OP_REFERENCE_H
-#define ZO2_TEST_OP_REFERENCE_H
+#pragma once
 
 #include <cmath>
 #include <cstdio>
@@ -12,8 +11,8 @@ namespace zo2::test {
 
 inline std::string label(const char* op, int64_t m, int64_t n, int64_t k, zo2_dtype a, zo2_dtype b) {
   char text[160];
-  snprintf(text, sizeof text, "%s %lld x %lld x %lld, %s from %s", op, static_cast<long long>(m), static_cast<long long>(n),
-           static_cast<long long>(k), dtype_name(a), dtype_name(b));
+  snprintf(text, sizeof text, "%s %lld x %lld x %lld, %s from %s", op, static_cast<long long>(m),
+           static_cast<long long>(n), static_cast<long long>(k), dtype_name(a), dtype_name(b));
   return text;
 }
 
@@ -36,5 +35,3 @@ inline double activate(int activation, double y) {
 }
 
 }  // namespace zo2::test
-
-#endif  // ZO2_TEST_OP_REFERENCE_H

@@ -1,4 +1,5 @@
-// Every op but linear, attention and crossEntropy against a naive double-precision reference; see op_case.h for what every case checks besides.
+// Every op but linear, attention and crossEntropy against a naive double-precision reference; see op_case.h for what
+// every case checks besides.
 #include <algorithm>
 #include <cmath>
 
@@ -28,8 +29,10 @@ void test_embed(int64_t m, int64_t n, zo2_dtype out_dtype, zo2_dtype table_dtype
             index = test.operand(I, ZO2_I32, kRows, 1, 1);
   test.randomise(out, random, 1);
   test.randomise(table, random, 1);
-  for (int64_t r = 0; r < m; r++) test.set(index, r, 0, static_cast<double>(r == 0 ? start + count - 1 : random.below(vocabulary) - 2));
-  test.op(ZO2_OP_EMBED, {double(out), double(table), double(index), double(start), double(count), double(accumulate)}, {out});
+  for (int64_t r = 0; r < m; r++)
+    test.set(index, r, 0, static_cast<double>(r == 0 ? start + count - 1 : random.below(vocabulary) - 2));
+  test.op(ZO2_OP_EMBED, {double(out), double(table), double(index), double(start), double(count), double(accumulate)},
+          {out});
   test.run([&] {
     test.expect(
         out,
@@ -64,7 +67,8 @@ void test_gather_rows(int64_t m, int64_t n, zo2_dtype out_dtype, zo2_dtype x_dty
   Random random(static_cast<uint64_t>(m + n));
   test.symbol(ZO2_SYMBOL_ROWS, 50, 37);
   test.symbol(ZO2_SYMBOL_HEAD_ROWS, static_cast<uint64_t>(m) + 1, static_cast<uint64_t>(m));
-  const int out = test.operand(T, out_dtype, -1 - ZO2_SYMBOL_HEAD_ROWS, n, 2), x = test.operand(C, x_dtype, kRows, n, 5);
+  const int out = test.operand(T, out_dtype, -1 - ZO2_SYMBOL_HEAD_ROWS, n, 2),
+            x = test.operand(C, x_dtype, kRows, n, 5);
   const int index = test.operand(I, ZO2_I32, -1 - ZO2_SYMBOL_HEAD_ROWS, 1);
   test.randomise(x, random, 1);
   for (int64_t r = 0; r < m; r++) test.set(index, r, 0, static_cast<double>(r == 0 ? 36 : random.below(37)));
@@ -75,7 +79,8 @@ void test_gather_rows(int64_t m, int64_t n, zo2_dtype out_dtype, zo2_dtype x_dty
   });
 }
 
-void test_layer_norm(int64_t m, int64_t n, zo2_dtype out_dtype, zo2_dtype x_dtype, double center, bool in_place, bool biased) {
+void test_layer_norm(int64_t m, int64_t n, zo2_dtype out_dtype, zo2_dtype x_dtype, double center, bool in_place,
+                     bool biased) {
   OpCase test(label(in_place ? "layerNorm in place" : "layerNorm", m, n, 0, out_dtype, x_dtype));
   Random random(static_cast<uint64_t>(m * 100 + n));
   test.symbol(ZO2_SYMBOL_ROWS, static_cast<uint64_t>(m) + 2, static_cast<uint64_t>(m));
@@ -98,11 +103,13 @@ void test_layer_norm(int64_t m, int64_t n, zo2_dtype out_dtype, zo2_dtype x_dtyp
     test.expect(
         out,
         [&](int64_t r, int64_t c) {
-          return (test.before(x, r, c) - mean[size_t(r)]) * inverse[size_t(r)] * test.get(gain, 0, c) + (biased ? test.get(bias, 0, c) : 0.0);
+          return (test.before(x, r, c) - mean[size_t(r)]) * inverse[size_t(r)] * test.get(gain, 0, c) +
+                 (biased ? test.get(bias, 0, c) : 0.0);
         },
         [&](int64_t r, int64_t c) {
           // The mean is rounded to fp32 at its own size, the rest at the size of the result.
-          return (std::fabs(mean[size_t(r)]) * inverse[size_t(r)] * 3e-7 + 2e-6) * (1 + std::fabs(test.get(gain, 0, c)));
+          return (std::fabs(mean[size_t(r)]) * inverse[size_t(r)] * 3e-7 + 2e-6) *
+                 (1 + std::fabs(test.get(gain, 0, c)));
         });
   });
 }
@@ -120,10 +127,13 @@ void test_rms_norm(int64_t m, int64_t n, int64_t group, zo2_dtype out_dtype, zo2
   test.run([&] {
     const auto inverse = [&](int64_t r, int64_t c) {
       double squares = 0;
-      for (int64_t i = c / group * group; i < c / group * group + group; i++) squares += std::pow(test.before(x, r, i), 2);
+      for (int64_t i = c / group * group; i < c / group * group + group; i++)
+        squares += std::pow(test.before(x, r, i), 2);
       return 1 / std::sqrt(squares / double(group) + epsilon);
     };
-    const auto exact = [&](int64_t r, int64_t c) { return test.before(x, r, c) * inverse(r, c) * test.get(gain, 0, c % group); };
+    const auto exact = [&](int64_t r, int64_t c) {
+      return test.before(x, r, c) * inverse(r, c) * test.get(gain, 0, c % group);
+    };
     test.expect(out, exact, [&](int64_t r, int64_t c) { return 1e-6 * std::fabs(exact(r, c)); });
   });
 }
@@ -143,11 +153,14 @@ void test_rope(const Rope& p) {
   const int positions = test.operand(I, ZO2_I32, kRows, 1, 1);
   test.randomise(x, random, 1);
   // Far positions, so that angles of many turns must be reduced; the first row's is 0.
-  for (int64_t r = 0; r < p.m; r++) test.set(positions, r, 0, r == 0 ? 0 : double(random.below(r % 3 == 0 ? 131072 : 100)));
+  for (int64_t r = 0; r < p.m; r++)
+    test.set(positions, r, 0, r == 0 ? 0 : double(random.below(r % 3 == 0 ? 131072 : 100)));
   const double scaling = 1.25;
-  std::vector<double> words = {double(out), double(x), double(positions), double(p.head_size), double(p.rotary), scaling, double(count)};
+  std::vector<double> words = {double(out),      double(x), double(positions), double(p.head_size),
+                               double(p.rotary), scaling,   double(count)};
   std::vector<float> frequencies;
-  for (int64_t j = 0; j < count; j++) frequencies.push_back(static_cast<float>(std::pow(10000.0, -double(j) / double(count))));
+  for (int64_t j = 0; j < count; j++)
+    frequencies.push_back(static_cast<float>(std::pow(10000.0, -double(j) / double(count))));
   words.insert(words.end(), frequencies.begin(), frequencies.end());
   test.op(ZO2_OP_ROPE, words, {out});
   test.run([&] {
@@ -185,7 +198,9 @@ void test_gated_activation(int64_t m, int64_t n, int activation, zo2_dtype dtype
   const int out = in_place ? gate : test.operand(C, dtype, kRows, n, 5);
   test.op(ZO2_OP_GATED_ACTIVATION, {double(out), double(gate), double(up), double(activation)}, {out});
   test.run([&] {
-    const auto exact = [&](int64_t r, int64_t c) { return activate(activation, test.before(gate, r, c)) * test.get(up, r, c); };
+    const auto exact = [&](int64_t r, int64_t c) {
+      return activate(activation, test.before(gate, r, c)) * test.get(up, r, c);
+    };
     test.expect(out, exact, [&](int64_t r, int64_t c) { return 5e-6 * std::fabs(exact(r, c)); });
   });
 }
@@ -220,7 +235,8 @@ void test_scatter_rows(int64_t m, int64_t n, zo2_dtype out_dtype, zo2_dtype x_dt
     for (int64_t r = 0; r < m; r++) from[size_t(test.get(index, r, 0))] = r;
     const auto row = [&](int64_t r) { return from[size_t(r)]; };
     test.expect(
-        out, [&](int64_t r, int64_t c) { return row(r) < 0 ? test.before(out, r, c) : test.get(x, row(r), c); }, kExact);
+        out, [&](int64_t r, int64_t c) { return row(r) < 0 ? test.before(out, r, c) : test.get(x, row(r), c); },
+        kExact);
     // Rows that are not named keep their very bits, which `expect` would let round.
     bool kept = true;
     for (int64_t r = 0; r < slots; r++) {
@@ -234,7 +250,8 @@ void test_bad_scatter(double row, const char* text) {
   OpCase test("scatterRows to row " + std::to_string(row));
   Random random(1);
   test.symbol(ZO2_SYMBOL_ROWS, 5, 4);
-  const int out = test.operand(ZO2_SPACE_CACHE, ZO2_F32, 9, 3), x = test.operand(C, ZO2_F32, kRows, 3), index = test.operand(I, ZO2_I32, kRows, 1);
+  const int out = test.operand(ZO2_SPACE_CACHE, ZO2_F32, 9, 3), x = test.operand(C, ZO2_F32, kRows, 3),
+            index = test.operand(I, ZO2_I32, kRows, 1);
   test.randomise(x, random, 1);
   for (int64_t r = 0; r < 4; r++) test.set(index, r, 0, r == 2 ? row : double(r));
   test.op(ZO2_OP_SCATTER_ROWS, {double(out), double(x), double(index)}, {});
@@ -260,14 +277,17 @@ void test_activation_accuracy() {
   } cases[] = {
       // On CUDA, GELU is made of erfc(x / sqrt 2), which turns an error of x into one that grows with its square.
       {ZO2_ACTIVATION_GELU, -10,
-       [](double x) { return on_cuda() ? 8e-7 + 2e-7 * x * x : x > -3 ? 8e-7 : x > -6 ? 2e-6 : 5e-6; }},
+       [](double x) {
+         return on_cuda() ? 8e-7 + 2e-7 * x * x : x > -3 ? 8e-7 : x > -6 ? 2e-6 : 5e-6;
+       }},
       {ZO2_ACTIVATION_GELU_TANH, -6, [](double x) { return x > -3 ? 1e-6 : 5e-6; }},
       {ZO2_ACTIVATION_SILU, -80, [](double) { return 5e-7; }},
   };
   for (const auto& one : cases) {
     OpCase test("activation " + std::to_string(one.activation) + " alone");
     test.symbol(ZO2_SYMBOL_ROWS, m, m);
-    const int out = test.operand(C, ZO2_F32, kRows, 1), gate = test.operand(T, ZO2_F32, kRows, 1), up = test.operand(T, ZO2_F32, kRows, 1);
+    const int out = test.operand(C, ZO2_F32, kRows, 1), gate = test.operand(T, ZO2_F32, kRows, 1),
+              up = test.operand(T, ZO2_F32, kRows, 1);
     for (int64_t r = 0; r < m; r++) {
       test.set(gate, r, 0, one.from * (1 - 2.0 * double(r) / double(m)));
       test.set(up, r, 0, 1);
@@ -275,7 +295,8 @@ void test_activation_accuracy() {
     test.op(ZO2_OP_GATED_ACTIVATION, {double(out), double(gate), double(up), double(one.activation)}, {out});
     test.run([&] {
       const auto exact = [&](int64_t r, int64_t) { return activate(one.activation, test.get(gate, r, 0)); };
-      test.expect(out, exact, [&](int64_t r, int64_t) { return one.error(test.get(gate, r, 0)) * std::fabs(exact(r, 0)); });
+      test.expect(out, exact,
+                  [&](int64_t r, int64_t) { return one.error(test.get(gate, r, 0)) * std::fabs(exact(r, 0)); });
     });
   }
 }
@@ -287,7 +308,8 @@ void test_nan() {
     OpCase test("a NaN passes, kind " + std::to_string(kind));
     Random random(5);
     test.symbol(ZO2_SYMBOL_ROWS, 20, 20);
-    const int out = test.operand(C, ZO2_F32, kRows, 16), x = test.operand(T, ZO2_F32, kRows, 16), up = test.operand(T, ZO2_F32, kRows, 16);
+    const int out = test.operand(C, ZO2_F32, kRows, 16), x = test.operand(T, ZO2_F32, kRows, 16),
+              up = test.operand(T, ZO2_F32, kRows, 16);
     const int gain = test.operand(W, ZO2_F32, 1, 16), positions = test.operand(I, ZO2_I32, kRows, 1);
     for (int operand : {x, up, gain}) test.randomise(operand, random, 1);
     for (int64_t r = 0; r < 20; r++) test.set(positions, r, 0, double(r));

@@ -14,11 +14,13 @@ static void known_answers() {
   const uint32_t cases[3][10] = {
       {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
       {~0u, ~0u, ~0u, ~0u, ~0u, ~0u, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
-      {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1},
+      {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420,
+       0x24126ea1},
   };
   for (const auto& c : cases) {
     const numerics::PhiloxWords words = numerics::philox(c[0], c[1], c[2], c[3], c[4], c[5]);
-    for (int k = 0; k < 4; ++k) CHECK(words.x[k] == c[6 + k], "word %d is %08x, expected %08x", k, words.x[k], c[6 + k]);
+    for (int k = 0; k < 4; ++k)
+      CHECK(words.x[k] == c[6 + k], "word %d is %08x, expected %08x", k, words.x[k], c[6 + k]);
   }
 }
 

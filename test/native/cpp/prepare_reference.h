@@ -1,6 +1,6 @@
-// What prepare must do, element by element and straight from the contract: no tiles, no vector code, the C library's fma.
-#ifndef ZO2_TEST_PREPARE_REFERENCE_H
-#define ZO2_TEST_PREPARE_REFERENCE_H
+// What prepare must do, element by element and straight from the contract: no tiles, no vector code, the C library's
+// fma.
+#pragma once
 
 #include <math.h>
 #include <string.h>
@@ -11,8 +11,7 @@
 #include "numerics/gaussian.h"
 #include "numerics/rounding.h"
 
-namespace zo2 {
-namespace test {
+namespace zo2::test {
 
 inline uint32_t dtype_bytes(uint32_t dtype) { return dtype == ZO2_F32 ? 4 : 2; }
 
@@ -36,7 +35,8 @@ inline void write_as(uint32_t dtype, float x, unsigned char* at) {
   memcpy(at, &half, 2);
 }
 
-inline float noise_of(zo2_noise_kind kind, uint64_t seed, uint32_t step, uint32_t direction, const float* table, uint64_t index) {
+inline float noise_of(zo2_noise_kind kind, uint64_t seed, uint32_t step, uint32_t direction, const float* table,
+                      uint64_t index) {
   if (kind == ZO2_NOISE_BUFFER) return table[index];
   if (kind == ZO2_NOISE_GAUSSIAN) {
     float z[4];
@@ -50,11 +50,14 @@ inline float noise_of(zo2_noise_kind kind, uint64_t seed, uint32_t step, uint32_
 
 inline float rounded(uint32_t dtype, zo2_rounding rounding, float x, uint64_t seed, uint32_t step, uint64_t index) {
   if (dtype == ZO2_F32) return x;
-  const uint32_t word = numerics::philox_at(numerics::noise_stream(seed, step, numerics::kPurposeRounding, 0), index >> 2).x[index & 3];
+  const uint32_t word =
+      numerics::philox_at(numerics::noise_stream(seed, step, numerics::kPurposeRounding, 0), index >> 2).x[index & 3];
   if (dtype == ZO2_F16) {
-    return numerics::f16_to_f32(rounding == ZO2_ROUND_STOCHASTIC ? numerics::f32_to_f16_stochastic(x, word) : numerics::f32_to_f16(x));
+    return numerics::f16_to_f32(rounding == ZO2_ROUND_STOCHASTIC ? numerics::f32_to_f16_stochastic(x, word)
+                                                                 : numerics::f32_to_f16(x));
   }
-  return numerics::bf16_to_f32(rounding == ZO2_ROUND_STOCHASTIC ? numerics::f32_to_bf16_stochastic(x, word) : numerics::f32_to_bf16(x));
+  return numerics::bf16_to_f32(rounding == ZO2_ROUND_STOCHASTIC ? numerics::f32_to_bf16_stochastic(x, word)
+                                                                : numerics::f32_to_bf16(x));
 }
 
 struct ReferenceUpdate {
@@ -65,8 +68,8 @@ struct ReferenceUpdate {
 };
 
 // Prepares element `element` of a segment, whose canonical index is `index`. Returns the sticky flags.
-inline uint32_t reference_element(const cpu::PrepareJob& job, const zo2_segment& segment, const std::vector<ReferenceUpdate>& updates,
-                                  uint64_t element, uint64_t index) {
+inline uint32_t reference_element(const cpu::PrepareJob& job, const zo2_segment& segment,
+                                  const std::vector<ReferenceUpdate>& updates, uint64_t element, uint64_t index) {
   unsigned char* const wire = job.wire + segment.wire_offset + element * dtype_bytes(segment.wire_dtype);
   const bool frozen = (segment.flags & ZO2_SEGMENT_FROZEN) != 0;
   uint32_t flags = 0;
@@ -101,7 +104,4 @@ inline uint32_t reference_element(const cpu::PrepareJob& job, const zo2_segment&
   return flags;
 }
 
-}  // namespace test
-}  // namespace zo2
-
-#endif  // ZO2_TEST_PREPARE_REFERENCE_H
+}  // namespace zo2::test

@@ -1,4 +1,5 @@
-// The prepare pass equals its definition bit for bit: every pair of dtypes, every kind of noise, every option, wherever ranges are cut.
+// The prepare pass equals its definition bit for bit: every pair of dtypes, every kind of noise, every option, wherever
+// ranges are cut.
 #include "cpu/prepare.h"
 
 #include <math.h>
@@ -33,7 +34,8 @@ class Guarded {
   std::vector<unsigned char> all_;
 };
 
-// A unit of three segments: a matrix, the same frozen, and a gathered table; canonical indices that cross 2^32 and 2^34.
+// A unit of three segments: a matrix, the same frozen, and a gathered table; canonical indices that cross 2^32 and
+// 2^34.
 struct Unit {
   std::vector<zo2_segment> segments;
   std::vector<int32_t> rows = {5, 0, 17, 2};
@@ -63,7 +65,8 @@ struct Unit {
   void fill(unsigned char* wire) const {
     for (const zo2_segment& segment : segments) {
       for (uint64_t e = 0; e < segment.count; ++e) {
-        const float w = 0.02f * static_cast<float>(sin(static_cast<double>(e) * 1.7 + static_cast<double>(segment.canonical % 977)));
+        const float w = 0.02f * static_cast<float>(
+                                    sin(static_cast<double>(e) * 1.7 + static_cast<double>(segment.canonical % 977)));
         test::write_as(segment.wire_dtype, w, wire + segment.wire_offset + e * test::dtype_bytes(segment.wire_dtype));
       }
     }
@@ -91,7 +94,8 @@ static ReferenceUpdate pending(zo2_noise_kind noise, uint32_t step, uint32_t dir
     one.states.back().g = static_cast<float>(1.3 - 0.9 * d + 0.01 * step);
   }
   if (noise == ZO2_NOISE_BUFFER) {
-    for (uint64_t i = 0; i < table * directions; ++i) one.z.push_back(static_cast<float>(cos(static_cast<double>(i * i % 1009))));
+    for (uint64_t i = 0; i < table * directions; ++i)
+      one.z.push_back(static_cast<float>(cos(static_cast<double>(i * i % 1009))));
   }
   return one;
 }
@@ -119,7 +123,8 @@ static void run_case(const Case& c) {
   std::vector<ReferenceUpdate> updates;
   std::vector<cpu::ResolvedUpdate> resolved;
   for (uint32_t k = 0; k < c.updates; ++k) updates.push_back(pending(c.noise, 4 + k, c.directions, table));
-  for (const ReferenceUpdate& one : updates) resolved.push_back(cpu::resolve_update(one.update, one.states.data(), one.z.data()));
+  for (const ReferenceUpdate& one : updates)
+    resolved.push_back(cpu::resolve_update(one.update, one.states.data(), one.z.data()));
 
   Guarded wire(unit.wire_bytes), plus(unit.scratch_bytes), minus(unit.scratch_bytes);
   Guarded wire_expected(unit.wire_bytes), plus_expected(unit.scratch_bytes), minus_expected(unit.scratch_bytes);
@@ -164,14 +169,13 @@ static void run_case(const Case& c) {
       test::reference_element(expected, unit.segments[s], updates, e, unit.canonical(s, e));
     }
   }
-  const char* description =
-      c.generic ? "generic" : cpu::tile_kernels(false).name;
+  const char* description = c.generic ? "generic" : cpu::tile_kernels(false).name;
   const bool equal = memcmp(wire.data(), wire_expected.data(), wire.size()) == 0 &&
                      memcmp(plus.data(), plus_expected.data(), plus.size()) == 0 &&
                      memcmp(minus.data(), minus_expected.data(), minus.size()) == 0;
-  CHECK(equal, "%s: wire %u, scratch %u, noise %d, rounding %d, %u updates of %u, store %d, sides %d, eps %g, cut %llu", description, c.wire,
-        c.scratch, c.noise, c.rounding, c.updates, c.directions, c.store, c.sides, static_cast<double>(c.eps),
-        static_cast<unsigned long long>(c.cut));
+  CHECK(equal, "%s: wire %u, scratch %u, noise %d, rounding %d, %u updates of %u, store %d, sides %d, eps %g, cut %llu",
+        description, c.wire, c.scratch, c.noise, c.rounding, c.updates, c.directions, c.store, c.sides,
+        static_cast<double>(c.eps), static_cast<unsigned long long>(c.cut));
   CHECK(wire.intact() && plus.intact() && minus.intact(), "%s: written outside of the unit", description);
   CHECK(flags.flags == 0, "%s: flags %u", description, flags.flags);
 }

@@ -1,4 +1,5 @@
-// Programs from outside: every malformed list of words is refused with a message that names the place, and never crashes.
+// Programs from outside: every malformed list of words is refused with a message that names the place, and never
+// crashes.
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -21,8 +22,8 @@ constexpr int kRows = -1 - ZO2_SYMBOL_ROWS, kSequences = -1 - ZO2_SYMBOL_SEQUENC
 // A program with every op, all of it valid. Words: 4 + 5 of the head, then 6 for each operand, then the ops.
 struct Whole {
   OpCase test{"a program with every op"};
-  int tokens, hidden, table, normal, gain, bias, q, k, v, sequences, attended, weight, offset, index, head, logprob, state, vocabulary,
-      targets, positions, narrow, small_gain, turned, cache, slot, row, keyed;
+  int tokens, hidden, table, normal, gain, bias, q, k, v, sequences, attended, weight, offset, index, head, logprob,
+      state, vocabulary, targets, positions, narrow, small_gain, turned, cache, slot, row, keyed;
 
   Whole() {
     test.symbol(ZO2_SYMBOL_ROWS, 24, 20);
@@ -61,10 +62,13 @@ struct Whole {
     test.op(ZO2_OP_EMBED, {double(hidden), double(table), double(tokens), 0, 30, 0}, {hidden});
     test.op(ZO2_OP_LAYER_NORM, {double(normal), double(hidden), double(gain), double(bias), 1e-5}, {normal});
     test.op(ZO2_OP_LINEAR, {double(q), double(normal), double(weight), double(offset), -1, ZO2_ACTIVATION_RELU}, {q});
-    test.op(ZO2_OP_ATTENTION, {double(attended), double(q), double(k), double(v), double(sequences), 4, 2, 0.5, 0}, {attended});
-    test.op(ZO2_OP_LINEAR, {double(hidden), double(attended), double(weight), -1, double(hidden), ZO2_ACTIVATION_NONE}, {hidden});
+    test.op(ZO2_OP_ATTENTION, {double(attended), double(q), double(k), double(v), double(sequences), 4, 2, 0.5, 0},
+            {attended});
+    test.op(ZO2_OP_LINEAR, {double(hidden), double(attended), double(weight), -1, double(hidden), ZO2_ACTIVATION_NONE},
+            {hidden});
     test.op(ZO2_OP_GATHER_ROWS, {double(head), double(hidden), double(index)}, {head});
-    test.op(ZO2_OP_CROSS_ENTROPY, {double(logprob), double(state), double(head), double(vocabulary), double(targets), 0, 3},
+    test.op(ZO2_OP_CROSS_ENTROPY,
+            {double(logprob), double(state), double(head), double(vocabulary), double(targets), 0, 3},
             {logprob, state});
     test.op(ZO2_OP_RMS_NORM, {double(q), double(q), double(small_gain), 1e-6}, {q});
     test.op(ZO2_OP_ROPE, {double(k), double(k), double(positions), 4, 4, 1, 2, 1, 0.25}, {k});
@@ -72,9 +76,11 @@ struct Whole {
     test.op(ZO2_OP_CAST, {double(narrow), double(attended)}, {narrow});
     test.op(ZO2_OP_TRANSPOSE, {double(turned), double(table)}, {turned});
     test.op(ZO2_OP_SCATTER_ROWS, {double(cache), double(row), double(slot)}, {cache});
-    test.op(ZO2_OP_ATTENTION, {double(attended), double(q), double(cache), double(cache), double(keyed), 4, 4, 0.5, 0}, {attended});
+    test.op(ZO2_OP_ATTENTION, {double(attended), double(q), double(cache), double(cache), double(keyed), 4, 4, 0.5, 0},
+            {attended});
     Random random(1);
-    for (int operand : {hidden, table, gain, bias, k, v, weight, offset, vocabulary, small_gain, cache, row}) test.randomise(operand, random, 1);
+    for (int operand : {hidden, table, gain, bias, k, v, weight, offset, vocabulary, small_gain, cache, row})
+      test.randomise(operand, random, 1);
     for (int64_t r = 0; r < 20; r++) {
       test.set(tokens, r, 0, double(r));
       test.set(positions, r, 0, double(r));
@@ -101,11 +107,13 @@ std::string refusal(Rig& rig, const std::vector<double>& words, const uint64_t b
   // Copied to its exact size, so that a sanitizer sees a read past the end.
   const std::vector<double> exact(words.begin(), words.end());
   zo2_program* program = nullptr;
-  const zo2_status status = rig.table->program_create(rig.device, exact.data(), exact.size(), bytes, &program, &rig.error);
+  const zo2_status status =
+      rig.table->program_create(rig.device, exact.data(), exact.size(), bytes, &program, &rig.error);
   rig.table->program_destroy(program);
   if (status == ZO2_OK) return "";
   CHECK(program == nullptr, "a program that is refused is not made");
-  return status == ZO2_STATUS_INVALID_ARGUMENT ? rig.error.message : std::string("another status: ") + rig.error.message;
+  return status == ZO2_STATUS_INVALID_ARGUMENT ? rig.error.message
+                                               : std::string("another status: ") + rig.error.message;
 }
 
 // Word `field` of an operand: 0 space, 1 offset, 2 dtype, 3 rows, 4 columns, 5 stride.
@@ -118,7 +126,8 @@ size_t op_word(const std::vector<double>& words, int number) {
   return at;
 }
 
-void expect_refused(Rig& rig, const std::vector<double>& words, const uint64_t bytes[ZO2_SPACES], const std::vector<const char*>& parts) {
+void expect_refused(Rig& rig, const std::vector<double>& words, const uint64_t bytes[ZO2_SPACES],
+                    const std::vector<const char*>& parts) {
   const std::string message = refusal(rig, words, bytes);
   bool names = !message.empty();
   for (const char* part : parts) names = names && message.find(part) != std::string::npos;
@@ -261,7 +270,8 @@ void test_overlap() {
     uint64_t bytes[ZO2_SPACES];
     test.space_bytes(bytes);
     const std::string message = refusal(rig, test.words(), bytes);
-    CHECK(message.empty() == (shift >= 8), "columns %d.. of a matrix beside columns 0..7: \"%s\"", shift, message.c_str());
+    CHECK(message.empty() == (shift >= 8), "columns %d.. of a matrix beside columns 0..7: \"%s\"", shift,
+          message.c_str());
   }
 }
 
@@ -299,8 +309,8 @@ double mutated(Random& random, double word) {
   }
 }
 
-// Mutated programs are refused or, when they are still valid, run within their memory (guards and sanitizers watch), whatever their tables
-// hold.
+// Mutated programs are refused or, when they are still valid, run within their memory (guards and sanitizers watch),
+// whatever their tables hold.
 void test_fuzz() {
   const int rounds = on_cuda() ? 3000 : 20000;
   Random random(20240607);
@@ -325,7 +335,9 @@ void test_fuzz() {
     if (random.below(20) == 0) words.resize(static_cast<size_t>(random.below(static_cast<int64_t>(words.size()))));
     zo2_run_args args = {};
     zo2_program* program = nullptr;
-    if (const zo2_status status = rig.table->program_create(rig.device, words.data(), words.size(), bytes, &program, &rig.error); status != ZO2_OK) {
+    if (const zo2_status status =
+            rig.table->program_create(rig.device, words.data(), words.size(), bytes, &program, &rig.error);
+        status != ZO2_OK) {
       refused++;
       // A valid program may still have a head size or the like that the backend does not have.
       const bool known = status == ZO2_STATUS_INVALID_ARGUMENT || (on_cuda() && status == ZO2_STATUS_UNSUPPORTED);
@@ -334,14 +346,16 @@ void test_fuzz() {
     }
     for (int s = 0; s < ZO2_SPACES; s++) {
       uint8_t* const memory = static_cast<uint8_t*>(rig.table->buffer_host_pointer(host[s]));
-      for (uint64_t i = 0; i < bytes[s]; i++) memory[i] = random.below(3) == 0 ? static_cast<uint8_t>(random.bits()) : 0;
+      for (uint64_t i = 0; i < bytes[s]; i++)
+        memory[i] = random.below(3) == 0 ? static_cast<uint8_t>(random.bits()) : 0;
       rig.ok(rig.table->copy(filler, {device[s], 0}, {host[s], 0}, bytes[s], &rig.error));
       args.spaces[s] = {device[s], 0};
     }
     rig.ok(rig.finish(filler).status);
     args.program = program;
     for (int s = 0; s < static_cast<int>(words[3]); s++) {
-      args.symbols[s] = std::min(static_cast<uint64_t>(words[4 + static_cast<size_t>(s)]), static_cast<uint64_t>(random.below(30)));
+      args.symbols[s] =
+          std::min(static_cast<uint64_t>(words[4 + static_cast<size_t>(s)]), static_cast<uint64_t>(random.below(30)));
     }
     zo2_stream* stream = nullptr;
     rig.ok(rig.table->stream_create(rig.device, "fuzz", &stream, &rig.error));
@@ -353,8 +367,8 @@ void test_fuzz() {
     rig.table->program_destroy(program);
   }
   CHECK(odd == 0, "%lld errors of another status or without a usable message", static_cast<long long>(odd));
-  CHECK(refused > rounds / 2 && ran + failed > rounds / 40, "%lld refused, %lld ran, %lld failed in the run", static_cast<long long>(refused),
-        static_cast<long long>(ran), static_cast<long long>(failed));
+  CHECK(refused > rounds / 2 && ran + failed > rounds / 40, "%lld refused, %lld ran, %lld failed in the run",
+        static_cast<long long>(refused), static_cast<long long>(ran), static_cast<long long>(failed));
 }
 
 void test_run_refusals() {

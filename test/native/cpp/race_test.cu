@@ -1,4 +1,5 @@
-// The race detector: each mistake is reported at its place, its correct twin is not. Compiled with the emulator like a kernel file.
+// The race detector: each mistake is reported at its place, its correct twin is not. Compiled with the emulator like a
+// kernel file.
 #include <cstdlib>
 #include <memory>
 #include <vector>
@@ -12,7 +13,8 @@ namespace {
 using zo2::test::kRaceBuild;
 
 // A mistake that only the race build finds.
-void expect_race(const char* name, const std::string& kind, std::initializer_list<const char*> marks, const std::function<void()>& body) {
+void expect_race(const char* name, const std::string& kind, std::initializer_list<const char*> marks,
+                 const std::function<void()>& body) {
   if (kRaceBuild || kind.empty()) zo2::test::expect(__FILE__, name, kind, marks, body);
 }
 
@@ -62,9 +64,9 @@ __global__ void neighbours(int* out, Barriers barriers) {
   const int t = threadIdx.x;
   int sum = 0;
   for (int round = 0; round < 2; round++) {
-    shared->values[t] = t + round;                   // [shared write]
+    shared->values[t] = t + round;  // [shared write]
     if (barriers != Barriers::kNotBetween) __syncthreads();
-    sum += shared->values[(t + 32) % kThreads];      // [shared read]
+    sum += shared->values[(t + 32) % kThreads];  // [shared read]
     if (barriers != Barriers::kNotAfter) __syncthreads();
   }
   out[blockIdx.x * kThreads + t] = sum;
@@ -73,18 +75,18 @@ __global__ void neighbours(int* out, Barriers barriers) {
 __global__ void lanes(int* out, bool synchronised) {
   ZO2_SHARED_STATIC(int[kThreads], values);
   const int t = threadIdx.x;
-  values[t] = t;                                     // [lane write]
+  values[t] = t;  // [lane write]
   if (synchronised) __syncwarp();
-  out[t] = values[t ^ 1];                            // [lane read]
+  out[t] = values[t ^ 1];  // [lane read]
 }
 
 // A shuffle orders no memory.
 __global__ void shuffled_lanes(int* out) {
   ZO2_SHARED_STATIC(int[kThreads], values);
   const int t = threadIdx.x;
-  values[t] = t;                                     // [shuffle write]
+  values[t] = t;  // [shuffle write]
   const int lane = __shfl_xor_sync(0xffffffffu, t, 1);
-  out[t] = values[lane];                             // [shuffle read]
+  out[t] = values[lane];  // [shuffle read]
 }
 
 __global__ void read_shared(int* out, int index) {
@@ -97,8 +99,8 @@ __global__ void read_shared(int* out, int index) {
 __global__ void copy_values(int* out, const int* in, int count) {
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i < count) {
-    const int value = in[i];                         // [global read]
-    out[i] = value;                                  // [global write]
+    const int value = in[i];  // [global read]
+    out[i] = value;           // [global write]
   }
 }
 
@@ -107,13 +109,13 @@ __global__ void one_word(int* word, bool atomic) {
   if (atomic) {
     atomicAdd(word, 1);
   } else {
-    *word = blockIdx.x;                              // [word write]
+    *word = blockIdx.x;  // [word write]
   }
 }
 
 __global__ void atomic_and_plain(int* word, int* out) {
-  if (threadIdx.x == 0) atomicAdd(word, 1);          // [word add]
-  if (threadIdx.x == 32) *out = *word;               // [word read]
+  if (threadIdx.x == 0) atomicAdd(word, 1);  // [word add]
+  if (threadIdx.x == 32) *out = *word;       // [word read]
 }
 
 struct Copied {
@@ -127,13 +129,14 @@ __global__ void copied(int* out, const int* in, bool waits) {
   zo2::cuda::cp_async_commit();
   if (waits) zo2::cuda::cp_async_wait<0>();
   __syncthreads();
-  out[t] = shared->values[(4 * t + 4) % (kThreads * 4)];     // [copied read]
+  out[t] = shared->values[(4 * t + 4) % (kThreads * 4)];  // [copied read]
   __syncthreads();
   if (!waits) zo2::cuda::cp_async_wait<0>();
 }
 
 void launch_copy(int* out, const int* in, int count, cudaStream_t on) {
-  CHECK(ZO2_LAUNCH(copy_values, dim3((count + kThreads - 1) / kThreads), dim3(kThreads), 0, on, out, in, count) == cudaSuccess);
+  CHECK(ZO2_LAUNCH(copy_values, dim3((count + kThreads - 1) / kThreads), dim3(kThreads), 0, on, out, in, count) ==
+        cudaSuccess);
 }
 
 void threads_of_a_block() {
@@ -146,7 +149,8 @@ void threads_of_a_block() {
   }
   for (const bool synchronised : {true, false}) {
     expect_race("lanes", synchronised ? "" : "racecheck", {"lane write", "lane read"}, [&] {
-      CHECK(ZO2_LAUNCH(lanes, dim3(1), dim3(kThreads), 0, nullptr, device_memory(kThreads, 0), synchronised) == cudaSuccess);
+      CHECK(ZO2_LAUNCH(lanes, dim3(1), dim3(kThreads), 0, nullptr, device_memory(kThreads, 0), synchronised) ==
+            cudaSuccess);
     });
   }
   expect_race("shuffle", "racecheck", {"shuffle write", "shuffle read"}, [] {
@@ -158,16 +162,18 @@ void threads_of_a_block() {
   } indices[] = {{31, ""}, {32, "initcheck"}, {kThreads, "memcheck"}, {-1, "memcheck"}};
   for (const auto& [index, kind] : indices) {
     expect_race("shared index", kind, {"shared index"}, [index = index] {
-      CHECK(ZO2_LAUNCH(read_shared, dim3(1), dim3(kThreads), 0, nullptr, device_memory(kThreads, 0), index) == cudaSuccess || index < 0);
+      CHECK(ZO2_LAUNCH(read_shared, dim3(1), dim3(kThreads), 0, nullptr, device_memory(kThreads, 0), index) ==
+                cudaSuccess ||
+            index < 0);
     });
   }
   expect_race("async copy", "", {}, [] {
-    CHECK(ZO2_LAUNCH(copied, dim3(1), dim3(kThreads), sizeof(Copied), nullptr, device_memory(kThreads, 0), device_memory(kCount, 1), true) ==
-          cudaSuccess);
+    CHECK(ZO2_LAUNCH(copied, dim3(1), dim3(kThreads), sizeof(Copied), nullptr, device_memory(kThreads, 0),
+                     device_memory(kCount, 1), true) == cudaSuccess);
   });
   expect_race("async copy read early", "racecheck", {"async copy", "copied read"}, [] {
-    CHECK(ZO2_LAUNCH(copied, dim3(1), dim3(kThreads), sizeof(Copied), nullptr, device_memory(kThreads, 0), device_memory(kCount, 1), false) ==
-          cudaSuccess);
+    CHECK(ZO2_LAUNCH(copied, dim3(1), dim3(kThreads), sizeof(Copied), nullptr, device_memory(kThreads, 0),
+                     device_memory(kCount, 1), false) == cudaSuccess);
   });
 }
 
@@ -179,7 +185,8 @@ void blocks_and_bounds() {
     CHECK(ZO2_LAUNCH(one_word, dim3(2), dim3(32), 0, nullptr, device_memory(1, 0), true) == cudaSuccess);
   });
   expect_race("atomic and plain", "racecheck", {"word add", "word read"}, [] {
-    CHECK(ZO2_LAUNCH(atomic_and_plain, dim3(1), dim3(kThreads), 0, nullptr, device_memory(1, 0), device_memory(1, 0)) == cudaSuccess);
+    CHECK(ZO2_LAUNCH(atomic_and_plain, dim3(1), dim3(kThreads), 0, nullptr, device_memory(1, 0), device_memory(1, 0)) ==
+          cudaSuccess);
   });
   expect_race("past the end", "memcheck", {"global read"},
               [] { launch_copy(device_memory(kCount, 0), device_memory(kCount - 1, 0), kCount, nullptr); });
@@ -193,11 +200,14 @@ void blocks_and_bounds() {
   expect_race("never written", "initcheck", {"global read"},
               [] { launch_copy(device_memory(kCount, 0), unwritten_memory(kCount), kCount, nullptr); });
   expect_race("copy of nothing", "initcheck", {}, [] {
-    CHECK(cudaMemcpyAsync(pinned_memory(kCount), unwritten_memory(kCount), kCount * 4, cudaMemcpyDeviceToHost, nullptr) == cudaSuccess);
+    CHECK(cudaMemcpyAsync(pinned_memory(kCount), unwritten_memory(kCount), kCount * 4, cudaMemcpyDeviceToHost,
+                          nullptr) == cudaSuccess);
   });
   std::vector<int> host(kCount);
-  expect_race("host pointer", "memcheck", {"global read"}, [&] { launch_copy(device_memory(kCount, 0), host.data(), kCount, nullptr); });
-  expect_race("pinned memory", "", {}, [] { launch_copy(device_memory(kCount, 0), pinned_memory(kCount), kCount, nullptr); });
+  expect_race("host pointer", "memcheck", {"global read"},
+              [&] { launch_copy(device_memory(kCount, 0), host.data(), kCount, nullptr); });
+  expect_race("pinned memory", "", {},
+              [] { launch_copy(device_memory(kCount, 0), pinned_memory(kCount), kCount, nullptr); });
 }
 
 // Two kernels, or copies, on two streams: `first` leaves memory to `second`.
@@ -205,7 +215,8 @@ using Command = std::function<void(int* memory, cudaStream_t on)>;
 
 void two_streams(const char* name, const Command& first, const Command& second) {
   enum class Order { kEvent, kHost, kThrough, kNone, kEarlyRecord, kOtherWay };
-  for (const Order how : {Order::kEvent, Order::kHost, Order::kThrough, Order::kNone, Order::kEarlyRecord, Order::kOtherWay}) {
+  for (const Order how :
+       {Order::kEvent, Order::kHost, Order::kThrough, Order::kNone, Order::kEarlyRecord, Order::kOtherWay}) {
     const bool correct = how == Order::kEvent || how == Order::kHost || how == Order::kThrough;
     expect_race(name, correct ? "" : "racecheck", {}, [&] {
       int* const memory = device_memory(kCount, 1);
@@ -231,7 +242,9 @@ void two_streams(const char* name, const Command& first, const Command& second) 
 void streams() {
   int* pinned = nullptr;
   const Command write = [](int* memory, cudaStream_t on) { launch_copy(memory, memory + kCount / 2, kCount / 2, on); };
-  const Command read = [](int* memory, cudaStream_t on) { launch_copy(unwritten_memory(kCount), memory, kCount / 2, on); };
+  const Command read = [](int* memory, cudaStream_t on) {
+    launch_copy(unwritten_memory(kCount), memory, kCount / 2, on);
+  };
   const Command upload = [&](int* memory, cudaStream_t on) {
     pinned = pinned_memory(kCount);
     CHECK(cudaMemcpyAsync(memory, pinned, kCount * 4, cudaMemcpyHostToDevice, on) == cudaSuccess);
@@ -281,7 +294,7 @@ void host() {
       CHECK(cudaMemcpyAsync(result, memory, kCount * 4, cudaMemcpyDeviceToHost, on) == cudaSuccess);
       if (waits) CHECK(cudaStreamSynchronize(on) == cudaSuccess);
       volatile int* const seen = result;
-      const int value = seen[3];                     // [host read]
+      const int value = seen[3];  // [host read]
       CHECK(value == 0x07070707 || !waits);
     });
   }
@@ -293,7 +306,7 @@ void host() {
       const cudaStream_t on = stream();
       CHECK(cudaMemcpyAsync(memory, source, kCount * 4, cudaMemcpyHostToDevice, on) == cudaSuccess);
       if (waits) CHECK(cudaStreamSynchronize(on) == cudaSuccess);
-      source[5] = 1;                                 // [host write]
+      source[5] = 1;  // [host write]
       CHECK(cudaStreamSynchronize(on) == cudaSuccess || !waits);
     });
   }

@@ -1,6 +1,5 @@
 // Numbers for tests: the same on every machine (SplitMix64, Steele et al. 2014).
-#ifndef ZO2_TEST_RANDOM_H
-#define ZO2_TEST_RANDOM_H
+#pragma once
 
 #include <cstdint>
 
@@ -24,5 +23,3 @@ class Random {
 };
 
 }  // namespace zo2::test
-
-#endif  // ZO2_TEST_RANDOM_H

@@ -1,7 +1,7 @@
-// What tests of the contract share: a device of the backend under test, opened through its table, with everything made on it destroyed in the
-// right order. At its end the device must have said what it is, and have counted launches where the test made some.
-#ifndef ZO2_TEST_RIG_H
-#define ZO2_TEST_RIG_H
+// What tests of the contract share: a device of the backend under test, opened through its table, with everything made
+// on it destroyed in the right order. At its end the device must have said what it is, and have counted launches where
+// the test made some.
+#pragma once
 
 #include <chrono>
 #include <condition_variable>
@@ -82,9 +82,12 @@ class Rig {
     device = nullptr;
   }
 
-  bool ok(zo2_status status) { return CHECK(status == ZO2_OK, "status %d: %s", static_cast<int>(status), error.message); }
+  bool ok(zo2_status status) {
+    return CHECK(status == ZO2_OK, "status %d: %s", static_cast<int>(status), error.message);
+  }
 
-  // For the status of prepare, run, loss or gradient: `stream` was given work that must count as a launch once it has ended well.
+  // For the status of prepare, run, loss or gradient: `stream` was given work that must count as a launch once it has
+  // ended well.
   bool launched(zo2_status status) {
     awaited_launches_ = ok(status) || awaited_launches_;
     return status == ZO2_OK;
@@ -201,7 +204,8 @@ class Rig {
 
   void check_device() {
     const zo2_device_info known = info();
-    CHECK(table != backend() || is_tested_kind(known.kind), "the device is a \"%s\", which is not the backend under test", known.kind);
+    CHECK(table != backend() || is_tested_kind(known.kind),
+          "the device is a \"%s\", which is not the backend under test", known.kind);
     CHECK(!must_have_launched_ || known.launches > 0, "the test launched work, the device counted none");
   }
 
@@ -216,5 +220,3 @@ class Rig {
 };
 
 }  // namespace zo2::test
-
-#endif  // ZO2_TEST_RIG_H

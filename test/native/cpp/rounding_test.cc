@@ -1,5 +1,5 @@
-// Conversions between fp32 and fp16/bf16 against the compiler's _Float16, against a double-precision definition, and against each other
-// between the two sets of kernels.
+// Conversions between fp32 and fp16/bf16 against the compiler's _Float16, against a double-precision definition, and
+// against each other between the two sets of kernels.
 #include "numerics/rounding.h"
 
 #include <math.h>
@@ -45,16 +45,19 @@ static void all_half_patterns() {
 #if defined(__FLT16_MAX__)
       _Float16 native;
       memcpy(&native, &half, 2);
-      CHECK(float_bits(static_cast<float>(native)) == float_bits(wide), "fp16 %04x widens to %a", k, static_cast<double>(wide));
+      CHECK(float_bits(static_cast<float>(native)) == float_bits(wide), "fp16 %04x widens to %a", k,
+            static_cast<double>(wide));
 #endif
-      CHECK(f32_to_f16_stochastic(wide, 0xffffffffu) == half, "fp16 %04x is exact but moves when rounded stochastically", k);
+      CHECK(f32_to_f16_stochastic(wide, 0xffffffffu) == half,
+            "fp16 %04x is exact but moves when rounded stochastically", k);
     }
     if (is_nan16(half, 0x7f80)) {
       CHECK(isnan(wide_b) && f32_to_bf16(wide_b) == (half | 0x40u), "bf16 NaN %04x", k);
     } else {
       CHECK(f32_to_bf16(wide_b) == half, "bf16 %04x comes back as %04x", k, f32_to_bf16(wide_b));
       CHECK(float_bits(wide_b) == k << 16, "bf16 %04x widens to %a", k, static_cast<double>(wide_b));
-      CHECK(f32_to_bf16_stochastic(wide_b, 0xffffffffu) == half, "bf16 %04x is exact but moves when rounded stochastically", k);
+      CHECK(f32_to_bf16_stochastic(wide_b, 0xffffffffu) == half,
+            "bf16 %04x is exact but moves when rounded stochastically", k);
     }
   }
 }
@@ -62,7 +65,8 @@ static void all_half_patterns() {
 // Patterns spread over all of fp32, with every tie, both neighbours of every tie, and the edges of the ranges.
 static std::vector<float> interesting_floats() {
   std::vector<float> all;
-  for (uint64_t bits = 0; bits < uint64_t{1} << 32; bits += 3989) all.push_back(bits_float(static_cast<uint32_t>(bits)));
+  for (uint64_t bits = 0; bits < uint64_t{1} << 32; bits += 3989)
+    all.push_back(bits_float(static_cast<uint32_t>(bits)));
   for (uint32_t k = 0; k < 65536; ++k) {
     const float f16 = f16_to_f32(static_cast<uint16_t>(k));
     for (const uint32_t base : {float_bits(f16), float_bits(f16) + 0x1000u, k << 16, (k << 16) + 0x8000u}) {
@@ -80,7 +84,8 @@ static std::vector<float> interesting_floats() {
 static void nearest(const std::vector<float>& all) {
   for (const float x : all) {
     if (isnan(x)) {
-      CHECK(is_nan16(f32_to_f16(x), 0x7c00) && is_nan16(f32_to_bf16(x), 0x7f80), "NaN %08x became a number", float_bits(x));
+      CHECK(is_nan16(f32_to_f16(x), 0x7c00) && is_nan16(f32_to_bf16(x), 0x7f80), "NaN %08x became a number",
+            float_bits(x));
       continue;
     }
     CHECK(f32_to_f16(x) == nearest_by_search(x, f16_to_f32, 0x7c00), "fp16 of %a", static_cast<double>(x));
@@ -90,13 +95,16 @@ static void nearest(const std::vector<float>& all) {
 
 // Rounded down and up exactly as often as the distances say: over all values of the low bits the mean is x itself.
 static void stochastic_is_unbiased() {
-  const float values[] = {1.0f, 1.0000153f, -0.02f, 3.14159274f, 6.1035156e-5f, 0.000123f, -65000.0f, 1e-3f, 0.99999994f};
+  const float values[] = {1.0f,      1.0000153f, -0.02f, 3.14159274f, 6.1035156e-5f,
+                          0.000123f, -65000.0f,  1e-3f,  0.99999994f};
   for (const float x : values) {
     double sum = 0;
-    for (uint32_t low = 0; low < 1u << 16; ++low) sum += static_cast<double>(bf16_to_f32(f32_to_bf16_stochastic(x, 0xabcd0000u | low)));
+    for (uint32_t low = 0; low < 1u << 16; ++low)
+      sum += static_cast<double>(bf16_to_f32(f32_to_bf16_stochastic(x, 0xabcd0000u | low)));
     CHECK(sum * 0x1p-16 == static_cast<double>(x), "bf16: mean %a of %a", sum * 0x1p-16, static_cast<double>(x));
     sum = 0;
-    for (uint32_t low = 0; low < 1u << 13; ++low) sum += static_cast<double>(f16_to_f32(f32_to_f16_stochastic(x, 0xabcd6000u | low)));
+    for (uint32_t low = 0; low < 1u << 13; ++low)
+      sum += static_cast<double>(f16_to_f32(f32_to_f16_stochastic(x, 0xabcd6000u | low)));
     CHECK(sum * 0x1p-13 == static_cast<double>(x), "fp16: mean %a of %a", sum * 0x1p-13, static_cast<double>(x));
   }
   // Below fp16's normal range the random bits have no effect.

@@ -24,12 +24,16 @@ zo2_device_options delayed(uint32_t microseconds, uint64_t seed) {
 
 bool contains(const zo2_error& error, const char* text) { return strstr(error.message, text) != nullptr; }
 
-uint8_t* bytes_of(Rig& rig, zo2_buffer* buffer) { return static_cast<uint8_t*>(rig.table->buffer_host_pointer(buffer)); }
+uint8_t* bytes_of(Rig& rig, zo2_buffer* buffer) {
+  return static_cast<uint8_t*>(rig.table->buffer_host_pointer(buffer));
+}
 
-// Gives threads of streams the time to reach the command they block on. A test that has this in it holds without it, but covers less.
+// Gives threads of streams the time to reach the command they block on. A test that has this in it holds without it,
+// but covers less.
 void let_streams_block() { usleep(20000); }
 
-// A producer and a consumer that share one cell hand over every value, whatever the delays: each waits for the other's latest record.
+// A producer and a consumer that share one cell hand over every value, whatever the delays: each waits for the other's
+// latest record.
 void events_order_streams_under_random_delays(uint64_t seed) {
   constexpr int kRounds = 200;
   Rig rig(delayed(seed == 0 ? 0 : 50, seed));
@@ -89,7 +93,8 @@ void a_wait_binds_to_the_latest_record_when_it_is_enqueued() {
   rig.ok(rig.table->stream_record(late, passed, &rig.error));
   rig.ok(rig.table->event_notify(passed, Notified::call, &late_passed, &rig.error));
   double seconds = 0;
-  CHECK(rig.table->event_time(event, &seconds, &rig.error) == ZO2_STATUS_NOT_RECORDED, "the latest record has not fired");
+  CHECK(rig.table->event_time(event, &seconds, &rig.error) == ZO2_STATUS_NOT_RECORDED,
+        "the latest record has not fired");
   rig.table->gate_open(gate);
   CHECK(rig.finish(waiter).status == ZO2_OK);
   CHECK(rig.finish(first).status == ZO2_OK);
@@ -134,9 +139,12 @@ void a_failure_poisons_its_stream_and_those_that_wait_for_it() {
   CHECK(rig.finish(healthy).status == ZO2_OK);
   CHECK(of_bad.status == ZO2_STATUS_INVALID_ARGUMENT);
   CHECK(contains(of_bad, "rows[0] is 1,") && contains(of_bad, "\"bad\""), "%s", of_bad.message);
-  CHECK(of_infected.status == of_bad.status && strcmp(of_infected.message, of_bad.message) == 0, "%s", of_infected.message);
-  // A GPU may have begun on fills and copies before the host learned of the failure: they are skipped only from then on.
-  if (!on_cuda()) CHECK(bytes_of(rig, out)[12] == 0 && bytes_of(rig, out)[13] == 0, "commands behind the failure are skipped");
+  CHECK(of_infected.status == of_bad.status && strcmp(of_infected.message, of_bad.message) == 0, "%s",
+        of_infected.message);
+  // A GPU may have begun on fills and copies before the host learned of the failure: they are skipped only from then
+  // on.
+  if (!on_cuda())
+    CHECK(bytes_of(rig, out)[12] == 0 && bytes_of(rig, out)[13] == 0, "commands behind the failure are skipped");
   CHECK(bytes_of(rig, out)[14] == 7);
   rig.ok(rig.table->fill(bad, {out, 15}, 7, 1, &rig.error));
   rig.ok(rig.table->fill(infected, {out, 15}, 7, 1, &rig.error));
@@ -149,7 +157,8 @@ void stream_fail_is_a_failure_and_the_first_one_counts() {
   Rig rig;
   zo2_stream* const stream = rig.stream("s");
   zo2_error cause = {};
-  CHECK(rig.table->stream_fail(stream, &cause, &rig.error) == ZO2_STATUS_INVALID_ARGUMENT, "status ZO2_OK is no failure");
+  CHECK(rig.table->stream_fail(stream, &cause, &rig.error) == ZO2_STATUS_INVALID_ARGUMENT,
+        "status ZO2_OK is no failure");
   cause.status = ZO2_STATUS_DEVICE;
   strcpy(cause.message, "the first");
   rig.ok(rig.table->stream_fail(stream, &cause, &rig.error));
@@ -181,7 +190,8 @@ void destroying_a_stream_cancels_what_has_not_started() {
   rig.table->stream_destroy(held);
   rig.forget(held);
   CHECK(held_notified.wait() && held_notified.error().status == ZO2_STATUS_CANCELLED);
-  CHECK(waiting_notified.wait() && waiting_notified.error().status == ZO2_STATUS_CANCELLED, "the cancellation reaches who waits");
+  CHECK(waiting_notified.wait() && waiting_notified.error().status == ZO2_STATUS_CANCELLED,
+        "the cancellation reaches who waits");
   CHECK(bytes_of(rig, out)[0] == 0 && bytes_of(rig, out)[1] == 0);
 }
 
@@ -261,7 +271,8 @@ void every_notification_is_called_exactly_once() {
       rig.ok(rig.table->event_notify(event, Counter::call, &counters[static_cast<size_t>(kEvents + i)], &rig.error));
     }
   }
-  for (size_t i = 0; i < counters.size(); ++i) CHECK(counters[i].calls == 1, "notification %d: %d calls", static_cast<int>(i), counters[i].calls.load());
+  for (size_t i = 0; i < counters.size(); ++i)
+    CHECK(counters[i].calls == 1, "notification %d: %d calls", static_cast<int>(i), counters[i].calls.load());
 }
 
 struct Reenter {
@@ -298,9 +309,12 @@ void streams_may_be_fed_from_two_threads() {
   const auto feed = [&](int self) {
     zo2_error error;
     for (int i = 0; i < kCommands; ++i) {
-      if (rig.table->fill(streams[self], {out, static_cast<uint64_t>(self)}, static_cast<uint8_t>(i), 1, &error) != ZO2_OK) ++failures;
+      if (rig.table->fill(streams[self], {out, static_cast<uint64_t>(self)}, static_cast<uint8_t>(i), 1, &error) !=
+          ZO2_OK)
+        ++failures;
       if (rig.table->stream_record(streams[self], events[self], &error) != ZO2_OK) ++failures;
-      // The other's event may not have been recorded yet; a wait for one that was must not deadlock: it was enqueued before.
+      // The other's event may not have been recorded yet; a wait for one that was must not deadlock: it was enqueued
+      // before.
       const zo2_status status = rig.table->stream_wait(streams[self], events[1 - self], &error);
       if (status != ZO2_OK && status != ZO2_STATUS_NOT_RECORDED) ++failures;
     }
@@ -311,14 +325,16 @@ void streams_may_be_fed_from_two_threads() {
   CHECK(failures == 0);
   CHECK(rig.finish(streams[0]).status == ZO2_OK && rig.finish(streams[1]).status == ZO2_OK);
   CHECK(rig.info().commands == 2 * kCommands);
-  CHECK(bytes_of(rig, out)[0] == static_cast<uint8_t>(kCommands - 1) && bytes_of(rig, out)[1] == static_cast<uint8_t>(kCommands - 1));
+  CHECK(bytes_of(rig, out)[0] == static_cast<uint8_t>(kCommands - 1) &&
+        bytes_of(rig, out)[1] == static_cast<uint8_t>(kCommands - 1));
 }
 
 void objects_of_two_devices_do_not_mix() {
   Rig one;
   Rig two;
   zo2_stream* const stream = one.stream("s");
-  CHECK(one.table->stream_record(stream, two.event(), &one.error) == ZO2_STATUS_INVALID_ARGUMENT && contains(one.error, "another device"));
+  CHECK(one.table->stream_record(stream, two.event(), &one.error) == ZO2_STATUS_INVALID_ARGUMENT &&
+        contains(one.error, "another device"));
   CHECK(one.table->stream_hold(stream, two.gate(), &one.error) == ZO2_STATUS_INVALID_ARGUMENT);
   CHECK(one.table->fill(stream, {two.buffer(ZO2_BUFFER_HOST, 4), 0}, 0, 4, &one.error) == ZO2_STATUS_INVALID_ARGUMENT);
 }
@@ -331,13 +347,18 @@ void device_memory_is_bounded() {
   zo2_buffer* none = nullptr;
   CHECK(rig.table->buffer_create(rig.device, ZO2_BUFFER_DEVICE, 700, &held, &rig.error) == ZO2_OK);
   CHECK(rig.table->buffer_create(rig.device, ZO2_BUFFER_DEVICE, 301, &none, &rig.error) == ZO2_STATUS_OUT_OF_MEMORY);
-  CHECK(contains(rig.error, "301 bytes") && contains(rig.error, "700 are in use") && contains(rig.error, "limit is 1000"), "%s", rig.error.message);
+  CHECK(
+      contains(rig.error, "301 bytes") && contains(rig.error, "700 are in use") && contains(rig.error, "limit is 1000"),
+      "%s", rig.error.message);
   CHECK(none == nullptr);
-  CHECK(rig.table->buffer_create(rig.device, ZO2_BUFFER_DEVICE, UINT64_MAX, &none, &rig.error) == ZO2_STATUS_OUT_OF_MEMORY);
-  CHECK(rig.table->buffer_create(rig.device, ZO2_BUFFER_HOST, UINT64_MAX, &none, &rig.error) == ZO2_STATUS_OUT_OF_MEMORY);
+  CHECK(rig.table->buffer_create(rig.device, ZO2_BUFFER_DEVICE, UINT64_MAX, &none, &rig.error) ==
+        ZO2_STATUS_OUT_OF_MEMORY);
+  CHECK(rig.table->buffer_create(rig.device, ZO2_BUFFER_HOST, UINT64_MAX, &none, &rig.error) ==
+        ZO2_STATUS_OUT_OF_MEMORY);
   rig.buffer(ZO2_BUFFER_DEVICE, 300);
   rig.buffer(ZO2_BUFFER_HOST, 5000);
-  CHECK(rig.info().device_bytes == 1000 && rig.info().host_bytes == 5000, "host memory does not count against the limit");
+  CHECK(rig.info().device_bytes == 1000 && rig.info().host_bytes == 5000,
+        "host memory does not count against the limit");
   rig.table->buffer_destroy(held);
   CHECK(rig.info().device_bytes == 300 && rig.info().device_bytes_peak == 1000);
   rig.buffer(ZO2_BUFFER_DEVICE, 700);
@@ -355,7 +376,8 @@ void buffers_are_aligned_and_host_ones_are_zero() {
   }
   CHECK(rig.table->buffer_host_pointer(rig.buffer(ZO2_BUFFER_DEVICE, 8)) == nullptr);
   zo2_buffer* none = nullptr;
-  CHECK(rig.table->buffer_create(rig.device, static_cast<zo2_buffer_kind>(2), 8, &none, &rig.error) == ZO2_STATUS_INVALID_ARGUMENT);
+  CHECK(rig.table->buffer_create(rig.device, static_cast<zo2_buffer_kind>(2), 8, &none, &rig.error) ==
+        ZO2_STATUS_INVALID_ARGUMENT);
   CHECK(contains(rig.error, "2 is not a kind of buffer") && none == nullptr);
 }
 
@@ -370,7 +392,8 @@ void a_device_that_does_not_exist_is_refused() {
     zo2_device_options options = {};
     options.ordinal = ordinal;
     const std::string name = std::string(table->kind) + ":" + std::to_string(ordinal);
-    CHECK(table->device_open(&options, &device, &error) == ZO2_STATUS_DEVICE && contains(error, name.c_str()), "%s", error.message);
+    CHECK(table->device_open(&options, &device, &error) == ZO2_STATUS_DEVICE && contains(error, name.c_str()), "%s",
+          error.message);
     CHECK(device == nullptr);
   }
 }
@@ -381,7 +404,8 @@ void info_describes_the_device() {
   Rig rig(options);
   const zo2_device_info info = rig.info();
   CHECK(strlen(info.name) > 0 && strlen(info.features) > 0);
-  CHECK(info.memory_limit == 4096 && info.device_bytes == 0 && info.host_bytes == 0 && info.commands == 0 && info.launches == 0);
+  CHECK(info.memory_limit == 4096 && info.device_bytes == 0 && info.host_bytes == 0 && info.commands == 0 &&
+        info.launches == 0);
   CHECK(info.memory_total > 0 && info.memory_free <= info.memory_total);
 }
 

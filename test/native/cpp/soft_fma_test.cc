@@ -1,4 +1,5 @@
-// The software fma has the bits of the hardware's, on 10^7 random operands of every kind and on all pairings of special values.
+// The software fma has the bits of the hardware's, on 10^7 random operands of every kind and on all pairings of special
+// values.
 #include "numerics/soft_fma.h"
 
 #include <math.h>
@@ -36,7 +37,8 @@ static bool same(float a, float b, float c, float (*reference)(float, float, flo
 }
 
 int main() {
-  float (*const reference)(float, float, float) = has_hardware_fma() ? hardware_fma : static_cast<float (*)(float, float, float)>(fmaf);
+  float (*const reference)(float, float, float) =
+      has_hardware_fma() ? hardware_fma : static_cast<float (*)(float, float, float)>(fmaf);
   printf("reference: %s\n", has_hardware_fma() ? "hardware" : "libm");
 
   std::vector<float> special;
@@ -62,14 +64,16 @@ int main() {
     const float a = bits_float(random_bits()), b = bits_float(random_bits());
     wrong_any += !same(a, b, bits_float(random_bits()), reference);
     // Operands near 1, addends of every size relative to the product.
-    const float x = bits_float(0x3f800000u | (random_bits() & 0x807fffffu)), y = bits_float(0x3f800000u | (random_bits() & 0x7fffffu));
+    const float x = bits_float(0x3f800000u | (random_bits() & 0x807fffffu)),
+                y = bits_float(0x3f800000u | (random_bits() & 0x7fffffu));
     const float addend = bits_float((random_bits() & 0x807fffffu) | (127u - 60u + random_bits() % 120u) << 23);
     wrong_near += !same(x, y, addend, reference);
     // The addend cancels the rounded product, or all but its last places.
     wrong_cancel += !same(x, y, bits_float(float_bits(-(x * y)) + random_bits() % 5u - 2u), reference);
     // The product is 2^-24 (1 - k^2 2^-46) and the addend in [1, 2): a hair beside a tie, closer than fp64 can tell.
     const float k = static_cast<float>(random_bits() % 200u);
-    const float above = 1.0f + k * 0x1p-23f, below = (1.0f - k * 0x1p-23f) * (random_bits() & 1u ? 0x1p-24f : -0x1p-24f);
+    const float above = 1.0f + k * 0x1p-23f,
+                below = (1.0f - k * 0x1p-23f) * (random_bits() & 1u ? 0x1p-24f : -0x1p-24f);
     wrong_halfway += !same(above, below, x, reference);
     // Results among the subnormals.
     const float tiny = bits_float((random_bits() & 0x807fffffu) | (127u - 126u - random_bits() % 2u) << 23);
@@ -80,6 +84,7 @@ int main() {
   CHECK(wrong_near == 0, "%llu of 10^7 products near 1 differ", static_cast<unsigned long long>(wrong_near));
   CHECK(wrong_cancel == 0, "%llu of 10^7 cancellations differ", static_cast<unsigned long long>(wrong_cancel));
   CHECK(wrong_halfway == 0, "%llu of 10^7 halfway cases differ", static_cast<unsigned long long>(wrong_halfway));
-  CHECK(wrong_subnormal == 0, "%llu of 10^7 subnormal results differ", static_cast<unsigned long long>(wrong_subnormal));
+  CHECK(wrong_subnormal == 0, "%llu of 10^7 subnormal results differ",
+        static_cast<unsigned long long>(wrong_subnormal));
   return zo2::test::report();
 }

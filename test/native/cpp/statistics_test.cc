@@ -1,5 +1,6 @@
-// Statistics of 10^7 draws. Every bound is five standard deviations of the statistic for independent draws of the ideal distribution
-// (one in 1.7 million), or for Kolmogorov-Smirnov the level of 1e-6. The draws are fixed, so the test passes or fails for good.
+// Statistics of 10^7 draws. Every bound is five standard deviations of the statistic for independent draws of the ideal
+// distribution (one in 1.7 million), or for Kolmogorov-Smirnov the level of 1e-6. The draws are fixed, so the test
+// passes or fails for good.
 #include <math.h>
 
 #include <algorithm>
@@ -27,7 +28,8 @@ static std::vector<float> draw(zo2_noise_kind kind, const Where& where) {
 }
 
 static void within(double value, double expected, double deviation, const char* what) {
-  CHECK(fabs(value - expected) <= 5 * deviation, "%s is %.6g, expected %.6g within %.3g", what, value, expected, 5 * deviation);
+  CHECK(fabs(value - expected) <= 5 * deviation, "%s is %.6g, expected %.6g within %.3g", what, value, expected,
+        5 * deviation);
 }
 
 static void gaussian_shape(std::vector<float> z) {
@@ -54,12 +56,13 @@ static void gaussian_shape(std::vector<float> z) {
     distance = std::max({distance, f - static_cast<double>(i) / n, static_cast<double>(i + 1) / n - f});
   }
   const double limit = sqrt(0.5 * log(2 / 1e-6));
-  printf("gaussian: mean %.2e, variance %.6f, skew %.2e, kurtosis %.5f, KS %.3f (limit %.3f), largest %.3f\n", m1 / n, m2 / n, m3 / n,
-         m4 / n, distance * kRoot, limit, static_cast<double>(std::max(-z.front(), z.back())));
+  printf("gaussian: mean %.2e, variance %.6f, skew %.2e, kurtosis %.5f, KS %.3f (limit %.3f), largest %.3f\n", m1 / n,
+         m2 / n, m3 / n, m4 / n, distance * kRoot, limit, static_cast<double>(std::max(-z.front(), z.back())));
   CHECK(distance * kRoot < limit, "Kolmogorov-Smirnov distance %.3f", distance * kRoot);
 }
 
-// The same bits seen as pairs: noise at `shift` elements further on, which also pairs cosine with sine and word pair with word pair.
+// The same bits seen as pairs: noise at `shift` elements further on, which also pairs cosine with sine and word pair
+// with word pair.
 static void shifted(const std::vector<float>& z, bool squares) {
   for (const uint64_t shift : {1, 2, 3, 4, 5, 31, 32, 33, 64, 127, 128, 129, 256, 512, 768, 4096}) {
     double product = 0, product_of_squares = 0;
@@ -87,14 +90,17 @@ static void independent(const std::vector<float>& z, const std::vector<float>& o
   }
   const double n = static_cast<double>(kDraws);
   CHECK(fabs(product / n) <= 5 / kRoot, "correlation across %s is %.3g", what, product / n);
-  CHECK(fabs(product_of_squares / n) <= 5 / kRoot, "correlation of squares across %s is %.3g", what, product_of_squares / n);
+  CHECK(fabs(product_of_squares / n) <= 5 / kRoot, "correlation of squares across %s is %.3g", what,
+        product_of_squares / n);
 }
 
 static void independent_of_everything(zo2_noise_kind kind, const std::vector<float>& z) {
-  const Where others[] = {{11, 4, 0, 0},  {11, 3, 1, 0}, {12, 3, 0, 0}, {11ull | 1ull << 32, 3, 0, 0}, {11, 3, 0, 1ull << 34}, {11, 3, 0, 12800000},
-                          {11, 1u << 31, 0, 0}};
-  const char* names[] = {"steps", "directions", "seeds", "seeds that differ in the high word", "indices 2^34 apart", "parameters",
-                         "steps 2^31 apart"};
+  const Where others[] = {
+      {11, 4, 0, 0},          {11, 3, 1, 0},        {12, 3, 0, 0},       {11ull | 1ull << 32, 3, 0, 0},
+      {11, 3, 0, 1ull << 34}, {11, 3, 0, 12800000}, {11, 1u << 31, 0, 0}};
+  const char* names[] = {
+      "steps",      "directions",      "seeds", "seeds that differ in the high word", "indices 2^34 apart",
+      "parameters", "steps 2^31 apart"};
   for (size_t k = 0; k < sizeof others / sizeof *others; ++k) independent(z, draw(kind, others[k]), names[k]);
 }
 
@@ -109,7 +115,8 @@ static void rademacher_shape(const std::vector<float>& z) {
   const double n = static_cast<double>(kDraws);
   CHECK(not_signs == 0, "%llu values are neither +1 nor -1", static_cast<unsigned long long>(not_signs));
   within(sum / n, 0, 1 / kRoot, "mean of the signs");
-  for (int bit = 0; bit < 128; ++bit) within(at_bit[bit] / (n / 128), 0, 1 / sqrt(n / 128), "mean of one of the 128 bits");
+  for (int bit = 0; bit < 128; ++bit)
+    within(at_bit[bit] / (n / 128), 0, 1 / sqrt(n / 128), "mean of one of the 128 bits");
   // Runs: a sign differs from the one before it half of the time.
   double changes = 0;
   for (uint64_t i = 1; i < kDraws; ++i) changes += z[i] != z[i - 1];
@@ -129,7 +136,8 @@ int main() {
     const std::vector<float> z = draw(ZO2_NOISE_RADEMACHER, here);
     rademacher_shape(z);
     shifted(z, false);
-    for (const Where& other : {Where{11, 4, 0, 0}, Where{11, 3, 1, 0}, Where{12, 3, 0, 0}, Where{11, 3, 0, 1ull << 39}}) {
+    for (const Where& other :
+         {Where{11, 4, 0, 0}, Where{11, 3, 1, 0}, Where{12, 3, 0, 0}, Where{11, 3, 0, 1ull << 39}}) {
       const std::vector<float> z2 = draw(ZO2_NOISE_RADEMACHER, other);
       double product = 0;
       for (uint64_t i = 0; i < kDraws; ++i) product += static_cast<double>(z[i]) * static_cast<double>(z2[i]);

@@ -1,5 +1,5 @@
-// What an update promises beyond its formula: decay that survives fp32, weights that perturbation never damages, errors that leave the
-// weights alone, and pending updates that equal updates applied at once.
+// What an update promises beyond its formula: decay that survives fp32, weights that perturbation never damages, errors
+// that leave the weights alone, and pending updates that equal updates applied at once.
 #include <math.h>
 #include <string.h>
 
@@ -21,7 +21,8 @@ struct Weights {
   zo2_segment segment = {};
   std::vector<unsigned char> wire, plus, minus;
 
-  Weights(uint32_t dtype, uint64_t count, uint32_t flags = ZO2_SEGMENT_DECAY) : wire(count * 4), plus(count * 4), minus(count * 4) {
+  Weights(uint32_t dtype, uint64_t count, uint32_t flags = ZO2_SEGMENT_DECAY)
+      : wire(count * 4), plus(count * 4), minus(count * 4) {
     segment.canonical = 1 << 20;
     segment.count = count;
     segment.wire_dtype = dtype;
@@ -29,8 +30,12 @@ struct Weights {
     segment.flags = flags;
     for (uint64_t i = 0; i < count; ++i) set(i, 0.02f * static_cast<float>(sin(static_cast<double>(i) * 0.7 + 0.3)));
   }
-  void set(uint64_t i, float w) { test::write_as(segment.wire_dtype, w, wire.data() + i * test::dtype_bytes(segment.wire_dtype)); }
-  float get(uint64_t i) const { return test::read_as(segment.wire_dtype, wire.data() + i * test::dtype_bytes(segment.wire_dtype)); }
+  void set(uint64_t i, float w) {
+    test::write_as(segment.wire_dtype, w, wire.data() + i * test::dtype_bytes(segment.wire_dtype));
+  }
+  float get(uint64_t i) const {
+    return test::read_as(segment.wire_dtype, wire.data() + i * test::dtype_bytes(segment.wire_dtype));
+  }
   PrepareJob job() {
     PrepareJob job = {};
     job.segments = &segment;
@@ -67,7 +72,8 @@ static PrepareFlags apply(PrepareJob job, const std::vector<cpu::ResolvedUpdate>
   return flags;
 }
 
-// lr wd = 1e-8 a step is less than half the spacing of fp32: it survives only because the noise term dithers the subtraction.
+// lr wd = 1e-8 a step is less than half the spacing of fp32: it survives only because the noise term dithers the
+// subtraction.
 static void decay_survives_small_learning_rates() {
   const uint64_t count = 16384;
   const uint32_t steps = 2000;
@@ -108,8 +114,8 @@ static void perturbing_never_changes_the_wire() {
 }
 
 static void pending_updates_equal_updates_at_once() {
-  const std::vector<cpu::ResolvedUpdate> updates = {update_of(1, {0.5f}, 1e-3, 0.1), update_of(2, {-2.0f, 1.0f, 3.0f}, 2e-3, 0.1),
-                                                    update_of(3, {1.5f}, 1e-3, 0.0)};
+  const std::vector<cpu::ResolvedUpdate> updates = {
+      update_of(1, {0.5f}, 1e-3, 0.1), update_of(2, {-2.0f, 1.0f, 3.0f}, 2e-3, 0.1), update_of(3, {1.5f}, 1e-3, 0.0)};
   for (const uint32_t dtype : {ZO2_F32, ZO2_F16, ZO2_BF16}) {
     for (const zo2_rounding rounding : {ZO2_ROUND_NEAREST, ZO2_ROUND_STOCHASTIC}) {
       Weights together(dtype, 777), one_by_one(dtype, 777), unstored(dtype, 777);
@@ -128,14 +134,16 @@ static void pending_updates_equal_updates_at_once() {
       job = one_by_one.job();
       job.step = 4;
       apply(job, {});
-      CHECK(together.plus == one_by_one.plus && together.minus == one_by_one.minus, "dtype %u, rounding %d: scratch", dtype, rounding);
+      CHECK(together.plus == one_by_one.plus && together.minus == one_by_one.minus, "dtype %u, rounding %d: scratch",
+            dtype, rounding);
       job = unstored.job();
       job.rounding = rounding;
       job.step = 4;
       job.store = false;
       apply(job, updates);
       CHECK(unstored.wire == before, "dtype %u: the wire changed without store", dtype);
-      CHECK(unstored.plus == together.plus && unstored.minus == together.minus, "dtype %u: scratch without store", dtype);
+      CHECK(unstored.plus == together.plus && unstored.minus == together.minus, "dtype %u: scratch without store",
+            dtype);
     }
   }
 }
@@ -143,10 +151,13 @@ static void pending_updates_equal_updates_at_once() {
 static void a_gradient_that_is_not_finite_only_decays() {
   for (const float bad : {HUGE_VALF, -HUGE_VALF, NAN}) {
     Weights weights(ZO2_F32, 300), expected(ZO2_F32, 300);
-    const PrepareFlags flags = apply(weights.job(), {update_of(8, {1.0f}, 1e-2, 0.1), update_of(9, {2.0f, bad}, 1e-2, 0.1)});
-    const PrepareFlags clean = apply(expected.job(), {update_of(8, {1.0f}, 1e-2, 0.1), update_of(9, {0.0f, 0.0f}, 1e-2, 0.1)});
+    const PrepareFlags flags =
+        apply(weights.job(), {update_of(8, {1.0f}, 1e-2, 0.1), update_of(9, {2.0f, bad}, 1e-2, 0.1)});
+    const PrepareFlags clean =
+        apply(expected.job(), {update_of(8, {1.0f}, 1e-2, 0.1), update_of(9, {0.0f, 0.0f}, 1e-2, 0.1)});
     CHECK(weights.wire == expected.wire, "g = %g is not g = 0", static_cast<double>(bad));
-    CHECK(flags.flags == ZO2_STICKY_NOT_FINITE && flags.first_update == 1, "flags %u at %u", flags.flags, flags.first_update);
+    CHECK(flags.flags == ZO2_STICKY_NOT_FINITE && flags.first_update == 1, "flags %u at %u", flags.flags,
+          flags.first_update);
     CHECK(clean.flags == 0, "flags %u", clean.flags);
     CHECK(weights.get(0) != Weights(ZO2_F32, 1).get(0), "the weights did not move at all");
   }
@@ -172,8 +183,8 @@ static void overflow_keeps_the_element_and_is_reported() {
         job.generic = generic;
         const float g = z[0] > 0 ? -1.0f : 1.0f;
         const PrepareFlags flags = apply(job, {update_of(2, {0.0f}, 1.0, 0.0), update_of(3, {g * 20}, c.rate, 0.0)});
-        CHECK(flags.flags == ZO2_STICKY_OVERFLOW && flags.first_update == 1, "dtype %u: flags %u at %u", c.dtype, flags.flags,
-              flags.first_update);
+        CHECK(flags.flags == ZO2_STICKY_OVERFLOW && flags.first_update == 1, "dtype %u: flags %u at %u", c.dtype,
+              flags.flags, flags.first_update);
         CHECK(weights.get(0) == c.largest, "dtype %u: the element is %g", c.dtype, static_cast<double>(weights.get(0)));
         bool finite = true;
         for (uint64_t i = 0; i < 400; ++i) finite &= static_cast<bool>(isfinite(weights.get(i)));
@@ -185,7 +196,8 @@ static void overflow_keeps_the_element_and_is_reported() {
         cpu::raise_sticky(&sticky, job, flags);
         CHECK(sticky.flags == ZO2_STICKY_OVERFLOW && sticky.step == 3, "sticky %u, step %u", sticky.flags, sticky.step);
         cpu::raise_sticky(&sticky, job, {ZO2_STICKY_NOT_FINITE, 0});
-        CHECK(sticky.flags == (ZO2_STICKY_OVERFLOW | ZO2_STICKY_NOT_FINITE) && sticky.step == 3, "the first step stays: %u", sticky.step);
+        CHECK(sticky.flags == (ZO2_STICKY_OVERFLOW | ZO2_STICKY_NOT_FINITE) && sticky.step == 3,
+              "the first step stays: %u", sticky.step);
       }
     }
   }
@@ -227,8 +239,8 @@ static void flags_of_ranges_merge_in_any_order() {
   for (const auto& order : orders) {
     PrepareFlags all;
     for (const int part : order) cpu::merge_flags(&all, parts[part]);
-    CHECK(all.flags == (ZO2_STICKY_OVERFLOW | ZO2_STICKY_NOT_FINITE) && all.first_update == 1, "flags %u, first %u", all.flags,
-          all.first_update);
+    CHECK(all.flags == (ZO2_STICKY_OVERFLOW | ZO2_STICKY_NOT_FINITE) && all.first_update == 1, "flags %u, first %u",
+          all.flags, all.first_update);
   }
 }
 
@@ -236,7 +248,8 @@ static void coefficients_are_rounded_once() {
   // lr g / D evaluated in fp32 would differ here in the last place.
   const float a = numerics::update_coefficient(1e-7, 0.3f, 3);
   CHECK(a == static_cast<float>(static_cast<long double>(1e-7) * 0.3f / 3), "%a", static_cast<double>(a));
-  CHECK(numerics::decay_coefficient(1e-7, 0.1) == 1e-8f, "%a", static_cast<double>(numerics::decay_coefficient(1e-7, 0.1)));
+  CHECK(numerics::decay_coefficient(1e-7, 0.1) == 1e-8f, "%a",
+        static_cast<double>(numerics::decay_coefficient(1e-7, 0.1)));
   // The losses agree in 9 digits; fp32 losses would give 0.
   const float g = numerics::projected_gradient(2.0000000012, 2.0, 1e-3);
   CHECK(fabs(static_cast<double>(g) / 6e-7 - 1) < 1e-6, "%g", static_cast<double>(g));

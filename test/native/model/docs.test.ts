@@ -10,23 +10,31 @@ const EXAMPLES = 8;
 /** The TypeScript blocks of a page, with runs of two small steps over the package's own sentences. */
 function blocks(page: string): string[] {
   const text = fs.readFileSync(path.join(root, page), "utf8");
-  return [...text.matchAll(/^```ts\n([^]*?)^```/gm)].map(([, code = ""]) =>
-    code.replace(/steps: \d+/, "steps: 2").replace(/batchSize: \d+/, `batchSize: ${EXAMPLES}`).replace('"reviews/', `"${path.join(root, "models/reviews")}/`),
+  return [...text.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map(([, code = ""]) =>
+    code
+      .replace(/steps: \d+/, "steps: 2")
+      .replace(/batchSize: \d+/, `batchSize: ${EXAMPLES}`)
+      .replace('"reviews/', `"${path.join(root, "models/reviews")}/`),
   );
 }
 
 /** Runs a block that prints the index and the loss of each step. */
 async function run(code: string, model: Model): Promise<Pick<Step, "index" | "loss">[]> {
-  const script = transformSync(`async function block() { ${code} }`, { jsc: { parser: { syntax: "typescript" }, target: "es2022" } }).code;
+  const script = transformSync(`async function block() { ${code} }`, {
+    jsc: { parser: { syntax: "typescript" }, target: "es2022" },
+  }).code;
   const printed: Pick<Step, "index" | "loss">[] = [];
   const log = (index: number, loss: number) => printed.push({ index, loss });
-  await (new Function("model", "Trainer", "console", `${script}; return block();`) as (...args: unknown[]) => Promise<void>)(model, Trainer, { log });
+  await (
+    new Function("model", "Trainer", "console", `${script}; return block();`) as (...args: unknown[]) => Promise<void>
+  )(model, Trainer, { log });
   return printed;
 }
 
 describe("the examples of docs/objectives.md", () => {
   const [fromLogits = "", fromText = "", ...more] = blocks("docs/objectives.md");
-  const load = (body: (model: Model) => Promise<void>) => withModel(path.join(root, "models/tiny-opt"), { offload: { wire: "fp32" } }, body);
+  const load = (body: (model: Model) => Promise<void>) =>
+    withModel(path.join(root, "models/tiny-opt"), { offload: { wire: "fp32" } }, body);
 
   it("are two", () => expect(more).toHaveLength(0));
 

@@ -12,7 +12,8 @@ import { fixtures, readJson, sameBits, takeSteps, weightBits, withModel } from "
 const dir = path.join(fixtures, "trajectories/models/A");
 const inputs = readJson("trajectories", "inputs-A.json");
 const examples: { ids: number[] }[] = inputs.train.flatMap((b: { input_ids: number[][]; attention_mask: number[][] }) =>
-  b.input_ids.map((row, r) => ({ ids: row.filter((_, t) => b.attention_mask[r][t] === 1) })));
+  b.input_ids.map((row, r) => ({ ids: row.filter((_, t) => b.attention_mask[r][t] === 1) })),
+);
 
 interface Outcome {
   readonly numbers: number[];
@@ -20,11 +21,23 @@ interface Outcome {
   readonly evaluation: number;
 }
 
-async function train(options: ModelOptions, trainer: Partial<TrainerOptions> = {}, use?: (model: Model, step: Step) => Promise<void>): Promise<Outcome> {
+async function train(
+  options: ModelOptions,
+  trainer: Partial<TrainerOptions> = {},
+  use?: (model: Model, step: Step) => Promise<void>,
+): Promise<Outcome> {
   return withModel(dir, options, async (model) => {
     const numbers: number[] = [];
-    const method = { name: "mezo-sgd" as const, learningRate: 5e-4, eps: 1e-3, weightDecay: 0.1, schedule: { name: "linear" as const } };
-    for await (const step of new Trainer(model, { method, steps: 6, batchSize: 4, seed: 7, ...trainer }).fit(examples)) {
+    const method = {
+      name: "mezo-sgd" as const,
+      learningRate: 5e-4,
+      eps: 1e-3,
+      weightDecay: 0.1,
+      schedule: { name: "linear" as const },
+    };
+    for await (const step of new Trainer(model, { method, steps: 6, batchSize: 4, seed: 7, ...trainer }).fit(
+      examples,
+    )) {
       numbers.push(step.lossPlus, step.lossMinus, step.projectedGradient, step.learningRate);
       await use?.(model, step);
     }
@@ -41,7 +54,10 @@ function expectSame(a: Outcome, b: Outcome): void {
 
 // One unit plan for all: equality holds for a given plan.
 const unitBytes = 60_000;
-const host = (o: Partial<NonNullable<ModelOptions["offload"]>> = {}, rest: Partial<ModelOptions> = {}): ModelOptions => ({ ...rest, offload: { wire: "fp32", unitBytes, ...o } });
+const host = (
+  o: Partial<NonNullable<ModelOptions["offload"]>> = {},
+  rest: Partial<ModelOptions> = {},
+): ModelOptions => ({ ...rest, offload: { wire: "fp32", unitBytes, ...o } });
 let reference: Outcome;
 beforeAll(async () => {
   reference = await train(host());
@@ -67,7 +83,10 @@ describe("a streamed run, bit for bit,", () => {
   });
 
   it.each([1, 2, 3])("equals a run with random delays in every command (seed %d)", async (delaySeed) => {
-    expectSame(reference, await train(host({ slots: 2 }, { test: { delayMicroseconds: 300, delaySeed, poison: true } })));
+    expectSame(
+      reference,
+      await train(host({ slots: 2 }, { test: { delayMicroseconds: 300, delaySeed, poison: true } })),
+    );
   });
 
   it("equals a run in which released slots, scratch and staging are NaN", async () => {
@@ -81,16 +100,25 @@ describe("a streamed run, bit for bit,", () => {
 
   it("equals a run that evaluates after every step, with the next step in flight", async () => {
     const seen: number[] = [];
-    expectSame(reference, await train(host(), {}, async (model) => {
-      seen.push((await model.evaluate(examples.slice(0, 8))).loss);
-    }));
+    expectSame(
+      reference,
+      await train(host(), {}, async (model) => {
+        seen.push((await model.evaluate(examples.slice(0, 8))).loss);
+      }),
+    );
     expect(new Set(seen).size).toBe(seen.length);
     expect(seen.at(-1)).toBe(reference.evaluation);
   });
 
   it("equals a run that was left after each step and gone on with", async () => {
     const outcome = await withModel(dir, host(), async (model): Promise<Outcome> => {
-      const method = { name: "mezo-sgd" as const, learningRate: 5e-4, eps: 1e-3, weightDecay: 0.1, schedule: { name: "linear" as const } };
+      const method = {
+        name: "mezo-sgd" as const,
+        learningRate: 5e-4,
+        eps: 1e-3,
+        weightDecay: 0.1,
+        schedule: { name: "linear" as const },
+      };
       const trainer = new Trainer(model, { method, steps: 6, batchSize: 4, seed: 7 });
       const numbers: number[] = [];
       while (trainer.stepsTaken < 6) {
@@ -111,7 +139,12 @@ describe("a streamed run, bit for bit,", () => {
     const out = await fs.mkdtemp(path.join(os.tmpdir(), "zo2-half-"));
     try {
       const weights = await withModel(dir, host(), async (model) => {
-        for await (const step of new Trainer(model, { method: { name: "mezo-sgd", learningRate: 5e-4 }, steps: 6, batchSize: 4, seed: 7 }).fit(examples)) {
+        for await (const step of new Trainer(model, {
+          method: { name: "mezo-sgd", learningRate: 5e-4 },
+          steps: 6,
+          batchSize: 4,
+          seed: 7,
+        }).fit(examples)) {
           if (step.index === 2) await model.save(path.join(out, "half"));
         }
         return weightBits(model);
@@ -123,8 +156,19 @@ describe("a streamed run, bit for bit,", () => {
         for (let step = 0; step < 6; step++) {
           const rows = Array.from({ length: 4 }, () => examples[sampler.next()]);
           if (step < 3) continue;
-          const batch = packBatch(rows.map((r) => encodeExample(null, parse(r, "row"), { maxLength: 128, vocabSize: 512 })));
-          await (await model.engine.train([batch], { step, seed: 7n, eps: 1e-3, learningRate: 5e-4, weightDecay: 0, noise: "gaussian" })).result;
+          const batch = packBatch(
+            rows.map((r) => encodeExample(null, parse(r, "row"), { maxLength: 128, vocabSize: 512 })),
+          );
+          await (
+            await model.engine.train([batch], {
+              step,
+              seed: 7n,
+              eps: 1e-3,
+              learningRate: 5e-4,
+              weightDecay: 0,
+              noise: "gaussian",
+            })
+          ).result;
           model.engine.commit();
         }
         return weightBits(model);
@@ -168,13 +212,25 @@ it.each(["fp16", "bf16"] as const)("%s on the wire: streamed equals resident, an
   });
 });
 
-/** Both have 208 words; one is stored in bf16, so that its units have to be prepared, the other in fp32, so that most can be read as they lie. */
+/**
+ * Both have 208 words; one is stored in bf16, so that its units have to be prepared, the other in fp32, so that most
+ * can be read as they lie.
+ */
 const FAMILIES = ["llama3-scaled-bf16", "gpt2"] as const;
-const sequences = Array.from({ length: 4 }, (_, i) => Int32Array.from({ length: 20 + 3 * i }, (_, t) => (i * 71 + t * t * 13 + t * 29) % 208));
+const sequences = Array.from({ length: 4 }, (_, i) =>
+  Int32Array.from({ length: 20 + 3 * i }, (_, t) => (i * 71 + t * t * 13 + t * 29) % 208),
+);
 const batchOf = (...of: Int32Array[]) => packBatch(of.map((ids) => ({ kind: "tokens", ids, labels: ids })));
 const stepBatches = [batchOf(sequences[0], sequences[1]), batchOf(sequences[2]), batchOf(sequences[3], sequences[0])];
 const held = batchOf(sequences[1], sequences[3]);
-const request = (step: number): StepRequest => ({ step, seed: 3n, eps: 1e-3, learningRate: 1e-2, weightDecay: 0.1, noise: "gaussian" });
+const request = (step: number): StepRequest => ({
+  step,
+  seed: 3n,
+  eps: 1e-3,
+  learningRate: 1e-2,
+  weightDecay: 0.1,
+  noise: "gaussian",
+});
 /** Of one micro-batch: a sum in fp64, in batch order. */
 const meanLoss = ([logprobs]: Float32Array[]) => -logprobs.reduce((sum, x) => sum + x, 0) / logprobs.length;
 const bits = (values: Float32Array[]) => values.map((v) => [...new Uint32Array(v.buffer)]);
@@ -185,16 +241,17 @@ const some = <T>(cases: readonly T[], few: number): readonly T[] => (DEVICE === 
 describe.each(some(FAMILIES, 1))("%s", (name) => {
   const folder = path.join(fixtures, "models", name);
   const offload = { unitBytes: 20_000 };
-  const steps = (options: ModelOptions, between?: (model: Model) => Promise<void>) => withModel(folder, options, async (model) => {
-    const numbers: number[] = [];
-    for (const [step, batch] of stepBatches.entries()) {
-      const [result] = await takeSteps(model, [batch], () => request(step));
-      numbers.push(result.lossPlus, result.lossMinus, result.projectedGradient);
-      await between?.(model);
-    }
-    const evaluation = bits(await model.engine.forward([held]));
-    return { numbers, evaluation, weights: await weightBits(model) };
-  });
+  const steps = (options: ModelOptions, between?: (model: Model) => Promise<void>) =>
+    withModel(folder, options, async (model) => {
+      const numbers: number[] = [];
+      for (const [step, batch] of stepBatches.entries()) {
+        const [result] = await takeSteps(model, [batch], () => request(step));
+        numbers.push(result.lossPlus, result.lossMinus, result.projectedGradient);
+        await between?.(model);
+      }
+      const evaluation = bits(await model.engine.forward([held]));
+      return { numbers, evaluation, weights: await weightBits(model) };
+    });
   let streamed: Awaited<ReturnType<typeof steps>>;
   beforeAll(async () => {
     streamed = await steps({ offload });
@@ -210,19 +267,37 @@ describe.each(some(FAMILIES, 1))("%s", (name) => {
     expect(sameBits(streamed.weights, await withModel(folder, { offload }, weightBits))).toBe(false);
   });
 
-  it.each(some([places[1], places[0]], 1))("takes the same steps when what is released is NaN and commands are late (%o)", async (other) => {
-    expectEqual(await steps({ offload: { ...offload, ...other }, test: { poison: true, delayMicroseconds: 200, delaySeed: 4 } }));
-  });
+  it.each(some([places[1], places[0]], 1))(
+    "takes the same steps when what is released is NaN and commands are late (%o)",
+    async (other) => {
+      expectEqual(
+        await steps({
+          offload: { ...offload, ...other },
+          test: { poison: true, delayMicroseconds: 200, delaySeed: 4 },
+        }),
+      );
+    },
+  );
 
-  it.each(some([2, 1, 5], 1))("takes the same steps when each is followed by %d forward passes, plain, perturbed and evaluated", async (passes) => {
-    expectEqual(await steps({ offload }, async (model) => {
-      for (let i = 0; i < passes; i++) {
-        await model.engine.forward([held]);
-        await model.engine.forward([held], { perturbation: { ...request(9), side: i % 2 === 0 ? "plus" : "minus" } });
-      }
-      await model.evaluate(sequences.map((ids) => ({ ids: [...ids] })), { batchSize: 2 });
-    }));
-  });
+  it.each(some([2, 1, 5], 1))(
+    "takes the same steps when each is followed by %d forward passes, plain, perturbed and evaluated",
+    async (passes) => {
+      expectEqual(
+        await steps({ offload }, async (model) => {
+          for (let i = 0; i < passes; i++) {
+            await model.engine.forward([held]);
+            await model.engine.forward([held], {
+              perturbation: { ...request(9), side: i % 2 === 0 ? "plus" : "minus" },
+            });
+          }
+          await model.evaluate(
+            sequences.map((ids) => ({ ids: [...ids] })),
+            { batchSize: 2 },
+          );
+        }),
+      );
+    },
+  );
 
   const pendingInScratch = "a forward pass that works a pending update out gives the bits of one after a flush (%s)";
   it.each(["nearest", "stochastic"] as const)(pendingInScratch, async (rounding) => {
@@ -245,7 +320,8 @@ describe.each(some(FAMILIES, 1))("%s", (name) => {
     await withModel(folder, { offload }, async (model) => {
       await takeSteps(model, stepBatches.slice(0, 1), request);
       const sides = [];
-      for (const side of ["plus", "minus"] as const) sides.push(meanLoss(await model.engine.forward([held], { perturbation: { ...request(1), side } })));
+      for (const side of ["plus", "minus"] as const)
+        sides.push(meanLoss(await model.engine.forward([held], { perturbation: { ...request(1), side } })));
       const { result } = await model.engine.train([held], request(1));
       const { lossPlus, lossMinus } = await result;
       expect(sides).toEqual([lossPlus, lossMinus]);
@@ -268,46 +344,73 @@ describe.each(some(FAMILIES, 1))("%s", (name) => {
     expectEqual(outcome);
   });
 
-  describe.each(["host", "device"] as const)("with its weights in %s memory, in the trace of evaluation and scoring after steps,", (to) => {
-    const passes: { pass: Pass; commands: readonly Command[] }[] = [];
-    const forwards = () => passes.filter(({ pass }) => pass.kind === "forward");
-    const prepared = (commands: readonly Command[]) => commands.flatMap((c) => (c.kind === "prepare" ? [c] : []));
-    let direct: boolean[] = [];
-    const onPass: PassObserver = (pass, commands) => passes.push({ pass, commands });
-    beforeAll(() => withModel(folder, { offload: { ...offload, to }, test: { onPass } }, async (model) => {
-      await takeSteps(model, stepBatches.slice(0, 2), request);
-      await model.evaluate(sequences.map((ids) => ({ ids: [...ids] })), { batchSize: 1 });
-      await takeSteps(model, stepBatches.slice(2), () => request(2));
-      for await (const _ of model.score(sequences.slice(0, 2).map((ids) => ({ ids: [...ids] })), { batchSize: 1 }));
-      const { units } = model.engine.plan ?? { units: [] };
-      direct = units.map((u) => u.gathered === null && u.tensors.every((t) => t.wire === t.scratch));
-    }));
+  describe.each(["host", "device"] as const)(
+    "with its weights in %s memory, in the trace of evaluation and scoring after steps,",
+    (to) => {
+      const passes: { pass: Pass; commands: readonly Command[] }[] = [];
+      const forwards = () => passes.filter(({ pass }) => pass.kind === "forward");
+      const prepared = (commands: readonly Command[]) => commands.flatMap((c) => (c.kind === "prepare" ? [c] : []));
+      let direct: boolean[] = [];
+      const onPass: PassObserver = (pass, commands) => passes.push({ pass, commands });
+      beforeAll(() =>
+        withModel(folder, { offload: { ...offload, to }, test: { onPass } }, async (model) => {
+          await takeSteps(model, stepBatches.slice(0, 2), request);
+          await model.evaluate(
+            sequences.map((ids) => ({ ids: [...ids] })),
+            { batchSize: 1 },
+          );
+          await takeSteps(model, stepBatches.slice(2), () => request(2));
+          for await (const _ of model.score(
+            sequences.slice(0, 2).map((ids) => ({ ids: [...ids] })),
+            { batchSize: 1 },
+          ));
+          const { units } = model.engine.plan ?? { units: [] };
+          direct = units.map((u) => u.gathered === null && u.tensors.every((t) => t.wire === t.scratch));
+        }),
+      );
 
-    it("nothing is stored but by the flush that is cheaper than a third pass", () => {
-      expect(passes.map(({ pass }) => `${pass.kind}${pass.update ? " with an update" : ""}`)).toEqual([
-        "train", "train with an update", "forward with an update", "forward with an update", "flush with an update", "forward", "forward",
-        "train", "forward with an update", "forward with an update",
-      ]);
-      for (const { commands } of forwards()) {
-        expect(commands.filter((c) => c.kind === "offload")).toEqual([]);
-        expect(prepared(commands).filter((c) => c.store)).toEqual([]);
-      }
-    });
+      it("nothing is stored but by the flush that is cheaper than a third pass", () => {
+        expect(passes.map(({ pass }) => `${pass.kind}${pass.update ? " with an update" : ""}`)).toEqual([
+          "train",
+          "train with an update",
+          "forward with an update",
+          "forward with an update",
+          "flush with an update",
+          "forward",
+          "forward",
+          "train",
+          "forward with an update",
+          "forward with an update",
+        ]);
+        for (const { commands } of forwards()) {
+          expect(commands.filter((c) => c.kind === "offload")).toEqual([]);
+          expect(prepared(commands).filter((c) => c.store)).toEqual([]);
+        }
+      });
 
-    it("one branch runs", () => {
-      for (const { commands } of forwards()) {
-        expect(commands.flatMap((c) => (c.kind === "run" ? [[c.unit, c.branch]] : []))).toEqual(direct.map((_, u) => [u, 0]));
-      }
-    });
+      it("one branch runs", () => {
+        for (const { commands } of forwards()) {
+          expect(commands.flatMap((c) => (c.kind === "run" ? [[c.unit, c.branch]] : []))).toEqual(
+            direct.map((_, u) => [u, 0]),
+          );
+        }
+      });
 
-    it("weights are prepared without noise, and only where something is pending or they are not in the compute dtype", () => {
-      expect(new Set(direct)).toEqual(new Set(name === "gpt2" ? [true, false] : [false]));
-      for (const { pass, commands } of forwards()) {
-        expect(pass.perturbed).toBe(false);
-        expect(prepared(commands).map((c) => [c.unit, c.update])).toEqual(direct.flatMap((d, u) => (d && !pass.update ? [] : [[u, pass.update]])));
-      }
-    });
-  });
+      it(
+        "weights are prepared without noise, and only where something is pending or they are not in the compute " +
+          "dtype",
+        () => {
+          expect(new Set(direct)).toEqual(new Set(name === "gpt2" ? [true, false] : [false]));
+          for (const { pass, commands } of forwards()) {
+            expect(pass.perturbed).toBe(false);
+            expect(prepared(commands).map((c) => [c.unit, c.update])).toEqual(
+              direct.flatMap((d, u) => (d && !pass.update ? [] : [[u, pass.update]])),
+            );
+          }
+        },
+      );
+    },
+  );
 });
 
 describe("with a device smaller than the model", () => {
@@ -315,7 +418,13 @@ describe("with a device smaller than the model", () => {
   const wide = { unitBytes: 200_000, slots: 2 };
   const texts = examples.slice(0, 8).map((e) => ({ ids: e.ids.slice(0, 40) }));
   const run = async (model: Model) => {
-    for await (const _ of new Trainer(model, { method: { name: "mezo-sgd", learningRate: 1e-6 }, steps: 3, batchSize: 2, microBatchSize: 1, maxLength: 64 }).fit(texts));
+    for await (const _ of new Trainer(model, {
+      method: { name: "mezo-sgd", learningRate: 1e-6 },
+      steps: 3,
+      batchSize: 2,
+      microBatchSize: 1,
+      maxLength: 64,
+    }).fit(texts));
     return model.deviceInfo().deviceBytesPeak;
   };
 
@@ -329,22 +438,33 @@ describe("with a device smaller than the model", () => {
     const growing = [8, 20, 30, 40, 60].map((length) => ({ ids: Array.from({ length }, (_, i) => i + 4) }));
     const fit = async (model: Model, data: object[]) => {
       for (const example of data) {
-        for await (const _ of new Trainer(model, { method: { name: "mezo-sgd", learningRate: 1e-6 }, steps: 2, batchSize: 1 }).fit([example]));
+        for await (const _ of new Trainer(model, {
+          method: { name: "mezo-sgd", learningRate: 1e-6 },
+          steps: 2,
+          batchSize: 1,
+        }).fit([example]));
       }
       return model.deviceInfo().deviceBytesPeak;
     };
     const largest = await withModel(tiny, { offload: wide }, (model) => fit(model, growing.slice(-1)));
-    expect(await withModel(tiny, { offload: { ...wide, deviceMemory: largest } }, (model) => fit(model, growing))).toBeLessThanOrEqual(largest);
+    expect(
+      await withModel(tiny, { offload: { ...wide, deviceMemory: largest } }, (model) => fit(model, growing)),
+    ).toBeLessThanOrEqual(largest);
   });
 
   it("a budget that cannot hold the plan is refused before anything runs, and the model stays usable", async () => {
     await withModel(tiny, { offload: { ...wide, deviceMemory: "1MiB" } }, async (model) => {
-      await expect(run(model)).rejects.toMatchObject({ code: "ZO2_ERR_MEMORY_BUDGET", message: expect.stringContaining("1 MiB is allowed") });
+      await expect(run(model)).rejects.toMatchObject({
+        code: "ZO2_ERR_MEMORY_BUDGET",
+        message: expect.stringContaining("1 MiB is allowed"),
+      });
       expect((await model.parameterValues("model.decoder.final_layer_norm.weight")).length).toBe(256);
     });
   });
 
   it("weights that have to stay on a device too small for them are refused", async () => {
-    await expect(withModel(tiny, { offload: { to: "device", deviceMemory: "1MiB" } }, run)).rejects.toMatchObject({ code: "ZO2_ERR_OUT_OF_MEMORY" });
+    await expect(withModel(tiny, { offload: { to: "device", deviceMemory: "1MiB" } }, run)).rejects.toMatchObject({
+      code: "ZO2_ERR_OUT_OF_MEMORY",
+    });
   });
 });

@@ -15,7 +15,11 @@ beforeEach(() => {
 afterEach(() => fs.rmSync(work, { recursive: true, force: true }));
 
 /** A copy of model A whose weights file and config were changed. */
-function damaged(change: { config?: (c: Record<string, unknown>) => void; header?: (h: Record<string, { dtype: string; shape: number[]; data_offsets: number[] }>) => void; data?: (d: Buffer, h: Record<string, { data_offsets: number[] }>) => Buffer }): string {
+function damaged(change: {
+  config?: (c: Record<string, unknown>) => void;
+  header?: (h: Record<string, { dtype: string; shape: number[]; data_offsets: number[] }>) => void;
+  data?: (d: Buffer, h: Record<string, { data_offsets: number[] }>) => Buffer;
+}): string {
   const config = JSON.parse(fs.readFileSync(path.join(source, "config.json"), "utf8"));
   change.config?.(config);
   const file = fs.readFileSync(path.join(source, "model.safetensors"));
@@ -34,7 +38,13 @@ function damaged(change: { config?: (c: Record<string, unknown>) => void; header
 
 const fc1 = "model.decoder.layers.1.fc1.weight";
 const load = (dir: string, options = {}) => loadModel(dir, { device: DEVICE, threads: 1, ...options });
-const coded = (code: string, ...parts: string[]) => expect.objectContaining({ code, message: expect.stringMatching(new RegExp(parts.map((p) => p.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("[\\s\\S]*"))) });
+const coded = (code: string, ...parts: string[]) =>
+  expect.objectContaining({
+    code,
+    message: expect.stringMatching(
+      new RegExp(parts.map((p) => p.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("[\\s\\S]*")),
+    ),
+  });
 
 describe("a checkpoint that cannot be used is refused with the place:", () => {
   it("a value that is not finite", async () => {
@@ -44,7 +54,9 @@ describe("a checkpoint that cannot be used is refused with the place:", () => {
 
   it("a value that does not fit in the wire dtype", async () => {
     const dir = damaged({ data: (d, h) => (d.writeFloatLE(70000, h[fc1].data_offsets[0] + 4 * 5), d) });
-    await expect(load(dir, { offload: { wire: "fp16" } })).rejects.toEqual(coded("ZO2_ERR_CHECKPOINT", fc1, "element 5", "--wire bf16"));
+    await expect(load(dir, { offload: { wire: "fp16" } })).rejects.toEqual(
+      coded("ZO2_ERR_CHECKPOINT", fc1, "element 5", "--wire bf16"),
+    );
     await (await load(dir, { offload: { wire: "bf16" } })).dispose();
   });
 
@@ -74,10 +86,18 @@ describe("a checkpoint that cannot be used is refused with the place:", () => {
 });
 
 it.each([
-  ["model_type", "llamba"], ["layer_norm_elementwise_affine", false], ["activation_function", "mish"], ["quantization_config", { bits: 4 }],
-  ["num_attention_heads", 5], ["hidden_size", "64"], ["architectures", ["OPTForTokenClassification"]], ["some_new_scale", 2],
+  ["model_type", "llamba"],
+  ["layer_norm_elementwise_affine", false],
+  ["activation_function", "mish"],
+  ["quantization_config", { bits: 4 }],
+  ["num_attention_heads", 5],
+  ["hidden_size", "64"],
+  ["architectures", ["OPTForTokenClassification"]],
+  ["some_new_scale", 2],
 ])("config.json: %s = %j is refused by name", async (field, value) => {
-  await expect(load(damaged({ config: (c) => (c[field] = value) }))).rejects.toEqual(coded("ZO2_ERR_MODEL_UNSUPPORTED", field));
+  await expect(load(damaged({ config: (c) => (c[field] = value) }))).rejects.toEqual(
+    coded("ZO2_ERR_MODEL_UNSUPPORTED", field),
+  );
 });
 
 it("half a tokenizer is refused, and none at all is not", async () => {
@@ -90,9 +110,15 @@ it("half a tokenizer is refused, and none at all is not", async () => {
 it("unknown options are refused with the nearest name", async () => {
   await expect(load(source, { ofload: {} })).rejects.toEqual(coded("ZO2_ERR_CONFIG", "ofload", "offload"));
   await withModel(source, {}, async (model) => {
-    expect(() => new Trainer(model, { method: { name: "mezo-sgd", lerningRate: 1 } as never, steps: 1 })).toThrow(coded("ZO2_ERR_CONFIG", "lerningRate", "learningRate"));
-    expect(() => new Trainer(model, { method: { name: "mezo-sgd", learningRate: 1 }, steps: 1, maxLength: 129 })).toThrow(coded("ZO2_ERR_LENGTH", "129", "128"));
-    expect(() => new Trainer(model, { method: { name: "mezo-sgd", learningRate: 1 }, steps: 1, freeze: ["nope"] })).toThrow(coded("ZO2_ERR_CONFIG", "nope"));
+    expect(() => new Trainer(model, { method: { name: "mezo-sgd", lerningRate: 1 } as never, steps: 1 })).toThrow(
+      coded("ZO2_ERR_CONFIG", "lerningRate", "learningRate"),
+    );
+    expect(
+      () => new Trainer(model, { method: { name: "mezo-sgd", learningRate: 1 }, steps: 1, maxLength: 129 }),
+    ).toThrow(coded("ZO2_ERR_LENGTH", "129", "128"));
+    expect(
+      () => new Trainer(model, { method: { name: "mezo-sgd", learningRate: 1 }, steps: 1, freeze: ["nope"] }),
+    ).toThrow(coded("ZO2_ERR_CONFIG", "nope"));
   });
 });
 
@@ -118,7 +144,9 @@ describe("training", () => {
 
   it("stops with the step's number when the loss is not finite, and takes no update from it", async () => {
     await withModel(source, { offload: { wire: "fp32" } }, async (model) => {
-      await expect(fit(model, [{ ids: [5, 6, 7] }], { method: { name: "mezo-sgd", learningRate: 1, eps: 1e30 } })).rejects.toEqual(coded("ZO2_ERR_NOT_FINITE", "step 0"));
+      await expect(
+        fit(model, [{ ids: [5, 6, 7] }], { method: { name: "mezo-sgd", learningRate: 1, eps: 1e30 } }),
+      ).rejects.toEqual(coded("ZO2_ERR_NOT_FINITE", "step 0"));
       const values = await model.parameterValues(fc1);
       expect(values.every((v) => Number.isFinite(v))).toBe(true);
       await fit(model, [{ ids: [5, 6, 7] }]);
@@ -127,8 +155,11 @@ describe("training", () => {
 
   it("stops when an update does not fit in the wire dtype, and no weight becomes infinite", async () => {
     await withModel(source, { offload: { wire: "fp16" } }, async (model) => {
-      await expect(fit(model, [{ ids: [5, 6, 7] }], { method: { name: "mezo-sgd", learningRate: 1e9 } })).rejects.toEqual(coded("ZO2_ERR_NOT_FINITE", "fp16"));
-      for (const p of model.parameters) expect((await model.parameterValues(p.name)).every((v) => Number.isFinite(v))).toBe(true);
+      await expect(
+        fit(model, [{ ids: [5, 6, 7] }], { method: { name: "mezo-sgd", learningRate: 1e9 } }),
+      ).rejects.toEqual(coded("ZO2_ERR_NOT_FINITE", "fp16"));
+      for (const p of model.parameters)
+        expect((await model.parameterValues(p.name)).every((v) => Number.isFinite(v))).toBe(true);
     });
   });
 
@@ -147,12 +178,17 @@ describe("training", () => {
       const controller = new AbortController();
       const trainer = new Trainer(model, { ...options, steps: 50 });
       const run = async () => {
-        for await (const step of trainer.fit([{ ids: [1, 2, 3] }, { ids: [3, 4, 5, 6] }], { signal: controller.signal })) if (step.index === 3) controller.abort();
+        for await (const step of trainer.fit([{ ids: [1, 2, 3] }, { ids: [3, 4, 5, 6] }], {
+          signal: controller.signal,
+        }))
+          if (step.index === 3) controller.abort();
       };
       await expect(run()).rejects.toEqual(coded("ZO2_ERR_ABORTED", "of 50 steps"));
       expect(trainer.stepsTaken).toBeGreaterThanOrEqual(4);
       expect(trainer.stepsTaken).toBeLessThanOrEqual(6);
-      await expect(trainer.fit([{ ids: [1, 2, 3] }], { signal: controller.signal }).next()).rejects.toEqual(coded("ZO2_ERR_ABORTED"));
+      await expect(trainer.fit([{ ids: [1, 2, 3] }], { signal: controller.signal }).next()).rejects.toEqual(
+        coded("ZO2_ERR_ABORTED"),
+      );
     });
   });
 });
@@ -168,9 +204,14 @@ it("a disposed model says so", async () => {
 
 it("disposing while a step is on the device ends cleanly", async () => {
   const model = await load(source);
-  const run = new Trainer(model, { method: { name: "mezo-sgd", learningRate: 1e-4 }, steps: 50, batchSize: 1 }).fit([{ ids: [1, 2, 3] }]);
+  const run = new Trainer(model, { method: { name: "mezo-sgd", learningRate: 1e-4 }, steps: 50, batchSize: 1 }).fit([
+    { ids: [1, 2, 3] },
+  ]);
   await run.next();
-  const next = run.next().then(() => "ZO2_ERR_none", (error: { code?: string }) => error.code);
+  const next = run.next().then(
+    () => "ZO2_ERR_none",
+    (error: { code?: string }) => error.code,
+  );
   await model.dispose();
   expect(await next).toMatch(/^ZO2_ERR_/);
 });
@@ -186,7 +227,11 @@ it("nothing waits on the JavaScript thread while a model trains, evaluates and s
     return device;
   });
   await withModel(source, {}, async (model) => {
-    for await (const _ of new Trainer(model, { method: { name: "mezo-sgd", learningRate: 1e-4 }, steps: 4, batchSize: 2 }).fit([{ ids: [1, 2, 3] }]));
+    for await (const _ of new Trainer(model, {
+      method: { name: "mezo-sgd", learningRate: 1e-4 },
+      steps: 4,
+      batchSize: 2,
+    }).fit([{ ids: [1, 2, 3] }]));
     await model.evaluate([{ ids: [1, 2, 3] }]);
     await model.save(path.join(work, "out"));
     expect(devices.map((d) => d.waits)).toEqual([0]);
@@ -202,7 +247,8 @@ it("a worker thread that exits in the middle of a step takes nothing else with i
     (async () => {
       const model = await loadModel(${JSON.stringify(source)}, { device: "${DEVICE}", threads: 2 });
       const ids = Array.from({ length: 120 }, (_, i) => i + 3);
-      for await (const step of new Trainer(model, { method: { name: "mezo-sgd", learningRate: 1e-4 }, steps: 100000, batchSize: 4 }).fit([{ ids }]))
+      const method = { name: "mezo-sgd", learningRate: 1e-4 };
+      for await (const step of new Trainer(model, { method, steps: 100000, batchSize: 4 }).fit([{ ids }]))
         if (step.index === 2) { parentPort.postMessage("stepping"); setTimeout(() => process.exit(7), 1); }
     })();`;
   const worker = new Worker(code, { eval: true });

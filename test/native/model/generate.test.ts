@@ -1,4 +1,7 @@
-/** Generation against the field's own implementation, against itself without a cache, and in every place that weights, keys and values may rest. */
+/**
+ * Generation against the field's own implementation, against itself without a cache, and in every place that weights,
+ * keys and values may rest.
+ */
 import fs from "node:fs";
 import path from "node:path";
 import type { ModelOptions } from "../../../src/config/model.js";
@@ -26,10 +29,14 @@ describe("in little device memory", () => {
   const small = { unitBytes: 2_200_000, slots: 1 };
   const run = async (options: ModelOptions, cache: "auto" | "host") => {
     const tiers = new Set<string | undefined>();
-    return withModel(tiny, { ...options, test: { onPass: (pass) => void tiers.add(pass.cache?.tier) } }, async (model) => {
-      const { ids } = await model.generate("the film is", { maxNewTokens: 200, ignoreEos: true, cache }).result();
-      return { ids, peak: model.deviceInfo().deviceBytesPeak, tiers: [...tiers] };
-    });
+    return withModel(
+      tiny,
+      { ...options, test: { onPass: (pass) => void tiers.add(pass.cache?.tier) } },
+      async (model) => {
+        const { ids } = await model.generate("the film is", { maxNewTokens: 200, ignoreEos: true, cache }).result();
+        return { ids, peak: model.deviceInfo().deviceBytesPeak, tiers: [...tiers] };
+      },
+    );
   };
 
   it("the keys and values go to the host where the budget ends, and to the device where there is none", async () => {
@@ -50,13 +57,17 @@ describe("in little device memory", () => {
     const piece = (free.peak - onHost.peak) / (layers - 3);
     const tiers: (string | undefined)[] = [];
     const test = { onPass: (pass: { cache: { tier: string } | null }) => void tiers.push(pass.cache?.tier) };
-    await withModel(tiny, { offload: { ...small, deviceMemory: onHost.peak + layers * piece }, test }, async (model) => {
-      const generate = () => model.generate("the film is", { maxNewTokens: 200, ignoreEos: true });
-      const first = generate();
-      await first.next();
-      expect((await generate().result()).ids).toEqual(free.ids);
-      expect((await first.result()).ids).toEqual(free.ids);
-    });
+    await withModel(
+      tiny,
+      { offload: { ...small, deviceMemory: onHost.peak + layers * piece }, test },
+      async (model) => {
+        const generate = () => model.generate("the film is", { maxNewTokens: 200, ignoreEos: true });
+        const first = generate();
+        await first.next();
+        expect((await generate().result()).ids).toEqual(free.ids);
+        expect((await first.result()).ids).toEqual(free.ids);
+      },
+    );
     expect([tiers[0], new Set(tiers)]).toEqual(["device", new Set(["device", "host"])]);
   });
 
@@ -67,13 +78,18 @@ describe("in little device memory", () => {
   });
 });
 
-it.each(["opt", "llama", "mistral-window"])("%s: the cache changes nothing: the whole model run for every token goes on alike", async (name) => {
-  const { prompts: [prompt] } = await greedyOf(name);
-  await withModel(folder(name), {}, async (model) => {
-    const own = prompt.slice(0, 5);
-    expect(await continuationsOf(model, [own], { maxNewTokens: 16 })).toEqual([await recomputed(model, own, 16)]);
-  });
-});
+it.each(["opt", "llama", "mistral-window"])(
+  "%s: the cache changes nothing: the whole model run for every token goes on alike",
+  async (name) => {
+    const {
+      prompts: [prompt],
+    } = await greedyOf(name);
+    await withModel(folder(name), {}, async (model) => {
+      const own = prompt.slice(0, 5);
+      expect(await continuationsOf(model, [own], { maxNewTokens: 16 })).toEqual([await recomputed(model, own, 16)]);
+    });
+  },
+);
 
 it("fp16 and bf16 activations are cached in their own dtype", async () => {
   const { prompts } = await greedyOf("opt");
@@ -90,7 +106,13 @@ it("more sequences than a plan is rounded up to are continued alike", async () =
   const { prompts, continuations } = await greedyOf("opt");
   const many = Array.from({ length: 70 }, (_, i) => i % prompts.length);
   await withModel(folder("opt"), { maxTokens: 16 }, async (model) => {
-    expect(await continuationsOf(model, many.map((i) => prompts[i]), { batchSize: 70 })).toEqual(many.map((i) => continuations[i]));
+    expect(
+      await continuationsOf(
+        model,
+        many.map((i) => prompts[i]),
+        { batchSize: 70 },
+      ),
+    ).toEqual(many.map((i) => continuations[i]));
   });
 });
 
@@ -104,12 +126,16 @@ describe("sampling", () => {
       expect(await continuationsOf(model, prompts, { ...options, batchSize: 2 })).toEqual(all);
       expect(await continuationsOf(model, prompts, { ...options, batchSize: 1 })).toEqual(all);
       expect(await continuationsOf(model, prompts, { ...options, seed: 12n })).not.toEqual(all);
-      expect(await continuationsOf(model, prompts, { ...options, topK: 1 })).toEqual(await continuationsOf(model, prompts, { maxNewTokens: 12 }));
+      expect(await continuationsOf(model, prompts, { ...options, topK: 1 })).toEqual(
+        await continuationsOf(model, prompts, { maxNewTokens: 12 }),
+      );
     });
   });
 
   it("gives two sequences with one prompt draws of their own", async () => {
-    const { prompts: [prompt] } = await greedyOf("opt");
+    const {
+      prompts: [prompt],
+    } = await greedyOf("opt");
     await withModel(folder("opt"), {}, async (model) => {
       const [a, b] = await continuationsOf(model, [prompt, prompt], options);
       expect(a).not.toEqual(b);
@@ -118,30 +144,49 @@ describe("sampling", () => {
 });
 
 describe("decode", () => {
-  const settings: DecodeSettings = { sampling: { temperature: 0, seed: 0n }, maxNewTokens: 6, maxPositions: 96, maxTokens: 64, logprobs: true };
+  const settings: DecodeSettings = {
+    sampling: { temperature: 0, seed: 0n },
+    maxNewTokens: 6,
+    maxPositions: 96,
+    maxTokens: 64,
+    logprobs: true,
+  };
 
   it("gives the log-probabilities that scoring the continuation gives", async () => {
-    const { prompts: [prompt] } = await greedyOf("opt");
+    const {
+      prompts: [prompt],
+    } = await greedyOf("opt");
     await withModel(folder("opt"), {}, async (model) => {
       const tokens: { id: number; logprob: number | null }[] = [];
       for await (const [token] of decode(model.engine, [Int32Array.from(prompt)], settings)) tokens.push(token);
       for await (const { logprobs } of model.score([{ ids: [...prompt, ...tokens.map(({ id }) => id)] }])) {
-        for (const [i, { logprob }] of tokens.entries()) expect(logprob).toBeCloseTo(logprobs[prompt.length + i] ?? Number.NaN, 3);
+        for (const [i, { logprob }] of tokens.entries())
+          expect(logprob).toBeCloseTo(logprobs[prompt.length + i] ?? Number.NaN, 3);
       }
     });
   });
 
   it("moves with the weights where a perturbation says so, and they are in their place afterwards", async () => {
-    const { prompts: [prompt] } = await greedyOf("opt");
+    const {
+      prompts: [prompt],
+    } = await greedyOf("opt");
     await withModel(folder("opt"), {}, async (model) => {
       const before = await weightBits(model);
       const run = async (perturbation?: NonNullable<DecodeSettings["perturbation"]>) => {
         const logprobs: (number | null)[] = [];
-        for await (const [{ logprob }] of decode(model.engine, [Int32Array.from(prompt)], { ...settings, ...(perturbation === undefined ? {} : { perturbation }) })) logprobs.push(logprob);
+        for await (const [{ logprob }] of decode(model.engine, [Int32Array.from(prompt)], {
+          ...settings,
+          ...(perturbation === undefined ? {} : { perturbation }),
+        }))
+          logprobs.push(logprob);
         return logprobs;
       };
       const at = { seed: 3n, step: 0, eps: 1e-2, noise: "gaussian" } as const;
-      const [plain, plus, minus] = [await run(), await run({ ...at, side: "plus" }), await run({ ...at, side: "minus" })];
+      const [plain, plus, minus] = [
+        await run(),
+        await run({ ...at, side: "plus" }),
+        await run({ ...at, side: "minus" }),
+      ];
       expect(plus[0]).not.toBe(plain[0]);
       expect(minus[0]).not.toBe(plus[0]);
       expect(await run({ ...at, side: "plus" })).toEqual(plus);
@@ -152,13 +197,25 @@ describe("decode", () => {
 });
 
 it("leaving early, aborting and an error free the cache", async () => {
-  const { prompts: [ids] } = await greedyOf("opt");
+  const {
+    prompts: [ids],
+  } = await greedyOf("opt");
   await withModel(folder("opt"), { offload: { to: "device" } }, async (model) => {
-    const settings: DecodeSettings = { sampling: { temperature: 0, seed: 0n }, maxNewTokens: 40, maxPositions: 96, maxTokens: 64, cache: "device" };
+    const settings: DecodeSettings = {
+      sampling: { temperature: 0, seed: 0n },
+      maxNewTokens: 40,
+      maxPositions: 96,
+      maxTokens: 64,
+      cache: "device",
+    };
     const prompt = [Int32Array.from(ids)];
-    /** Device memory when `done` holds of it: the last commands of a pass, which nobody waits for, may still hold the cache. */
+    /**
+     * Device memory when `done` holds of it: the last commands of a pass, which nobody waits for, may still hold the
+     * cache.
+     */
     const settled = async (done: (bytes: number) => boolean) => {
-      for (let i = 0; i < 1000 && !done(model.deviceInfo().deviceBytes); i++) await new Promise((resolve) => setTimeout(resolve, 5));
+      for (let i = 0; i < 1000 && !done(model.deviceInfo().deviceBytes); i++)
+        await new Promise((resolve) => setTimeout(resolve, 5));
       return model.deviceInfo().deviceBytes;
     };
     let during = 0;
@@ -174,10 +231,18 @@ it("leaving early, aborting and an error free the cache", async () => {
     const aborted = (async () => {
       for await (const _ of decode(model.engine, prompt, { ...settings, signal: abort.signal })) abort.abort();
     })();
-    await expect(aborted).rejects.toMatchObject({ code: "ZO2_ERR_ABORTED", message: "the generation was stopped after 1 tokens" });
+    await expect(aborted).rejects.toMatchObject({
+      code: "ZO2_ERR_ABORTED",
+      message: "the generation was stopped after 1 tokens",
+    });
     expect(await settled((bytes) => bytes === free)).toBe(free);
     const failing = (async () => {
-      for await (const _ of decode(model.engine, prompt, { ...settings, stops: () => { throw new Error("mine"); } }));
+      for await (const _ of decode(model.engine, prompt, {
+        ...settings,
+        stops: () => {
+          throw new Error("mine");
+        },
+      }));
     })();
     await expect(failing).rejects.toThrow("mine");
     expect(await settled((bytes) => bytes === free)).toBe(free);
@@ -185,9 +250,16 @@ it("leaving early, aborting and an error free the cache", async () => {
 });
 
 it("a model that is disposed in the middle ends the generation with ZO2_ERR_DISPOSED", async () => {
-  const { prompts: [ids] } = await greedyOf("opt");
+  const {
+    prompts: [ids],
+  } = await greedyOf("opt");
   await withModel(folder("opt"), {}, async (model) => {
-    const passes = decode(model.engine, [Int32Array.from(ids)], { sampling: { temperature: 0, seed: 0n }, maxNewTokens: 40, maxPositions: 96, maxTokens: 64 });
+    const passes = decode(model.engine, [Int32Array.from(ids)], {
+      sampling: { temperature: 0, seed: 0n },
+      maxNewTokens: 40,
+      maxPositions: 96,
+      maxTokens: 64,
+    });
     await passes.next();
     const { kind } = model.deviceInfo();
     expect(kind).toBeDefined();
@@ -203,8 +275,14 @@ it("generation between training steps leaves every weight as it would be, bit fo
   const train = (generate: boolean) =>
     withModel(folder("llama"), {}, async (model) => {
       const seen: number[][] = [];
-      const options = { method: { name: "mezo-sgd" as const, learningRate: 1e-3, eps: 1e-3 }, steps: 5, batchSize: 2, seed: 4 };
-      for await (const _ of new Trainer(model, options).fit(examples)) if (generate) seen.push(...(await continuationsOf(model, prompts.slice(0, 1), { maxNewTokens: 8 })));
+      const options = {
+        method: { name: "mezo-sgd" as const, learningRate: 1e-3, eps: 1e-3 },
+        steps: 5,
+        batchSize: 2,
+        seed: 4,
+      };
+      for await (const _ of new Trainer(model, options).fit(examples))
+        if (generate) seen.push(...(await continuationsOf(model, prompts.slice(0, 1), { maxNewTokens: 8 })));
       return { weights: await weightBits(model), seen };
     });
   const [plain, generating] = [await train(false), await train(true)];
@@ -226,7 +304,11 @@ describe("text", () => {
       expect(pieces.join("")).toBe(text);
       expect(whole(prompt) + text).toBe(whole([...prompt, ...ids]));
       expect({ reason, count: ids.length }).toEqual({ reason: "length", count: 20 });
-      expect(await model.generate({ ids: prompt }, { maxNewTokens: 20, ignoreEos: true }).result()).toEqual({ ids, text, reason });
+      expect(await model.generate({ ids: prompt }, { maxNewTokens: 20, ignoreEos: true }).result()).toEqual({
+        ids,
+        text,
+        reason,
+      });
     });
   });
 
@@ -250,7 +332,10 @@ describe("text", () => {
       const dir = fs.mkdtempSync(path.join(fs.realpathSync(require("node:os").tmpdir()), "zo2-"));
       fs.writeFileSync(path.join(dir, "generation_config.json"), JSON.stringify({ eos_token_id: [-1, end] }));
       Object.defineProperty(model, "dir", { value: dir });
-      expect(await model.generate("the film is", { maxNewTokens: 8 }).result()).toMatchObject({ ids: free.ids.slice(0, before), reason: "eos" });
+      expect(await model.generate("the film is", { maxNewTokens: 8 }).result()).toMatchObject({
+        ids: free.ids.slice(0, before),
+        reason: "eos",
+      });
       fs.rmSync(dir, { recursive: true });
     });
   });
@@ -268,37 +353,66 @@ describe("text", () => {
 
 describe("refusals", () => {
   const cases: [string, unknown, string, RegExp][] = [
-    ["ids outside the vocabulary", { ids: [5, 208] }, "ZO2_ERR_DATA", /^the prompt: ids\[1\] is 208; token ids are integers from 0 to 207/],
+    [
+      "ids outside the vocabulary",
+      { ids: [5, 208] },
+      "ZO2_ERR_DATA",
+      /^the prompt: ids\[1\] is 208; token ids are integers from 0 to 207/,
+    ],
     ["an empty prompt", { ids: [] }, "ZO2_ERR_DATA", /^the prompt: the prompt has 0 tokens/],
     ["text without a tokenizer", "hello", "ZO2_ERR_TOKENIZER", /no tokenizer/],
-    ["messages without a tokenizer", { messages: [{ role: "user", content: "hi" }] }, "ZO2_ERR_TOKENIZER", /no tokenizer/],
-    ["a prompt of all positions", { ids: Array(96).fill(7) }, "ZO2_ERR_LENGTH", /has 96 tokens, and the model has 96 positions; shorten it to 95/],
+    [
+      "messages without a tokenizer",
+      { messages: [{ role: "user", content: "hi" }] },
+      "ZO2_ERR_TOKENIZER",
+      /no tokenizer/,
+    ],
+    [
+      "a prompt of all positions",
+      { ids: Array(96).fill(7) },
+      "ZO2_ERR_LENGTH",
+      /has 96 tokens, and the model has 96 positions; shorten it to 95/,
+    ],
     ["no prompt", {}, "ZO2_ERR_DATA", /has no field/],
     ["two prompts", { ids: [3], text: "b" }, "ZO2_ERR_DATA", /has both "text" and "ids"/],
     ["nothing at all", null, "ZO2_ERR_DATA", /not an object/],
   ];
   it.each(cases)("%s", async (_, prompt, code, message) => {
     await withModel(folder("opt"), {}, async (model) => {
-      await expect(model.generate(prompt as string).result()).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+      await expect(model.generate(prompt as string).result()).rejects.toMatchObject({
+        code,
+        message: expect.stringMatching(message),
+      });
     });
   });
 
   it("one position that is left gives one token", async () => {
     await withModel(folder("opt"), {}, async (model) => {
-      expect(await model.generate({ ids: Array(95).fill(7) }, { ignoreEos: true }).result()).toMatchObject({ ids: [expect.any(Number)], text: null, reason: "length" });
+      expect(await model.generate({ ids: Array(95).fill(7) }, { ignoreEos: true }).result()).toMatchObject({
+        ids: [expect.any(Number)],
+        text: null,
+        reason: "length",
+      });
     });
   });
 
-  it("messages where the folder has no chat template, stop texts without a tokenizer, heads for other things", async () => {
+  it("messages without a chat template, stop texts without a tokenizer, heads for other things", async () => {
     await withModel(tiny, {}, async (model) => {
-      await expect(model.generate({ messages: [{ role: "user", content: "hi" }] }).result()).rejects.toMatchObject({ code: "ZO2_ERR_TOKENIZER", message: expect.stringMatching(/chat template/) });
+      await expect(model.generate({ messages: [{ role: "user", content: "hi" }] }).result()).rejects.toMatchObject({
+        code: "ZO2_ERR_TOKENIZER",
+        message: expect.stringMatching(/chat template/),
+      });
     });
     await withModel(folder("opt"), {}, async (model) => {
-      await expect(model.generate({ ids: [5] }, { stop: ["x"] }).result()).rejects.toMatchObject({ code: "ZO2_ERR_TOKENIZER" });
+      await expect(model.generate({ ids: [5] }, { stop: ["x"] }).result()).rejects.toMatchObject({
+        code: "ZO2_ERR_TOKENIZER",
+      });
       expect(() => model.generate({ ids: [5] }, { topP: 0.5 })).toThrow(/topP.*temperature/);
     });
     await withModel(folder("opt-classify"), {}, async (model) => {
-      expect(() => model.generate({ ids: [5] })).toThrow(expect.objectContaining({ code: "ZO2_ERR_MODEL_UNSUPPORTED" }));
+      expect(() => model.generate({ ids: [5] })).toThrow(
+        expect.objectContaining({ code: "ZO2_ERR_MODEL_UNSUPPORTED" }),
+      );
     });
   });
 
@@ -306,9 +420,16 @@ describe("refusals", () => {
     await withModel(folder("opt"), {}, async (model) => {
       const seen: unknown[] = [];
       const run = async () => {
-        for await (const generated of model.generateAll([{ ids: [4, 5] }, { ids: [6] }, { ids: [999], place: "prompts.jsonl:3" }], { maxNewTokens: 2, ignoreEos: true })) seen.push(generated.ids.length);
+        for await (const generated of model.generateAll(
+          [{ ids: [4, 5] }, { ids: [6] }, { ids: [999], place: "prompts.jsonl:3" }],
+          { maxNewTokens: 2, ignoreEos: true },
+        ))
+          seen.push(generated.ids.length);
       };
-      await expect(run()).rejects.toMatchObject({ code: "ZO2_ERR_DATA", message: expect.stringMatching(/^prompts\.jsonl:3: ids\[0\] is 999/) });
+      await expect(run()).rejects.toMatchObject({
+        code: "ZO2_ERR_DATA",
+        message: expect.stringMatching(/^prompts\.jsonl:3: ids\[0\] is 999/),
+      });
       expect(seen).toEqual([2, 2]);
     });
   });

@@ -36,9 +36,16 @@ describe.each(causal)("%s", (name) => {
   it.each(SLOW ? places.slice(3, 4) : places)("goes on as transformers does with %s", async (_, options, cache) => {
     const { prompts, continuations } = await greedyOf(name);
     const tiers = new Set<string | undefined>();
-    await withModel(folder(name), { ...options, test: { onPass: (pass) => void tiers.add(pass.cache?.tier), ...("test" in options ? options.test : {}) } }, async (model) => {
-      expect(await continuationsOf(model, prompts, { cache })).toEqual(continuations);
-    });
+    await withModel(
+      folder(name),
+      {
+        ...options,
+        test: { onPass: (pass) => void tiers.add(pass.cache?.tier), ...("test" in options ? options.test : {}) },
+      },
+      async (model) => {
+        expect(await continuationsOf(model, prompts, { cache })).toEqual(continuations);
+      },
+    );
     expect([...tiers]).toEqual([cache]);
   });
 });

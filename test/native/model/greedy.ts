@@ -19,14 +19,27 @@ export async function greedyOf(name: string): Promise<Greedy> {
     const found = tensors.get(tensor);
     if (found === undefined) throw new Error(`${name}: no ${tensor}`);
     const [count = 0, columns = 0] = found.shape;
-    return Array.from({ length: count }, (_, r) => Array.from({ length: columns }, (_, c) => Number(found.values[r * columns + c])));
+    return Array.from({ length: count }, (_, r) =>
+      Array.from({ length: columns }, (_, c) => Number(found.values[r * columns + c])),
+    );
   };
   const mask = rows("greedy.attention_mask");
-  return { prompts: rows("greedy.input_ids").map((row, r) => row.filter((_, c) => mask[r][c] === 1)), continuations: rows("greedy.output_ids") };
+  return {
+    prompts: rows("greedy.input_ids").map((row, r) => row.filter((_, c) => mask[r][c] === 1)),
+    continuations: rows("greedy.output_ids"),
+  };
 }
 
-export async function continuationsOf(model: Model, prompts: readonly number[][], options: Parameters<Model["generateAll"]>[1] = {}): Promise<number[][]> {
+export async function continuationsOf(
+  model: Model,
+  prompts: readonly number[][],
+  options: Parameters<Model["generateAll"]>[1] = {},
+): Promise<number[][]> {
   const all: number[][] = [];
-  for await (const { ids } of model.generateAll(prompts.map((ids) => ({ ids })), { maxNewTokens: NEW_TOKENS, ignoreEos: true, ...options })) all.push(ids);
+  for await (const { ids } of model.generateAll(
+    prompts.map((ids) => ({ ids })),
+    { maxNewTokens: NEW_TOKENS, ignoreEos: true, ...options },
+  ))
+    all.push(ids);
   return all;
 }

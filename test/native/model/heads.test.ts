@@ -67,10 +67,17 @@ describe.each([
       const evaluation = await model.evaluate(data, { batchSize: 2 });
       expect(Math.abs(evaluation.loss / readJson("models", name, "expected.json").right.loss - 1)).toBeLessThan(1e-5);
       const want = rows(tensors, "right.logits");
-      const called = labels.map((row, r) => (columns === 3 ? [want[r].indexOf(Math.max(...want[r])) === row[0]] : row.map((y, c) => want[r][c] > 0 === y > 0.5))).flat();
+      const called = labels.flatMap((row, r) =>
+        columns === 3
+          ? [want[r].indexOf(Math.max(...want[r])) === row[0]]
+          : row.map((y, c) => want[r][c] > 0 === y > 0.5),
+      );
       expect(evaluation.accuracy).toBeCloseTo(called.filter(Boolean).length / called.length, 12);
       let r = 0;
-      for await (const prediction of model.predict(ids.map((row) => ({ ids: row })), { batchSize: 3 })) {
+      for await (const prediction of model.predict(
+        ids.map((row) => ({ ids: row })),
+        { batchSize: 3 },
+      )) {
         if (prediction.kind !== "labels") throw new Error("not a classifier's prediction");
         expect(prediction.label).toBe(`LABEL_${want[r].indexOf(Math.max(...want[r]))}`);
         expect(worst(prediction.logits, want[r++], columns)).toBeLessThan(1e-4);
@@ -100,11 +107,12 @@ describe("the question-answering fixture", () => {
     });
   });
 
-  it("gives transformers' loss once padding is put into the sum, which transformers counts as places of an answer", async () => {
+  it("gives transformers' loss once padding is put into the sum, as transformers counts it", async () => {
     const tensors = await readTensors(dir, "expected.safetensors");
     const ids = realIds(tensors);
     const longest = Math.max(...ids.map((row) => row.length));
-    // A padded position has the padding token in the position row of padding (-1), and sees the row's own tokens but not itself.
+    // A padded position has the padding token in the position row of padding (-1), and sees the row's own tokens but
+    // not itself.
     const PAD = 1;
     const plain = packBatch(spans(tensors));
     const padded: PackedBatch = {
@@ -125,14 +133,22 @@ describe("the question-answering fixture", () => {
       let sum = 0;
       let begin = 0;
       for (const [r, { length }] of ids.entries()) {
-        for (const [c, at] of [rows(tensors, "right.start_positions").flat()[r], rows(tensors, "right.end_positions").flat()[r]].entries()) {
+        for (const [c, at] of [
+          rows(tensors, "right.start_positions").flat()[r],
+          rows(tensors, "right.end_positions").flat()[r],
+        ].entries()) {
           const own = Array.from({ length }, (_, i) => logits[2 * (begin + i) + c]);
           const pad = logits[2 * (plain.tokens.length + r) + c];
-          sum += Math.log([...own, ...new Array<number>(longest - length).fill(pad)].reduce((s, x) => s + Math.exp(x - own[at]), 0)) / 2;
+          sum +=
+            Math.log(
+              [...own, ...new Array<number>(longest - length).fill(pad)].reduce((s, x) => s + Math.exp(x - own[at]), 0),
+            ) / 2;
         }
         begin += length;
       }
-      expect(Math.abs(sum / ids.length / readJson("models", "opt-qa", "expected.json").right.loss - 1)).toBeLessThan(1e-5);
+      expect(Math.abs(sum / ids.length / readJson("models", "opt-qa", "expected.json").right.loss - 1)).toBeLessThan(
+        1e-5,
+      );
     });
   });
 
@@ -144,8 +160,13 @@ describe("the question-answering fixture", () => {
       for await (const prediction of model.predict(realIds(tensors).map((ids) => ({ ids: [...ids] })))) {
         if (prediction.kind !== "span") throw new Error("not an answer");
         const length = realIds(tensors)[r].length;
-        const all = Array.from({ length: length * length }, (_, i) => ({ start: Math.floor(i / length), end: i % length })).filter((s) => s.end >= s.start);
-        const best = all.reduce((a, b) => (starts[r][b.start] + ends[r][b.end] > starts[r][a.start] + ends[r][a.end] ? b : a));
+        const all = Array.from({ length: length * length }, (_, i) => ({
+          start: Math.floor(i / length),
+          end: i % length,
+        })).filter((s) => s.end >= s.start);
+        const best = all.reduce((a, b) =>
+          starts[r][b.start] + ends[r][b.end] > starts[r][a.start] + ends[r][a.end] ? b : a,
+        );
         expect({ start: prediction.start, end: prediction.end }).toEqual(best);
         r++;
       }
@@ -158,7 +179,11 @@ describe("the losses of a training step, on the device", () => {
   const cases: [string, (tensors: Tensors) => EncodedExample[]][] = [
     ["opt-classify", (t) => labelled(t, "single_label_classification")],
     ["llama-classify", (t) => labelled(t, "multi_label_classification")],
-    ["opt-classify", (t) => realIds(t).map((ids, r) => ({ kind: "labelled", ids, labels: [0.5 * r, -1, 2.25], problem: "regression" }))],
+    [
+      "opt-classify",
+      (t) =>
+        realIds(t).map((ids, r) => ({ kind: "labelled", ids, labels: [0.5 * r, -1, 2.25], problem: "regression" })),
+    ],
     ["opt-qa", spans],
   ];
 
@@ -171,7 +196,10 @@ describe("the losses of a training step, on the device", () => {
     await withModel(dir, {}, async (model) => {
       const expected: number[] = [];
       for (const side of ["plus", "minus"] as const) {
-        const logits = await model.engine.forward(batch, { output: "logits", perturbation: { ...STEP, step: 0, side } });
+        const logits = await model.engine.forward(batch, {
+          output: "logits",
+          perturbation: { ...STEP, step: 0, side },
+        });
         expected.push(batch.reduce((sum, b, i) => sum + logitLoss(b, logits[i]).sum, 0) / count);
       }
       const result = await (await model.engine.train(batch, { ...STEP, step: 0 })).result;
@@ -186,8 +214,12 @@ describe("the losses of a training step, on the device", () => {
     const dir = path.join(fixtures, "models/opt-classify");
     const batch = packBatch(labelled(await readTensors(dir, "expected.safetensors"), "single_label_classification"));
     await withModel(dir, { offload: { wire: "fp32" } }, async (model) => {
-      const steps = await takeSteps(model, new Array<PackedBatch>(60).fill(batch), () => ({ ...STEP, learningRate: 2e-4 }));
-      const mean = (some: typeof steps) => some.reduce((sum, s) => sum + s.lossPlus + s.lossMinus, 0) / (2 * some.length);
+      const steps = await takeSteps(model, new Array<PackedBatch>(60).fill(batch), () => ({
+        ...STEP,
+        learningRate: 2e-4,
+      }));
+      const mean = (some: typeof steps) =>
+        some.reduce((sum, s) => sum + s.lossPlus + s.lossMinus, 0) / (2 * some.length);
       expect(mean(steps.slice(-10))).toBeLessThan(0.8 * mean(steps.slice(0, 10)));
     });
   });

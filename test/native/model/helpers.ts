@@ -33,7 +33,11 @@ export function packed(batch: PaddedBatch): PackedBatch {
 }
 
 /** Takes the given steps one after another, each committed, and returns what they came to. */
-export async function takeSteps(model: Model, batches: readonly PackedBatch[], request: (step: number) => Omit<StepRequest, "step">): Promise<StepResult[]> {
+export async function takeSteps(
+  model: Model,
+  batches: readonly PackedBatch[],
+  request: (step: number) => Omit<StepRequest, "step">,
+): Promise<StepResult[]> {
   const results: StepResult[] = [];
   for (const [step, batch] of batches.entries()) {
     const { result } = await model.engine.train([batch], { step, ...request(step) });
@@ -57,11 +61,16 @@ export async function weightBits(model: Model): Promise<Uint32Array[]> {
 }
 
 export function sameBits(a: readonly Uint32Array[], b: readonly Uint32Array[]): boolean {
-  return a.length === b.length && a.every((x, i) => Buffer.compare(Buffer.from(x.buffer), Buffer.from(b[i].buffer)) === 0);
+  return (
+    a.length === b.length && a.every((x, i) => Buffer.compare(Buffer.from(x.buffer), Buffer.from(b[i].buffer)) === 0)
+  );
 }
 
 /** Reads one tensor of a safetensors file as numbers. */
-export async function readTensors(dir: string, file: string): Promise<Map<string, { shape: readonly number[]; values: Float32Array | Int32Array | BigInt64Array }>> {
+export async function readTensors(
+  dir: string,
+  file: string,
+): Promise<Map<string, { shape: readonly number[]; values: Float32Array | Int32Array | BigInt64Array }>> {
   const temp = fs.mkdtempSync(path.join(fs.realpathSync(require("node:os").tmpdir()), "zo2-"));
   fs.copyFileSync(path.join(dir, file), path.join(temp, "model.safetensors"));
   fs.writeFileSync(path.join(temp, "config.json"), "{}");
@@ -70,7 +79,12 @@ export async function readTensors(dir: string, file: string): Promise<Map<string
   for (const entry of checkpoint.tensors.values()) {
     const bytes = new Uint8Array(entry.bytes);
     await checkpoint.read(entry, 0, bytes);
-    const values = entry.dtype === "I64" ? new BigInt64Array(bytes.buffer) : entry.dtype === "I32" ? new Int32Array(bytes.buffer) : new Float32Array(bytes.buffer);
+    const values =
+      entry.dtype === "I64"
+        ? new BigInt64Array(bytes.buffer)
+        : entry.dtype === "I32"
+          ? new Int32Array(bytes.buffer)
+          : new Float32Array(bytes.buffer);
     tensors.set(entry.name, { shape: entry.shape, values });
   }
   await checkpoint.close();

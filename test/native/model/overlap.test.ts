@@ -9,7 +9,14 @@ import { Recorder } from "../../../src/models/recorder.js";
 import { capacityOf, touchedRows, writeBatch } from "../../../src/schedule/batch-tables.js";
 import { Executor, type PassData } from "../../../src/schedule/execute.js";
 import { CONTROL, planMemory } from "../../../src/schedule/plan.js";
-import { doneEvent, schedulePass, START, type Command, type Pass, type SchedulePlan } from "../../../src/schedule/schedule.js";
+import {
+  doneEvent,
+  schedulePass,
+  START,
+  type Command,
+  type Pass,
+  type SchedulePlan,
+} from "../../../src/schedule/schedule.js";
 import { WeightStore } from "../../../src/schedule/store.js";
 import { cutUnits } from "../../../src/schedule/units.js";
 import { fixtures, packed, readJson } from "./helpers.js";
@@ -31,21 +38,47 @@ async function firstPass(device: Device, overlap: boolean) {
   await checkpoint.close();
   const batch = [packed(readJson("trajectories", "inputs-A.json").train[0])];
   const plan = planMemory(units, {
-    tier: "host", slots: 2, branches: 2, capacity: capacityOf(batch, touchedRows(batch)),
-    output: "logprobs", cache: null, wire: "fp32", compute: "fp32",
+    tier: "host",
+    slots: 2,
+    branches: 2,
+    capacity: capacityOf(batch, touchedRows(batch)),
+    output: "logprobs",
+    cache: null,
+    wire: "fp32",
+    compute: "fp32",
   });
   const control = await device.createBuffer("device", CONTROL.bytes);
   const executor = await Executor.create(device, store, control, plan, recording, new Set());
   const table = touchedRows(batch);
   writeBatch(batch, plan.batch, executor.staging(0), table, definition.positionRow);
-  const pass: Pass = { kind: "train", microBatches: 1, update: false, ring: 0, gradient: "losses", perturbed: false, cache: null };
+  const pass: Pass = {
+    kind: "train",
+    microBatches: 1,
+    update: false,
+    ring: 0,
+    gradient: "losses",
+    perturbed: false,
+    cache: null,
+  };
   const schedulePlan: SchedulePlan = {
-    tier: "host", slots: 2, cacheSlots: 0, overlap, poison: false, gatherSources: [units.length - 1],
+    tier: "host",
+    slots: 2,
+    cacheSlots: 0,
+    overlap,
+    poison: false,
+    gatherSources: [units.length - 1],
     units: units.map((u) => ({ gathered: u.gathered !== null, direct: false, cached: false })),
   };
   const { commands } = schedulePass(schedulePlan, pass, START);
   const data: PassData = {
-    pass, batch, table, perturbation: null, cache: null, pending: null, rounding: "nearest", labelled: batch[0].targets.length / 2,
+    pass,
+    batch,
+    table,
+    perturbation: null,
+    cache: null,
+    pending: null,
+    rounding: "nearest",
+    labelled: batch[0].targets.length / 2,
     step: { seed: 1n, step: 0, noise: { kind: "gaussian" }, eps: 1e-3, state: 0 },
   };
   return { executor, commands, data };
@@ -64,11 +97,15 @@ async function held(overlap: boolean, unit: number) {
   });
   device.submit(list.words, list.handles);
   const fired = new Set<string>();
-  const watch = (event: string) => executor.event(event).done().then(() => void fired.add(event));
+  const watch = (event: string) =>
+    executor
+      .event(event)
+      .done()
+      .then(() => void fired.add(event));
   return { device, gate, fired, watch };
 }
 
-it("with the computation of a unit held, the uploads of the next ones complete, as far as there are slots", async () => {
+it("with the computation of a unit held, the uploads of the next complete, as far as there are slots", async () => {
   const { device, gate, fired, watch } = await held(true, 1);
   try {
     // Two slots: unit 3 takes that of unit 1, which is free once unit 1 is prepared; unit 4 would need that of unit 2.

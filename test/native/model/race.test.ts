@@ -14,12 +14,17 @@ let waits: string[] = [];
 let passes = 0;
 
 jest.mock("../../../src/schedule/schedule.js", () => {
-  const real = jest.requireActual<typeof import("../../../src/schedule/schedule.js")>("../../../src/schedule/schedule.js");
+  const real = jest.requireActual<typeof import("../../../src/schedule/schedule.js")>(
+    "../../../src/schedule/schedule.js",
+  );
   return {
     ...real,
     schedulePass: (...args: Parameters<typeof real.schedulePass>) => {
       const { commands, after } = real.schedulePass(...args);
-      const kept = commands.filter((c: Command) => c.kind !== "wait" || waits.push(`${args[1].kind}: ${c.lane} waits for ${c.event}`) - 1 !== omitted);
+      const kept = commands.filter(
+        (c: Command) =>
+          c.kind !== "wait" || waits.push(`${args[1].kind}: ${c.lane} waits for ${c.event}`) - 1 !== omitted,
+      );
       passes++;
       return { commands: kept, after };
     },
@@ -30,9 +35,13 @@ const dir = path.join(fixtures, "trajectories/models/A");
 const ids = Int32Array.of(2, 9, 5, 17, 4, 30);
 const batch: PackedBatch[] = [packBatch([{ kind: "tokens", ids, labels: ids }])];
 
-/** Stops the compute lane here, until the gate opens: what follows is in flight together, whatever the machine's speed. */
+/**
+ * Stops the compute lane here, until the gate opens: what follows is in flight together, whatever the machine's speed.
+ */
 function hold(model: Model): Gate {
-  const { parts } = model as unknown as { readonly parts: { readonly device: Device; readonly engine: { readonly executor: Executor } } };
+  const { parts } = model as unknown as {
+    readonly parts: { readonly device: Device; readonly engine: { readonly executor: Executor } };
+  };
   const gate = parts.device.createGate();
   const list = new CommandList();
   list.hold(parts.engine.executor.stream("compute"), gate);
@@ -44,7 +53,10 @@ async function passed(count: number): Promise<void> {
   while (passes < count) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
-/** A step, two in flight at once, a flush in flight with the second, and an evaluation, on the plan with the fewest slots. */
+/**
+ * A step, two in flight at once, a flush in flight with the second, and an evaluation, on the plan with the fewest
+ * slots.
+ */
 async function run(without: number | null): Promise<string | null> {
   omitted = without;
   waits = [];
@@ -53,7 +65,15 @@ async function run(without: number | null): Promise<string | null> {
     await withModel(dir, { offload: { to: "host", wire: "fp32", slots: 1, unitBytes: 400_000 } }, async (model) => {
       const gates: Gate[] = [];
       try {
-        const step = (index: number) => model.engine.train(batch, { step: index, seed: 5n, eps: 1e-3, learningRate: 1e-3, weightDecay: 0, noise: "gaussian" });
+        const step = (index: number) =>
+          model.engine.train(batch, {
+            step: index,
+            seed: 5n,
+            eps: 1e-3,
+            learningRate: 1e-3,
+            weightDecay: 0,
+            noise: "gaussian",
+          });
         await (await step(0)).result;
         model.engine.commit();
         gates.push(hold(model));
@@ -79,7 +99,10 @@ async function run(without: number | null): Promise<string | null> {
   }
 }
 
-/** The host reads the weights when a flush has ended, and the detector does not see the host: test/unit/schedule shows that this wait is needed. */
+/**
+ * The host reads the weights when a flush has ended, and the detector does not see the host: test/unit/schedule shows
+ * that this wait is needed.
+ */
 const forTheHost = (wait: string) => wait.startsWith("flush: compute waits for offloaded");
 
 /** Of waits that differ in the unit only, the first and the last, unless ZO2_RACE_EVERY is set: each takes seconds. */
@@ -91,18 +114,22 @@ function chosen(all: readonly string[], wait: number): boolean {
 }
 
 const raceBuild = DEVICE === "cuda" && loadNative().build.includes("emulated-race");
-(raceBuild ? describe : describe.skip)("the race detector over the schedule (ZO2_CUDA=emulated-race, ZO2_TEST_DEVICE=cuda)", () => {
-  it("reports nothing on the schedule as it is, and every wait between lanes that is left out", async () => {
-    expect(await run(null)).toBeNull();
-    const all = waits;
-    expect(all.length).toBeGreaterThan(10);
-    const unseen: string[] = [];
-    for (let w = 0; w < all.length; w++) {
-      if (forTheHost(all[w]) || !chosen(all, w)) continue;
-      const failure = await run(w);
-      if (failure === null || !/racecheck/.test(failure)) unseen.push(`${w}. ${all[w]} (${failure ?? "nothing was reported"})`);
-    }
-    expect(unseen).toEqual([]);
-    expect(await run(null)).toBeNull();
-  }, 600_000);
-});
+(raceBuild ? describe : describe.skip)(
+  "the race detector over the schedule (ZO2_CUDA=emulated-race, ZO2_TEST_DEVICE=cuda)",
+  () => {
+    it("reports nothing on the schedule as it is, and every wait between lanes that is left out", async () => {
+      expect(await run(null)).toBeNull();
+      const all = waits;
+      expect(all.length).toBeGreaterThan(10);
+      const unseen: string[] = [];
+      for (let w = 0; w < all.length; w++) {
+        if (forTheHost(all[w]) || !chosen(all, w)) continue;
+        const failure = await run(w);
+        if (failure === null || !/racecheck/.test(failure))
+          unseen.push(`${w}. ${all[w]} (${failure ?? "nothing was reported"})`);
+      }
+      expect(unseen).toEqual([]);
+      expect(await run(null)).toBeNull();
+    }, 600_000);
+  },
+);

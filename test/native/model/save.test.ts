@@ -17,8 +17,16 @@ beforeEach(() => {
 });
 afterEach(() => fs.rmSync(work, { recursive: true, force: true }));
 
-interface HeaderEntry { readonly dtype: Dtype; readonly shape: number[]; readonly data_offsets: [number, number] }
-interface Stored { readonly dtype: Dtype; readonly shape: number[]; readonly bytes: Buffer }
+interface HeaderEntry {
+  readonly dtype: Dtype;
+  readonly shape: number[];
+  readonly data_offsets: [number, number];
+}
+interface Stored {
+  readonly dtype: Dtype;
+  readonly shape: number[];
+  readonly bytes: Buffer;
+}
 
 /** A safetensors file as the format's page describes it, read without the code under test. */
 function readSafetensors(file: string): { readonly metadata: unknown; readonly tensors: Map<string, Stored> } {
@@ -82,7 +90,7 @@ async function answers(model: Model): Promise<Float32Array> {
 }
 
 describe.each(MODELS)("%s, saved and loaded again,", (name) => {
-  it("is one model.safetensors and a config.json; every tensor has its canonical name, its shape and its bits", async () => {
+  it("is one model.safetensors and a config.json; every tensor has its name, its shape and its bits", async () => {
     const out = path.join(work, "out");
     await withModel(folder(name), {}, (model) => model.save(out));
     expect(fs.readdirSync(out).sort()).toEqual(["config.json", "model.safetensors"]);
@@ -113,7 +121,11 @@ describe.each(MODELS)("%s, saved and loaded again,", (name) => {
     const first = await withModel(folder(name), {}, async (model) => {
       await model.save(whole);
       await model.save(sharded, { maxShardBytes: limit });
-      return { weights: await weightBits(model), answers: await answers(model), names: model.parameters.map((p) => p.name) };
+      return {
+        weights: await weightBits(model),
+        answers: await answers(model),
+        names: model.parameters.map((p) => p.name),
+      };
     });
     for (const dir of [whole, sharded]) {
       await withModel(dir, {}, async (model) => {
@@ -125,7 +137,10 @@ describe.each(MODELS)("%s, saved and loaded again,", (name) => {
     }
     expect(first.answers.every(Number.isFinite)).toBe(true);
 
-    const files = fs.readdirSync(sharded).filter((file) => file.endsWith(".safetensors")).sort();
+    const files = fs
+      .readdirSync(sharded)
+      .filter((file) => file.endsWith(".safetensors"))
+      .sort();
     const count = String(files.length).padStart(5, "0");
     expect(files.length).toBeGreaterThan(2);
     expect(files).toEqual(files.map((_, i) => `model-${String(i + 1).padStart(5, "0")}-of-${count}.safetensors`));
@@ -144,85 +159,118 @@ describe.each(MODELS)("%s, saved and loaded again,", (name) => {
     expect(index.weight_map).toEqual(map);
     expect(Object.keys(map).sort()).toEqual([...first.names].sort());
     expect(index.metadata.total_size).toBe(total);
-    expect(total).toBe([...readSafetensors(path.join(whole, "model.safetensors")).tensors.values()].reduce((sum, t) => sum + t.bytes.length, 0));
+    expect(total).toBe(
+      [...readSafetensors(path.join(whole, "model.safetensors")).tensors.values()].reduce(
+        (sum, t) => sum + t.bytes.length,
+        0,
+      ),
+    );
   });
 });
 
-it("a tied model saves its embedding once, an untied one its head too, and GPT-2 its matrices as [inputs, outputs]", async () => {
+it("a tied model saves its embedding once, an untied one its head too, GPT-2 its matrices as they were", async () => {
   const saved = async (name: string) => {
     await withModel(folder(name), {}, (model) => model.save(path.join(work, name)));
     return readSafetensors(path.join(work, name, "model.safetensors")).tensors;
   };
-  for (const name of ["opt", "gpt2", "llama3-scaled-bf16", "qwen2-bf16", "qwen3-bf16"]) expect((await saved(name)).has("lm_head.weight")).toBe(false);
+  for (const name of ["opt", "gpt2", "llama3-scaled-bf16", "qwen2-bf16", "qwen3-bf16"])
+    expect((await saved(name)).has("lm_head.weight")).toBe(false);
   for (const name of ["llama", "mistral-window"]) expect((await saved(name)).has("lm_head.weight")).toBe(true);
   const gpt2 = await saved("gpt2");
   expect(gpt2.get("transformer.h.1.attn.c_attn.weight")?.shape).toEqual([128, 384]);
   expect(gpt2.get("transformer.h.1.mlp.c_proj.weight")?.shape).toEqual([256, 128]);
 });
 
-const rows: { input_ids: number[][]; attention_mask: number[][]; labels: number[][] }[] = readJson("trajectories", "inputs-A.json").train.slice(0, 3);
-const batches = () => rows.map((b) =>
-  packed({
-    attention_mask: b.attention_mask,
-    // The small models have 208 tokens, and as few as 64 positions.
-    input_ids: b.input_ids.map((row) => row.map((id) => id % 208)),
-    labels: b.labels.map((row) => row.map((id) => (id < 0 ? id : id % 208))),
-  }));
+const rows: { input_ids: number[][]; attention_mask: number[][]; labels: number[][] }[] = readJson(
+  "trajectories",
+  "inputs-A.json",
+).train.slice(0, 3);
+const batches = () =>
+  rows.map((b) =>
+    packed({
+      attention_mask: b.attention_mask,
+      // The small models have 208 tokens, and as few as 64 positions.
+      input_ids: b.input_ids.map((row) => row.map((id) => id % 208)),
+      labels: b.labels.map((row) => row.map((id) => (id < 0 ? id : id % 208))),
+    }),
+  );
 
 const TRAINED = ["gpt2", "llama3-scaled-bf16", "opt-350m-style-bin"];
-it.each(TRAINED)("the update that is still pending is in what %s saves, and saving does not disturb the run", async (name) => {
-  const options: ModelOptions = { offload: { wire: "fp32", unitBytes: 40_000, slots: 2 } };
-  const request = () => ({ seed: 3n, eps: 1e-3, learningRate: 1e-3, weightDecay: 0.1, noise: "gaussian" as const });
-  const out = path.join(work, "out");
-  const trained = await withModel(folder(name), options, async (model) => {
-    await takeSteps(model, batches(), request);
-    await model.save(out);
-    const weights = await weightBits(model);
-    await takeSteps(model, batches(), request);
-    return { weights, after: await weightBits(model) };
-  });
-  expect(readSafetensors(path.join(out, "model.safetensors")).tensors.get("lm_head.weight")).toBeUndefined();
-  expect(JSON.parse(fs.readFileSync(path.join(out, "config.json"), "utf8")).torch_dtype).toBe("float32");
-  await withModel(out, options, async (model) => {
-    expect(sameBits(await weightBits(model), trained.weights)).toBe(true);
-    await takeSteps(model, batches(), request);
-    expect(sameBits(await weightBits(model), trained.after)).toBe(true);
-  });
-  expect(sameBits(await withModel(folder(name), options, weightBits), trained.weights)).toBe(false);
-});
+it.each(TRAINED)(
+  "the update that is still pending is in what %s saves, and saving does not disturb the run",
+  async (name) => {
+    const options: ModelOptions = { offload: { wire: "fp32", unitBytes: 40_000, slots: 2 } };
+    const request = () => ({ seed: 3n, eps: 1e-3, learningRate: 1e-3, weightDecay: 0.1, noise: "gaussian" as const });
+    const out = path.join(work, "out");
+    const trained = await withModel(folder(name), options, async (model) => {
+      await takeSteps(model, batches(), request);
+      await model.save(out);
+      const weights = await weightBits(model);
+      await takeSteps(model, batches(), request);
+      return { weights, after: await weightBits(model) };
+    });
+    expect(readSafetensors(path.join(out, "model.safetensors")).tensors.get("lm_head.weight")).toBeUndefined();
+    expect(JSON.parse(fs.readFileSync(path.join(out, "config.json"), "utf8")).torch_dtype).toBe("float32");
+    await withModel(out, options, async (model) => {
+      expect(sameBits(await weightBits(model), trained.weights)).toBe(true);
+      await takeSteps(model, batches(), request);
+      expect(sameBits(await weightBits(model), trained.after)).toBe(true);
+    });
+    expect(sameBits(await withModel(folder(name), options, weightBits), trained.weights)).toBe(false);
+  },
+);
 
 it.each([
-  ["bf16", "BF16", "bfloat16", (v: number) => {
-    const bits = new Uint32Array(Float32Array.of(v).buffer)[0];
-    return new Float32Array(Uint32Array.of((bits + 0x7fff + ((bits >>> 16) & 1)) & 0xffff0000).buffer)[0];
-  }],
+  [
+    "bf16",
+    "BF16",
+    "bfloat16",
+    (v: number) => {
+      const bits = new Uint32Array(Float32Array.of(v).buffer)[0];
+      return new Float32Array(Uint32Array.of((bits + 0x7fff + ((bits >>> 16) & 1)) & 0xffff0000).buffer)[0];
+    },
+  ],
   // Scaled so that the last bit of fp16 has the weight 1, for magnitudes from 2^-14 on; steps of 2^-24 below.
-  ["fp16", "F16", "float16", (v: number) => {
-    const step = 2 ** (Math.max(-14, Math.floor(Math.log2(Math.abs(v)))) - 10);
-    const [low, rest] = [Math.floor(v / step), v / step - Math.floor(v / step)];
-    return (rest > 0.5 || (rest === 0.5 && low % 2 !== 0) ? low + 1 : low) * step;
-  }],
+  [
+    "fp16",
+    "F16",
+    "float16",
+    (v: number) => {
+      const step = 2 ** (Math.max(-14, Math.floor(Math.log2(Math.abs(v)))) - 10);
+      const [low, rest] = [Math.floor(v / step), v / step - Math.floor(v / step)];
+      return (rest > 0.5 || (rest === 0.5 && low % 2 !== 0) ? low + 1 : low) * step;
+    },
+  ],
   ["fp32", "F32", "float32", (v: number) => v],
-] as const)("saving in %s rounds every tensor to it, to nearest even, and config.json says so", async (dtype, stored, torch, round) => {
-  const out = path.join(work, "out");
-  await withModel(folder("llama"), {}, (model) => model.save(out, { dtype }));
-  const source = await sourceTensors("llama");
-  for (const [name, tensor] of readSafetensors(path.join(out, "model.safetensors")).tensors) {
-    expect([name, tensor.dtype]).toEqual([name, stored]);
-    const want = widen(source.get(name)!).map((v) => (v === 0 ? 0 : round(v)));
-    expect(Buffer.compare(Buffer.from(widen(tensor).buffer), Buffer.from(want.buffer))).toBe(0);
-  }
-  expect(JSON.parse(fs.readFileSync(path.join(out, "config.json"), "utf8"))).toMatchObject({ dtype: torch, architectures: ["LlamaForCausalLM"] });
-});
+] as const)(
+  "saving in %s rounds every tensor to it, to nearest even, and config.json says so",
+  async (dtype, stored, torch, round) => {
+    const out = path.join(work, "out");
+    await withModel(folder("llama"), {}, (model) => model.save(out, { dtype }));
+    const source = await sourceTensors("llama");
+    for (const [name, tensor] of readSafetensors(path.join(out, "model.safetensors")).tensors) {
+      expect([name, tensor.dtype]).toEqual([name, stored]);
+      const want = widen(source.get(name)!).map((v) => (v === 0 ? 0 : round(v)));
+      expect(Buffer.compare(Buffer.from(widen(tensor).buffer), Buffer.from(want.buffer))).toBe(0);
+    }
+    expect(JSON.parse(fs.readFileSync(path.join(out, "config.json"), "utf8"))).toMatchObject({
+      dtype: torch,
+      architectures: ["LlamaForCausalLM"],
+    });
+  },
+);
 
-it("tokenizer, generation and licence files go along byte for byte; other files and the old weights do not", async () => {
+it("tokenizer, generation and licence files go along byte for byte; other files do not", async () => {
   const source = path.join(work, "source");
   fs.cpSync(folder("opt-bin-sharded-bf16"), source, { recursive: true });
   const companions: Record<string, string> = {
-    "generation_config.json": '{"eos_token_id": 2}\n', "chat_template.jinja": "{{ messages[0].content }}", LICENSE: "to all\n",
+    "generation_config.json": '{"eos_token_id": 2}\n',
+    "chat_template.jinja": "{{ messages[0].content }}",
+    LICENSE: "to all\n",
   };
   const others = { "notes.txt": "mine", "optimizer.pt": "x" };
-  for (const [file, text] of Object.entries({ ...companions, ...others })) fs.writeFileSync(path.join(source, file), text);
+  for (const [file, text] of Object.entries({ ...companions, ...others }))
+    fs.writeFileSync(path.join(source, file), text);
   for (const file of ["vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"]) {
     fs.copyFileSync(path.join(fixtures, "../../models/tiny-opt", file), path.join(source, file));
     companions[file] = fs.readFileSync(path.join(source, file), "utf8");
@@ -233,11 +281,12 @@ it("tokenizer, generation and licence files go along byte for byte; other files 
     return model.tokenizer!.encode("The last update lands.");
   });
   expect(fs.readdirSync(out).sort()).toEqual([...Object.keys(companions), "config.json", "model.safetensors"].sort());
-  for (const [file, text] of Object.entries(companions)) expect(fs.readFileSync(path.join(out, file), "utf8")).toBe(text);
+  for (const [file, text] of Object.entries(companions))
+    expect(fs.readFileSync(path.join(out, file), "utf8")).toBe(text);
   await withModel(out, {}, async (model) => expect(model.tokenizer!.encode("The last update lands.")).toEqual(ids));
 });
 
-it("a model may be saved over the folder it came from, in another form, and nothing of the old form is left", async () => {
+it("a model may be saved over the folder it came from, and nothing of the old form is left", async () => {
   const source = path.join(work, "source");
   fs.cpSync(folder("opt-sharded-fp16"), source, { recursive: true });
   fs.rmSync(path.join(source, "expected.safetensors"));
@@ -249,4 +298,3 @@ it("a model may be saved over the folder it came from, in another form, and noth
   expect(fs.readdirSync(work)).toEqual(["source"]);
   expect(sameBits(await withModel(source, {}, weightBits), weights)).toBe(true);
 });
-

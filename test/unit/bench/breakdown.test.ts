@@ -12,7 +12,13 @@ const HIDDEN = 64;
 const FFN = 256;
 const VOCAB = 1000;
 const config = {
-  model_type: "opt", vocab_size: VOCAB, hidden_size: HIDDEN, num_hidden_layers: LAYERS, num_attention_heads: 4, ffn_dim: FFN, max_position_embeddings: 128,
+  model_type: "opt",
+  vocab_size: VOCAB,
+  hidden_size: HIDDEN,
+  num_hidden_layers: LAYERS,
+  num_attention_heads: 4,
+  ffn_dim: FFN,
+  max_position_embeddings: 128,
 };
 
 /** The programs of all units, as words. */
@@ -23,7 +29,16 @@ function programs(): number[][] {
   const recording = recorder.finish();
   const units = cutUnits(recording, { wire: "fp32", compute: "fp32" });
   const capacity = { rows: 8, sequences: 1, headRows: 8, targets: 8, tableRows: 8, microBatches: 1, objectiveWords: 1 };
-  const plan = planMemory(units, { tier: "host", slots: 3, branches: 2, capacity, output: "logprobs", cache: null, wire: "fp32", compute: "fp32" });
+  const plan = planMemory(units, {
+    tier: "host",
+    slots: 3,
+    branches: 2,
+    capacity,
+    output: "logprobs",
+    cache: null,
+    wire: "fp32",
+    compute: "fp32",
+  });
   return units.map((unit) => Array.from(encodeProgram(plan, unit, recording.inputs)));
 }
 
@@ -34,7 +49,9 @@ interface Piece {
 }
 
 function split(words: number[], symbols: readonly number[]): Piece[] {
-  const body = "return m.splitProgram(args[0], args[2]).map((op) => ({ what: op.what, words: Array.from(op.words), flops: op.flops(args[1]) }))";
+  const body =
+    "return m.splitProgram(args[0], args[2]).map((op) => ({ what: op.what, words: Array.from(op.words), flops: " +
+    "op.flops(args[1]) }))";
   return inModule("bench/lib/split-program.mjs", body, words, symbols, OP) as Piece[];
 }
 
@@ -69,18 +86,25 @@ describe("a program that is cut op by op", () => {
     expect(flops("crossEntropy")).toBe(2 * HEAD_ROWS * VOCAB * HIDDEN);
     expect(pieces.filter((p) => p.what === "crossEntropy").length).toBeGreaterThan(1);
     expect(pieces.reduce((sum, p) => sum + p.flops, 0)).toBe(flops("linear") + flops("crossEntropy"));
-    expect(new Set(pieces.map((p) => p.what))).toEqual(new Set(["embed", "linear", "layerNorm", "attention", "gatherRows", "crossEntropy"]));
+    expect(new Set(pieces.map((p) => p.what))).toEqual(
+      new Set(["embed", "linear", "layerNorm", "attention", "gatherRows", "crossEntropy"]),
+    );
   });
 });
 
 describe("where the time goes", () => {
-  const breakdown = (...steps: object[][]) => inModule("bench/lib/breakdown.mjs", "return m.breakdown(args)", ...steps) as {
-    seconds: number; rows: { what: string; count: number; seconds: number; share: number; rate?: number; unit?: string }[]; matrixProducts: { seconds: number; gflops: number };
-  };
+  const breakdown = (...steps: object[][]) =>
+    inModule("bench/lib/breakdown.mjs", "return m.breakdown(args)", ...steps) as {
+      seconds: number;
+      rows: { what: string; count: number; seconds: number; share: number; rate?: number; unit?: string }[];
+      matrixProducts: { seconds: number; gflops: number };
+    };
 
   it("is summed by kind within a step, and the median is taken over steps", () => {
     const step = (scale: number) => [
-      { what: "linear", seconds: 1 * scale, flops: 4e9 }, { what: "upload", seconds: 1 * scale, bytes: 2e9 }, { what: "linear", seconds: 3 * scale, flops: 4e9 },
+      { what: "linear", seconds: 1 * scale, flops: 4e9 },
+      { what: "upload", seconds: 1 * scale, bytes: 2e9 },
+      { what: "linear", seconds: 3 * scale, flops: 4e9 },
     ];
     const { seconds, rows, matrixProducts } = breakdown(step(1), step(10), step(2));
     expect(rows).toMatchObject([
@@ -92,7 +116,11 @@ describe("where the time goes", () => {
   });
 
   it("counts the head's products among the matrix products, and attention not", () => {
-    const entries = [{ what: "crossEntropy", seconds: 1, flops: 3e9 }, { what: "linear", seconds: 1, flops: 1e9 }, { what: "attention", seconds: 5, flops: 0 }];
+    const entries = [
+      { what: "crossEntropy", seconds: 1, flops: 3e9 },
+      { what: "linear", seconds: 1, flops: 1e9 },
+      { what: "attention", seconds: 5, flops: 0 },
+    ];
     expect(breakdown(entries).matrixProducts).toMatchObject({ seconds: 2, gflops: 2 });
   });
 });

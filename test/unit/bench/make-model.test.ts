@@ -51,7 +51,10 @@ describe("the model that the bench and its peer load", () => {
   });
 
   it("is the same for the same options, and another for another seed", async () => {
-    const hash = async (dir: string) => createHash("sha256").update(await readFile(join(dir, "model.safetensors"))).digest("hex");
+    const hash = async (dir: string) =>
+      createHash("sha256")
+        .update(await readFile(join(dir, "model.safetensors")))
+        .digest("hex");
     const first = make();
     const before = await hash(first);
     await rm(first, { recursive: true });
@@ -62,7 +65,14 @@ describe("the model that the bench and its peer load", () => {
   });
 
   it("is refused with one line when an option is unknown or no number", () => {
-    expect(runScript("bench/peer/make-model.mjs", "--depth", "3")).toMatchObject({ status: 1, err: expect.stringContaining("--depth") });
-    expect(runScript("bench/peer/make-model.mjs", "--layers", "two")).toEqual({ status: 1, out: "", err: 'make-model: --layers is "two"; it has to be a number' });
+    expect(runScript("bench/peer/make-model.mjs", "--depth", "3")).toMatchObject({
+      status: 1,
+      err: expect.stringContaining("--depth"),
+    });
+    expect(runScript("bench/peer/make-model.mjs", "--layers", "two")).toEqual({
+      status: 1,
+      out: "",
+      err: 'make-model: --layers is "two"; it has to be a number',
+    });
   });
 });

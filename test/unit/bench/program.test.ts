@@ -8,7 +8,9 @@ let dir: string;
 beforeEach(async () => (dir = await mkdtemp(join(tmpdir(), "zo2-bench-test-"))));
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
-/** Alternates programs of these sources, each given its name, a log and its summary file, and prints what came of it. */
+/**
+ * Alternates programs of these sources, each given its name, a log and its summary file, and prints what came of it.
+ */
 async function alternate(sources: Record<string, string>, rounds: number) {
   const files = await Promise.all(
     Object.entries(sources).map(async ([name, source]) => {
@@ -19,7 +21,9 @@ async function alternate(sources: Record<string, string>, rounds: number) {
   );
   const driver = `
     import { alternate, Program } from ${JSON.stringify(join(root, "bench/lib/program.mjs"))};
-    const programs = ${JSON.stringify(files)}.map(([name, file, summary]) => new Program(name, { file: process.execPath, args: [file, name, summary] }, summary));
+    const programs = ${JSON.stringify(files)}.map(([name, file, summary]) => {
+      return new Program(name, { file: process.execPath, args: [file, name, summary] }, summary);
+    });
     try {
       const seen = [];
       const steps = await alternate(programs, ${rounds}, (program, step, round) => seen.push(program.name + round));
@@ -33,7 +37,12 @@ async function alternate(sources: Record<string, string>, rounds: number) {
     }`;
   const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", driver], { encoding: "utf8" });
   if (stderr !== "") throw new Error(stderr);
-  return JSON.parse(stdout) as { seen: string[]; steps: { t: number; name: string; n: number }[][]; summaries: object[]; error?: string };
+  return JSON.parse(stdout) as {
+    seen: string[];
+    steps: { t: number; name: string; n: number }[][];
+    summaries: object[];
+    error?: string;
+  };
 }
 
 const GOOD = `
@@ -41,15 +50,23 @@ const GOOD = `
   import readline from "node:readline";
   const [name, summary] = process.argv.slice(2);
   let n = 0;
-  for await (const line of readline.createInterface({ input: process.stdin })) console.log(JSON.stringify({ t: 1, name, n: n++ }));
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    console.log(JSON.stringify({ t: 1, name, n: n++ }));
+  }
   fs.writeFileSync(summary, JSON.stringify({ name, steps: n }));`;
 
 describe("alternating programs", () => {
   it("takes their steps in turn, there and back, and ends them with their summaries", async () => {
     const { seen, steps, summaries } = await alternate({ a: GOOD, b: GOOD }, 2);
     expect(seen).toEqual(["a0", "b0", "b1", "a1", "a2", "b2"]);
-    expect(steps.map((own) => own.map((s) => `${s.name}${s.n}`))).toEqual([["a0", "a1", "a2"], ["b0", "b1", "b2"]]);
-    expect(summaries).toEqual([{ name: "a", steps: 3 }, { name: "b", steps: 3 }]);
+    expect(steps.map((own) => own.map((s) => `${s.name}${s.n}`))).toEqual([
+      ["a0", "a1", "a2"],
+      ["b0", "b1", "b2"],
+    ]);
+    expect(summaries).toEqual([
+      { name: "a", steps: 3 },
+      { name: "b", steps: 3 },
+    ]);
   });
 
   it("stops with a program's own words when it dies instead of answering", async () => {

@@ -4,20 +4,51 @@ import { join } from "node:path";
 import { runScript } from "./modules.js";
 
 const about = {
-  date: "2026-01-02T03:04:05.000Z", commit: "0123456789abcdef0123456789abcdef01234567", dirty: false,
-  device: { cpu: "A CPU", cores: 2, memoryGiB: 8, kernel: "k" }, node: "v20.0.0", build: "compiler; more", threads: 2,
+  date: "2026-01-02T03:04:05.000Z",
+  commit: "0123456789abcdef0123456789abcdef01234567",
+  dirty: false,
+  device: { cpu: "A CPU", cores: 2, memoryGiB: 8, kernel: "k" },
+  node: "v20.0.0",
+  build: "compiler; more",
+  threads: 2,
 };
 const row = (program: string, seconds: number) => ({
-  shape: "8x128", program, seconds, tokensPerSecond: 1024 / seconds, memory: { peakMiB: 1000, runtimeMiB: 200, netMiB: 800 }, quiet: 4, steps: 5,
+  shape: "8x128",
+  program,
+  seconds,
+  tokensPerSecond: 1024 / seconds,
+  memory: { peakMiB: 1000, runtimeMiB: 200, netMiB: 800 },
+  quiet: 4,
+  steps: 5,
 });
 const ratio = (program: string, against: string, value: number) => ({
-  shape: "8x128", program, against, speed: { ratio: value, least: value - 0.5, most: value + 0.5, rounds: 5, quiet: 4 },
+  shape: "8x128",
+  program,
+  against,
+  speed: { ratio: value, least: value - 0.5, most: value + 0.5, rounds: 5, quiet: 4 },
 });
 const result = {
-  ...about, torch: "1.13", model: { layers: 12, hidden: 768, ffn: 3072, heads: 12, vocab: 50272, maxpos: 2048, parameters: 1 },
+  ...about,
+  torch: "1.13",
+  model: { layers: 12, hidden: 768, ffn: 3072, heads: 12, vocab: 50272, maxpos: 2048, parameters: 1 },
   rows: [row("torch original", 8), row("torch addcmul", 6), row("zo2 streamed", 4), row("zo2 resident", 16)],
-  ratios: [ratio("torch addcmul", "torch original", 1.25), ratio("zo2 streamed", "torch original", 2), ratio("zo2 streamed", "torch addcmul", 1.5), ratio("zo2 resident", "torch original", 0.5)],
-  breakdown: [{ shape: "8x128", seconds: 5, rows: [{ what: "linear", share: 0.75 }, { what: "prepare", share: 0.25 }], matrixProducts: { gflops: 123.4 } }],
+  ratios: [
+    ratio("torch addcmul", "torch original", 1.25),
+    ratio("zo2 streamed", "torch original", 2),
+    ratio("zo2 streamed", "torch addcmul", 1.5),
+    ratio("zo2 resident", "torch original", 0.5),
+  ],
+  breakdown: [
+    {
+      shape: "8x128",
+      seconds: 5,
+      rows: [
+        { what: "linear", share: 0.75 },
+        { what: "prepare", share: 0.25 },
+      ],
+      matrixProducts: { gflops: 123.4 },
+    },
+  ],
 };
 
 const README = "# Title\n\nbefore\n<!-- bench:opt125m -->\nold\n<!-- /bench:opt125m -->\nafter\n";
@@ -33,7 +64,11 @@ afterEach(() => rm(dir, { recursive: true, force: true }));
 const run = (...args: string[]) => runScript("scripts/bench-tables.mjs", "--root", dir, "--results", dir, ...args);
 const write = (value: unknown, name = "opt125m-cpu.json") => writeFile(join(dir, name), JSON.stringify(value));
 const text = () => readFile(readme, "utf8");
-const cells = (line: string) => line.split("|").slice(1, -1).map((c) => c.trim());
+const cells = (line: string) =>
+  line
+    .split("|")
+    .slice(1, -1)
+    .map((c) => c.trim());
 
 describe("the README's tables", () => {
   it("hold every row that was measured, slow ones too, and say what it was measured on", async () => {
@@ -48,7 +83,9 @@ describe("the README's tables", () => {
       ["8 x 128", "zo2 resident", "16.00", "64", "0.50 (0.00 to 1.00)", "", "1000", "200", "4 of 5"],
     ]);
     expect(lines.find((l) => l.includes("123 GFLOP/s"))).toContain("75.0 %");
-    expect(await text()).toContain("A CPU, 2 cores, 8 GiB; Node v20.0.0; addon: compiler; commit 0123456789ab; 2026-01-02.");
+    expect(await text()).toContain(
+      "A CPU, 2 cores, 8 GiB; Node v20.0.0; addon: compiler; commit 0123456789ab; 2026-01-02.",
+    );
   });
 
   it("leave the text around them alone, and are the same when made twice", async () => {
@@ -65,7 +102,10 @@ describe("the README's tables", () => {
 
   it("fail the check when the results say anything else, and stay as they are then", async () => {
     await write(result);
-    expect(run("--check")).toMatchObject({ status: 1, err: expect.stringContaining("run node scripts/bench-tables.mjs") });
+    expect(run("--check")).toMatchObject({
+      status: 1,
+      err: expect.stringContaining("run node scripts/bench-tables.mjs"),
+    });
     expect(await text()).toBe(README);
     run();
     await write({ ...result, rows: result.rows.map((r) => ({ ...r, seconds: r.seconds + 1 })) });
@@ -89,7 +129,11 @@ describe("the README's tables", () => {
 
   it("are refused where a marker is missing or stands twice", async () => {
     await write(result);
-    for (const broken of [README.replace("<!-- /bench:opt125m -->", ""), README + README, "<!-- /bench:opt125m -->\n<!-- bench:opt125m -->"]) {
+    for (const broken of [
+      README.replace("<!-- /bench:opt125m -->", ""),
+      README + README,
+      "<!-- /bench:opt125m -->\n<!-- bench:opt125m -->",
+    ]) {
       await writeFile(readme, broken);
       expect(run()).toMatchObject({ status: 1, err: expect.stringContaining("each once and in this order") });
       expect(await text()).toBe(broken);
@@ -98,29 +142,64 @@ describe("the README's tables", () => {
 
   it("show the event loop's delay where the README has a place for it", async () => {
     const delay = { p50: 0.12, p99: 3.45, max: 9.99 };
-    await write({ ...about, rows: [{ model: "tiny-opt", waits: 0, phases: { idle: { seconds: 2, delay } } }] }, "event-loop-cpu.json");
+    await write(
+      { ...about, rows: [{ model: "tiny-opt", waits: 0, phases: { idle: { seconds: 2, delay } } }] },
+      "event-loop-cpu.json",
+    );
     await writeFile(readme, "<!-- bench:event-loop -->\n<!-- /bench:event-loop -->");
     run();
-    expect((await text()).split("\n").map(cells)).toContainEqual(["tiny-opt", "idle", "2.0", "0.1", "3.5", "10.0", "0"]);
+    expect((await text()).split("\n").map(cells)).toContainEqual([
+      "tiny-opt",
+      "idle",
+      "2.0",
+      "0.1",
+      "3.5",
+      "10.0",
+      "0",
+    ]);
   });
 
   it("are refused where a page names one that does not exist", async () => {
     await writeFile(readme, "<!-- bench:opt225m -->\n<!-- /bench:opt225m -->");
-    expect(run("--check")).toMatchObject({ status: 1, err: expect.stringContaining("there is no table opt225m; there are opt125m, event-loop, smollm2") });
+    expect(run("--check")).toMatchObject({
+      status: 1,
+      err: expect.stringContaining("there is no table opt225m; there are opt125m, event-loop, smollm2"),
+    });
   });
 });
 
 const PAGE = "# Story\n<!-- bench:smollm2 -->\n<!-- /bench:smollm2 -->\nend\n";
 const said = (answer: string, reason = "eos") => [{ question: "Name | three", answer, reason, tokens: 3, seconds: 1 }];
 const smollm2 = {
-  ...about, model: { name: "SmolLM2-135M-Instruct", parameters: 134515008 }, offload: "host", wire: "fp32",
-  steps: 60, batch: 16, learningRate: 4e-5, schedule: "linear", eps: 1e-3, seed: 7, template: { prompt: "{text} It was", choices: [" terrible", " great"] },
-  deviceBytes: 3 * 2 ** 20, hostBytes: 5 * 2 ** 20, secondsPerStep: 6.543,
-  before: { test: { loss: 0.84921, accuracy: 0.6049, examples: 415, seconds: 2 }, said: said("Red,\n* <b>blue", "length") },
+  ...about,
+  model: { name: "SmolLM2-135M-Instruct", parameters: 134515008 },
+  offload: "host",
+  wire: "fp32",
+  steps: 60,
+  batch: 16,
+  learningRate: 4e-5,
+  schedule: "linear",
+  eps: 1e-3,
+  seed: 7,
+  template: { prompt: "{text} It was", choices: [" terrible", " great"] },
+  deviceBytes: 3 * 2 ** 20,
+  hostBytes: 5 * 2 ** 20,
+  secondsPerStep: 6.543,
+  before: {
+    test: { loss: 0.84921, accuracy: 0.6049, examples: 415, seconds: 2 },
+    said: said("Red,\n* <b>blue", "length"),
+  },
   after: { test: { loss: 0.31, accuracy: 0.8747, examples: 415, seconds: 2 }, said: said("Green.") },
-  evaluations: [{ step: 30, loss: 0.5, accuracy: 0.8 }, { step: 60, loss: 0.4, accuracy: 0.85 }],
+  evaluations: [
+    { step: 30, loss: 0.5, accuracy: 0.8 },
+    { step: 60, loss: 0.4, accuracy: 0.85 },
+  ],
   // Two whole means, 2 and 1, and one of the last ten steps: 1.5.
-  curve: { loss: Array.from({ length: 60 }, (_, i) => (i < 25 ? 1 + 2 * (i % 2) + (i === 24 ? 1 : 0) : i < 50 ? 1 : 1.5)), seconds: [], tokens: [] },
+  curve: {
+    loss: Array.from({ length: 60 }, (_, i) => (i < 25 ? 1 + 2 * (i % 2) + (i === 24 ? 1 : 0) : i < 50 ? 1 : 1.5)),
+    seconds: [],
+    tokens: [],
+  },
 };
 
 describe("the tutorial's figures", () => {
@@ -159,8 +238,20 @@ describe("the tutorial's figures", () => {
     expect(rows).toContainEqual(["after, saved and loaded again", "0.875", "0.3100"]);
     expect(rows).toContainEqual(["30", "0.800", "0.5000"]);
     expect(rows).toContainEqual(["60", "0.850", "0.4000"]);
-    for (const part of ["60 steps of 16 sentences", "fp32 weights streamed from host memory", "2 threads", "learning rate 4e-5 (linear)", "eps 1e-3", "seed 7",
-      "6.54 s (median)", "3 MiB of device memory", "5 MiB of host memory", "134,515,008 parameters", "`{text} It was`"]) expect(text).toContain(part);
+    for (const part of [
+      "60 steps of 16 sentences",
+      "fp32 weights streamed from host memory",
+      "2 threads",
+      "learning rate 4e-5 (linear)",
+      "eps 1e-3",
+      "seed 7",
+      "6.54 s (median)",
+      "3 MiB of device memory",
+      "5 MiB of host memory",
+      "134,515,008 parameters",
+      "`{text} It was`",
+    ])
+      expect(text).toContain(part);
     expect(text).toContain("A CPU, 2 cores, 8 GiB; Node v20.0.0; addon: compiler; commit 0123456789ab; 2026-01-02.");
     expect(text.endsWith("\n<!-- /bench:smollm2 -->\nend\n")).toBe(true);
     expect(await made({ ...smollm2, offload: "device" })).toContain("fp32 weights resident on the device");

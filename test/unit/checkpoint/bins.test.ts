@@ -12,7 +12,8 @@ const good = readdirSync(BINS).filter((name) => name.endsWith(".bin"));
 const bad = readdirSync(join(BINS, "bad"));
 
 /** What a file that ran its code would have made, wherever it ran. */
-const marks = () => [process.cwd(), tmpdir(), BINS, join(BINS, "bad"), FIXTURES].filter((dir) => existsSync(join(dir, "zo2-was-here")));
+const marks = () =>
+  [process.cwd(), tmpdir(), BINS, join(BINS, "bad"), FIXTURES].filter((dir) => existsSync(join(dir, "zo2-was-here")));
 
 async function folderOf(file: string, name: string): Promise<string> {
   const dir = await modelFolder({});
@@ -31,25 +32,46 @@ afterEach(() => expect(marks()).toEqual([]));
 
 describe("a .bin file that torch.save wrote", () => {
   test("is among the fixtures in every form that is expected of it", () => {
-    expect(good.map((name) => name.slice(0, -4))).toEqual(["dtypes", "legacy", "nested", "parameters", "protocol4", "state_dict", "tied", "views"]);
+    expect(good.map((name) => name.slice(0, -4))).toEqual([
+      "dtypes",
+      "legacy",
+      "nested",
+      "parameters",
+      "protocol4",
+      "state_dict",
+      "tied",
+      "views",
+    ]);
   });
 
   test.each(good)("%s has the names, dtypes, shapes and bytes that torch saw", async (name) => {
     await using ours = await openCheckpoint(await folderOf(join(BINS, name), "pytorch_model.bin"));
-    await using theirs = await openCheckpoint(await folderOf(join(BINS, name.replace(".bin", ".expected.safetensors")), "model.safetensors"));
+    await using theirs = await openCheckpoint(
+      await folderOf(join(BINS, name.replace(".bin", ".expected.safetensors")), "model.safetensors"),
+    );
     const outline = (checkpoint: Checkpoint) =>
-      [...checkpoint.tensors].map(([key, { dtype, shape }]) => ({ key, dtype, shape })).sort((a, b) => (a.key < b.key ? -1 : 1));
+      [...checkpoint.tensors]
+        .map(([key, { dtype, shape }]) => ({ key, dtype, shape }))
+        .sort((a, b) => (a.key < b.key ? -1 : 1));
     expect(outline(ours)).toEqual(outline(theirs));
     for (const [key, entry] of theirs.tensors) {
       const expected = await read(theirs, entry);
-      for (const piece of [1, 7, 4096]) expect((await read(ours, ours.tensors.get(key)!, piece)).equals(expected)).toBe(true);
+      for (const piece of [1, 7, 4096])
+        expect((await read(ours, ours.tensors.get(key)!, piece)).equals(expected)).toBe(true);
     }
   });
 
   test("has strided entries for views, and equal places for tied tensors", async () => {
     await using views = await openCheckpoint(await folderOf(join(BINS, "views.bin"), "pytorch_model.bin"));
     const strides = Object.fromEntries([...views.tensors].map(([name, entry]) => [name, entry.strides]));
-    expect(strides).toEqual({ whole: undefined, rows: undefined, transposed: [1, 16], strided: [32, 3], scalar: undefined, empty: undefined });
+    expect(strides).toEqual({
+      whole: undefined,
+      rows: undefined,
+      transposed: [1, 16],
+      strided: [32, 3],
+      scalar: undefined,
+      empty: undefined,
+    });
     await using tied = await openCheckpoint(await folderOf(join(BINS, "tied.bin"), "pytorch_model.bin"));
     const [a, b] = [...tied.tensors.values()];
     expect({ ...a, name: "" }).toEqual({ ...b, name: "" });
@@ -78,7 +100,9 @@ describe("a .bin file that is damaged, or does more than hold tensors,", () => {
 
   test.each(bad)("%s is refused by name", async (name) => {
     const dir = await folderOf(join(BINS, "bad", name), "pytorch_model.bin");
-    await expect(openCheckpoint(dir)).rejects.toThrow(failure("ZO2_ERR_CHECKPOINT", join(dir, "pytorch_model.bin"), ...(expected[name] ?? [])));
+    await expect(openCheckpoint(dir)).rejects.toThrow(
+      failure("ZO2_ERR_CHECKPOINT", join(dir, "pytorch_model.bin"), ...(expected[name] ?? [])),
+    );
   });
 
   test("is refused wherever a byte of its pickle is changed, by the checksum", async () => {
@@ -92,14 +116,17 @@ describe("a .bin file that is damaged, or does more than hold tensors,", () => {
     }
   });
 
-  test.each(["views.bin", "legacy.bin", "protocol4.bin"])("is refused or opened, never anything else, wherever %s is cut", async (name) => {
-    const bytes = await readFile(join(BINS, name));
-    const dir = await modelFolder({});
-    for (let length = 0; length < bytes.length; length += 13) {
-      await writeFile(join(dir, "pytorch_model.bin"), bytes.subarray(0, length));
-      await expect(openCheckpoint(dir)).rejects.toThrow(failure("ZO2_ERR_CHECKPOINT"));
-    }
-  });
+  test.each(["views.bin", "legacy.bin", "protocol4.bin"])(
+    "is refused or opened, never anything else, wherever %s is cut",
+    async (name) => {
+      const bytes = await readFile(join(BINS, name));
+      const dir = await modelFolder({});
+      for (let length = 0; length < bytes.length; length += 13) {
+        await writeFile(join(dir, "pytorch_model.bin"), bytes.subarray(0, length));
+        await expect(openCheckpoint(dir)).rejects.toThrow(failure("ZO2_ERR_CHECKPOINT"));
+      }
+    },
+  );
 });
 
 describe("a model folder with pickled weights", () => {
@@ -120,7 +147,8 @@ describe("a model folder with pickled weights", () => {
       "embed_tokens.weight": [config.vocab_size, e],
       "embed_positions.weight": [config.max_position_embeddings + 2, d],
     };
-    const linear = (name: string, out: number, inn: number) => Object.assign(all, { [`${name}.weight`]: [out, inn], [`${name}.bias`]: [out] });
+    const linear = (name: string, out: number, inn: number) =>
+      Object.assign(all, { [`${name}.weight`]: [out, inn], [`${name}.bias`]: [out] });
     const norm = (name: string) => Object.assign(all, { [`${name}.weight`]: [d], [`${name}.bias`]: [d] });
     if (e !== d) Object.assign(all, { "project_in.weight": [d, e], "project_out.weight": [e, d] });
     if (config.do_layer_norm_before) norm("final_layer_norm");
@@ -134,7 +162,10 @@ describe("a model folder with pickled weights", () => {
     return Object.fromEntries(Object.entries(all).map(([name, shape]) => [prefix + name, shape]));
   }
 
-  const models = [["opt-350m-style-bin", "decoder.", "F16"], ["opt-bin-sharded-bf16", "model.decoder.", "BF16"]] as const;
+  const models = [
+    ["opt-350m-style-bin", "decoder.", "F16"],
+    ["opt-bin-sharded-bf16", "model.decoder.", "BF16"],
+  ] as const;
   test.each(models)("%s lists the tensors that its config implies", async (name, prefix, dtype) => {
     const dir = join(MODELS, name);
     await using checkpoint = await openCheckpoint(dir);
@@ -150,7 +181,9 @@ describe("a model folder with pickled weights", () => {
   test("has its tensors in the shards that the index names", async () => {
     const dir = join(MODELS, "opt-bin-sharded-bf16");
     await using checkpoint = await openCheckpoint(dir);
-    const { weight_map } = JSON.parse(await readFile(join(dir, "pytorch_model.bin.index.json"), "utf8")) as { weight_map: Record<string, string> };
+    const { weight_map } = JSON.parse(await readFile(join(dir, "pytorch_model.bin.index.json"), "utf8")) as {
+      weight_map: Record<string, string>;
+    };
     expect(Object.fromEntries([...checkpoint.tensors].map(([name, entry]) => [name, entry.file]))).toEqual(
       Object.fromEntries(Object.entries(weight_map).map(([name, file]) => [name, join(dir, file)])),
     );

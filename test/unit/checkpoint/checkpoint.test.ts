@@ -1,6 +1,12 @@
 import { open, readFile, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { openCheckpoint, requireTensor, resolveTensor, storedNames, unusedTensors } from "../../../src/checkpoint/index.js";
+import {
+  openCheckpoint,
+  requireTensor,
+  resolveTensor,
+  storedNames,
+  unusedTensors,
+} from "../../../src/checkpoint/index.js";
 import { cleanUp, failure, fileBytes, modelFolder, temporaryFolder } from "./support.js";
 
 const MODELS = join(__dirname, "../../fixtures/models");
@@ -15,15 +21,24 @@ describe("a checkpoint", () => {
     await using checkpoint = await openCheckpoint(dir);
     const whole = await readFile(join(dir, "model.safetensors"));
     const length = Number(whole.readBigUInt64LE());
-    const header = JSON.parse(whole.subarray(8, 8 + length).toString()) as Record<string, { data_offsets: [number, number]; dtype: string }>;
+    const header = JSON.parse(whole.subarray(8, 8 + length).toString()) as Record<
+      string,
+      { data_offsets: [number, number]; dtype: string }
+    >;
     delete header["__metadata__"];
     expect([...checkpoint.tensors.keys()].sort()).toEqual(Object.keys(header).sort());
-    for (const [name, { data_offsets: [begin, end] }] of Object.entries(header)) {
+    for (const [
+      name,
+      {
+        data_offsets: [begin, end],
+      },
+    ] of Object.entries(header)) {
       const entry = checkpoint.tensors.get(name)!;
       const into = new Uint8Array(entry.bytes);
       const piece = 1000;
       const reads = [];
-      for (let at = 0; at < entry.bytes; at += piece) reads.push(checkpoint.read(entry, at, into.subarray(at, at + piece)));
+      for (let at = 0; at < entry.bytes; at += piece)
+        reads.push(checkpoint.read(entry, at, into.subarray(at, at + piece)));
       await Promise.all(reads);
       expect(Buffer.compare(into, whole.subarray(8 + length + begin, 8 + length + end))).toBe(0);
     }
@@ -33,7 +48,9 @@ describe("a checkpoint", () => {
   test("in shards gives each tensor from the file that the index names", async () => {
     const dir = join(MODELS, "opt-sharded-fp16");
     await using checkpoint = await openCheckpoint(dir);
-    const { weight_map } = JSON.parse(await readFile(join(dir, "model.safetensors.index.json"), "utf8")) as { weight_map: Record<string, string> };
+    const { weight_map } = JSON.parse(await readFile(join(dir, "model.safetensors.index.json"), "utf8")) as {
+      weight_map: Record<string, string>;
+    };
     expect(Object.fromEntries([...checkpoint.tensors].map(([name, entry]) => [name, entry.file]))).toEqual(
       Object.fromEntries(Object.entries(weight_map).map(([name, file]) => [name, join(dir, file)])),
     );
@@ -70,10 +87,20 @@ describe("a checkpoint", () => {
     const dir = await modelFolder({ "model.safetensors": fileBytes({ a: u8(4), b: u8(4, 4) }, 8) });
     await using checkpoint = await openCheckpoint(dir);
     const a = checkpoint.tensors.get("a")!;
-    for (const [offset, length] of [[1, 4], [-1, 2], [5, 0], [0.5, 1], [Number.NaN, 1]] as const) {
-      await expect(checkpoint.read(a, offset, new Uint8Array(length))).rejects.toThrow(failure("ZO2_ERR_INVALID_ARGUMENT", 'tensor "a"'));
+    for (const [offset, length] of [
+      [1, 4],
+      [-1, 2],
+      [5, 0],
+      [0.5, 1],
+      [Number.NaN, 1],
+    ] as const) {
+      await expect(checkpoint.read(a, offset, new Uint8Array(length))).rejects.toThrow(
+        failure("ZO2_ERR_INVALID_ARGUMENT", 'tensor "a"'),
+      );
     }
-    await expect(checkpoint.read({ ...a }, 0, new Uint8Array(1))).rejects.toThrow(failure("ZO2_ERR_INVALID_ARGUMENT", "not an entry"));
+    await expect(checkpoint.read({ ...a }, 0, new Uint8Array(1))).rejects.toThrow(
+      failure("ZO2_ERR_INVALID_ARGUMENT", "not an entry"),
+    );
     await checkpoint.read(a, 4, new Uint8Array(0));
   });
 
@@ -82,7 +109,9 @@ describe("a checkpoint", () => {
     await using checkpoint = await openCheckpoint(dir);
     const entry = checkpoint.tensors.get("a")!;
     await truncate(join(dir, "model.safetensors"), entry.offset + 60);
-    await expect(checkpoint.read(entry, 50, new Uint8Array(50))).rejects.toThrow(failure("ZO2_ERR_CHECKPOINT", "40 bytes early"));
+    await expect(checkpoint.read(entry, 50, new Uint8Array(50))).rejects.toThrow(
+      failure("ZO2_ERR_CHECKPOINT", "40 bytes early"),
+    );
   });
 
   test("cannot be read after it was closed, and closes twice without harm", async () => {
@@ -90,22 +119,52 @@ describe("a checkpoint", () => {
     const checkpoint = await openCheckpoint(dir);
     await checkpoint.close();
     await checkpoint.close();
-    await expect(checkpoint.read(checkpoint.tensors.get("a")!, 0, new Uint8Array(1))).rejects.toThrow(failure("ZO2_ERR_DISPOSED"));
+    await expect(checkpoint.read(checkpoint.tensors.get("a")!, 0, new Uint8Array(1))).rejects.toThrow(
+      failure("ZO2_ERR_DISPOSED"),
+    );
   });
 
   const shard = fileBytes({ a: u8(4) }, 4);
   const refused: [string, Record<string, string | Uint8Array>, string[]][] = [
     ["without weights", {}, ["has no model.safetensors", "pytorch_model.bin.index.json"]],
     ["with a pickled file that is none", { "pytorch_model.bin": "x" }, ["pytorch_model.bin: its 1 bytes do not begin"]],
-    ["with a config.json that is not JSON", { "config.json": "{", "model.safetensors": shard }, ["config.json: not JSON"]],
-    ["with a config.json that is a list", { "config.json": "[]", "model.safetensors": shard }, ["config.json: not a JSON object"]],
-    ["whose weights are truncated", { "model.safetensors": shard.subarray(0, -1) }, ["model.safetensors: tensor \"a\"", "past the end"]],
+    [
+      "with a config.json that is not JSON",
+      { "config.json": "{", "model.safetensors": shard },
+      ["config.json: not JSON"],
+    ],
+    [
+      "with a config.json that is a list",
+      { "config.json": "[]", "model.safetensors": shard },
+      ["config.json: not a JSON object"],
+    ],
+    [
+      "whose weights are truncated",
+      { "model.safetensors": shard.subarray(0, -1) },
+      ['model.safetensors: tensor "a"', "past the end"],
+    ],
     ["whose index is not JSON", { "model.safetensors.index.json": "no" }, ["index.json: not JSON"]],
     ["whose index has no weight_map", { "model.safetensors.index.json": "{}" }, ["weight_map is missing"]],
-    ["whose index names a missing file", { "model.safetensors.index.json": index({ a: "m1.safetensors" }) }, ['tensor "a"', "m1.safetensors, which is missing"]],
-    ["whose index names a tensor that its file lacks", { "model.safetensors.index.json": index({ a: "m1", b: "m1" }), m1: shard }, ['tensor "b" is not in m1']],
-    ["whose index leaves the folder", { "model.safetensors.index.json": index({ a: "../m1" }) }, ['"../m1" is not the name of a file in this folder']],
-    ["whose index has an absolute path", { "model.safetensors.index.json": index({ a: "/etc/passwd" }) }, ['"/etc/passwd" is not the name']],
+    [
+      "whose index names a missing file",
+      { "model.safetensors.index.json": index({ a: "m1.safetensors" }) },
+      ['tensor "a"', "m1.safetensors, which is missing"],
+    ],
+    [
+      "whose index names a tensor that its file lacks",
+      { "model.safetensors.index.json": index({ a: "m1", b: "m1" }), m1: shard },
+      ['tensor "b" is not in m1'],
+    ],
+    [
+      "whose index leaves the folder",
+      { "model.safetensors.index.json": index({ a: "../m1" }) },
+      ['"../m1" is not the name of a file in this folder'],
+    ],
+    [
+      "whose index has an absolute path",
+      { "model.safetensors.index.json": index({ a: "/etc/passwd" }) },
+      ['"/etc/passwd" is not the name'],
+    ],
     ["whose index names a number", { "model.safetensors.index.json": index({ a: 3 }) }, ["its file is not a string"]],
   ];
   test.each(refused)("%s is refused", async (_, files, parts) => {
@@ -115,7 +174,9 @@ describe("a checkpoint", () => {
   test("that is no folder, has no config.json, or is not there, is refused by name", async () => {
     const dir = await temporaryFolder();
     await expect(openCheckpoint(dir)).rejects.toThrow(failure("ZO2_ERR_CHECKPOINT", "has no config.json"));
-    await expect(openCheckpoint(join(dir, "no"))).rejects.toThrow(failure("ZO2_ERR_CHECKPOINT", "there is no such folder"));
+    await expect(openCheckpoint(join(dir, "no"))).rejects.toThrow(
+      failure("ZO2_ERR_CHECKPOINT", "there is no such folder"),
+    );
     await writeFile(join(dir, "file"), "");
     await expect(openCheckpoint(join(dir, "file"))).rejects.toThrow(failure("ZO2_ERR_CHECKPOINT", "not a folder"));
   });
@@ -128,15 +189,24 @@ describe("a tensor's name", () => {
 
   test("is found under each prefix of its family, the canonical one first", () => {
     expect(storedNames("model.decoder.x.weight", prefixes)).toEqual([
-      "model.decoder.x.weight", "decoder.x.weight", "x.weight", "model.model.decoder.x.weight", "model.x.weight",
+      "model.decoder.x.weight",
+      "decoder.x.weight",
+      "x.weight",
+      "model.model.decoder.x.weight",
+      "model.x.weight",
     ]);
-    for (const name of ["model.decoder.x", "decoder.x", "x", "model.model.decoder.x"]) expect(resolveTensor(stored(name), "model.decoder.x", prefixes)?.name).toBe(name);
-    expect(resolveTensor(stored("x", "decoder.x", "model.decoder.x"), "model.decoder.x", prefixes)?.name).toBe("model.decoder.x");
+    for (const name of ["model.decoder.x", "decoder.x", "x", "model.model.decoder.x"])
+      expect(resolveTensor(stored(name), "model.decoder.x", prefixes)?.name).toBe(name);
+    expect(resolveTensor(stored("x", "decoder.x", "model.decoder.x"), "model.decoder.x", prefixes)?.name).toBe(
+      "model.decoder.x",
+    );
     expect(resolveTensor(stored("other.x"), "model.decoder.x", prefixes)).toBeUndefined();
   });
 
   test("that is nowhere is an error with the names that were tried", () => {
-    expect(() => requireTensor(stored("y"), "decoder.x", prefixes)).toThrow(failure("ZO2_ERR_CHECKPOINT", '"decoder.x" is missing from its 1 tensors', "model.decoder.x, x"));
+    expect(() => requireTensor(stored("y"), "decoder.x", prefixes)).toThrow(
+      failure("ZO2_ERR_CHECKPOINT", '"decoder.x" is missing from its 1 tensors', "model.decoder.x, x"),
+    );
   });
 
   test("may be that of a tensor tied to it, in any of its forms, after its own", () => {
@@ -146,12 +216,20 @@ describe("a tensor's name", () => {
     }
     expect(resolveTensor(stored("lm_head", "embed"), "model.decoder.embed", prefixes, aliases)?.name).toBe("embed");
     expect(resolveTensor(stored("lm_head"), "model.decoder.embed", prefixes)).toBeUndefined();
-    expect(() => requireTensor(stored("y"), "model.decoder.embed", prefixes, aliases)).toThrow(failure("ZO2_ERR_CHECKPOINT", "tried", "lm_head"));
+    expect(() => requireTensor(stored("y"), "model.decoder.embed", prefixes, aliases)).toThrow(
+      failure("ZO2_ERR_CHECKPOINT", "tried", "lm_head"),
+    );
   });
 
   test("is unused unless it was read, is tied to what was, or is known not to be needed", () => {
     const place = (name: string, offset: number) => ({ ...entry(name), offset });
-    const all = [place("decoder.embed", 0), place("copy", 0), place("lm_head", 8), place("h.0.attn.bias", 16), place("other", 24)];
+    const all = [
+      place("decoder.embed", 0),
+      place("copy", 0),
+      place("lm_head", 8),
+      place("h.0.attn.bias", 16),
+      place("other", 24),
+    ];
     const tensors = new Map(all.map((e) => [e.name, e]));
     const used = new Map([["model.decoder.embed", all[0]!]]);
     const aliases = new Map([["model.decoder.embed", ["lm_head"]]]);

@@ -21,8 +21,21 @@ test("an E5M2 number is the half whose upper byte it is", () => {
 test("an E4M3 number is what the OCP's table of the format says: no infinities, NaN at both ends, 448 at most", () => {
   const values = table("F8_E4M3");
   const known: [number, number][] = [
-    [0x00, 0], [0x80, -0], [0x01, 2 ** -9], [0x07, 0.875 * 2 ** -6], [0x08, 2 ** -6], [0x38, 1], [0xb8, -1], [0x39, 1.125], [0x40, 2],
-    [0x77, 240], [0x78, 256], [0x7e, 448], [0xfe, -448], [0x7f, Number.NaN], [0xff, Number.NaN],
+    [0x00, 0],
+    [0x80, -0],
+    [0x01, 2 ** -9],
+    [0x07, 0.875 * 2 ** -6],
+    [0x08, 2 ** -6],
+    [0x38, 1],
+    [0xb8, -1],
+    [0x39, 1.125],
+    [0x40, 2],
+    [0x77, 240],
+    [0x78, 256],
+    [0x7e, 448],
+    [0xfe, -448],
+    [0x7f, Number.NaN],
+    [0xff, Number.NaN],
   ];
   for (const [bits, value] of known) expect(values[bits]).toBe(value);
   expect([...values].filter((v) => Number.isNaN(v))).toHaveLength(2);

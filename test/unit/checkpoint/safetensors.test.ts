@@ -8,11 +8,21 @@ function parse(file: Uint8Array, size = file.byteLength) {
   return parseHeader("f", file.subarray(8, 8 + length), size);
 }
 
-const tensor = (dtype: string, shape: unknown, begin: unknown, end: unknown) => ({ dtype, shape, data_offsets: [begin, end] });
+const tensor = (dtype: string, shape: unknown, begin: unknown, end: unknown) => ({
+  dtype,
+  shape,
+  data_offsets: [begin, end],
+});
 
 describe("a safetensors header", () => {
   test("gives names, dtypes, shapes and offsets from the start of the file, in the order of the header", () => {
-    const header = { __metadata__: { format: "pt" }, b: tensor("F32", [2, 3], 4, 28), a: tensor("BF16", [2], 0, 4), s: tensor("F16", [], 28, 30), none: tensor("I64", [0, 7], 30, 30) };
+    const header = {
+      __metadata__: { format: "pt" },
+      b: tensor("F32", [2, 3], 4, 28),
+      a: tensor("BF16", [2], 0, 4),
+      s: tensor("F16", [], 28, 30),
+      none: tensor("I64", [0, 7], 30, 30),
+    };
     const file = fileBytes(header, 30);
     const start = file.byteLength - 30;
     const { tensors, metadata } = parse(file);
@@ -42,19 +52,43 @@ describe("a safetensors header", () => {
 
   const refused: [string, Buffer, string][] = [
     ["a file of 7 bytes", Buffer.alloc(7), "7 bytes is too short"],
-    ["a length past the end of the file", fileBytes("{}", 0, 3n), "header length 3 reaches past the end of the file (10 bytes)"],
-    ["a length over the format's limit", fileBytes("{}", 0, 100_000_001n), "header length 100000001 is more than the 100000000"],
+    [
+      "a length past the end of the file",
+      fileBytes("{}", 0, 3n),
+      "header length 3 reaches past the end of the file (10 bytes)",
+    ],
+    [
+      "a length over the format's limit",
+      fileBytes("{}", 0, 100_000_001n),
+      "header length 100000001 is more than the 100000000",
+    ],
     ["a length of 2^64 - 1", fileBytes("{}", 0, 2n ** 64n - 1n), "header length 18446744073709551615 is more"],
     ["an empty header", fileBytes("", 4), "does not start with {"],
     ["leading blanks", fileBytes(" {}", 0), "does not start with {"],
     ["a list", fileBytes("[]", 0), "does not start with {"],
     ["what is not JSON", fileBytes("{nonsense", 0), "not JSON"],
     ["what is not UTF-8", Buffer.concat([fileBytes("", 0, 3n), Buffer.from([0x7b, 0xff, 0x7d])]), "not UTF-8"],
-    ["a tensor given twice", fileBytes('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"\\u0061":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', 1), 'key "a" twice'],
-    ["a field given twice", fileBytes('{"a":{"dtype":"U8","dtype" : "I8","shape":[1],"data_offsets":[0,1]}}', 1), 'key "dtype" twice'],
+    [
+      "a tensor given twice",
+      fileBytes(
+        '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},' +
+          '"\\u0061":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+        1,
+      ),
+      'key "a" twice',
+    ],
+    [
+      "a field given twice",
+      fileBytes('{"a":{"dtype":"U8","dtype" : "I8","shape":[1],"data_offsets":[0,1]}}', 1),
+      'key "dtype" twice',
+    ],
     ["an entry that is no object", fileBytes({ a: 3 }, 0), 'tensor "a": its header entry is not an object'],
     ["an unknown dtype", fileBytes({ a: tensor("F31", [1], 0, 4) }, 4), 'tensor "a": unknown dtype "F31"'],
-    ["a dtype that is a property of every object", fileBytes({ a: tensor("toString", [1], 0, 4) }, 4), 'unknown dtype "toString"'],
+    [
+      "a dtype that is a property of every object",
+      fileBytes({ a: tensor("toString", [1], 0, 4) }, 4),
+      'unknown dtype "toString"',
+    ],
     ["no dtype", fileBytes({ a: { shape: [1], data_offsets: [0, 4] } }, 4), "unknown dtype (missing)"],
     ["a negative extent", fileBytes({ a: tensor("U8", [-1, -4], 0, 4) }, 4), "shape is not a list of integers"],
     ["a fractional extent", fileBytes({ a: tensor("U8", [1.5], 0, 4) }, 4), "shape is not a list of integers"],
@@ -66,21 +100,54 @@ describe("a safetensors header", () => {
     ["one offset", fileBytes({ a: { dtype: "U8", shape: [1], data_offsets: [0] } }, 1), "data_offsets is not a pair"],
     ["a negative offset", fileBytes({ a: tensor("U8", [1], -1, 0) }, 1), "data_offsets is not a pair"],
     ["offsets that are strings", fileBytes({ a: tensor("U8", [1], "0", "1") }, 1), "data_offsets is not a pair"],
-    ["offsets the wrong way round", fileBytes({ a: tensor("U8", [1], 1, 0) }, 1), "data_offsets [1, 0] end before they begin"],
-    ["offsets past the end", fileBytes({ a: tensor("U8", [9], 0, 9) }, 8), "data_offsets [0, 9] reach past the end of the file, which holds 8 bytes"],
-    ["offsets that do not fit the shape", fileBytes({ a: tensor("F32", [3], 0, 8) }, 8), "hold 8 bytes, but shape [3] of F32 needs 12"],
-    ["overlapping tensors", fileBytes({ a: tensor("U8", [6], 0, 6), b: tensor("U8", [4], 4, 8) }, 8), 'tensor "b": overlaps tensor "a" by 2 bytes'],
-    ["a hole between tensors", fileBytes({ a: tensor("U8", [2], 0, 2), b: tensor("U8", [4], 4, 8) }, 8), 'tensor "b": 2 bytes before it belong to no tensor'],
-    ["bytes after the last tensor", fileBytes({ a: tensor("U8", [2], 0, 2) }, 8), "the last 6 bytes belong to no tensor"],
+    [
+      "offsets the wrong way round",
+      fileBytes({ a: tensor("U8", [1], 1, 0) }, 1),
+      "data_offsets [1, 0] end before they begin",
+    ],
+    [
+      "offsets past the end",
+      fileBytes({ a: tensor("U8", [9], 0, 9) }, 8),
+      "data_offsets [0, 9] reach past the end of the file, which holds 8 bytes",
+    ],
+    [
+      "offsets that do not fit the shape",
+      fileBytes({ a: tensor("F32", [3], 0, 8) }, 8),
+      "hold 8 bytes, but shape [3] of F32 needs 12",
+    ],
+    [
+      "overlapping tensors",
+      fileBytes({ a: tensor("U8", [6], 0, 6), b: tensor("U8", [4], 4, 8) }, 8),
+      'tensor "b": overlaps tensor "a" by 2 bytes',
+    ],
+    [
+      "a hole between tensors",
+      fileBytes({ a: tensor("U8", [2], 0, 2), b: tensor("U8", [4], 4, 8) }, 8),
+      'tensor "b": 2 bytes before it belong to no tensor',
+    ],
+    [
+      "bytes after the last tensor",
+      fileBytes({ a: tensor("U8", [2], 0, 2) }, 8),
+      "the last 6 bytes belong to no tensor",
+    ],
     ["metadata that is no object", fileBytes({ __metadata__: ["a"] }, 0), "__metadata__ is not an object"],
-    ["metadata with a number", fileBytes({ __metadata__: { steps: 3 } }, 0), '__metadata__: the value of "steps" is not a string'],
+    [
+      "metadata with a number",
+      fileBytes({ __metadata__: { steps: 3 } }, 0),
+      '__metadata__: the value of "steps" is not a string',
+    ],
   ];
   test.each(refused)("with %s is refused", (_, bytes, message) => {
     expect(() => parse(bytes)).toThrow(failure("ZO2_ERR_CHECKPOINT", "f: ", message));
   });
 
   test("however it is damaged, gives a coded error or tensors that tile the data", () => {
-    const header = { __metadata__: { format: "pt" }, "a.weight": tensor("F32", [4, 3], 0, 48), "b.bias": tensor("F16", [10], 48, 68), c: tensor("U8", [2, 2], 68, 72) };
+    const header = {
+      __metadata__: { format: "pt" },
+      "a.weight": tensor("F32", [4, 3], 0, 48),
+      "b.bias": tensor("F16", [10], 48, 68),
+      c: tensor("U8", [2, 2], 68, 72),
+    };
     const sound = fileBytes(header, 72);
     const random = lcg(20240717);
     let accepted = 0;
@@ -115,7 +182,26 @@ function lcg(seed: number) {
   };
 }
 
-const SNIPPETS = ["{", "}", "[", "]", '"', ",", ":", "0", "-1", "1e9", "null", "\\", "9007199254740993", '"dtype"', "F64", "[]", "{}", "\u0000"];
+const SNIPPETS = [
+  "{",
+  "}",
+  "[",
+  "]",
+  '"',
+  ",",
+  ":",
+  "0",
+  "-1",
+  "1e9",
+  "null",
+  "\\",
+  "9007199254740993",
+  '"dtype"',
+  "F64",
+  "[]",
+  "{}",
+  "\u0000",
+];
 
 /** One change of a byte, a digit, a piece or the length. */
 function mutate(bytes: Buffer, random: (below: number) => number): Buffer<ArrayBuffer> {
@@ -141,7 +227,9 @@ function mutate(bytes: Buffer, random: (below: number) => number): Buffer<ArrayB
     case 4:
       return Buffer.from(bytes.subarray(0, random(bytes.byteLength + 1)));
     default: {
-      const digits = [...bytes.subarray(0, 8 + json).entries()].filter(([i, c]) => i >= 8 && c >= 0x30 && c <= 0x39).map(([i]) => i);
+      const digits = [...bytes.subarray(0, 8 + json).entries()]
+        .filter(([i, c]) => i >= 8 && c >= 0x30 && c <= 0x39)
+        .map(([i]) => i);
       const out = Buffer.from(bytes);
       const digit = digits[random(digits.length)];
       if (digit !== undefined) out[digit] = 0x30 + random(10);

@@ -6,9 +6,12 @@ import { isRowMajor, readStrided, rowMajorStrides } from "../../../src/checkpoin
 function memoryFile(bytes: Uint8Array) {
   const reads: number[] = [];
   return {
-    path: "f", bytes: bytes.byteLength, reads,
+    path: "f",
+    bytes: bytes.byteLength,
+    reads,
     read: async (position: number, into: Uint8Array) => {
-      if (position < 0 || position + into.byteLength > bytes.byteLength) throw new Error(`read outside the file: ${position} + ${into.byteLength}`);
+      if (position < 0 || position + into.byteLength > bytes.byteLength)
+        throw new Error(`read outside the file: ${position} + ${into.byteLength}`);
       reads.push(into.byteLength);
       into.set(bytes.subarray(position, position + into.byteLength));
     },
@@ -40,7 +43,12 @@ function numbers(seed: number): (below: number) => number {
   };
 }
 
-const SIZES: [TensorDtype, number][] = [["U8", 1], ["BF16", 2], ["F32", 4], ["F64", 8]];
+const SIZES: [TensorDtype, number][] = [
+  ["U8", 1],
+  ["BF16", 2],
+  ["F32", 4],
+  ["F64", 8],
+];
 
 test("400 random views, read in random pieces, are what their definition says", async () => {
   const random = numbers(7);
@@ -69,28 +77,58 @@ const large: [string, number[], number[]][] = [
   ["of every third element", [500, 500], [3000, 3]],
   ["of far elements", [5, 3, 2], [1, 500_000, 1_100_000]],
 ];
-test.each(large)(
-  "a large matrix %s is read through windows of 2 MiB", async (_, shape, strides) => {
-    const span = shape.reduce((sum, extent, d) => sum + (extent - 1) * strides[d]!, 1);
-    const bytes = new Uint8Array(span * 2);
-    for (let i = 0; i < bytes.length; i++) bytes[i] = Math.imul(i, 2654435761) >>> 24;
-    const file = memoryFile(bytes);
-    const entry = entryOf("BF16", shape, strides);
-    const into = new Uint8Array(entry.bytes);
-    await readStrided(file, entry, strides, 0, into);
-    expect(Buffer.compare(into, expected(bytes, entry, 2))).toBe(0);
-    expect(Math.max(...file.reads)).toBeLessThanOrEqual(2 ** 21);
-    // Neither the file over and over, nor a call for every element.
-    expect(file.reads.reduce((a, b) => a + b, 0)).toBeLessThanOrEqual(2 * bytes.length);
-    expect(file.reads.length).toBeLessThanOrEqual(Math.max(100, entry.bytes / 1000));
-  },
-);
+test.each(large)("a large matrix %s is read through windows of 2 MiB", async (_, shape, strides) => {
+  const span = shape.reduce((sum, extent, d) => sum + (extent - 1) * strides[d]!, 1);
+  const bytes = new Uint8Array(span * 2);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Math.imul(i, 2654435761) >>> 24;
+  const file = memoryFile(bytes);
+  const entry = entryOf("BF16", shape, strides);
+  const into = new Uint8Array(entry.bytes);
+  await readStrided(file, entry, strides, 0, into);
+  expect(Buffer.compare(into, expected(bytes, entry, 2))).toBe(0);
+  expect(Math.max(...file.reads)).toBeLessThanOrEqual(2 ** 21);
+  // Neither the file over and over, nor a call for every element.
+  expect(file.reads.reduce((a, b) => a + b, 0)).toBeLessThanOrEqual(2 * bytes.length);
+  expect(file.reads.length).toBeLessThanOrEqual(Math.max(100, entry.bytes / 1000));
+});
 
 test("strides are row-major when they are those of the shape, wherever an extent is not 1", () => {
   expect(rowMajorStrides([2, 3, 4])).toEqual([12, 4, 1]);
   expect(rowMajorStrides([])).toEqual([]);
-  const are = [[[2, 3], [3, 1]], [[1, 3], [99, 1]], [[2, 1], [1, 50]], [[0, 3], [7, 7]], [[], []]];
-  const areNot = [[[2, 3], [1, 2]], [[2, 3], [4, 1]], [[2], [0]], [[2, 3], [3, 2]]];
+  const are = [
+    [
+      [2, 3],
+      [3, 1],
+    ],
+    [
+      [1, 3],
+      [99, 1],
+    ],
+    [
+      [2, 1],
+      [1, 50],
+    ],
+    [
+      [0, 3],
+      [7, 7],
+    ],
+    [[], []],
+  ];
+  const areNot = [
+    [
+      [2, 3],
+      [1, 2],
+    ],
+    [
+      [2, 3],
+      [4, 1],
+    ],
+    [[2], [0]],
+    [
+      [2, 3],
+      [3, 2],
+    ],
+  ];
   for (const [shape, strides] of are) expect(isRowMajor(shape!, strides!)).toBe(true);
   for (const [shape, strides] of areNot) expect(isRowMajor(shape!, strides!)).toBe(false);
 });

@@ -3,7 +3,22 @@ import { join } from "node:path";
 import { openCheckpoint } from "../../../src/checkpoint/index.js";
 import { cleanUp, failure } from "./support.js";
 import {
-  archive, call, type Entry, global, list, op, type Pickled, pickle, storage, tensor, torchFolder, tuple, value, type View, zip, zipChunks,
+  archive,
+  call,
+  type Entry,
+  global,
+  list,
+  op,
+  type Pickled,
+  pickle,
+  storage,
+  tensor,
+  torchFolder,
+  tuple,
+  value,
+  type View,
+  zip,
+  zipChunks,
   type ZipOptions,
 } from "./torch-support.js";
 
@@ -24,12 +39,15 @@ const opens = async (content: Buffer | ReturnType<typeof zipChunks>) => {
   return [...checkpoint.tensors.keys()];
 };
 const refuses = async (content: Buffer | ReturnType<typeof zipChunks>, ...parts: string[]) =>
-  expect(torchFolder(content).then(openCheckpoint)).rejects.toThrow(failure("ZO2_ERR_CHECKPOINT", "pytorch_model.bin", ...parts));
+  expect(torchFolder(content).then(openCheckpoint)).rejects.toThrow(
+    failure("ZO2_ERR_CHECKPOINT", "pytorch_model.bin", ...parts),
+  );
 const refusesObject = (object: Pickled, ...parts: string[]) => refuses(zip(archive(object)), ...parts);
 
 describe("a zip archive", () => {
   const plain = archive({ w: w() });
-  const changed = (i: number, change: Partial<Entry>) => plain.map((entry, k) => (k === i ? { ...entry, ...change } : entry));
+  const changed = (i: number, change: Partial<Entry>) =>
+    plain.map((entry, k) => (k === i ? { ...entry, ...change } : entry));
 
   test("is read with a comment behind it, and with all its numbers in 64 bits", async () => {
     expect(await opens(zip(plain))).toEqual(["w"]);
@@ -45,7 +63,9 @@ describe("a zip archive", () => {
     ];
     const chunks = zipChunks(entries, { zip64: true });
     const end = chunks[0]!.bytes.length + 4 * count;
-    await using checkpoint = await openCheckpoint(await torchFolder([...chunks, { at: end - 4, bytes: Buffer.from("last") }]));
+    await using checkpoint = await openCheckpoint(
+      await torchFolder([...chunks, { at: end - 4, bytes: Buffer.from("last") }]),
+    );
     const entry = checkpoint.tensors.get("big")!;
     expect(entry).toMatchObject({ bytes: 12 * 2 ** 30, offset: chunks[0]!.bytes.length });
     const into = Buffer.alloc(8);
@@ -54,26 +74,66 @@ describe("a zip archive", () => {
   });
 
   const cases: [string, Entry[], ZipOptions, string[]][] = [
-    ["whose pickle is compressed", changed(0, { method: 8 }), {}, ['entry "archive/data.pkl"', "compressed (method 8)"]],
-    ["whose weights are compressed", changed(2, { method: 12 }), {}, ['entry "archive/data/0"', "compressed (method 12)"]],
-    ["whose entry is compressed by its local header only", changed(2, { local: { method: 8 } }), {}, ["the directory that it is not"]],
-    ["whose entry has another name in its local header", changed(2, { local: { name: "archive/data/1" } }), {}, ['calls it "archive/data/1"']],
+    [
+      "whose pickle is compressed",
+      changed(0, { method: 8 }),
+      {},
+      ['entry "archive/data.pkl"', "compressed (method 8)"],
+    ],
+    [
+      "whose weights are compressed",
+      changed(2, { method: 12 }),
+      {},
+      ['entry "archive/data/0"', "compressed (method 12)"],
+    ],
+    [
+      "whose entry is compressed by its local header only",
+      changed(2, { local: { method: 8 } }),
+      {},
+      ["the directory that it is not"],
+    ],
+    [
+      "whose entry has another name in its local header",
+      changed(2, { local: { name: "archive/data/1" } }),
+      {},
+      ['calls it "archive/data/1"'],
+    ],
     ["whose pickle is encrypted", changed(0, { flags: 1 }), {}, ["encrypted"]],
     ["with the wrong checksum of its pickle", changed(0, { crc: 1 }), {}, ["CRC-32"]],
     ["with one name twice", [...plain, plain[2]!], {}, ['"archive/data/0" is there twice']],
     ["with two data.pkl", [...plain, { name: "other/data.pkl", content: pickle({}) }], {}, ["with 2 data.pkl"]],
     ["without a data.pkl", plain.slice(1), {}, ["with no data.pkl"]],
     ["of a big-endian machine", changed(1, { content: Buffer.from("big") }), {}, ['byte order is "big"']],
-    ["whose entry reaches into the next", changed(1, { bytes: 200 }), {}, ['"archive/byteorder"', "200 bytes reach past"]],
+    [
+      "whose entry reaches into the next",
+      changed(1, { bytes: 200 }),
+      {},
+      ['"archive/byteorder"', "200 bytes reach past"],
+    ],
     ["whose last entry reaches into the directory", changed(2, { bytes: 100 }), {}, ['"archive/data/0"', "reach past"]],
     ["whose entries are at one place", changed(2, { header: 0 }), {}, ["reach past"]],
     ["whose packed and unpacked sizes differ", changed(2, { packed: 60 }), {}, ['"archive/data/0"', "sizes differ"]],
-    ["whose entry is past the end of the file", changed(2, { header: 2 ** 52 }), { zip64: true }, ['"archive/data/0"', "reach past"]],
-    ["whose entry has 2^53 bytes and more", changed(2, { bytes: 2 ** 60 }), { zip64: true }, ['"archive/data/0"', "past 2^53"]],
+    [
+      "whose entry is past the end of the file",
+      changed(2, { header: 2 ** 52 }),
+      { zip64: true },
+      ['"archive/data/0"', "reach past"],
+    ],
+    [
+      "whose entry has 2^53 bytes and more",
+      changed(2, { bytes: 2 ** 60 }),
+      { zip64: true },
+      ['"archive/data/0"', "past 2^53"],
+    ],
     ["whose directory is past the end", plain, { offset: 2 ** 31 }, ["reaches past byte"]],
     ["whose directory is past 2^53", plain, { offset: 2 ** 60, zip64: true }, ["past 2^53"]],
     ["whose directory has too many entries", plain, { entries: 60000 }, ["cannot hold 60000 entries"]],
-    ["whose directory has more entries than memory", plain, { entries: 2 ** 40, directoryBytes: 2 ** 50, zip64: true }, ["reaches past"]],
+    [
+      "whose directory has more entries than memory",
+      plain,
+      { entries: 2 ** 40, directoryBytes: 2 ** 50, zip64: true },
+      ["reaches past"],
+    ],
     ["whose directory lacks its last entry", plain, { entries: 4, directoryBytes: 184 }, ["breaks off at entry"]],
     ["in several volumes", plain, { disk: 1 }, ["several volumes"]],
     ["in several volumes of 64 bits", plain, { disk: 1, zip64: true }, ["several volumes"]],
@@ -85,9 +145,15 @@ describe("a zip archive", () => {
 
 describe("a tensor of a pickle", () => {
   test("is read in row-major order whatever its strides are", async () => {
-    expect(await floats({ t: w({ shape: [4, 4], strides: [1, 4] }) }, "t")).toEqual([0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15]);
-    expect(await floats({ t: w({ shape: [2, 3], strides: [0, 1], first: 13 }) }, "t")).toEqual([13, 14, 15, 13, 14, 15]);
-    expect(await floats({ t: w({ shape: [2, 2, 2], strides: [5, 0, 3], first: 1 }) }, "t")).toEqual([1, 4, 1, 4, 6, 9, 6, 9]);
+    expect(await floats({ t: w({ shape: [4, 4], strides: [1, 4] }) }, "t")).toEqual([
+      0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,
+    ]);
+    expect(await floats({ t: w({ shape: [2, 3], strides: [0, 1], first: 13 }) }, "t")).toEqual([
+      13, 14, 15, 13, 14, 15,
+    ]);
+    expect(await floats({ t: w({ shape: [2, 2, 2], strides: [5, 0, 3], first: 1 }) }, "t")).toEqual([
+      1, 4, 1, 4, 6, 9, 6, 9,
+    ]);
     expect(await floats({ t: w({ shape: [1, 2, 1], strides: [99, 1, 77], first: 14 }) }, "t")).toEqual([14, 15]);
     expect(await floats({ t: w({ shape: [3], strides: [0], first: 15 }) }, "t")).toEqual([15, 15, 15]);
     expect(await floats({ t: w({ shape: [], strides: [], first: 5 }) }, "t")).toEqual([5]);
@@ -95,7 +161,9 @@ describe("a tensor of a pickle", () => {
   });
 
   test("may be expanded beyond any memory: it opens, and is read in parts", async () => {
-    await using checkpoint = await openCheckpoint(await torchFolder(zip(archive({ t: w({ shape: [2 ** 40, 4], strides: [0, 2] }) }))));
+    await using checkpoint = await openCheckpoint(
+      await torchFolder(zip(archive({ t: w({ shape: [2 ** 40, 4], strides: [0, 2] }) }))),
+    );
     const entry = checkpoint.tensors.get("t")!;
     expect(entry.bytes).toBe(2 ** 44);
     const into = new Uint8Array(6 * 4);
@@ -113,7 +181,9 @@ describe("a tensor of a pickle", () => {
       v2: w({ shape: [2], strides: [1], first: 3 }),
       v3: rebuild("_rebuild_tensor_v3", untyped, 3, [2], [1], false, odict, dtype),
       parameter: rebuild("_rebuild_parameter", w({ shape: [2], strides: [1], first: 3 }), true, odict),
-      state: rebuild("_rebuild_parameter_with_state", w({ shape: [2], strides: [1], first: 3 }), true, odict, { tag: 1 }),
+      state: rebuild("_rebuild_parameter_with_state", w({ shape: [2], strides: [1], first: 3 }), true, odict, {
+        tag: 1,
+      }),
       size: rebuild("_rebuild_tensor_v2", storage("0", 16), 3, call(global("torch", "Size"), [2]), [1], false, odict),
     };
     for (const name of Object.keys(object)) expect(await floats(object, name)).toEqual([3, 4]);
@@ -122,9 +192,15 @@ describe("a tensor of a pickle", () => {
   test("in an 8-bit float has that dtype", async () => {
     const untyped = op(tuple("storage", global("torch", "UntypedStorage"), "0", "cpu", 64), "Q");
     const hooks = call(global("collections", "OrderedDict"));
-    const t = (name: string) => call(global("torch._utils", "_rebuild_tensor_v3"), untyped, 0, [64], [1], false, hooks, global("torch", name));
-    await using checkpoint = await openCheckpoint(await torchFolder(zip(archive({ a: t("float8_e4m3fn"), b: t("float8_e5m2") }))));
-    expect([...checkpoint.tensors.values()].map(({ dtype, bytes }) => [dtype, bytes])).toEqual([["F8_E4M3", 64], ["F8_E5M2", 64]]);
+    const t = (name: string) =>
+      call(global("torch._utils", "_rebuild_tensor_v3"), untyped, 0, [64], [1], false, hooks, global("torch", name));
+    await using checkpoint = await openCheckpoint(
+      await torchFolder(zip(archive({ a: t("float8_e4m3fn"), b: t("float8_e5m2") }))),
+    );
+    expect([...checkpoint.tensors.values()].map(({ dtype, bytes }) => [dtype, bytes])).toEqual([
+      ["F8_E4M3", 64],
+      ["F8_E5M2", 64],
+    ]);
   });
 
   const views: [string, Omit<View, "count">, string[]][] = [
@@ -132,7 +208,11 @@ describe("a tensor of a pickle", () => {
     ["a stride past its storage", { shape: [2, 2], strides: [15, 1] }, ["strides [15, 1]", "reaches past"]],
     ["2^53 - 1 rows", { shape: [Number.MAX_SAFE_INTEGER], strides: [1] }, ["more than 2^53 bytes"]],
     ["2^40 x 2^40 elements", { shape: [2 ** 40, 2 ** 40], strides: [0, 0] }, ["more than 2^53 bytes"]],
-    ["strides of 2^53 - 1", { shape: [3, 3], strides: [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER] }, ["reaches past"]],
+    [
+      "strides of 2^53 - 1",
+      { shape: [3, 3], strides: [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER] },
+      ["reaches past"],
+    ],
     ["an offset of 2^53 - 1", { shape: [1], strides: [1], first: Number.MAX_SAFE_INTEGER }, ["reaches past"]],
     ["a negative stride", { shape: [2], strides: [-1], first: 4 }, ["integers from 0"]],
     ["a negative extent", { shape: [-2], strides: [1] }, ["integers from 0"]],
@@ -143,9 +223,21 @@ describe("a tensor of a pickle", () => {
     ["a conjugated view", { shape: [1], strides: [1], metadata: { conj: true } }, ["resolve_conj"]],
     ["a negated view", { shape: [1], strides: [1], metadata: { neg: true } }, ["resolve_neg"]],
     ["a storage that is missing", { shape: [1], strides: [1], key: "7" }, ['tensor "t"', "archive/data/7 is missing"]],
-    ["a storage outside the folder", { shape: [1], strides: [1], key: "../data.pkl" }, ["archive/data/../data.pkl is missing"]],
-    ["a storage of another dtype's size", { shape: [1], strides: [1], type: "DoubleStorage" }, ["should have 16 elements", "64 bytes"]],
-    ["a storage of complex doubles", { shape: [1], strides: [1], type: "ComplexDoubleStorage" }, ['"torch.ComplexDoubleStorage"']],
+    [
+      "a storage outside the folder",
+      { shape: [1], strides: [1], key: "../data.pkl" },
+      ["archive/data/../data.pkl is missing"],
+    ],
+    [
+      "a storage of another dtype's size",
+      { shape: [1], strides: [1], type: "DoubleStorage" },
+      ["should have 16 elements", "64 bytes"],
+    ],
+    [
+      "a storage of complex doubles",
+      { shape: [1], strides: [1], type: "ComplexDoubleStorage" },
+      ['"torch.ComplexDoubleStorage"'],
+    ],
     ["an untyped storage and no dtype", { shape: [1], strides: [1], type: "UntypedStorage" }, ["has no dtype"]],
   ];
   test.each(views)("with %s is refused", async (_, view, parts) => {
@@ -156,11 +248,20 @@ describe("a tensor of a pickle", () => {
 describe("the names of tensors", () => {
   test("are the keys of nested dictionaries joined with dots; what is not a tensor has none", async () => {
     const size = call(global("torch", "Size"), [1]);
-    const object = { a: { b: { c: w() } }, step: 3, note: "x", list: list(w()), lr: 0.1, _metadata: { x: w() }, none: null, size };
+    const object = {
+      a: { b: { c: w() } },
+      step: 3,
+      note: "x",
+      list: list(w()),
+      lr: 0.1,
+      _metadata: { x: w() },
+      none: null,
+      size,
+    };
     expect(await opens(zip(archive(object)))).toEqual(["a.b.c"]);
   });
 
-  test("may be integers, and come from an OrderedDict with its pairs as an argument, as Python 2 wrote it", async () => {
+  test("may be integers, and come from an OrderedDict with its pairs as an argument, as in Python 2", async () => {
     const ordered = call(global("collections", "OrderedDict"), list(list("a", w()), list(7, w())));
     expect(await opens(zip(archive({ o: ordered })))).toEqual(["o.a", "o.7"]);
   });
@@ -169,16 +270,22 @@ describe("the names of tensors", () => {
     await refusesObject({ "a.b": w(), a: { b: w() } }, 'tensor "a.b" is there twice');
   });
 
-  test("of a dictionary that holds itself, or of a thousand in each other, end at a depth that is allowed", async () => {
+  test("of a dictionary that holds itself, or of a thousand in each other, end at an allowed depth", async () => {
     const cyclic = op("}q", 0, "(", op("X\x04\0\0\0self"), "h", 0, "u");
     await refusesObject(cyclic, "more than 32 deep");
-    await refusesObject(Array.from({ length: 1000 }).reduce<Pickled>((inner) => ({ d: inner }), w()), "more than 32 deep");
-    expect(await opens(zip(archive(Array.from({ length: 20 }).reduce<Pickled>((inner) => ({ d: inner }), w()))))).toEqual([`${"d.".repeat(19)}d`]);
+    await refusesObject(
+      Array.from({ length: 1000 }).reduce<Pickled>((inner) => ({ d: inner }), w()),
+      "more than 32 deep",
+    );
+    expect(
+      await opens(zip(archive(Array.from({ length: 20 }).reduce<Pickled>((inner) => ({ d: inner }), w())))),
+    ).toEqual([`${"d.".repeat(19)}d`]);
   });
 
-  test("of dictionaries that hold each other twice over, 2^30 in all, are refused before they fill the memory", async () => {
+  test("of dictionaries that hold each other twice over, 2^30 in all, are refused in time", async () => {
     let object = op("}q", 0, "(", value("w"), w(), "u");
-    for (let i = 1; i < 30; i++) object = op(object, "0}q", i, "(", value("a"), "h", i - 1, value("b"), "h", i - 1, "u");
+    for (let i = 1; i < 30; i++)
+      object = op(object, "0}q", i, "(", value("a"), "h", i - 1, value("b"), "h", i - 1, "u");
     await refusesObject(object, "33554432 are allowed");
   });
 
@@ -186,7 +293,11 @@ describe("the names of tensors", () => {
     await refusesObject({ ["n".repeat(5000)]: w() }, "a tensor's name of 5000 characters");
   });
 
-  test.each([["a list", list(w())], ["a tensor", w()], ["a number", 3]])("of %s instead of a dictionary are refused", async (_, object) => {
+  test.each([
+    ["a list", list(w())],
+    ["a tensor", w()],
+    ["a number", 3],
+  ])("of %s instead of a dictionary are refused", async (_, object) => {
     await refusesObject(object as Pickled, "no dictionary of tensors");
   });
 
@@ -197,17 +308,30 @@ describe("the names of tensors", () => {
 
 describe("a pickle", () => {
   const names = [
-    ["os", "system"], ["posix", "system"], ["builtins", "eval"], ["__builtin__", "getattr"], ["torch", "load"], ["torch.hub", "load"],
-    ["torch.nn.modules.linear", "Linear"], ["numpy.core.multiarray", "_reconstruct"], ["_codecs", "encode"], ["collections", "defaultdict"],
-    ["torch._utils", "__globals__"], ["torch", "__proto__"], ["", "toString"],
+    ["os", "system"],
+    ["posix", "system"],
+    ["builtins", "eval"],
+    ["__builtin__", "getattr"],
+    ["torch", "load"],
+    ["torch.hub", "load"],
+    ["torch.nn.modules.linear", "Linear"],
+    ["numpy.core.multiarray", "_reconstruct"],
+    ["_codecs", "encode"],
+    ["collections", "defaultdict"],
+    ["torch._utils", "__globals__"],
+    ["torch", "__proto__"],
+    ["", "toString"],
   ];
-  test.each(names)("that names %s.%s is refused by that name, whether it would call it or not", async (module, name) => {
-    await refusesObject({ w: w(), x: global(module!, name!) }, `"${module}.${name}"`, "nothing was run");
-    await refusesObject({ w: w(), x: call(global(module!, name!), "touch zo2-was-here") }, `"${module}.${name}"`);
-    const stacked = op(0x8c, module!.length, module!, 0x8c, name!.length, name!, 0x93);
-    await refuses(zip([{ name: "a/data.pkl", content: op(0x80, 4, stacked, ".") }]), `"${module}.${name}"`);
-    expect(readdirSync(process.cwd())).not.toContain("zo2-was-here");
-  });
+  test.each(names)(
+    "that names %s.%s is refused by that name, whether it would call it or not",
+    async (module, name) => {
+      await refusesObject({ w: w(), x: global(module!, name!) }, `"${module}.${name}"`, "nothing was run");
+      await refusesObject({ w: w(), x: call(global(module!, name!), "touch zo2-was-here") }, `"${module}.${name}"`);
+      const stacked = op(0x8c, module!.length, module!, 0x8c, name!.length, name!, 0x93);
+      await refuses(zip([{ name: "a/data.pkl", content: op(0x80, 4, stacked, ".") }]), `"${module}.${name}"`);
+      expect(readdirSync(process.cwd())).not.toContain("zo2-was-here");
+    },
+  );
 
   const broken: [string, Buffer, string[]][] = [
     ["with no end", op(0x80, 2, "}"), ["breaks off"]],
@@ -233,8 +357,16 @@ describe("a pickle", () => {
     ["with an extension", op(0x80, 2, 0x82, 1, "."), ["opcode EXT1"]],
     ["with an unknown opcode", op(0x80, 2, 0xff, "."), ["opcode 0xff"]],
     ["with a persistent id that is no storage", op(0x80, 2, value("x"), "Q."), ["persistent id"]],
-    ["that rebuilds a tensor from nothing", op(0x80, 2, global("torch._utils", "_rebuild_tensor_v2"), ")R."), ["without a storage"]],
-    ["that rebuilds a parameter from a text", op(0x80, 2, call(global("torch._utils", "_rebuild_parameter"), "x"), "."), ["without a tensor"]],
+    [
+      "that rebuilds a tensor from nothing",
+      op(0x80, 2, global("torch._utils", "_rebuild_tensor_v2"), ")R."),
+      ["without a storage"],
+    ],
+    [
+      "that rebuilds a parameter from a text",
+      op(0x80, 2, call(global("torch._utils", "_rebuild_parameter"), "x"), "."),
+      ["without a tensor"],
+    ],
   ];
   test.each(broken)("%s is refused", async (_, content, parts) => {
     await refuses(zip([{ name: "a/data.pkl", content }]), "a/data.pkl", ...parts);
@@ -246,7 +378,11 @@ describe("a pickle", () => {
     ["15 million values", Buffer.alloc(15e6, "N"), "values and marks on its stack"],
     ["tuples 7 million deep", op(")", Buffer.alloc(7e6, 0x85)), "values"],
     ["one list kept 14 million times", op("]", Buffer.alloc(14e6, 0x94)), "values"],
-    ["a list of a million appended over and over", op("](", Buffer.alloc(1e5, "N"), "tq\0", Buffer.alloc(8e6, "0h\0")), "breaks off"],
+    [
+      "a list of a million appended over and over",
+      op("](", Buffer.alloc(1e5, "N"), "tq\0", Buffer.alloc(8e6, "0h\0")),
+      "breaks off",
+    ],
     ["a pickle larger than allowed", Buffer.alloc(17 * 2 ** 20, "N"), "more than the 16777216"],
   ];
   test.each(bombs)("of %s is refused with bounded memory", async (_, content, part) => {
@@ -255,15 +391,38 @@ describe("a pickle", () => {
 });
 
 describe("a file of the older format", () => {
-  const parts = (o: { magic?: bigint; protocol?: number; little?: boolean; keys?: Pickled; count?: number; data?: Buffer; object?: Pickled } = {}) => {
+  const parts = (
+    o: {
+      magic?: bigint;
+      protocol?: number;
+      little?: boolean;
+      keys?: Pickled;
+      count?: number;
+      data?: Buffer;
+      object?: Pickled;
+    } = {},
+  ) => {
     const magic = Buffer.alloc(10);
     for (let i = 0, n = o.magic ?? 0x1950a86a20f9469cfc6cn; i < 10; i++, n >>= 8n) magic[i] = Number(n & 255n);
     const id = op(tuple("storage", global("torch", "FloatStorage"), "k", "cpu", 4, null), "Q");
-    const t = call(global("torch._utils", "_rebuild_tensor_v2"), id, 1, [3], [1], false, call(global("collections", "OrderedDict")));
+    const t = call(
+      global("torch._utils", "_rebuild_tensor_v2"),
+      id,
+      1,
+      [3],
+      [1],
+      false,
+      call(global("collections", "OrderedDict")),
+    );
     const head = Buffer.alloc(8);
     head.writeBigInt64LE(BigInt(o.count ?? 4));
     const machine = { little_endian: o.little ?? true };
-    const pickles = [pickle(o.protocol ?? 1001), pickle(machine), pickle(o.object ?? { t }), pickle(o.keys ?? list("k"))];
+    const pickles = [
+      pickle(o.protocol ?? 1001),
+      pickle(machine),
+      pickle(o.object ?? { t }),
+      pickle(o.keys ?? list("k")),
+    ];
     return Buffer.concat([op(0x80, 2, 0x8a, 10, magic, "."), ...pickles, head, o.data ?? Buffer.alloc(16)]);
   };
 
@@ -282,7 +441,11 @@ describe("a file of the older format", () => {
     ["with another count of elements", parts({ count: 5 }), ["5 elements", "4 are declared"]],
     ["with a negative count of elements", parts({ count: -4 }), ["-4 elements"]],
     ["with too few bytes", parts({ data: Buffer.alloc(15) }), ["past the end of the file"]],
-    ["that runs code", parts({ object: { x: call(global("posix", "system"), "touch zo2-was-here") } }), ['"posix.system"']],
+    [
+      "that runs code",
+      parts({ object: { x: call(global("posix", "system"), "touch zo2-was-here") } }),
+      ['"posix.system"'],
+    ],
   ];
   test.each(refused)("%s is refused", async (_, content, why) => {
     await refuses(content, ...why);

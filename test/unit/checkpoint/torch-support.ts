@@ -28,20 +28,41 @@ export function value(v: Pickled): Buffer {
   if (v === null) return op("N");
   if (typeof v === "boolean") return op(v ? 0x88 : 0x89);
   if (typeof v === "string") return op("X", le(4, Buffer.byteLength(v)), Buffer.from(v));
-  if (typeof v === "number") return Number.isInteger(v) ? op(0x8a, 8, le(8, BigInt(v))) : op("G", Buffer.from(new Float64Array([v]).buffer).reverse());
+  if (typeof v === "number")
+    return Number.isInteger(v)
+      ? op(0x8a, 8, le(8, BigInt(v)))
+      : op("G", Buffer.from(new Float64Array([v]).buffer).reverse());
   if (Array.isArray(v)) return tuple(...v);
   return op("}(", ...Object.entries(v).flatMap(([k, x]) => [value(k), value(x)]), "u");
 }
 
 export const pickle = (v: Pickled, protocol = 2) => op(0x80, protocol, value(v), ".");
 
-export const storage = (key: string, count: number, type = "FloatStorage") => op(tuple("storage", global("torch", type), key, "cpu", count), "Q");
+export const storage = (key: string, count: number, type = "FloatStorage") =>
+  op(tuple("storage", global("torch", type), key, "cpu", count), "Q");
 
-export interface View { key?: string; count: number; first?: number; shape: number[]; strides: number[]; type?: string; metadata?: Pickled }
+export interface View {
+  key?: string;
+  count: number;
+  first?: number;
+  shape: number[];
+  strides: number[];
+  type?: string;
+  metadata?: Pickled;
+}
 export function tensor({ key = "0", count, first = 0, shape, strides, type, metadata }: View): Buffer {
   const hooks = call(global("collections", "OrderedDict"));
   const more = metadata === undefined ? [] : [metadata];
-  return call(global("torch._utils", "_rebuild_tensor_v2"), storage(key, count, type), first, shape, strides, false, hooks, ...more);
+  return call(
+    global("torch._utils", "_rebuild_tensor_v2"),
+    storage(key, count, type),
+    first,
+    shape,
+    strides,
+    false,
+    hooks,
+    ...more,
+  );
 }
 
 export interface Entry {
@@ -59,8 +80,18 @@ export interface Entry {
   local?: { name?: string; method?: number };
 }
 
-interface Chunk { at: number; bytes: Buffer }
-export interface ZipOptions { zip64?: boolean; comment?: string; entries?: number; offset?: number; directoryBytes?: number; disk?: number }
+interface Chunk {
+  at: number;
+  bytes: Buffer;
+}
+export interface ZipOptions {
+  zip64?: boolean;
+  comment?: string;
+  entries?: number;
+  offset?: number;
+  directoryBytes?: number;
+  disk?: number;
+}
 
 /** The parts of an archive and where they stand. With `zip64` every size and offset is in 64-bit fields. */
 export function zipChunks(entries: readonly Entry[], o: ZipOptions = {}): Chunk[] {
@@ -80,7 +111,23 @@ export function zipChunks(entries: readonly Entry[], o: ZipOptions = {}): Chunk[
     const local = Buffer.from(e.local?.name ?? e.name);
     const flags = le(2, e.flags ?? 0);
     const localMethod = le(2, e.local?.method ?? e.method ?? 0);
-    add(op("PK\x03\x04", le(2, 45), flags, localMethod, le(4, 0), le(4, crc), le(8, 0), le(2, local.length), le(2, 8), local, "FB", le(2, 4), "ZZZZ"));
+    add(
+      op(
+        "PK\x03\x04",
+        le(2, 45),
+        flags,
+        localMethod,
+        le(4, 0),
+        le(4, crc),
+        le(8, 0),
+        le(2, local.length),
+        le(2, 8),
+        local,
+        "FB",
+        le(2, 4),
+        "ZZZZ",
+      ),
+    );
     add(content);
     at += e.hole ?? 0;
     const bytes = e.bytes ?? size;
@@ -88,7 +135,20 @@ export function zipChunks(entries: readonly Entry[], o: ZipOptions = {}): Chunk[
     const extra = o.zip64 === true ? numbers : Buffer.alloc(0);
     const short = (n: number) => le(4, o.zip64 === true ? 0xffffffff : n);
     const sizes = [le(4, crc), short(e.packed ?? bytes), short(bytes), le(2, name.length), le(2, extra.length)];
-    central.push(op("PK\x01\x02", le(4, 45), flags, le(2, e.method ?? 0), le(4, 0), ...sizes, le(10, 0), short(header), name, extra));
+    central.push(
+      op(
+        "PK\x01\x02",
+        le(4, 45),
+        flags,
+        le(2, e.method ?? 0),
+        le(4, 0),
+        ...sizes,
+        le(10, 0),
+        short(header),
+        name,
+        extra,
+      ),
+    );
   }
   const start = o.offset ?? at;
   add(Buffer.concat(central));
@@ -98,7 +158,19 @@ export function zipChunks(entries: readonly Entry[], o: ZipOptions = {}): Chunk[
   const wide = o.zip64 === true;
   if (wide) {
     const end = at;
-    add(op("PK\x06\x06", le(8, 44), le(4, 45), le(4, disk), le(4, disk), le(8, count), le(8, count), le(8, bytes), le(8, start)));
+    add(
+      op(
+        "PK\x06\x06",
+        le(8, 44),
+        le(4, 45),
+        le(4, disk),
+        le(4, disk),
+        le(8, count),
+        le(8, count),
+        le(8, bytes),
+        le(8, start),
+      ),
+    );
     add(op("PK\x06\x07", le(4, 0), le(8, end), le(4, 1)));
   }
   const comment = Buffer.from(o.comment ?? "");
@@ -108,7 +180,8 @@ export function zipChunks(entries: readonly Entry[], o: ZipOptions = {}): Chunk[
   return chunks;
 }
 
-export const zip = (entries: readonly Entry[], o: ZipOptions = {}) => Buffer.concat(zipChunks(entries, o).map(({ bytes }) => bytes));
+export const zip = (entries: readonly Entry[], o: ZipOptions = {}) =>
+  Buffer.concat(zipChunks(entries, o).map(({ bytes }) => bytes));
 
 /** Entries as torch.save makes them, with this object and storage "0" of `floats` fp32 numbers 0, 1, 2, ... */
 export function archive(object: Pickled, floats = 16, more: readonly Entry[] = []): Entry[] {
@@ -124,7 +197,8 @@ export async function torchFolder(content: Buffer | readonly Chunk[]): Promise<s
   const dir = await temporaryFolder();
   await writeFile(join(dir, "config.json"), "{}");
   const file = await open(join(dir, "pytorch_model.bin"), "w");
-  for (const { at, bytes } of Buffer.isBuffer(content) ? [{ at: 0, bytes: content }] : content) await file.write(bytes, 0, bytes.length, at);
+  for (const { at, bytes } of Buffer.isBuffer(content) ? [{ at: 0, bytes: content }] : content)
+    await file.write(bytes, 0, bytes.length, at);
   await file.close();
   return dir;
 }

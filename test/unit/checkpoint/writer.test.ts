@@ -10,7 +10,13 @@ const ROOT = join(__dirname, "../../..");
 const TINY = join(ROOT, "models/tiny-opt");
 
 function source(name: string, dtype: TensorDtype, shape: number[], content: Uint8Array): TensorSource {
-  return { name, dtype, shape, bytes: content.byteLength, read: async (offset, into) => into.set(content.subarray(offset, offset + into.byteLength)) };
+  return {
+    name,
+    dtype,
+    shape,
+    bytes: content.byteLength,
+    read: async (offset, into) => into.set(content.subarray(offset, offset + into.byteLength)),
+  };
 }
 
 const pattern = (bytes: number, seed: number) => Uint8Array.from({ length: bytes }, (_, i) => (i * 31 + seed) & 255);
@@ -56,7 +62,9 @@ describe("a written checkpoint", () => {
       "model.decoder.c": { dtype: "BF16", shape: [10], data_offsets: [58, 78] },
       none: { dtype: "F32", shape: [0], data_offsets: [78, 78] },
     });
-    expect(Buffer.compare(file.subarray(8 + length), Buffer.concat([pattern(30, 1), pattern(28, 2), pattern(20, 3)]))).toBe(0);
+    expect(
+      Buffer.compare(file.subarray(8 + length), Buffer.concat([pattern(30, 1), pattern(28, 2), pattern(20, 3)])),
+    ).toBe(0);
     expect(JSON.parse(await readFile(join(dir, "config.json"), "utf8"))).toEqual(CONFIG);
     expect(await contents(dir)).toEqual(expected);
   });
@@ -68,7 +76,12 @@ describe("a written checkpoint", () => {
     const names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
     expect(index).toEqual({
       metadata: { total_size: 78 },
-      weight_map: { "model.decoder.a": names[0], "model.decoder.b": names[1], "model.decoder.c": names[1], none: names[1] },
+      weight_map: {
+        "model.decoder.a": names[0],
+        "model.decoder.b": names[1],
+        "model.decoder.c": names[1],
+        none: names[1],
+      },
     });
     expect((await readdir(dir)).sort()).toEqual(["config.json", ...names, "model.safetensors.index.json"]);
     expect(await contents(dir)).toEqual(expected);
@@ -79,13 +92,21 @@ describe("a written checkpoint", () => {
     const bytes = 20 * 2 ** 20 + 2;
     const asked: [number, number][] = [];
     const big: TensorSource = {
-      name: "big", dtype: "F16", shape: [bytes / 2], bytes,
+      name: "big",
+      dtype: "F16",
+      shape: [bytes / 2],
+      bytes,
       read: async (offset, into) => {
         asked.push([offset, into.byteLength]);
         for (let i = 0; i < into.byteLength; i++) into[i] = ((offset + i) / 4099) & 255;
       },
     };
-    await writeCheckpoint(dir, { tensors: (async function* () { yield big; })(), config: CONFIG });
+    await writeCheckpoint(dir, {
+      tensors: (async function* () {
+        yield big;
+      })(),
+      config: CONFIG,
+    });
     expect(Math.max(...asked.map(([, length]) => length))).toBeLessThanOrEqual(8 * 2 ** 20);
     expect(asked.reduce((end, [offset, length]) => (offset === end ? end + length : Number.NaN), 0)).toBe(bytes);
     const file = await readFile(join(dir, "model.safetensors"));
@@ -101,14 +122,18 @@ describe("a written checkpoint", () => {
     const copied = ["merges.txt", "special_tokens_map.json", "tokenizer_config.json", "vocab.json"];
     expect((await readdir(dir)).sort()).toEqual([...copied, "config.json", "model.safetensors"].sort());
     for (const name of copied) expect(await readFile(join(dir, name))).toEqual(await readFile(join(TINY, name)));
-    await expect(writeCheckpoint(dir, { tensors: tensors(), config: CONFIG, copyFrom: join(dir, "no") })).rejects.toThrow(failure("ZO2_ERR_IO", "no such folder to copy"));
+    await expect(
+      writeCheckpoint(dir, { tensors: tensors(), config: CONFIG, copyFrom: join(dir, "no") }),
+    ).rejects.toThrow(failure("ZO2_ERR_IO", "no such folder to copy"));
   });
 
   test("can be saved over the folder that it is read from", async () => {
     const dir = join(await temporaryFolder(), "out");
     await writeCheckpoint(dir, { tensors: tensors(), config: CONFIG, copyFrom: TINY });
     await using old = await openCheckpoint(dir);
-    const again = [...old.tensors.values()].map((entry): TensorSource => ({ ...entry, read: (offset, into) => old.read(entry, offset, into) }));
+    const again = [...old.tensors.values()].map(
+      (entry): TensorSource => ({ ...entry, read: (offset, into) => old.read(entry, offset, into) }),
+    );
     await writeCheckpoint(dir, { tensors: again, config: CONFIG, copyFrom: dir, maxShardBytes: 40 });
     expect(await contents(dir)).toEqual(expected);
     expect(await readdir(dir)).toContain("merges.txt");
@@ -141,7 +166,13 @@ describe("saving over an older folder", () => {
 
   test("leaves it as it was when a tensor cannot be read", async () => {
     const { parent, dir } = await older();
-    const bad: TensorSource = { name: "z", dtype: "U8", shape: [2], bytes: 2, read: () => Promise.reject(new Error("gone")) };
+    const bad: TensorSource = {
+      name: "z",
+      dtype: "U8",
+      shape: [2],
+      bytes: 2,
+      read: () => Promise.reject(new Error("gone")),
+    };
     await expect(writeCheckpoint(dir, { tensors: [...tensors(), bad], config: CONFIG })).rejects.toThrow("gone");
     await expectUntouched(parent, dir);
   });
@@ -149,8 +180,16 @@ describe("saving over an older folder", () => {
   test("leaves it as it was when the work is aborted half way", async () => {
     const { parent, dir } = await older();
     const controller = new AbortController();
-    const stopping: TensorSource = { name: "z", dtype: "U8", shape: [2], bytes: 2, read: async () => controller.abort() };
-    await expect(writeCheckpoint(dir, { tensors: [stopping], config: CONFIG, signal: controller.signal })).rejects.toThrow(failure("ZO2_ERR_ABORTED", "stopped"));
+    const stopping: TensorSource = {
+      name: "z",
+      dtype: "U8",
+      shape: [2],
+      bytes: 2,
+      read: async () => controller.abort(),
+    };
+    await expect(
+      writeCheckpoint(dir, { tensors: [stopping], config: CONFIG, signal: controller.signal }),
+    ).rejects.toThrow(failure("ZO2_ERR_ABORTED", "stopped"));
     await expectUntouched(parent, dir);
   });
 
@@ -167,7 +206,13 @@ describe("saving over an older folder", () => {
     `;
     await writeFile(join(work, "main.mjs"), program);
     // A limit on the size of one file fails a write just as a full disk does, and needs no rights.
-    const { stdout } = await promisify(execFile)("sh", ["-c", 'ulimit -f 200; exec "$0" "$@"', process.execPath, join(work, "main.mjs"), dir]);
+    const { stdout } = await promisify(execFile)("sh", [
+      "-c",
+      'ulimit -f 200; exec "$0" "$@"',
+      process.execPath,
+      join(work, "main.mjs"),
+      dir,
+    ]);
     expect(stdout).toMatch(/^ZO2_ERR_IO: disk full: 1048576 bytes needed in .*; free space or choose another --out\n$/);
     expect(stdout).toContain(parent);
     await expectUntouched(parent, dir);
@@ -198,12 +243,22 @@ describe("saving over an older folder", () => {
   });
 
   test.each([
-    ["a tensor given twice", [source("a", "U8", [1], pattern(1, 0)), source("a", "U8", [1], pattern(1, 0))], '"a": given twice'],
-    ["bytes that do not fit the shape", [source("a", "F32", [2], pattern(4, 0))], "4 bytes were given for shape [2] of F32, which needs 8"],
+    [
+      "a tensor given twice",
+      [source("a", "U8", [1], pattern(1, 0)), source("a", "U8", [1], pattern(1, 0))],
+      '"a": given twice',
+    ],
+    [
+      "bytes that do not fit the shape",
+      [source("a", "F32", [2], pattern(4, 0))],
+      "4 bytes were given for shape [2] of F32, which needs 8",
+    ],
     ["a reserved name", [source("__metadata__", "U8", [1], pattern(1, 0))], "cannot be written"],
   ])("%s is refused before anything is written", async (_, bad, message) => {
     const { parent, dir } = await older();
-    await expect(writeCheckpoint(dir, { tensors: bad, config: CONFIG })).rejects.toThrow(failure("ZO2_ERR_INVALID_ARGUMENT", message));
+    await expect(writeCheckpoint(dir, { tensors: bad, config: CONFIG })).rejects.toThrow(
+      failure("ZO2_ERR_INVALID_ARGUMENT", message),
+    );
     await expectUntouched(parent, dir);
   });
 });
@@ -215,7 +270,11 @@ async function compiled(): Promise<string> {
   await mkdir(join(out, "checkpoint"));
   const files = (await readdir(join(ROOT, "src/checkpoint"))).map((name) => `checkpoint/${name}`);
   for (const file of ["errors.ts", ...files]) {
-    const { code } = await transformFile(join(ROOT, "src", file), { swcrc: false, jsc: { target: "es2022", parser: { syntax: "typescript" } }, module: { type: "es6" } });
+    const { code } = await transformFile(join(ROOT, "src", file), {
+      swcrc: false,
+      jsc: { target: "es2022", parser: { syntax: "typescript" } },
+      module: { type: "es6" },
+    });
     await writeFile(join(out, file.replace(/\.ts$/, ".js")), code);
   }
   return out;

@@ -11,10 +11,20 @@ import { defineModel } from "../../../src/models/index.js";
 
 const root = resolve(__dirname, "../../..");
 const read = (path: string) => readFileSync(join(root, path), "utf8");
-const pages = ["README.md", "CHANGELOG.md", "THIRD_PARTY_NOTICES.md", ...readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md")).map((name) => join("docs", name))];
+const pages = [
+  "README.md",
+  "CHANGELOG.md",
+  "THIRD_PARTY_NOTICES.md",
+  ...readdirSync(join(root, "docs"))
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => join("docs", name)),
+];
 
 test("docs/errors.md lists every error code with its meaning, and no other", () => {
-  const rows = [...read("docs/errors.md").matchAll(/^\| `(ZO2_ERR_\w+)` \| ([^|]+) \|/gm)].map((row) => [row[1], row[2]?.trim()]);
+  const rows = [...read("docs/errors.md").matchAll(/^\| `(ZO2_ERR_\w+)` \| ([^|]+) \|/gm)].map((row) => [
+    row[1],
+    row[2]?.trim(),
+  ]);
   expect(Object.fromEntries(rows)).toEqual(ERROR_CODES);
   expect(rows).toHaveLength(Object.keys(ERROR_CODES).length);
 });
@@ -32,11 +42,14 @@ test("docs/cli.md lists every flag, and no other", () => {
 
 test("every flag that a page uses after `zo2 COMMAND` is one of that command", () => {
   for (const page of pages) {
-    const shell = [...read(page).matchAll(/^```sh\n([^]*?)^```/gm)].map((block) => (block[1] ?? "").replace(/\\\n/g, " ")).join("\n");
+    const shell = [...read(page).matchAll(/^```sh\n([\s\S]*?)^```/gm)]
+      .map((block) => (block[1] ?? "").replace(/\\\n/g, " "))
+      .join("\n");
     for (const [line, name, rest] of shell.matchAll(/^zo2 +(\w+) +(.*)$/gm)) {
       const command = COMMANDS.find((c) => c.name === name);
       if (command === undefined) throw new Error(`${page}: ${line}`);
-      for (const flag of (rest ?? "").match(/--[a-z][a-z-]*/g) ?? []) expect(command.flags.map(longFlag)).toContain(flag);
+      for (const flag of (rest ?? "").match(/--[a-z][a-z-]*/g) ?? [])
+        expect(command.flags.map(longFlag)).toContain(flag);
     }
   }
 });
@@ -46,7 +59,13 @@ test("docs/api.md lists every option of loadModel and Trainer", () => {
   const leaf = (path: string, all: readonly string[]) => !all.some((other) => other.startsWith(`${path}.`));
   for (const schema of [modelOptionsSchema, trainerOptionsSchema]) {
     const all = knownPaths(schema);
-    for (const path of all.filter((p) => leaf(p, all) && !p.startsWith("test.") && !p.startsWith("template.") && !/^(method\.schedule|objective\.generate)\./.test(p))) {
+    for (const path of all.filter(
+      (p) =>
+        leaf(p, all) &&
+        !p.startsWith("test.") &&
+        !p.startsWith("template.") &&
+        !/^(method\.schedule|objective\.generate)\./.test(p),
+    )) {
       expect(text).toContain(path.startsWith("evaluation.") ? path.slice("evaluation.".length) : `\`${path}\``);
     }
   }
@@ -58,17 +77,27 @@ test("docs/generation.md lists every option of generate, with its default", () =
   const rows = new Map([...text.matchAll(/^\| `(\w+)` \| ([^|]+) \|/gm)].map((row) => [row[1], row[2]?.trim()]));
   for (const path of knownPaths(generateOptionsSchema)) {
     const value = defaults[path];
-    expect(rows.get(path)).toBe(value === undefined ? "all" : typeof value === "string" ? `\`"${value}"\`` : Array.isArray(value) ? "[]" : String(value));
+    expect(rows.get(path)).toBe(
+      value === undefined
+        ? "all"
+        : typeof value === "string"
+          ? `\`"${value}"\``
+          : Array.isArray(value)
+            ? "[]"
+            : String(value),
+    );
   }
 });
 
 test("docs/cli.md lists every command, and no other", () => {
-  const [, block = ""] = /^```\n([^]*?)^```/m.exec(read("docs/cli.md")) ?? [];
-  expect([...block.matchAll(/^zo2 (\w+)/gm)].map((row) => row[1]).sort()).toEqual(COMMANDS.map(({ name }) => name as string).sort());
+  const [, block = ""] = /^```\n([\s\S]*?)^```/m.exec(read("docs/cli.md")) ?? [];
+  expect([...block.matchAll(/^zo2 (\w+)/gm)].map((row) => row[1]).sort()).toEqual(
+    COMMANDS.map(({ name }) => name as string).sort(),
+  );
 });
 
 test("docs/models.md lists every family, and no other", () => {
-  const [, table = ""] = /^## Families\n([^]*?)^## /m.exec(read("docs/models.md")) ?? [];
+  const [, table = ""] = /^## Families\n([\s\S]*?)^## /m.exec(read("docs/models.md")) ?? [];
   const listed = [...table.matchAll(/^\| `(\w+)` \|/gm)].map((row) => row[1]);
   // The refusal of an unknown one names them all.
   expect(() => defineModel({ model_type: "zo2-unknown" })).toThrow(`use one of ${listed.join(", ")}`);
@@ -88,6 +117,7 @@ test("links between pages lead somewhere", () => {
 test("docs/develop.md has a reason for every dependency", () => {
   const { dependencies, devDependencies } = JSON.parse(read("package.json")) as Record<string, Record<string, string>>;
   const text = read("docs/develop.md");
-  for (const name of Object.keys({ ...dependencies, ...devDependencies }).filter((n) => !n.startsWith("@types/"))) expect(text).toContain(name);
+  for (const name of Object.keys({ ...dependencies, ...devDependencies }).filter((n) => !n.startsWith("@types/")))
+    expect(text).toContain(name);
   for (const name of Object.keys(dependencies ?? {})) expect(read("THIRD_PARTY_NOTICES.md")).toContain(name);
 });

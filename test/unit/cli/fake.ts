@@ -82,8 +82,26 @@ export function fakeContext(script: Script = {}) {
       calls.push(["save", out, o]);
       return Promise.resolve();
     },
-    plan: () => ({ units: [{ name: "decoder.layers.0", tier: "host", bytes: 2 ** 20 }], parts: [{ name: "slots", bytes: 3 * 2 ** 20 }], deviceBytes: 6 * 2 ** 20, hostBytes: 17 * 2 ** 20 }),
-    deviceInfo: () => ({ kind: "cpu", name: "a CPU", features: "avx2", threads: 2, memoryTotal: 9, memoryFree: 8, memoryLimit: 0, deviceBytes: 1, deviceBytesPeak: 2, hostBytes: 3, commands: 0, launches: 0 }),
+    plan: () => ({
+      units: [{ name: "decoder.layers.0", tier: "host", bytes: 2 ** 20 }],
+      parts: [{ name: "slots", bytes: 3 * 2 ** 20 }],
+      deviceBytes: 6 * 2 ** 20,
+      hostBytes: 17 * 2 ** 20,
+    }),
+    deviceInfo: () => ({
+      kind: "cpu",
+      name: "a CPU",
+      features: "avx2",
+      threads: 2,
+      memoryTotal: 9,
+      memoryFree: 8,
+      memoryLimit: 0,
+      deviceBytes: 1,
+      deviceBytesPeak: 2,
+      hostBytes: 3,
+      commands: 0,
+      launches: 0,
+    }),
     dispose() {
       calls.push(["dispose"]);
       return Promise.resolve();
@@ -102,7 +120,20 @@ export function fakeContext(script: Script = {}) {
           let best = Infinity;
           for (let index = 0; index < options.steps; index++) {
             if (o.signal?.aborted === true) throw new Zo2Error("ZO2_ERR_ABORTED", `stopped after ${index}`);
-            const step: Step = { index, labelled: 4, loss: 2 - index / 100, lossPlus: 2, lossMinus: 1, projectedGradient: 500, learningRate: 1e-4, examples: 4, tokens: 100, seconds: 0.5, tokensPerSecond: 200, deviceBytes: 1024 };
+            const step: Step = {
+              index,
+              labelled: 4,
+              loss: 2 - index / 100,
+              lossPlus: 2,
+              lossMinus: 1,
+              projectedGradient: 500,
+              learningRate: 1e-4,
+              examples: 4,
+              tokens: 100,
+              seconds: 0.5,
+              tokensPerSecond: 200,
+              deviceBytes: 1024,
+            };
             yield step;
             const done = index + 1;
             if (script.abortAfter === done) abort.abort();
@@ -117,7 +148,15 @@ export function fakeContext(script: Script = {}) {
         },
       };
     },
-    systemInfo: () => Promise.resolve({ build: "g++ 12, OpenBLAS 0.3.21, CUDA off", backends: [{ kind: "cpu", devices: 1 }, { kind: "cuda", devices: 0, reason: "not compiled in" }], cpu: { name: "a CPU", features: "avx2 fma", threads: 2, memoryTotal: 2 ** 33, memoryFree: 2 ** 32 } }),
+    systemInfo: () =>
+      Promise.resolve({
+        build: "g++ 12, OpenBLAS 0.3.21, CUDA off",
+        backends: [
+          { kind: "cpu", devices: 1 },
+          { kind: "cuda", devices: 0, reason: "not compiled in" },
+        ],
+        cpu: { name: "a CPU", features: "avx2 fma", threads: 2, memoryTotal: 2 ** 33, memoryFree: 2 ** 32 },
+      }),
   };
   const context: Context = {
     loadApi: () => Promise.resolve(api),
@@ -128,5 +167,11 @@ export function fakeContext(script: Script = {}) {
     packageRoot: "/pkg",
     version: "9.9.9",
   };
-  return { context, calls, stdout, stderr, named: (name: string) => calls.filter(([n]) => n === name).map(([, ...rest]) => rest) };
+  return {
+    context,
+    calls,
+    stdout,
+    stderr,
+    named: (name: string) => calls.filter(([n]) => n === name).map(([, ...rest]) => rest),
+  };
 }

@@ -16,7 +16,11 @@ test("a flag's key is its long name in camelCase, without `no`", () => {
 });
 
 test("every option that a flag says it sets is one of the library's", () => {
-  const known = new Set([trainerOptionsSchema, modelOptionsSchema, evaluateOptionsSchema, generateOptionsSchema].flatMap((schema) => knownPaths(schema)));
+  const known = new Set(
+    [trainerOptionsSchema, modelOptionsSchema, evaluateOptionsSchema, generateOptionsSchema].flatMap((schema) =>
+      knownPaths(schema),
+    ),
+  );
   for (const name of names) {
     const flag = FLAGS[name];
     if ("path" in flag && flag.path !== undefined) expect(known).toContain(flag.path);
@@ -25,7 +29,15 @@ test("every option that a flag says it sets is one of the library's", () => {
 
 test("`zo2 train` has the flags that users know", () => {
   const expected =
-    "model revision ignore-config-fields data out steps batch-size micro-batch-size learning-rate lr-schedule warmup-steps eps weight-decay noise seed device dtype tf32 threads offload wire device-memory unit-bytes slots no-overlap no-deferred-update rounding max-length truncation freeze prompt choices completion label-field reduction eval-data eval-every no-keep-best metrics save-dtype config json debug quiet";
+    "model revision ignore-config-fields data out steps batch-size micro-batch-size learning-rate lr-schedule " +
+    "warmup-steps eps weight-decay noise seed device dtype tf32 threads offload wire device-memory unit-bytes " +
+    "slots no-overlap no-deferred-update rounding max-length truncation freeze prompt choices completion " +
+    "label-field reduction eval-data eval-every no-keep-best metrics save-dtype config json debug quiet";
   const train = COMMANDS.find((command) => command.name === "train");
-  expect((train?.flags ?? []).map(longFlag).sort()).toEqual(expected.split(" ").map((flag) => `--${flag}`).sort());
+  expect((train?.flags ?? []).map(longFlag).sort()).toEqual(
+    expected
+      .split(" ")
+      .map((flag) => `--${flag}`)
+      .sort(),
+  );
 });

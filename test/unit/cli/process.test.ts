@@ -15,7 +15,12 @@ beforeAll(async () => {
   main = join(pkg, "dist/esm/cli/main.js");
   const files = (await readdir(join(root, "src"), { recursive: true })).filter((name) => name.endsWith(".ts"));
   for (const name of files) {
-    const { code } = await transformFile(join(root, "src", name), { swcrc: false, configFile: false, jsc: { target: "es2022", parser: { syntax: "typescript" } }, module: { type: "es6" } });
+    const { code } = await transformFile(join(root, "src", name), {
+      swcrc: false,
+      configFile: false,
+      jsc: { target: "es2022", parser: { syntax: "typescript" } },
+      module: { type: "es6" },
+    });
     const target = join(pkg, "dist/esm", name.replace(/\.ts$/, ".js"));
     await mkdir(dirname(target), { recursive: true });
     await writeFile(target, code);
@@ -37,8 +42,11 @@ function start(command: string, args: readonly string[]) {
   let err = "";
   child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
   child.stderr.on("data", (chunk: Buffer) => (err += chunk.toString()));
-  const ended = new Promise<Ended>((settle, fail) => child.on("error", fail).on("close", (code) => settle({ code, out, err })));
-  const said = (text: string) => new Promise<void>((settle) => child.stdout.on("data", () => (out.includes(text) ? settle() : undefined)));
+  const ended = new Promise<Ended>((settle, fail) =>
+    child.on("error", fail).on("close", (code) => settle({ code, out, err })),
+  );
+  const said = (text: string) =>
+    new Promise<void>((settle) => child.stdout.on("data", () => (out.includes(text) ? settle() : undefined)));
   return { child, ended, said };
 }
 
@@ -70,7 +78,11 @@ test("wrong usage ends with 2 and one line on standard error", async () => {
 });
 
 test("help needs no addon", async () => {
-  expect(await node(main, "train", "--help").ended).toMatchObject({ code: 0, err: "", out: expect.stringContaining("--device-memory") as unknown });
+  expect(await node(main, "train", "--help").ended).toMatchObject({
+    code: 0,
+    err: "",
+    out: expect.stringContaining("--device-memory") as unknown,
+  });
 });
 
 test("a reader that goes away ends the command quietly", async () => {
@@ -80,7 +92,12 @@ test("a reader that goes away ends the command quietly", async () => {
     const more = () => { process.stdout.write("x".repeat(65536) + "\\n"); setImmediate(more); };
     more();
   `);
-  const { code, err, out } = await start("bash", ["-c", `"$0" "$1" | head -c 1; exit \${PIPESTATUS[0]}`, process.execPath, path]).ended;
+  const { code, err, out } = await start("bash", [
+    "-c",
+    `"$0" "$1" | head -c 1; exit \${PIPESTATUS[0]}`,
+    process.execPath,
+    path,
+  ]).ended;
   expect({ code, err, out }).toEqual({ code: 0, err: "", out: "x" });
 });
 

@@ -14,30 +14,90 @@ async function zo2(args: readonly string[], script: Script = {}) {
   return { ...fake, code, out: fake.stdout.text, err: fake.stderr.text };
 }
 
-const train = (...more: string[]) => ["train", "--model", "m", "--data", "train.jsonl", "--out", join(dir, "tuned"), "--steps", "4", "--learning-rate", "1e-4", ...more];
+const train = (...more: string[]) => [
+  "train",
+  "--model",
+  "m",
+  "--data",
+  "train.jsonl",
+  "--out",
+  join(dir, "tuned"),
+  "--steps",
+  "4",
+  "--learning-rate",
+  "1e-4",
+  ...more,
+];
 
 describe("usage errors", () => {
   test.each([
     [["train", "--stps", "3"], "ZO2_ERR_CONFIG: unknown option '--stps'; did you mean --steps?"],
     [["trian"], "ZO2_ERR_CONFIG: unknown command 'trian'; did you mean train?"],
     [["train", "--device", "gpu"], 'ZO2_ERR_CONFIG: --device is "gpu"; must be "auto", "cpu", "cuda" or "cuda:N"'],
-    [["train", "--steps", "many"], "ZO2_ERR_CONFIG: option '--steps <n>' argument 'many' is invalid. It must be a finite number."],
+    [
+      ["train", "--steps", "many"],
+      "ZO2_ERR_CONFIG: option '--steps <n>' argument 'many' is invalid. It must be a finite number.",
+    ],
     [["train", "--steps"], "ZO2_ERR_CONFIG: option '--steps <n>' argument missing"],
-    [["train", "--seed", "1.5"], "ZO2_ERR_CONFIG: option '--seed <n>' argument '1.5' is invalid. It must be a whole number."],
+    [
+      ["train", "--seed", "1.5"],
+      "ZO2_ERR_CONFIG: option '--seed <n>' argument '1.5' is invalid. It must be a whole number.",
+    ],
     [["train", "--device-memory", "4G"], "ZO2_ERR_CONFIG: option '--device-memory <bytes>' argument '4G' is invalid."],
-    [["train", "--model", "m"], "ZO2_ERR_CONFIG: --data, --out, --steps, --learning-rate are missing; give them as flags or in --config FILE"],
+    [
+      ["train", "--model", "m"],
+      "ZO2_ERR_CONFIG: --data, --out, --steps, --learning-rate are missing; give them as flags or in --config FILE",
+    ],
     [["score"], "ZO2_ERR_CONFIG: --model is missing; give it as flags or in --config FILE"],
     [["generate", "--prompt", "a"], "ZO2_ERR_CONFIG: --model is missing"],
-    [["generate", "--model", "m", "--prompt", "a", "--chat", "b"], "ZO2_ERR_CONFIG: --prompt and --chat are both given; give one of the two"],
-    [["generate", "--model", "m"], "ZO2_ERR_CONFIG: there is nothing to continue; give --prompt TEXT, --chat TEXT, or --jsonl"],
-    [["generate", "--model", "m", "--prompt", "a", "--input", "b"], "ZO2_ERR_CONFIG: --input and --prompt are both given"],
-    [["generate", "--model", "m", "--prompt", "a", "--system", "b"], "ZO2_ERR_CONFIG: --system is given without --chat TEXT"],
-    [["generate", "--model", "m", "--prompt", "a", "--top-p", "0.9"], "ZO2_ERR_CONFIG: --top-p is 0.9; has no effect at temperature 0"],
-    [["generate", "--model", "m", "--prompt", "a", "--max-new-tokens", "0"], "ZO2_ERR_CONFIG: --max-new-tokens is 0; must be at least 1"],
+    [
+      ["generate", "--model", "m", "--prompt", "a", "--chat", "b"],
+      "ZO2_ERR_CONFIG: --prompt and --chat are both given; give one of the two",
+    ],
+    [
+      ["generate", "--model", "m"],
+      "ZO2_ERR_CONFIG: there is nothing to continue; give --prompt TEXT, --chat TEXT, or --jsonl",
+    ],
+    [
+      ["generate", "--model", "m", "--prompt", "a", "--input", "b"],
+      "ZO2_ERR_CONFIG: --input and --prompt are both given",
+    ],
+    [
+      ["generate", "--model", "m", "--prompt", "a", "--system", "b"],
+      "ZO2_ERR_CONFIG: --system is given without --chat TEXT",
+    ],
+    [
+      ["generate", "--model", "m", "--prompt", "a", "--top-p", "0.9"],
+      "ZO2_ERR_CONFIG: --top-p is 0.9; has no effect at temperature 0",
+    ],
+    [
+      ["generate", "--model", "m", "--prompt", "a", "--max-new-tokens", "0"],
+      "ZO2_ERR_CONFIG: --max-new-tokens is 0; must be at least 1",
+    ],
     [["eval", "--model", "m", "--data", "d", "--choices", "a", "b"], "ZO2_ERR_CONFIG: --prompt is missing; give text"],
     [["eval", "--model", "m", "--data", "d", "extra"], "ZO2_ERR_CONFIG: too many arguments for 'eval'."],
-    [["train", "--model", "m", "--data", "d", "--out", "o", "--steps", "0", "--learning-rate", "0"], "ZO2_ERR_CONFIG: 2 problems: (1) --learning-rate is 0; must be more than 0 (2) --steps is 0; must be at least 1"],
-    [["train", "--model", "m", "--data", "d", "--out", "o", "--steps", "5", "--learning-rate", "1", "--eval-every", "2"], "ZO2_ERR_CONFIG: --eval-every is 2 and there is nothing to evaluate; give --eval-data FILE"],
+    [
+      ["train", "--model", "m", "--data", "d", "--out", "o", "--steps", "0", "--learning-rate", "0"],
+      "ZO2_ERR_CONFIG: 2 problems: (1) --learning-rate is 0; must be more than 0 (2) --steps is 0; must be at least 1",
+    ],
+    [
+      [
+        "train",
+        "--model",
+        "m",
+        "--data",
+        "d",
+        "--out",
+        "o",
+        "--steps",
+        "5",
+        "--learning-rate",
+        "1",
+        "--eval-every",
+        "2",
+      ],
+      "ZO2_ERR_CONFIG: --eval-every is 2 and there is nothing to evaluate; give --eval-data FILE",
+    ],
   ])("%j: one line that says what to do, exit code 2, before anything is loaded", async (args, message) => {
     const { code, out, err, calls } = await zo2(args);
     expect(err.trimEnd().split("\n")).toHaveLength(1);
@@ -54,13 +114,16 @@ describe("usage errors", () => {
     expect(err).toMatch(/^Usage: zo2/);
   });
 
-  test.each(["demo", "train", "eval", "score", "generate", "info"])("`zo2 %s --help` has examples and goes to standard output", async (name) => {
-    const { code, out, err } = await zo2([name, "--help"]);
-    expect(code).toBe(0);
-    expect(err).toBe("");
-    expect(out).toContain(`Examples:\n  $ `);
-    for (const line of out.split("\n").filter((l) => !l.includes("$"))) expect(line.length).toBeLessThanOrEqual(80);
-  });
+  test.each(["demo", "train", "eval", "score", "generate", "info"])(
+    "`zo2 %s --help` has examples and goes to standard output",
+    async (name) => {
+      const { code, out, err } = await zo2([name, "--help"]);
+      expect(code).toBe(0);
+      expect(err).toBe("");
+      expect(out).toContain(`Examples:\n  $ `);
+      for (const line of out.split("\n").filter((l) => !l.includes("$"))) expect(line.length).toBeLessThanOrEqual(80);
+    },
+  );
 
   test("`zo2 --version` prints the version alone", async () => {
     expect(await zo2(["--version"])).toMatchObject({ code: 0, out: "9.9.9\n", err: "" });
@@ -71,8 +134,25 @@ describe("usage errors", () => {
     await mkdir(join(dir, "full"));
     await writeFile(join(dir, "full", "thesis.tex"), "");
     await mkdir(join(dir, "model"));
-    for (const [model, out, code] of [["m", "file", "ZO2_ERR_IO"], ["m", "full", "ZO2_ERR_IO"], ["m", "file/below", "ZO2_ERR_IO"], ["model", "model", "ZO2_ERR_CONFIG"]] as const) {
-      const { err, calls } = await zo2(["train", "--model", join(dir, model), "--data", "d", "--out", join(dir, out), "--steps", "1", "--learning-rate", "1"]);
+    for (const [model, out, code] of [
+      ["m", "file", "ZO2_ERR_IO"],
+      ["m", "full", "ZO2_ERR_IO"],
+      ["m", "file/below", "ZO2_ERR_IO"],
+      ["model", "model", "ZO2_ERR_CONFIG"],
+    ] as const) {
+      const { err, calls } = await zo2([
+        "train",
+        "--model",
+        join(dir, model),
+        "--data",
+        "d",
+        "--out",
+        join(dir, out),
+        "--steps",
+        "1",
+        "--learning-rate",
+        "1",
+      ]);
       expect(err).toMatch(new RegExp(`^${code}: .*choose another --out\\n$`));
       expect(calls).toEqual([]);
     }
@@ -82,30 +162,79 @@ describe("usage errors", () => {
 describe("train", () => {
   test("hands every flag on to the library, and nothing that was not given", async () => {
     const { calls, code } = await zo2(
-      train(..."--batch-size 8 --micro-batch-size 2 --lr-schedule cosine --warmup-steps 1 --eps 0.01 --weight-decay 0.1 --noise rademacher --seed 18446744073709551615 --freeze a* b --no-deferred-update".split(" "),
-        ..."--device cpu --threads 2 --offload host --wire bf16 --device-memory 4GiB --unit-bytes 1MiB --slots 4 --no-overlap --rounding stochastic --max-length 64 --truncation left --reduction sum --save-dtype fp32 --label-field y".split(" "),
-        "--prompt", "{text} It was", "--choices", " terrible", " great"),
+      train(
+        ...(
+          "--batch-size 8 --micro-batch-size 2 --lr-schedule cosine --warmup-steps 1 --eps 0.01 --weight-decay " +
+          "0.1 --noise rademacher --seed 18446744073709551615 --freeze a* b --no-deferred-update"
+        ).split(" "),
+        ...(
+          "--device cpu --threads 2 --offload host --wire bf16 --device-memory 4GiB --unit-bytes 1MiB --slots 4 " +
+          "--no-overlap --rounding stochastic --max-length 64 --truncation left --reduction sum --save-dtype " +
+          "fp32 --label-field y"
+        ).split(" "),
+        "--prompt",
+        "{text} It was",
+        "--choices",
+        " terrible",
+        " great",
+      ),
     );
     expect(code).toBe(0);
     expect(calls).toEqual([
-      ["loadModel", "m", { device: "cpu", threads: 2, rounding: "stochastic", offload: { to: "host", wire: "bf16", deviceMemory: 2 ** 32, unitBytes: 2 ** 20, slots: 4, overlap: false } }],
-      ["createTrainer", {
-        method: { name: "mezo-sgd", learningRate: 1e-4, eps: 0.01, weightDecay: 0.1, noise: "rademacher", schedule: { name: "cosine", warmupSteps: 1 } },
-        steps: 4, batchSize: 8, microBatchSize: 2, seed: 2n ** 64n - 1n, freeze: ["a*", "b"], deferredUpdate: false,
-        maxLength: 64, truncation: "left", reduction: "sum", template: { prompt: "{text} It was", choices: [" terrible", " great"], labelField: "y" },
-      }],
+      [
+        "loadModel",
+        "m",
+        {
+          device: "cpu",
+          threads: 2,
+          rounding: "stochastic",
+          offload: { to: "host", wire: "bf16", deviceMemory: 2 ** 32, unitBytes: 2 ** 20, slots: 4, overlap: false },
+        },
+      ],
+      [
+        "createTrainer",
+        {
+          method: {
+            name: "mezo-sgd",
+            learningRate: 1e-4,
+            eps: 0.01,
+            weightDecay: 0.1,
+            noise: "rademacher",
+            schedule: { name: "cosine", warmupSteps: 1 },
+          },
+          steps: 4,
+          batchSize: 8,
+          microBatchSize: 2,
+          seed: 2n ** 64n - 1n,
+          freeze: ["a*", "b"],
+          deferredUpdate: false,
+          maxLength: 64,
+          truncation: "left",
+          reduction: "sum",
+          template: { prompt: "{text} It was", choices: [" terrible", " great"], labelField: "y" },
+        },
+      ],
       ["fit", "train.jsonl"],
       ["save", join(dir, "tuned"), { dtype: "fp32" }],
       ["dispose"],
     ]);
     const bare = await zo2(train());
     expect(bare.named("loadModel")).toEqual([["m", { offload: {} }]]);
-    expect(bare.named("createTrainer")).toEqual([[{ method: { name: "mezo-sgd", learningRate: 1e-4, schedule: {} }, steps: 4 }]]);
+    expect(bare.named("createTrainer")).toEqual([
+      [{ method: { name: "mezo-sgd", learningRate: 1e-4, schedule: {} }, steps: 4 }],
+    ]);
   });
 
   test("with --json closes with one line of results on standard output, and people read standard error", async () => {
     const { out, err } = await zo2(train("--json"));
-    expect(JSON.parse(out)).toEqual({ accuracy: null, loss: 1.985, steps: 4, seconds: 2, tokensPerSecond: 200, out: join(dir, "tuned") });
+    expect(JSON.parse(out)).toEqual({
+      accuracy: null,
+      loss: 1.985,
+      steps: 4,
+      seconds: 2,
+      tokensPerSecond: 200,
+      out: join(dir, "tuned"),
+    });
     expect(out.trimEnd().split("\n")).toHaveLength(1);
     expect(err).toContain("trained 4 steps");
   });
@@ -117,17 +246,47 @@ describe("train", () => {
   });
 
   test("evaluates before, during and after, and what is saved is the best, which nothing worse replaces", async () => {
-    const evaluations = [{ loss: 0.9, accuracy: 0.5 }, { loss: 0.8, accuracy: 0.6 }, { loss: 0.4, accuracy: 0.9 }, { loss: 0.7, accuracy: 0.7 }];
-    const { calls, out } = await zo2(train("--eval-data", "dev.jsonl", "--eval-every", "2", "--steps", "5", "--json"), { evaluations });
-    expect(calls.map(([name]) => name)).toEqual(["loadModel", "evaluate", "createTrainer", "fit", "save", "save", "dispose"]);
-    expect(JSON.parse(out)).toMatchObject({ before: { accuracy: 0.5, loss: 0.9 }, after: { accuracy: 0.9, loss: 0.4 }, accuracy: 0.9, loss: 0.4, keptStep: 4 });
+    const evaluations = [
+      { loss: 0.9, accuracy: 0.5 },
+      { loss: 0.8, accuracy: 0.6 },
+      { loss: 0.4, accuracy: 0.9 },
+      { loss: 0.7, accuracy: 0.7 },
+    ];
+    const { calls, out } = await zo2(train("--eval-data", "dev.jsonl", "--eval-every", "2", "--steps", "5", "--json"), {
+      evaluations,
+    });
+    expect(calls.map(([name]) => name)).toEqual([
+      "loadModel",
+      "evaluate",
+      "createTrainer",
+      "fit",
+      "save",
+      "save",
+      "dispose",
+    ]);
+    expect(JSON.parse(out)).toMatchObject({
+      before: { accuracy: 0.5, loss: 0.9 },
+      after: { accuracy: 0.9, loss: 0.4 },
+      accuracy: 0.9,
+      loss: 0.4,
+      keptStep: 4,
+    });
   });
 
   test("with --no-keep-best saves once, at the end, and reports the last evaluation", async () => {
-    const evaluations = [{ loss: 0.9, accuracy: 0.5 }, { loss: 0.4, accuracy: 0.9 }, { loss: 0.7, accuracy: 0.7 }];
-    const { named, out } = await zo2(train("--eval-data", "dev.jsonl", "--eval-every", "2", "--no-keep-best", "--json"), { evaluations });
+    const evaluations = [
+      { loss: 0.9, accuracy: 0.5 },
+      { loss: 0.4, accuracy: 0.9 },
+      { loss: 0.7, accuracy: 0.7 },
+    ];
+    const { named, out } = await zo2(
+      train("--eval-data", "dev.jsonl", "--eval-every", "2", "--no-keep-best", "--json"),
+      { evaluations },
+    );
     expect(named("save")).toHaveLength(1);
-    expect(named("createTrainer")[0]?.[0]).toMatchObject({ evaluation: { data: "dev.jsonl", every: 2, keepBest: false } });
+    expect(named("createTrainer")[0]?.[0]).toMatchObject({
+      evaluation: { data: "dev.jsonl", every: 2, keepBest: false },
+    });
     expect(JSON.parse(out)).toMatchObject({ accuracy: 0.7, loss: 0.7 });
   });
 
@@ -141,19 +300,40 @@ describe("train", () => {
 
   test("after an error nothing is saved, the model is freed, and the metrics so far are there", async () => {
     const metrics = join(dir, "m.jsonl");
-    const { code, err, calls } = await zo2(train("--metrics", metrics), { failAfter: { step: 2, error: Object.assign(new Error("step 2: NaN"), { code: "ZO2_ERR_NOT_FINITE" }) } });
+    const { code, err, calls } = await zo2(train("--metrics", metrics), {
+      failAfter: { step: 2, error: Object.assign(new Error("step 2: NaN"), { code: "ZO2_ERR_NOT_FINITE" }) },
+    });
     expect(code).toBe(1);
     expect(err.trimEnd().split("\n").at(-1)).toBe("ZO2_ERR_NOT_FINITE: step 2: NaN");
     expect(calls.map(([name]) => name)).toEqual(["loadModel", "createTrainer", "fit", "dispose"]);
-    const rows = (await readFile(metrics, "utf8")).trimEnd().split("\n").map((line) => JSON.parse(line) as object);
+    const rows = (await readFile(metrics, "utf8"))
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as object);
     expect(rows).toHaveLength(2);
-    expect(rows[1]).toEqual({ step: 1, loss: 1.99, lossPlus: 2, lossMinus: 1, projectedGradient: 500, learningRate: 1e-4, examples: 4, tokens: 100, seconds: 0.5, tokensPerSecond: 200, deviceBytes: 1024 });
+    expect(rows[1]).toEqual({
+      step: 1,
+      loss: 1.99,
+      lossPlus: 2,
+      lossMinus: 1,
+      projectedGradient: 500,
+      learningRate: 1e-4,
+      examples: 4,
+      tokens: 100,
+      seconds: 0.5,
+      tokensPerSecond: 200,
+      deviceBytes: 1024,
+    });
   });
 
   test("a stack is printed with --debug only", async () => {
-    const script: Script = { failAfter: { step: 1, error: new TypeError("x is not\n a function", { cause: new Error("deeper") }) } };
+    const script: Script = {
+      failAfter: { step: 1, error: new TypeError("x is not\n a function", { cause: new Error("deeper") }) },
+    };
     const plain = await zo2(train(), script);
-    expect(plain.err.trimEnd().split("\n").at(-1)).toMatch(/^unexpected TypeError: x is not a function; this is a defect of zo2/);
+    expect(plain.err.trimEnd().split("\n").at(-1)).toMatch(
+      /^unexpected TypeError: x is not a function; this is a defect of zo2/,
+    );
     const debug = await zo2(train("--debug"), script);
     expect(debug.err).toMatch(/\n +at .*fake\.ts|\n +at .*program\.test\.ts/);
     expect(debug.err).toContain("caused by: Error: deeper");
@@ -163,18 +343,39 @@ describe("train", () => {
 describe("config files", () => {
   test("flags go over the file", async () => {
     const path = join(dir, "run.yaml");
-    await writeFile(path, "model: m\ndata: d.jsonl\nsteps: 9\nlearningRate: 1e-5\nseed: 18446744073709551615\noverlap: false\nfreeze: [a, b]\ndeviceMemory: 2GiB\n");
-    const { named, err, code } = await zo2(["train", "--config", path, "--steps", "2", "--out", join(dir, "o"), "--device-memory", "1GiB"]);
+    await writeFile(
+      path,
+      "model: m\ndata: d.jsonl\nsteps: 9\nlearningRate: 1e-5\nseed: 18446744073709551615\noverlap: " +
+        "false\nfreeze: [a, b]\ndeviceMemory: 2GiB\n",
+    );
+    const { named, err, code } = await zo2([
+      "train",
+      "--config",
+      path,
+      "--steps",
+      "2",
+      "--out",
+      join(dir, "o"),
+      "--device-memory",
+      "1GiB",
+    ]);
     expect(err).not.toContain("ZO2_ERR");
     expect(code).toBe(0);
-    expect(named("createTrainer")[0]?.[0]).toMatchObject({ steps: 2, seed: 2n ** 64n - 1n, freeze: ["a", "b"], method: { learningRate: 1e-5 } });
+    expect(named("createTrainer")[0]?.[0]).toMatchObject({
+      steps: 2,
+      seed: 2n ** 64n - 1n,
+      freeze: ["a", "b"],
+      method: { learningRate: 1e-5 },
+    });
     expect(named("loadModel")[0]).toEqual(["m", { offload: { deviceMemory: 2 ** 30, overlap: false } }]);
   });
 
   test("--no-overlap goes over `overlap: true`", async () => {
     const path = join(dir, "run.json");
     await writeFile(path, '{"overlap": true}');
-    expect((await zo2(train("--config", path, "--no-overlap"))).named("loadModel")[0]?.[1]).toEqual({ offload: { overlap: false } });
+    expect((await zo2(train("--config", path, "--no-overlap"))).named("loadModel")[0]?.[1]).toEqual({
+      offload: { overlap: false },
+    });
   });
 
   test.each([
@@ -198,7 +399,10 @@ describe("config files", () => {
   });
 
   test("a file that is not there is an error of input, an empty one sets nothing", async () => {
-    expect(await zo2(train("--config", join(dir, "none.yaml")))).toMatchObject({ code: 1, err: expect.stringContaining("ZO2_ERR_IO") as unknown });
+    expect(await zo2(train("--config", join(dir, "none.yaml")))).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("ZO2_ERR_IO") as unknown,
+    });
     await writeFile(join(dir, "empty.yaml"), "# nothing\n");
     expect(await zo2(train("--config", join(dir, "empty.yaml")))).toMatchObject({ code: 0 });
   });
@@ -206,20 +410,38 @@ describe("config files", () => {
 
 describe("eval, score, info, demo", () => {
   test("eval closes with accuracy and loss", async () => {
-    const { out, named, code } = await zo2(["eval", "--model", "m", "--data", "d.jsonl", "--batch-size", "4", "--json"], { evaluations: [{ loss: 0.25, accuracy: 0.75 }] });
+    const { out, named, code } = await zo2(
+      ["eval", "--model", "m", "--data", "d.jsonl", "--batch-size", "4", "--json"],
+      { evaluations: [{ loss: 0.25, accuracy: 0.75 }] },
+    );
     expect(JSON.parse(out)).toEqual({ accuracy: 0.75, loss: 0.25, examples: 415, tokens: 1000, seconds: 1 });
     expect(named("evaluate")).toEqual([["d.jsonl", { batchSize: 4 }]]);
     expect(code).toBe(0);
-    expect((await zo2(["eval", "--model", "m", "--data", "d", "--quiet"], { evaluations: [{ loss: 0.25, accuracy: null }] })).out).toMatch(/^loss {6}0\.2500\n/);
+    expect(
+      (await zo2(["eval", "--model", "m", "--data", "d", "--quiet"], { evaluations: [{ loss: 0.25, accuracy: null }] }))
+        .out,
+    ).toMatch(/^loss {6}0\.2500\n/);
   });
 
   test("score answers line for line, in order", async () => {
     const { out, code } = await zo2(["score", "--model", "m"], { stdin: ['{"ids": [5, 6]}\n{"te', 'xt": "abc"}\n'] });
     expect(code).toBe(0);
-    expect(out).toBe('{"ids":[5,6],"logprobs":[null,-1.5],"sum":-1.5}\n{"ids":[2,3],"logprobs":[null,-1.5],"sum":-1.5}\n');
+    expect(out).toBe(
+      '{"ids":[5,6],"logprobs":[null,-1.5],"sum":-1.5}\n{"ids":[2,3],"logprobs":[null,-1.5],"sum":-1.5}\n',
+    );
   });
 
-  test.each(['{"ids": []}', '{"ids": [1.5]}', '{"ids": [4096]}', '{"ids": "1"}', '{"text": 3}', '{"text": "a", "ids": [1]}', "{}", "[1]", "{"])("score refuses %s by its line, after the answers to the lines before it", async (bad) => {
+  test.each([
+    '{"ids": []}',
+    '{"ids": [1.5]}',
+    '{"ids": [4096]}',
+    '{"ids": "1"}',
+    '{"text": 3}',
+    '{"text": "a", "ids": [1]}',
+    "{}",
+    "[1]",
+    "{",
+  ])("score refuses %s by its line, after the answers to the lines before it", async (bad) => {
     const { out, err, code } = await zo2(["score", "--model", "m"], { stdin: [`{"ids": [5, 6]}\n${bad}\n`] });
     expect(out.trimEnd().split("\n")).toHaveLength(1);
     expect(err.trimEnd().split("\n").at(-1)).toMatch(/^ZO2_ERR_DATA: stdin:2: /);
@@ -228,27 +450,56 @@ describe("eval, score, info, demo", () => {
 
   test("info says what there is and why the rest is not, and with a model where its bytes go", async () => {
     const { out } = await zo2(["info"]);
-    for (const part of ["9.9.9", "OpenBLAS", "not available: not compiled in", "avx2 fma", "4 GiB free of 8 GiB"]) expect(out).toContain(part);
+    for (const part of ["9.9.9", "OpenBLAS", "not available: not compiled in", "avx2 fma", "4 GiB free of 8 GiB"])
+      expect(out).toContain(part);
     const model = await zo2(["info", "--model", "m", "--json"]);
-    expect(JSON.parse(model.out)).toMatchObject({ versions: { zo2: "9.9.9" }, backends: [{ kind: "cpu" }, { kind: "cuda" }], model: { plan: { deviceBytes: 6 * 2 ** 20 } } });
+    expect(JSON.parse(model.out)).toMatchObject({
+      versions: { zo2: "9.9.9" },
+      backends: [{ kind: "cpu" }, { kind: "cuda" }],
+      model: { plan: { deviceBytes: 6 * 2 ** 20 } },
+    });
     expect((await zo2(["info", "--model", "m"])).out).toContain("decoder.layers.0");
   });
 
   test("demo tunes the model of the package on its reviews, and closes with before and after", async () => {
-    const { out, named, code } = await zo2(["demo", "--json", "--steps", "3", "--seed", "7"], { evaluations: [{ loss: 0.9, accuracy: 0.5 }, { loss: 0.5, accuracy: 0.7 }] });
+    const { out, named, code } = await zo2(["demo", "--json", "--steps", "3", "--seed", "7"], {
+      evaluations: [
+        { loss: 0.9, accuracy: 0.5 },
+        { loss: 0.5, accuracy: 0.7 },
+      ],
+    });
     expect(code).toBe(0);
-    expect(JSON.parse(out)).toEqual({ before: { accuracy: 0.5, loss: 0.9 }, after: { accuracy: 0.7, loss: 0.5 }, steps: 3, seconds: 1.5 });
+    expect(JSON.parse(out)).toEqual({
+      before: { accuracy: 0.5, loss: 0.9 },
+      after: { accuracy: 0.7, loss: 0.5 },
+      steps: 3,
+      seconds: 1.5,
+    });
     expect(named("fit")).toEqual([["/pkg/models/reviews/train.jsonl"]]);
-    expect(named("evaluate").map(([data]) => data)).toEqual(["/pkg/models/reviews/test.jsonl", "/pkg/models/reviews/test.jsonl"]);
+    expect(named("evaluate").map(([data]) => data)).toEqual([
+      "/pkg/models/reviews/test.jsonl",
+      "/pkg/models/reviews/test.jsonl",
+    ]);
     expect(named("createTrainer")[0]?.[0]).toMatchObject({
-      steps: 3, seed: 7n, batchSize: 32, microBatchSize: 16, maxLength: 96, method: { learningRate: 1e-4, eps: 1e-3, schedule: { name: "linear" } }, template: { prompt: "{text} How is it?", choices: [" terrible", " great"] },
+      steps: 3,
+      seed: 7n,
+      batchSize: 32,
+      microBatchSize: 16,
+      maxLength: 96,
+      method: { learningRate: 1e-4, eps: 1e-3, schedule: { name: "linear" } },
+      template: { prompt: "{text} How is it?", choices: [" terrible", " great"] },
     });
     expect(named("save")).toEqual([]);
   });
 
   test("demo without --json draws its bars on standard output", async () => {
-    const { out } = await zo2(["demo", "--steps", "1"], { evaluations: [{ loss: 0.9, accuracy: 0.5 }, { loss: 0.5, accuracy: 0.7 }] });
-    expect(out).toMatch(/before .*50\.0 %[^]*after .*70\.0 %[^]*\+20\.0 points/);
+    const { out } = await zo2(["demo", "--steps", "1"], {
+      evaluations: [
+        { loss: 0.9, accuracy: 0.5 },
+        { loss: 0.5, accuracy: 0.7 },
+      ],
+    });
+    expect(out).toMatch(/before .*50\.0 %[\s\S]*after .*70\.0 %[\s\S]*\+20\.0 points/);
   });
 
   test("demo streams within a budget, which a resident model does not get", async () => {
@@ -262,20 +513,57 @@ describe("eval, score, info, demo", () => {
 
 describe("generate", () => {
   test("prints the text as it comes, and hands every flag on", async () => {
-    const { out, code, named, err } = await zo2(
-      ["generate", "--model", "m", "--prompt", "Once", ..."--max-new-tokens 9 --temperature 0.5 --top-k 4 --top-p 0.9 --seed 18446744073709551615 --ignore-eos --cache host --batch-size 3 --quiet".split(" "), "--stop", "\n", "END"]);
+    const { out, code, named, err } = await zo2([
+      "generate",
+      "--model",
+      "m",
+      "--prompt",
+      "Once",
+      ...(
+        "--max-new-tokens 9 --temperature 0.5 --top-k 4 --top-p 0.9 --seed 18446744073709551615 --ignore-eos " +
+        "--cache host --batch-size 3 --quiet"
+      ).split(" "),
+      "--stop",
+      "\n",
+      "END",
+    ]);
     expect({ out, code, err }).toEqual({ out: "one two three\n", code: 0, err: "" });
-    expect(named("generate")).toEqual([[
-      { text: "Once", place: "--prompt" },
-      { maxNewTokens: 9, temperature: 0.5, topK: 4, topP: 0.9, seed: 2n ** 64n - 1n, stop: ["\n", "END"], ignoreEos: true, batchSize: 3, cache: "host" },
-    ]]);
+    expect(named("generate")).toEqual([
+      [
+        { text: "Once", place: "--prompt" },
+        {
+          maxNewTokens: 9,
+          temperature: 0.5,
+          topK: 4,
+          topP: 0.9,
+          seed: 2n ** 64n - 1n,
+          stop: ["\n", "END"],
+          ignoreEos: true,
+          batchSize: 3,
+          cache: "host",
+        },
+      ],
+    ]);
     expect(named("dispose")).toHaveLength(1);
   });
 
   test("a chat is one turn of the user, behind what the system says", async () => {
     const { named } = await zo2(["generate", "--model", "m", "--chat", "Hi", "--system", "Be brief"]);
-    expect(named("generate")).toEqual([[{ messages: [{ role: "system", content: "Be brief" }, { role: "user", content: "Hi" }], place: "--chat" }, {}]]);
-    expect((await zo2(["generate", "--model", "m", "--chat", "Hi"])).named("generate")).toMatchObject([[{ messages: [{ role: "user", content: "Hi" }] }, {}]]);
+    expect(named("generate")).toEqual([
+      [
+        {
+          messages: [
+            { role: "system", content: "Be brief" },
+            { role: "user", content: "Hi" },
+          ],
+          place: "--chat",
+        },
+        {},
+      ],
+    ]);
+    expect((await zo2(["generate", "--model", "m", "--chat", "Hi"])).named("generate")).toMatchObject([
+      [{ messages: [{ role: "user", content: "Hi" }] }, {}],
+    ]);
   });
 
   test("--json prints one line of JSON instead", async () => {
@@ -284,13 +572,18 @@ describe("generate", () => {
   });
 
   test("Ctrl-C ends it with 130 on a line of its own, and frees the model", async () => {
-    const { out, code, err, named } = await zo2(["generate", "--model", "m", "--prompt", "Once", "--quiet"], { abortAfter: 2 });
+    const { out, code, err, named } = await zo2(["generate", "--model", "m", "--prompt", "Once", "--quiet"], {
+      abortAfter: 2,
+    });
     expect({ out, code, err }).toEqual({ out: "one two\n", code: 130, err: "ZO2_ERR_ABORTED: stopped after 2\n" });
     expect(named("dispose")).toHaveLength(1);
   });
 
   test("answers lines in order, and refuses a bad one by its place after the answers to those before", async () => {
-    const { out, err, code, named } = await zo2(["generate", "--model", "m", "--jsonl", "--max-new-tokens", "5", "--quiet"], { stdin: ['{"ids": [5, 6]}\n{"id', 's": [7]}\n{"ids": []}\n'] });
+    const { out, err, code, named } = await zo2(
+      ["generate", "--model", "m", "--jsonl", "--max-new-tokens", "5", "--quiet"],
+      { stdin: ['{"ids": [5, 6]}\n{"id', 's": [7]}\n{"ids": []}\n'] },
+    );
     expect(out).toBe('{"ids":[5,6],"text":null,"reason":"length"}\n{"ids":[7],"text":null,"reason":"length"}\n');
     expect(err).toMatch(/^ZO2_ERR_DATA: stdin:3: /);
     expect(code).toBe(1);
@@ -300,7 +593,9 @@ describe("generate", () => {
   test("reads lines from --input", async () => {
     const path = join(dir, "prompts.jsonl");
     await writeFile(path, '{"ids": [9]}\n');
-    expect((await zo2(["generate", "--model", "m", "--input", path])).out).toBe('{"ids":[9],"text":null,"reason":"length"}\n');
+    expect((await zo2(["generate", "--model", "m", "--input", path])).out).toBe(
+      '{"ids":[9],"text":null,"reason":"length"}\n',
+    );
   });
 
   test("the help says what shared flags mean here", async () => {

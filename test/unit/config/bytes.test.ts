@@ -14,12 +14,28 @@ test.each([
   expect(parseBytes(value)).toBe(bytes);
 });
 
-test.each(["", "GiB", "4G", "4 elephants", "-4GiB", "0", 0, -1, 1.5, NaN, Infinity, "0.1B", "1e3", "9999999TiB", null, undefined, true, [4]])(
-  "%p is not an amount of memory",
-  (value) => {
-    expect(parseBytes(value)).toBeUndefined();
-  },
-);
+test.each([
+  "",
+  "GiB",
+  "4G",
+  "4 elephants",
+  "-4GiB",
+  "0",
+  0,
+  -1,
+  1.5,
+  NaN,
+  Infinity,
+  "0.1B",
+  "1e3",
+  "9999999TiB",
+  null,
+  undefined,
+  true,
+  [4],
+])("%p is not an amount of memory", (value) => {
+  expect(parseBytes(value)).toBeUndefined();
+});
 
 test.each([
   [0, "0 B"],
@@ -37,6 +53,8 @@ test.each([
 test("what formatBytes prints, parseBytes reads back to within its one decimal", () => {
   for (let bytes = 1; bytes < 2 ** 50; bytes = Math.ceil(bytes * 1.37)) {
     const back = parseBytes(formatBytes(bytes)) ?? NaN;
-    expect(Math.abs(back - bytes)).toBeLessThanOrEqual(0.06 * 2 ** (10 * Math.floor(Math.log2(Math.max(back, bytes)) / 10)));
+    expect(Math.abs(back - bytes)).toBeLessThanOrEqual(
+      0.06 * 2 ** (10 * Math.floor(Math.log2(Math.max(back, bytes)) / 10)),
+    );
   }
 });

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import type { z } from "zod";
 import { evaluateOptionsSchema } from "../../../src/config/evaluate.js";
 import { modelOptionsSchema } from "../../../src/config/model.js";
 import { parseOptions } from "../../../src/config/parse.js";
@@ -21,12 +21,28 @@ function messageOf(schema: z.ZodType, input: unknown): string {
 describe("unknown options", () => {
   test.each([
     [trainerOptionsSchema, { ...required, stepz: 1 }, 'unknown option "stepz"; did you mean "steps"?'],
-    [trainerOptionsSchema, { ...required, method: { ...required.method, lerningRate: 1 } }, 'unknown option "method.lerningRate"; did you mean "method.learningRate"?'],
-    [trainerOptionsSchema, { ...required, learningRate: 1 }, 'unknown option "learningRate"; did you mean "method.learningRate"?'],
+    [
+      trainerOptionsSchema,
+      { ...required, method: { ...required.method, lerningRate: 1 } },
+      'unknown option "method.lerningRate"; did you mean "method.learningRate"?',
+    ],
+    [
+      trainerOptionsSchema,
+      { ...required, learningRate: 1 },
+      'unknown option "learningRate"; did you mean "method.learningRate"?',
+    ],
     [trainerOptionsSchema, { ...required, batch_size: 1 }, 'unknown option "batch_size"; did you mean "batchSize"?'],
     [modelOptionsSchema, { offload: { slot: 2 } }, 'unknown option "offload.slot"; did you mean "offload.slots"?'],
-    [modelOptionsSchema, { deviceMemory: "4GiB" }, 'unknown option "deviceMemory"; did you mean "offload.deviceMemory"?'],
-    [evaluateOptionsSchema, { banana: 1 }, 'unknown option "banana"; known here: batchSize, maxLength, truncation, reduction, template'],
+    [
+      modelOptionsSchema,
+      { deviceMemory: "4GiB" },
+      'unknown option "deviceMemory"; did you mean "offload.deviceMemory"?',
+    ],
+    [
+      evaluateOptionsSchema,
+      { banana: 1 },
+      'unknown option "banana"; known here: batchSize, maxLength, truncation, reduction, template',
+    ],
   ])("are refused with the name that was meant, wherever it stands (%#)", (schema, input, message) => {
     expect(messageOf(schema, input)).toBe(`options: ${message}`);
   });
@@ -39,19 +55,37 @@ describe("wrong values", () => {
     [{ ...required, steps: "10" }, 'option "steps" is "10"; must be a number'],
     [{ ...required, steps: undefined }, 'option "steps" is missing; give a number'],
     [{ ...required, method: { name: "mezo-sgd" } }, 'option "method.learningRate" is missing; give a number'],
-    [{ ...required, method: { name: "mezo-sgd", learningRate: 0 } }, 'option "method.learningRate" is 0; must be more than 0'],
-    [{ ...required, method: { name: "mezo-sgd", learningRate: NaN } }, 'option "method.learningRate" is NaN; must be a finite number'],
-    [{ ...required, method: { name: "mezo-sgd", learningRate: Infinity } }, 'option "method.learningRate" is Infinity; must be a finite number'],
+    [
+      { ...required, method: { name: "mezo-sgd", learningRate: 0 } },
+      'option "method.learningRate" is 0; must be more than 0',
+    ],
+    [
+      { ...required, method: { name: "mezo-sgd", learningRate: NaN } },
+      'option "method.learningRate" is NaN; must be a finite number',
+    ],
+    [
+      { ...required, method: { name: "mezo-sgd", learningRate: Infinity } },
+      'option "method.learningRate" is Infinity; must be a finite number',
+    ],
     [{ ...required, method: { name: "mezo", learningRate: 1 } }, 'option "method.name" is "mezo"; must be "mezo-sgd"'],
     [{ ...required, truncation: "lft" }, 'option "truncation" is "lft"; must be "error", "left" or "right"'],
     [{ ...required, freeze: ["a", 3] }, 'option "freeze[1]" is 3; must be text'],
     [{ ...required, freeze: "a" }, 'option "freeze" is "a"; must be a list'],
     [{ ...required, microBatchSize: 32 }, 'option "microBatchSize" is 32; must be at most batchSize (16)'],
     [{ ...required, seed: 0.5 }, 'option "seed" is 0.5; must be a safe integer, or a bigint from -2^63 to 2^64 - 1'],
-    [{ ...required, seed: 2n ** 64n }, 'option "seed" is 18446744073709551616n; must be a safe integer, or a bigint from -2^63 to 2^64 - 1'],
+    [
+      { ...required, seed: 2n ** 64n },
+      'option "seed" is 18446744073709551616n; must be a safe integer, or a bigint from -2^63 to 2^64 - 1',
+    ],
     [{ ...required, evaluation: { every: 5 } }, 'option "evaluation.data" is undefined; must be a path or examples'],
-    [{ ...required, template: { prompt: "{a}", completion: "b", choices: ["x", "y"] } }, 'option "template.prompt" is "{a}"; needs choices or a completion, and has both; give one of the two'],
-    [{ ...required, template: { prompt: "{a}", choices: ["x"] } }, 'option "template.choices" holds 1; must hold at least 2'],
+    [
+      { ...required, template: { prompt: "{a}", completion: "b", choices: ["x", "y"] } },
+      'option "template.prompt" is "{a}"; needs choices or a completion, and has both; give one of the two',
+    ],
+    [
+      { ...required, template: { prompt: "{a}", choices: ["x"] } },
+      'option "template.choices" holds 1; must hold at least 2',
+    ],
     [null, "the value is null; must be an object of options"],
     [undefined, "nothing was given; give an object of options"],
   ])("are refused with what was given and what to give (%#)", (input, message) => {
@@ -59,9 +93,18 @@ describe("wrong values", () => {
   });
 
   test("every problem is reported at once, on one line", () => {
-    const message = messageOf(modelOptionsSchema, { device: "gpu", threads: 0, offload: { deviceMemory: "4 elephants", slts: 3 } });
+    const message = messageOf(modelOptionsSchema, {
+      device: "gpu",
+      threads: 0,
+      offload: { deviceMemory: "4 elephants", slts: 3 },
+    });
     expect(message).toMatch(/^options: 4 problems: \(1\) .*\(2\) .*\(3\) .*\(4\) /);
-    for (const part of ['"device" is "gpu"; must be "auto", "cpu", "cuda" or "cuda:N"', '"threads" is 0', '"offload.deviceMemory" is "4 elephants"', '"offload.slots"']) {
+    for (const part of [
+      '"device" is "gpu"; must be "auto", "cpu", "cuda" or "cuda:N"',
+      '"threads" is 0',
+      '"offload.deviceMemory" is "4 elephants"',
+      '"offload.slots"',
+    ]) {
       expect(message).toContain(part);
     }
     expect(message).not.toContain("\n");
@@ -80,7 +123,14 @@ describe("resolved options", () => {
       rounding: "nearest",
     });
     expect(parseOptions(trainerOptionsSchema, required, "t")).toEqual({
-      method: { name: "mezo-sgd", learningRate: 1e-6, eps: 1e-3, weightDecay: 0, noise: "gaussian", schedule: { name: "constant", warmupSteps: 0 } },
+      method: {
+        name: "mezo-sgd",
+        learningRate: 1e-6,
+        eps: 1e-3,
+        weightDecay: 0,
+        noise: "gaussian",
+        schedule: { name: "constant", warmupSteps: 0 },
+      },
       steps: 10,
       batchSize: 16,
       seed: 0n,
@@ -89,7 +139,11 @@ describe("resolved options", () => {
       freeze: [],
       deferredUpdate: true,
     });
-    expect(parseOptions(evaluateOptionsSchema, {}, "e")).toEqual({ batchSize: 16, truncation: "error", reduction: "mean" });
+    expect(parseOptions(evaluateOptionsSchema, {}, "e")).toEqual({
+      batchSize: 16,
+      truncation: "error",
+      reduction: "mean",
+    });
   });
 
   test("are frozen all the way down, while the caller's own objects are left as they were", () => {
@@ -97,13 +151,19 @@ describe("resolved options", () => {
     const freeze = ["x*"];
     const input = { ...required, freeze, evaluation: { data, every: 5 } };
     const resolved = parseOptions(trainerOptionsSchema, input, "t");
-    for (const part of [resolved, resolved.method, resolved.method.schedule, resolved.freeze, resolved.evaluation]) expect(Object.isFrozen(part)).toBe(true);
+    for (const part of [resolved, resolved.method, resolved.method.schedule, resolved.freeze, resolved.evaluation])
+      expect(Object.isFrozen(part)).toBe(true);
     expect(resolved.evaluation?.data).toBe(data);
-    for (const own of [input, data, data[0], freeze, input.evaluation, required.method]) expect(Object.isFrozen(own)).toBe(false);
+    for (const own of [input, data, data[0], freeze, input.evaluation, required.method])
+      expect(Object.isFrozen(own)).toBe(false);
   });
 
   test("leave out what was given as undefined, so that absent is absent", () => {
-    const resolved = parseOptions(modelOptionsSchema, { threads: undefined, offload: { unitBytes: undefined }, test: undefined }, "m");
+    const resolved = parseOptions(
+      modelOptionsSchema,
+      { threads: undefined, offload: { unitBytes: undefined }, test: undefined },
+      "m",
+    );
     expect(Object.keys(resolved)).not.toContain("threads");
     expect(Object.keys(resolved)).not.toContain("test");
     expect(Object.keys(resolved.offload)).not.toContain("unitBytes");

@@ -17,12 +17,21 @@ afterAll(cleanUp);
 
 describe("a data set", () => {
   test("of a file gives any line, in any order, as the line stands there", async () => {
-    const lines = (await readFile(REVIEWS, "utf8")).trim().split("\n").map((line) => JSON.parse(line) as { text: string; label: number });
+    const lines = (await readFile(REVIEWS, "utf8"))
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { text: string; label: number });
     await using dataset = await openDataset(REVIEWS, { template: TEMPLATE });
     expect(dataset.size).toBe(lines.length);
     for (let i = lines.length - 1; i >= 0; i -= 7) {
       const { text, label } = lines[i]!;
-      expect(await dataset.at(i)).toEqual({ kind: "choices", place: `${REVIEWS}:${i + 1}`, prompt: `${text} How is it?`, choices: TEMPLATE.choices, label });
+      expect(await dataset.at(i)).toEqual({
+        kind: "choices",
+        place: `${REVIEWS}:${i + 1}`,
+        prompt: `${text} How is it?`,
+        choices: TEMPLATE.choices,
+        label,
+      });
     }
   });
 
@@ -36,10 +45,17 @@ describe("a data set", () => {
 
   test("of many lines, over several chunks, keeps each line's place", async () => {
     const count = 30_000;
-    const path = await file(Array.from({ length: count }, (_, i) => `{"text":"line ${i} ${"é".repeat(i % 50)}"}\n`).join(""));
+    const path = await file(
+      Array.from({ length: count }, (_, i) => `{"text":"line ${i} ${"é".repeat(i % 50)}"}\n`).join(""),
+    );
     await using dataset = await openDataset(path);
     expect(dataset.size).toBe(count);
-    for (let i = 0; i < count; i += 997) expect(await dataset.at(i)).toEqual({ kind: "text", place: `${path}:${i + 1}`, text: `line ${i} ${"é".repeat(i % 50)}` });
+    for (let i = 0; i < count; i += 997)
+      expect(await dataset.at(i)).toEqual({
+        kind: "text",
+        place: `${path}:${i + 1}`,
+        text: `line ${i} ${"é".repeat(i % 50)}`,
+      });
   });
 
   test("may be records themselves, from a list or as they come", async () => {
@@ -49,10 +65,15 @@ describe("a data set", () => {
     }
     for (const source of [[{ text: "a" }, { ids: [3] }], coming()]) {
       await using dataset = await openDataset(source);
-      expect([await dataset.at(0), await dataset.at(1)]).toEqual([{ kind: "text", place: "examples[0]", text: "a" }, { kind: "ids", place: "examples[1]", ids: [3] }]);
+      expect([await dataset.at(0), await dataset.at(1)]).toEqual([
+        { kind: "text", place: "examples[0]", text: "a" },
+        { kind: "ids", place: "examples[1]", ids: [3] },
+      ]);
       await expect(dataset.at(2)).rejects.toThrow(failure("ZO2_ERR_INVALID_ARGUMENT", "example 2 of 2"));
     }
-    await expect(openDataset([{ text: "a" }, {}])).rejects.toThrow(failure("ZO2_ERR_DATA", "examples[1]: has no field"));
+    await expect(openDataset([{ text: "a" }, {}])).rejects.toThrow(
+      failure("ZO2_ERR_DATA", "examples[1]: has no field"),
+    );
   });
 
   test("finds a bad line on opening, by its number, or only when it is read if that was asked for", async () => {
@@ -64,7 +85,8 @@ describe("a data set", () => {
   });
 
   test("that is empty is refused", async () => {
-    for (const content of ["", "\n \n"]) await expect(openDataset(await file(content))).rejects.toThrow(failure("ZO2_ERR_DATA", "has no example"));
+    for (const content of ["", "\n \n"])
+      await expect(openDataset(await file(content))).rejects.toThrow(failure("ZO2_ERR_DATA", "has no example"));
     await expect(openDataset([])).rejects.toThrow(failure("ZO2_ERR_DATA", "has no example"));
   });
 

@@ -20,13 +20,25 @@ async function* inChunks(bytes: Uint8Array, sizes: () => number, reuse = false):
 }
 
 const records = async (text: string | Uint8Array, size = 7) =>
-  (await all(readJsonLines(inChunks(typeof text === "string" ? Buffer.from(text) : text, () => size), { name: "t.jsonl" }))).map(({ record, number }) => [number, record]);
+  (
+    await all(
+      readJsonLines(
+        inChunks(typeof text === "string" ? Buffer.from(text) : text, () => size),
+        { name: "t.jsonl" },
+      ),
+    )
+  ).map(({ record, number }) => [number, record]);
 
 describe("JSON Lines", () => {
   test("are the same however the bytes are cut into chunks, lines and multi-byte characters included", async () => {
     const text = '\ufeff{"text":"naïve 🙂"}\r\n\n  \t\r\n{"a":[1,2]}\n{"text":"漢字"}\n\n{"last":true}';
     const bytes = Buffer.from(text);
-    const expected = [[1, { text: "naïve 🙂" }], [4, { a: [1, 2] }], [5, { text: "漢字" }], [7, { last: true }]];
+    const expected = [
+      [1, { text: "naïve 🙂" }],
+      [4, { a: [1, 2] }],
+      [5, { text: "漢字" }],
+      [7, { last: true }],
+    ];
     for (let size = 1; size <= bytes.byteLength; size++) expect(await records(bytes, size)).toEqual(expected);
     const random = lcg(5);
     for (let round = 0; round < 200; round++) {
@@ -38,7 +50,10 @@ describe("JSON Lines", () => {
   test("carry the offset of each line's first byte", async () => {
     const bytes = Buffer.from('\ufeff{"é":1}\r\n\n{"b":2}\n{"c":3}');
     for (let size = 1; size < 12; size++) {
-      for await (const line of splitLines(inChunks(bytes, () => size), "t")) {
+      for await (const line of splitLines(
+        inChunks(bytes, () => size),
+        "t",
+      )) {
         expect(Buffer.from(line.bytes)).toEqual(bytes.subarray(line.offset, line.offset + line.bytes.byteLength));
         expect(Buffer.from(line.bytes).toString()).toMatch(/^\{.*\}$/);
       }
@@ -49,7 +64,10 @@ describe("JSON Lines", () => {
     const path = join(await temporaryFolder(), "t.jsonl");
     await writeFile(path, '{"a":1}\n{"a":2}\n');
     expect((await all(readJsonLines(path))).map((line) => line.place)).toEqual([`${path}:1`, `${path}:2`]);
-    expect((await all(readJsonLines(Readable.from(['{"a"', ':1}\n{"a":2}'])))).map((line) => line.record)).toEqual([{ a: 1 }, { a: 2 }]);
+    expect((await all(readJsonLines(Readable.from(['{"a"', ':1}\n{"a":2}'])))).map((line) => line.record)).toEqual([
+      { a: 1 },
+      { a: 2 },
+    ]);
     expect(await records("")).toEqual([]);
     expect(await records("\n\n")).toEqual([]);
   });
@@ -62,14 +80,16 @@ describe("JSON Lines", () => {
         yield new Uint8Array(1000).fill(0x61);
       }
     }
-    await expect(all(readJsonLines(endless(), { name: "t.jsonl", maxLineBytes: 10_000 }))).rejects.toThrow(failure("ZO2_ERR_DATA", "t.jsonl:1: more than 10000 bytes without a line end"));
+    await expect(all(readJsonLines(endless(), { name: "t.jsonl", maxLineBytes: 10_000 }))).rejects.toThrow(
+      failure("ZO2_ERR_DATA", "t.jsonl:1: more than 10000 bytes without a line end"),
+    );
     expect(given).toBe(11);
   });
 
   test("take a line of exactly the longest length", async () => {
     const line = `{"a":"${"x".repeat(92)}"}`;
     expect(line).toHaveLength(100);
-    const read = (max: number) => all(readJsonLines(Readable.from([line + "\n" + line]), { maxLineBytes: max }));
+    const read = (max: number) => all(readJsonLines(Readable.from([`${line}\n${line}`]), { maxLineBytes: max }));
     expect(await read(100)).toHaveLength(2);
     await expect(read(99)).rejects.toThrow(failure("ZO2_ERR_DATA", "input:1: more than 99"));
   });
@@ -80,13 +100,19 @@ describe("JSON Lines", () => {
     ["null", "null", "t.jsonl:1: null, where"],
     ["a number", "{}\n3", "t.jsonl:2: a number, where"],
     ["two objects in a line", "{}{}", "t.jsonl:1: not JSON"],
-    ["bytes that are no UTF-8", Buffer.concat([Buffer.from('{}\n{"a":"'), Buffer.from([0xc3]), Buffer.from('"}')]), "t.jsonl:2: not UTF-8"],
+    [
+      "bytes that are no UTF-8",
+      Buffer.concat([Buffer.from('{}\n{"a":"'), Buffer.from([0xc3]), Buffer.from('"}')]),
+      "t.jsonl:2: not UTF-8",
+    ],
   ])("with %s are refused by the line's number", async (_, text, message) => {
     await expect(records(text)).rejects.toThrow(failure("ZO2_ERR_DATA", message));
   });
 
   test("from a file that is not there are an error of the system, by name", async () => {
-    await expect(all(readJsonLines("/nowhere/t.jsonl"))).rejects.toThrow(failure("ZO2_ERR_IO", "/nowhere/t.jsonl: cannot be read"));
+    await expect(all(readJsonLines("/nowhere/t.jsonl"))).rejects.toThrow(
+      failure("ZO2_ERR_IO", "/nowhere/t.jsonl: cannot be read"),
+    );
   });
 
   test("close their stream when the loop is left early", async () => {

@@ -22,7 +22,13 @@ const whole = ([high, low]: readonly [number, number]) => (BigInt(high) << 32n) 
 describe("SplitMix64", () => {
   test("gives the published values for the seed 1234567", () => {
     const random = new SplitMix64(1234567n);
-    const known = [6457827717110365317n, 3203168211198807973n, 9817491932198370423n, 4593380528125082431n, 16408922859458223821n];
+    const known = [
+      6457827717110365317n,
+      3203168211198807973n,
+      9817491932198370423n,
+      4593380528125082431n,
+      16408922859458223821n,
+    ];
     expect(known.map(() => whole(random.next()))).toEqual(known);
   });
 
@@ -49,7 +55,8 @@ describe("a sampler", () => {
   test("gives every index once in each epoch, in another order each time", () => {
     const sampler = new Sampler({ size: 101, seed: 5 });
     const epochs = [0, 1, 2, 3].map(() => take(sampler, 101));
-    for (const epoch of epochs) expect([...epoch].sort((a, b) => a - b)).toEqual(Array.from({ length: 101 }, (_, i) => i));
+    for (const epoch of epochs)
+      expect([...epoch].sort((a, b) => a - b)).toEqual(Array.from({ length: 101 }, (_, i) => i));
     expect(new Set(epochs.map(String)).size).toBe(4);
   });
 
@@ -84,9 +91,18 @@ describe("a sampler", () => {
 
   test("does not go on from the state of another seed or data set", () => {
     const sampler = new Sampler({ size: 10, seed: 9 });
-    expect(() => sampler.restore({ seed: "8", epoch: 0, position: 0 })).toThrow(failure("ZO2_ERR_INVALID_ARGUMENT", "seed is 9, the saved state's is 8"));
-    for (const place of [{ epoch: 0, position: 11 }, { epoch: -1, position: 0 }, { epoch: 0.5, position: 0 }, { epoch: 0, position: -1 }]) {
-      expect(() => sampler.restore({ seed: "9", ...place })).toThrow(failure("ZO2_ERR_INVALID_ARGUMENT", "is no place in a data set of 10"));
+    expect(() => sampler.restore({ seed: "8", epoch: 0, position: 0 })).toThrow(
+      failure("ZO2_ERR_INVALID_ARGUMENT", "seed is 9, the saved state's is 8"),
+    );
+    for (const place of [
+      { epoch: 0, position: 11 },
+      { epoch: -1, position: 0 },
+      { epoch: 0.5, position: 0 },
+      { epoch: 0, position: -1 },
+    ]) {
+      expect(() => sampler.restore({ seed: "9", ...place })).toThrow(
+        failure("ZO2_ERR_INVALID_ARGUMENT", "is no place in a data set of 10"),
+      );
     }
   });
 
@@ -106,7 +122,8 @@ describe("a sampler", () => {
 
 describe("batches", () => {
   const records = Array.from({ length: 5 }, (_, i) => ({ ids: [i, 9] }));
-  const firsts = (batch: readonly { kind: string }[]) => batch.map((example) => ("ids" in example ? (example as { ids: number[] }).ids[0] : -1));
+  const firsts = (batch: readonly { kind: string }[]) =>
+    batch.map((example) => ("ids" in example ? (example as { ids: number[] }).ids[0] : -1));
 
   test("for training are always full, and go on over the end of an epoch in the sampler's order", async () => {
     await using dataset = await openDataset(records);
@@ -129,9 +146,13 @@ describe("batches", () => {
   test("need a positive size and a sampler of the same data set", async () => {
     await using dataset = await openDataset(records);
     for (const size of [0, -1, 1.5]) {
-      await expect(batches(dataset, new Sampler({ size: 5 }), size).next()).rejects.toThrow(failure("ZO2_ERR_CONFIG", `batchSize is ${size}`));
+      await expect(batches(dataset, new Sampler({ size: 5 }), size).next()).rejects.toThrow(
+        failure("ZO2_ERR_CONFIG", `batchSize is ${size}`),
+      );
       await expect(inOrder(dataset, size).next()).rejects.toThrow(failure("ZO2_ERR_CONFIG", `batchSize is ${size}`));
     }
-    await expect(batches(dataset, new Sampler({ size: 4 }), 2).next()).rejects.toThrow(failure("ZO2_ERR_INVALID_ARGUMENT", "the sampler is for 4 examples, examples has 5"));
+    await expect(batches(dataset, new Sampler({ size: 4 }), 2).next()).rejects.toThrow(
+      failure("ZO2_ERR_INVALID_ARGUMENT", "the sampler is for 4 examples, examples has 5"),
+    );
   });
 });

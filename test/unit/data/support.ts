@@ -10,8 +10,8 @@ export function lcg(seed: number): (below: number) => number {
 }
 
 /**
- * A tokenizer of words whose ids can be worked out by hand: each character is its code, except that the pairs in `merges` are one
- * token (1000, 1001, ...). With `bos` every text begins with token 2.
+ * A tokenizer of words whose ids can be worked out by hand: each character is its code, except that the pairs in
+ * `merges` are one token (1000, 1001, ...). With `bos` every text begins with token 2.
  */
 export function spellingTokenizer(merges: readonly string[] = [], bos = true): Tokenizer {
   return {

@@ -3,7 +3,12 @@ import { tokenEngine } from "./support.js";
 
 const VOCABULARY = 50;
 const sumOf = (tokens: readonly number[]) => tokens.reduce((sum, t, i) => sum + t * (i + 1), 0) % VOCABULARY;
-const settings: DecodeSettings = { sampling: { temperature: 0, seed: 0n }, maxNewTokens: 6, maxPositions: 32, maxTokens: 8 };
+const settings: DecodeSettings = {
+  sampling: { temperature: 0, seed: 0n },
+  maxNewTokens: 6,
+  maxPositions: 32,
+  maxTokens: 8,
+};
 const prompts = [[3, 9, 4], [7], [1, 2, 3, 4, 5, 6], [8, 8]];
 
 function plain(prompt: readonly number[], count: number): number[] {
@@ -15,11 +20,21 @@ function plain(prompt: readonly number[], count: number): number[] {
 async function run(o: Partial<DecodeSettings> = {}, given: readonly number[][] = prompts) {
   const { engine, passes, caches } = tokenEngine(VOCABULARY, sumOf);
   const tokens: Token[][] = given.map(() => []);
-  for await (const pass of decode(engine, given.map((ids) => Int32Array.from(ids)), { ...settings, ...o })) for (const token of pass) tokens[token.sequence].push(token);
-  return { ids: tokens.map((own) => own.map(({ id }) => id)), ends: tokens.map((own) => own.at(-1)?.end), passes, caches };
+  for await (const pass of decode(
+    engine,
+    given.map((ids) => Int32Array.from(ids)),
+    { ...settings, ...o },
+  ))
+    for (const token of pass) tokens[token.sequence].push(token);
+  return {
+    ids: tokens.map((own) => own.map(({ id }) => id)),
+    ends: tokens.map((own) => own.at(-1)?.end),
+    passes,
+    caches,
+  };
 }
 
-it("every token is computed from all those before it and no others, read from the rows where they were put", async () => {
+it("every token is computed from all those before it and no others, read from where they were put", async () => {
   const { ids, ends } = await run();
   expect(ids).toEqual(prompts.map((prompt) => plain(prompt, 6)));
   expect(ends).toEqual(prompts.map(() => "length"));
@@ -43,15 +58,33 @@ it("the cache has a row for every token that is fed, and passes name the rows th
   const { caches, passes } = await run({ maxNewTokens: 3 });
   expect(caches).toEqual([{ rows: 3 + 1 + 6 + 2 + 4 * 2, tier: undefined, disposed: true }]);
   expect(passes[0].used).toEqual([]);
-  expect(passes[0].added).toEqual([{ start: 0, count: 3 }, { start: 5, count: 1 }, { start: 8, count: 6 }, { start: 16, count: 2 }]);
-  expect(passes[2].used).toEqual([{ start: 0, count: 4 }, { start: 5, count: 2 }, { start: 8, count: 7 }, { start: 16, count: 3 }]);
-  expect(passes[2].added).toEqual([{ start: 4, count: 1 }, { start: 7, count: 1 }, { start: 15, count: 1 }, { start: 19, count: 1 }]);
+  expect(passes[0].added).toEqual([
+    { start: 0, count: 3 },
+    { start: 5, count: 1 },
+    { start: 8, count: 6 },
+    { start: 16, count: 2 },
+  ]);
+  expect(passes[2].used).toEqual([
+    { start: 0, count: 4 },
+    { start: 5, count: 2 },
+    { start: 8, count: 7 },
+    { start: 16, count: 3 },
+  ]);
+  expect(passes[2].added).toEqual([
+    { start: 4, count: 1 },
+    { start: 7, count: 1 },
+    { start: 15, count: 1 },
+    { start: 19, count: 1 },
+  ]);
   expect(passes).toHaveLength(3);
 });
 
 it("a sequence that has ended leaves the batch, and the last one ends the generation", async () => {
   const firsts = prompts.map((prompt) => plain(prompt, 1)[0]);
-  const { ends, passes, ids } = await run({ endIds: new Set([firsts[1]]), stops: (sequence, id) => sequence === 2 && id === plain(prompts[2], 2)[1] });
+  const { ends, passes, ids } = await run({
+    endIds: new Set([firsts[1]]),
+    stops: (sequence, id) => sequence === 2 && id === plain(prompts[2], 2)[1],
+  });
   expect(ends).toEqual(["length", "eos", "stop", "length"]);
   expect(ids.map((own) => own.length)).toEqual([6, 1, 2, 6]);
   expect(passes.map(({ batch }) => batch.reduce((sum, b) => sum + b.headRows.length, 0))).toEqual([4, 3, 2, 2, 2, 2]);
@@ -60,7 +93,9 @@ it("a sequence that has ended leaves the batch, and the last one ends the genera
 it("an end token is not asked about, and ends a sequence even where it is the last one anyway", async () => {
   const asked: number[] = [];
   const [first] = plain([7], 1);
-  const { ends } = await run({ endIds: new Set([first]), maxNewTokens: 1, stops: (_, id) => (asked.push(id), true) }, [[7]]);
+  const { ends } = await run({ endIds: new Set([first]), maxNewTokens: 1, stops: (_, id) => (asked.push(id), true) }, [
+    [7],
+  ]);
   expect(ends).toEqual(["eos"]);
   expect(asked).toEqual([]);
 });

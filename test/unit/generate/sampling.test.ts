@@ -1,5 +1,12 @@
 import { SplitMix64 } from "../../../src/data/random.js";
-import { candidates, choose, likeliest, logProbability, unitAt, type Sampling } from "../../../src/generate/sampling.js";
+import {
+  candidates,
+  choose,
+  likeliest,
+  logProbability,
+  unitAt,
+  type Sampling,
+} from "../../../src/generate/sampling.js";
 
 const sampling = (o: Partial<Sampling> = {}): Sampling => ({ temperature: 1, seed: 0n, ...o });
 
@@ -29,8 +36,19 @@ function reference(logits: Float32Array, { temperature, topK, topP }: Sampling):
 
 describe("what may be drawn", () => {
   const limits: Partial<Sampling>[] = [
-    { topK: 1 }, { topK: 7 }, { topK: 40 }, { topK: 10_000 }, { topP: 0.001 }, { topP: 0.3 }, { topP: 0.9 }, { topP: 0.999 }, { topP: 1 },
-    { topK: 20, topP: 0.5 }, { topK: 3, topP: 0.95, temperature: 3 }, { topP: 0.8, temperature: 0.1 }, { topP: 0.8, temperature: 10 },
+    { topK: 1 },
+    { topK: 7 },
+    { topK: 40 },
+    { topK: 10_000 },
+    { topP: 0.001 },
+    { topP: 0.3 },
+    { topP: 0.9 },
+    { topP: 0.999 },
+    { topP: 1 },
+    { topK: 20, topP: 0.5 },
+    { topK: 3, topP: 0.95, temperature: 3 },
+    { topP: 0.8, temperature: 0.1 },
+    { topP: 0.8, temperature: 10 },
   ];
   it.each(limits)("%j is the set that the definition gives, with its probabilities", (o) => {
     for (const [i, count] of [1, 2, 33, 500, 3000].entries()) {
@@ -38,8 +56,11 @@ describe("what may be drawn", () => {
       const expected = reference(logits, sampling(o));
       const { ids, weights } = candidates(logits, sampling(o));
       const total = weights.reduce((a, b) => a + b, 0);
-      expect(ids ?? Array.from(logits.keys()).sort((a, b) => logits[b] - logits[a] || a - b)).toEqual(expected.map(({ id }) => id));
-      if (ids !== null) expect(Math.max(...expected.map(({ p }, j) => Math.abs(weights[j] / total - p)))).toBeLessThan(1e-10);
+      expect(ids ?? Array.from(logits.keys()).sort((a, b) => logits[b] - logits[a] || a - b)).toEqual(
+        expected.map(({ id }) => id),
+      );
+      if (ids !== null)
+        expect(Math.max(...expected.map(({ p }, j) => Math.abs(weights[j] / total - p)))).toBeLessThan(1e-10);
     }
   });
 
@@ -60,13 +81,22 @@ describe("what may be drawn", () => {
 describe("draws", () => {
   const logits = Float32Array.of(0.3, -1, 2, 1.2, 1.2, -4, 0.9, -0.2);
   const DRAWS = 20_000;
-  // Quantiles of chi-square at 1 - 1e-4, by degrees of freedom: a right sampler passes with a fixed seed, and a wrong one has no chance.
+  // Quantiles of chi-square at 1 - 1e-4, by degrees of freedom: a right sampler passes with a fixed seed, and a wrong
+  // one has no chance.
   const QUANTILES = [0, 15.14, 18.42, 21.11, 23.51, 25.74, 27.86, 29.88];
 
-  it.each([{}, { temperature: 0.5 }, { temperature: 4 }, { topK: 4 }, { topP: 0.7 }, { topK: 6, topP: 0.9, temperature: 2 }])("%j come as often as their probabilities say", (o) => {
+  it.each([
+    {},
+    { temperature: 0.5 },
+    { temperature: 4 },
+    { topK: 4 },
+    { topP: 0.7 },
+    { topK: 6, topP: 0.9, temperature: 2 },
+  ])("%j come as often as their probabilities say", (o) => {
     const s = sampling({ ...o, seed: 5n });
     const counts = new Float64Array(logits.length);
-    for (let i = 0; i < DRAWS; i++) counts[choose(logits, s, () => unitAt(s.seed, i % 100, Math.floor(i / 100)), "here")]++;
+    for (let i = 0; i < DRAWS; i++)
+      counts[choose(logits, s, () => unitAt(s.seed, i % 100, Math.floor(i / 100)), "here")]++;
     const expected = reference(logits, s);
     const chi = expected.reduce((sum, { id, p }) => sum + (counts[id] - DRAWS * p) ** 2 / (DRAWS * p), 0);
     expect(chi).toBeLessThan(QUANTILES[expected.length - 1]);
@@ -92,7 +122,8 @@ describe("draws", () => {
 
   it("depend on seed, sequence and position, each on its own", () => {
     const seen = new Set<number>();
-    for (const seed of [0n, 1n, 2n ** 64n - 1n]) for (let s = 0; s < 40; s++) for (let p = 0; p < 40; p++) seen.add(unitAt(seed, s, p));
+    for (const seed of [0n, 1n, 2n ** 64n - 1n])
+      for (let s = 0; s < 40; s++) for (let p = 0; p < 40; p++) seen.add(unitAt(seed, s, p));
     expect(seen.size).toBe(3 * 40 * 40);
     expect(Math.min(...seen)).toBeGreaterThanOrEqual(0);
     expect(Math.max(...seen)).toBeLessThan(1);
@@ -110,7 +141,10 @@ it("log-probabilities are those of a softmax in double precision, whatever the s
 
 it.each([Number.NaN, Infinity, -Infinity])("a logit of %d is refused with its place", (bad) => {
   const logits = Float32Array.of(1, 2, bad);
-  const error = expect.objectContaining({ code: "ZO2_ERR_NOT_FINITE", message: expect.stringContaining(`sequence 3, position 41: the logit of token 2 is ${bad}`) });
+  const error = expect.objectContaining({
+    code: "ZO2_ERR_NOT_FINITE",
+    message: expect.stringContaining(`sequence 3, position 41: the logit of token 2 is ${bad}`),
+  });
   expect(() => likeliest(logits, "sequence 3, position 41")).toThrow(error);
   expect(() => choose(logits, sampling(), () => 0.5, "sequence 3, position 41")).toThrow(error);
 });

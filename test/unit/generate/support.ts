@@ -13,8 +13,8 @@ export interface SeenPass {
 }
 
 /**
- * An engine whose cache holds tokens: `next` tells, from all tokens of a sequence as the tables say that attention sees them, what follows.
- * It refuses to read a row that was not filled, or filled for another position.
+ * An engine whose cache holds tokens: `next` tells, from all tokens of a sequence as the tables say that attention sees
+ * them, what follows. It refuses to read a row that was not filled, or filled for another position.
  */
 export function tokenEngine(vocabSize: number, next: (tokens: readonly number[]) => number) {
   const passes: SeenPass[] = [];
@@ -27,10 +27,14 @@ export function tokenEngine(vocabSize: number, next: (tokens: readonly number[])
     for (let s = 0; s < sequences.length / 5; s++) {
       const [start, length, prefixStart, prefixLength, keyStart] = sequences.subarray(5 * s, 5 * s + 5);
       if (headRows[s] !== start + length - 1) throw new Error("the head row is not the last one");
-      const rows = [...Array.from({ length: prefixLength }, (_, i) => prefixStart + i), ...Array.from({ length }, (_, i) => keyStart + i)];
+      const rows = [
+        ...Array.from({ length: prefixLength }, (_, i) => prefixStart + i),
+        ...Array.from({ length }, (_, i) => keyStart + i),
+      ];
       const seen = rows.map((row, position) => {
         const found = stored.get(row);
-        if (found === undefined || found.position !== position) throw new Error(`row ${row} has no key of position ${position}`);
+        if (found === undefined || found.position !== position)
+          throw new Error(`row ${row} has no key of position ${position}`);
         return found.token;
       });
       logits[s * vocabSize + next(seen)] = 1;
@@ -41,7 +45,12 @@ export function tokenEngine(vocabSize: number, next: (tokens: readonly number[])
     createCache: (rows: number, _: readonly PackedBatch[], tier?: string) => {
       const cache = { rows, tier, disposed: false };
       caches.push(cache);
-      return Promise.resolve({ tier: tier ?? "device", rows, buffer: null, dispose: () => void (cache.disposed = true) });
+      return Promise.resolve({
+        tier: tier ?? "device",
+        rows,
+        buffer: null,
+        dispose: () => void (cache.disposed = true),
+      });
     },
     forward: (batch: readonly PackedBatch[], { cache }: { cache: { used: RowRange[]; added: RowRange[] } }) => {
       passes.push({ batch, used: cache.used, added: cache.added });
@@ -52,6 +61,17 @@ export function tokenEngine(vocabSize: number, next: (tokens: readonly number[])
 }
 
 /** A model of that engine. */
-export function tokenModel(engine: Engine, o: Partial<GenerateModel> & { readonly tokenizer: Tokenizer | null }): GenerateModel {
-  return { engine, dir: "/no/such/folder", config: {}, vocabSize: o.tokenizer?.vocabSize ?? 100, maxPositions: 64, maxTokens: 64, ...o };
+export function tokenModel(
+  engine: Engine,
+  o: Partial<GenerateModel> & { readonly tokenizer: Tokenizer | null },
+): GenerateModel {
+  return {
+    engine,
+    dir: "/no/such/folder",
+    config: {},
+    vocabSize: o.tokenizer?.vocabSize ?? 100,
+    maxPositions: 64,
+    maxTokens: 64,
+    ...o,
+  };
 }

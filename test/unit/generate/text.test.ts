@@ -9,36 +9,49 @@ import { renderChat } from "../../../src/tokenizer/index.js";
 import { fixtureTokenizer, type Name } from "../tokenizer/support.js";
 import { tokenEngine, tokenModel } from "./support.js";
 
-const resolve = (o: GenerateOptions = {}) => parseOptions(generateOptionsSchema, { ignoreEos: true, ...o }, "generation options");
+const resolve = (o: GenerateOptions = {}) =>
+  parseOptions(generateOptionsSchema, { ignoreEos: true, ...o }, "generation options");
 
 /** A model that goes on behind any prompt with `script`, and then with its last token. */
-async function scripted(name: Name, script: readonly number[], prompt: string | GenerateInput, options: GenerateOptions = {}) {
+async function scripted(
+  name: Name,
+  script: readonly number[],
+  prompt: string | GenerateInput,
+  options: GenerateOptions = {},
+) {
   const tokenizer = await fixtureTokenizer(name);
   let first: number | undefined;
   const { engine, passes } = tokenEngine(tokenizer.vocabSize + 3, (tokens) => {
     first ??= tokens.length;
     return script[Math.min(tokens.length - first, script.length - 1)];
   });
-  const generation = generateOne(tokenModel(engine, { tokenizer, vocabSize: tokenizer.vocabSize + 3, maxPositions: 4096 }), prompt, resolve({ maxNewTokens: script.length, ...options }));
+  const generation = generateOne(
+    tokenModel(engine, { tokenizer, vocabSize: tokenizer.vocabSize + 3, maxPositions: 4096 }),
+    prompt,
+    resolve({ maxNewTokens: script.length, ...options }),
+  );
   const pieces: string[] = [];
   for await (const piece of generation) pieces.push(piece);
   return { pieces, result: await generation.result(), fed: Array.from(passes[0].batch[0].tokens), tokenizer };
 }
 
 describe.each(["gpt2", "llama2", "smollm2", "tiny-opt"] as const)("%s", (name) => {
-  it.each(["Hello", "The end.\n", "naïve café", "日本 🙂"])("what follows %j is what the whole text has behind it, in whole characters", async (prompt) => {
-    const tokenizer = await fixtureTokenizer(name);
-    for (const text of [" world, it is", "\n\nnew line", " größer 🙂🙂 ok", "…"]) {
-      const script = tokenizer.encode(text, { addSpecialTokens: false });
-      const { pieces, result, fed } = await scripted(name, script, prompt);
-      const whole = (ids: readonly number[]) => tokenizer.decode(ids, { skipSpecialTokens: true });
-      expect(fed).toEqual(tokenizer.encode(prompt));
-      expect(whole(fed) + result.text).toBe(whole([...fed, ...script]));
-      expect(pieces.join("")).toBe(result.text);
-      expect(result).toMatchObject({ ids: script, reason: "length" });
-      for (const piece of pieces) expect(piece).not.toMatch(/^$|\ufffd/);
-    }
-  });
+  it.each(["Hello", "The end.\n", "naïve café", "日本 🙂"])(
+    "what follows %j is what the whole text has behind it, in whole characters",
+    async (prompt) => {
+      const tokenizer = await fixtureTokenizer(name);
+      for (const text of [" world, it is", "\n\nnew line", " größer 🙂🙂 ok", "…"]) {
+        const script = tokenizer.encode(text, { addSpecialTokens: false });
+        const { pieces, result, fed } = await scripted(name, script, prompt);
+        const whole = (ids: readonly number[]) => tokenizer.decode(ids, { skipSpecialTokens: true });
+        expect(fed).toEqual(tokenizer.encode(prompt));
+        expect(whole(fed) + result.text).toBe(whole([...fed, ...script]));
+        expect(pieces.join("")).toBe(result.text);
+        expect(result).toMatchObject({ ids: script, reason: "length" });
+        for (const piece of pieces) expect(piece).not.toMatch(/^$|\ufffd/);
+      }
+    },
+  );
 });
 
 it("a first word keeps the blank that decoding it alone would take away", async () => {
@@ -55,17 +68,30 @@ it("ids beyond the tokenizer's give no text, and special tokens none either", as
 });
 
 it("a chat is the template's words up to the assistant's turn, without further special tokens", async () => {
-  const messages = [{ role: "system", content: "Be brief." }, { role: "user", content: "Hi!" }];
+  const messages = [
+    { role: "system", content: "Be brief." },
+    { role: "user", content: "Hi!" },
+  ];
   const { fed, tokenizer } = await scripted("llama3", [5], { messages });
-  expect(fed).toEqual(tokenizer.encode(renderChat(tokenizer, messages, { addGenerationPrompt: true }), { addSpecialTokens: false }));
+  expect(fed).toEqual(
+    tokenizer.encode(renderChat(tokenizer, messages, { addGenerationPrompt: true }), { addSpecialTokens: false }),
+  );
   expect(fed.filter((id) => id === tokenizer.bosId)).toHaveLength(1);
 });
 
 describe("stop texts", () => {
   const text = " one two three four five";
-  it.each([[" three", " one two"], [" thr", " one two"], ["ree f", " one two th"], ["five", " one two three four "]])("%j: the text ends before it", async (stop, expected) => {
+  it.each([
+    [" three", " one two"],
+    [" thr", " one two"],
+    ["ree f", " one two th"],
+    ["five", " one two three four "],
+  ])("%j: the text ends before it", async (stop, expected) => {
     const tokenizer = await fixtureTokenizer("gpt2");
-    const { result, pieces } = await scripted("gpt2", tokenizer.encode(text), "zero", { stop: ["absent", stop], maxNewTokens: 50 });
+    const { result, pieces } = await scripted("gpt2", tokenizer.encode(text), "zero", {
+      stop: ["absent", stop],
+      maxNewTokens: 50,
+    });
     expect(result).toMatchObject({ text: expected, reason: "stop" });
     expect(pieces.join("")).toBe(expected);
     expect(result.ids.length).toBeLessThanOrEqual(5);
@@ -86,10 +112,20 @@ describe("stop texts", () => {
 
 describe("batches", () => {
   const inputs = [{ ids: [1, 2] }, { ids: [3] }, { ids: [4, 4, 4] }, { ids: [5] }, { ids: [6] }];
-  const run = async (options: GenerateOptions, given: AsyncIterable<GenerateInput> | Iterable<GenerateInput> = inputs, signal?: AbortSignal) => {
+  const run = async (
+    options: GenerateOptions,
+    given: AsyncIterable<GenerateInput> | Iterable<GenerateInput> = inputs,
+    signal?: AbortSignal,
+  ) => {
     const { engine, caches } = tokenEngine(100, (tokens) => (tokens[0] * 7 + tokens.length) % 100);
     const all: number[][] = [];
-    for await (const { ids } of generateMany(tokenModel(engine, { tokenizer: null }), given, resolve({ maxNewTokens: 4, ...options }), signal)) all.push(ids);
+    for await (const { ids } of generateMany(
+      tokenModel(engine, { tokenizer: null }),
+      given,
+      resolve({ maxNewTokens: 4, ...options }),
+      signal,
+    ))
+      all.push(ids);
     return { all, caches };
   };
 
@@ -128,10 +164,16 @@ describe("end tokens", () => {
     expect(await readEndIds(dir, { eos_token_id: 5 }, tokenizer)).toEqual(new Set([7, 8]));
   });
 
-  it.each([[{ eos_token_id: "2" }], [{ eos_token_id: [1, 2.5] }], [{ eos_token_id: {} }], [[1]], ["{"]])("%j is refused by its file", async (value) => {
-    await generation(value);
-    await expect(readEndIds(dir, {}, null)).rejects.toMatchObject({ code: "ZO2_ERR_CHECKPOINT", message: expect.stringContaining("generation_config.json") });
-  });
+  it.each([[{ eos_token_id: "2" }], [{ eos_token_id: [1, 2.5] }], [{ eos_token_id: {} }], [[1]], ["{"]])(
+    "%j is refused by its file",
+    async (value) => {
+      await generation(value);
+      await expect(readEndIds(dir, {}, null)).rejects.toMatchObject({
+        code: "ZO2_ERR_CHECKPOINT",
+        message: expect.stringContaining("generation_config.json"),
+      });
+    },
+  );
 });
 
 describe("prompts that are refused", () => {
@@ -148,7 +190,12 @@ describe("prompts that are refused", () => {
     [{ text: "a" }, "ZO2_ERR_TOKENIZER", /no tokenizer/],
     ["a", "ZO2_ERR_DATA", /not an object/],
   ])("%j", (input, code, message) => {
-    expect(() => encodePrompt(null, input, "in.jsonl:4", limits)).toThrow(expect.objectContaining({ code, message: expect.stringMatching(new RegExp(`^in\\.jsonl:4: .*${message.source}`)) }));
+    expect(() => encodePrompt(null, input, "in.jsonl:4", limits)).toThrow(
+      expect.objectContaining({
+        code,
+        message: expect.stringMatching(new RegExp(`^in\\.jsonl:4: .*${message.source}`)),
+      }),
+    );
   });
 });
 
@@ -165,6 +212,8 @@ describe("options that are refused", () => {
     [{ topk: 5 }, /topK/],
     [{ cache: "disk" }, /"cache"/],
   ])("%j", (options, message) => {
-    expect(() => parseOptions(generateOptionsSchema, options, "generation options")).toThrow(expect.objectContaining({ code: "ZO2_ERR_CONFIG", message: expect.stringMatching(message) }));
+    expect(() => parseOptions(generateOptionsSchema, options, "generation options")).toThrow(
+      expect.objectContaining({ code: "ZO2_ERR_CONFIG", message: expect.stringMatching(message) }),
+    );
   });
 });

@@ -36,11 +36,22 @@ test("an optional dependency may be missing, another one is an error that names 
 
 test("a package is copied without nested packages, declarations and documentation, with its licence", () => {
   const folder = "node_modules/a";
-  const files = ["index.js", "index.d.ts", "index.js.map", "README.md", "LICENSE.md", "data.json", "lib/x.d.cts", "lib/x.cjs"];
+  const files = [
+    "index.js",
+    "index.d.ts",
+    "index.js.map",
+    "README.md",
+    "LICENSE.md",
+    "data.json",
+    "lib/x.d.cts",
+    "lib/x.cjs",
+  ];
   for (const name of files) write(`${folder}/${name}`, "");
   install(`${folder}/node_modules/b`, {});
   inModule(CLOSURE, "m.copyPackage(args[0], args[1], args[2])", root, folder, join(root, "out"));
-  const copied = readdirSync(join(root, "out", folder), { recursive: true }).map(String).sort();
+  const copied = readdirSync(join(root, "out", folder), { recursive: true })
+    .map(String)
+    .sort();
   expect(copied).toEqual(["LICENSE.md", "data.json", "index.js", "lib", "lib/x.cjs"]);
 });
 
@@ -54,7 +65,10 @@ test("tests are compiled to CommonJS that finds its imports beside it", () => {
     const { precompile } = m;
     return precompile(args[0], args[1], ["test"]);`;
   install("node_modules/@swc/core", { main: "index.js" });
-  write("node_modules/@swc/core/index.js", `module.exports = require(${JSON.stringify(require.resolve("@swc/core"))});`);
+  write(
+    "node_modules/@swc/core/index.js",
+    `module.exports = require(${JSON.stringify(require.resolve("@swc/core"))});`,
+  );
   expect(inModule("scripts/gpu/lib/precompile.mjs", body, root, target)).toBe(2);
   const compiled = readFileSync(join(target, "test", "a.test.js"), "utf8");
   expect(compiled).toContain('require("./b.js")');
@@ -67,6 +81,9 @@ test("the packed jest configuration is the repository's, for JavaScript", () => 
   const config = require(join(root, "jest.config.cjs"));
   const native = config.projects.find((project: { displayName: string }) => project.displayName === "native");
   expect(native).toMatchObject({
-    rootDir: root, transform: {}, testMatch: ["<rootDir>/test/native/**/*.test.js"], moduleNameMapper: { "^zo2$": "<rootDir>/src/index.js" },
+    rootDir: root,
+    transform: {},
+    testMatch: ["<rootDir>/test/native/**/*.test.js"],
+    moduleNameMapper: { "^zo2$": "<rootDir>/src/index.js" },
   });
 });

@@ -6,16 +6,32 @@ import type { DownloadProgress } from "../../../src/hub/index.js";
 import { hubSettings } from "../../../src/hub/settings.js";
 import { snapshotFolder } from "../../../src/hub/snapshot.js";
 import { etagOf, gitSha1, refuse, sha256 } from "./server.js";
-import { COMMIT, digests, digestsIn, failure, noise, repository, setUp, temporaryFolder, tidy, treeOf, without, QUICK } from "./support.js";
+import {
+  COMMIT,
+  digests,
+  digestsIn,
+  failure,
+  noise,
+  repository,
+  setUp,
+  temporaryFolder,
+  tidy,
+  treeOf,
+  without,
+  QUICK,
+} from "./support.js";
 
 afterAll(tidy);
 
-const INDEX = (form: string, count: number) => JSON.stringify({
-  weight_map: Object.fromEntries(Array.from({ length: count }, (_, i) => [`t${i}`, form.replace("N", String(i + 1))])),
-});
+const INDEX = (form: string, count: number) =>
+  JSON.stringify({
+    weight_map: Object.fromEntries(
+      Array.from({ length: count }, (_, i) => [`t${i}`, form.replace("N", String(i + 1))]),
+    ),
+  });
 
 describe("what is downloaded and where it goes", () => {
-  test("blobs are named by checksum, snapshots hold relative links, refs hold the commit: huggingface_hub's layout", async () => {
+  test("blobs by checksum, snapshots of relative links, refs with the commit: huggingface_hub's layout", async () => {
     const { hub, cache, get } = await setUp();
     const repo = repository();
     hub.repositories.set("org/model", repo);
@@ -28,7 +44,9 @@ describe("what is downloaded and where it goes", () => {
       expected[`models--org--model/blobs/${etag}`] = repo.files[name].length;
       expected[`models--org--model/snapshots/${COMMIT}/${name}`] = `-> ../../blobs/${etag}`;
     }
-    const shared = Object.fromEntries(Object.entries(tree).filter(([path]) => !path.startsWith(".locks/") && !path.includes("/.no_exist/")));
+    const shared = Object.fromEntries(
+      Object.entries(tree).filter(([path]) => !path.startsWith(".locks/") && !path.includes("/.no_exist/")),
+    );
     expect(shared).toEqual(expected);
     expect(await readFile(join(cache, "models--org--model", "refs", "main"), "utf8")).toBe(COMMIT);
     expect(tree[`models--org--model/.no_exist/${COMMIT}/tokenizer_config.json`]).toBe(0);
@@ -43,32 +61,48 @@ describe("what is downloaded and where it goes", () => {
     expect(hub.log).toEqual([]);
   });
 
-  test("only what the model needs comes: no other framework's weights, no other precision, no folder inside", async () => {
+  test("only what the model needs comes: no other framework's weights, precision or folder", async () => {
     const { hub, get } = await setUp();
     const repo = repository({
-      "generation_config.json": "{}", "chat_template.jinja": "{{ x }}", "LICENSE.txt": "free", "tf_model.h5": "tf", "model.gguf": "gg",
+      "generation_config.json": "{}",
+      "chat_template.jinja": "{{ x }}",
+      "LICENSE.txt": "free",
+      "tf_model.h5": "tf",
+      "model.gguf": "gg",
       "pytorch_model.bin": noise(1000, 3),
-      "model.fp16.safetensors": noise(1000, 4), "original/model.safetensors": noise(1000, 5), "onnx/config.json": "{}",
+      "model.fp16.safetensors": noise(1000, 4),
+      "original/model.safetensors": noise(1000, 5),
+      "onnx/config.json": "{}",
     });
     hub.repositories.set("gpt", repo);
     const folder = await get("gpt");
-    expect(Object.keys(await digestsIn(folder))).toEqual(
-      ["LICENSE.txt", "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json"],
-    );
+    expect(Object.keys(await digestsIn(folder))).toEqual([
+      "LICENSE.txt",
+      "chat_template.jinja",
+      "config.json",
+      "generation_config.json",
+      "model.safetensors",
+      "tokenizer.json",
+    ]);
   });
 
   test.each([
     ["safetensors", "model.safetensors.index.json", "model-0000N-of-00003.safetensors"],
     ["pytorch .bin", "pytorch_model.bin.index.json", "pytorch_model-0000N-of-00003.bin"],
-  ])("a sharded model (%s) brings its index and the shards that it names, over several pages of the list", async (_, index, shard) => {
-    const { hub, get } = await setUp();
-    const shards = Object.fromEntries([1, 2, 3, 4].map((i) => [shard.replace("N", String(i)), noise(5000 + i, i)]));
-    const { files } = repository({ [index]: INDEX(shard, 3), ...shards });
-    hub.repositories.set("org/model", { commit: COMMIT, files: without(files, "model.safetensors") });
-    hub.pageSize = 2;
-    const folder = await get("org/model");
-    expect(await digestsIn(folder)).toEqual(digests(without(files, "model.safetensors", "README.md", shard.replace("N", "4"))));
-  });
+  ])(
+    "a sharded model (%s) brings its index and the shards that it names, over several pages of the list",
+    async (_, index, shard) => {
+      const { hub, get } = await setUp();
+      const shards = Object.fromEntries([1, 2, 3, 4].map((i) => [shard.replace("N", String(i)), noise(5000 + i, i)]));
+      const { files } = repository({ [index]: INDEX(shard, 3), ...shards });
+      hub.repositories.set("org/model", { commit: COMMIT, files: without(files, "model.safetensors") });
+      hub.pageSize = 2;
+      const folder = await get("org/model");
+      expect(await digestsIn(folder)).toEqual(
+        digests(without(files, "model.safetensors", "README.md", shard.replace("N", "4"))),
+      );
+    },
+  );
 
   test("pytorch_model.bin comes where there are no safetensors", async () => {
     const { hub, get } = await setUp();
@@ -105,7 +139,8 @@ describe("what is downloaded and where it goes", () => {
     expect(seen.at(-1)?.totalDone).toBe(total);
     const ends = new Map(seen.map((p) => [p.file, p]));
     expect([...ends.keys()].sort()).toEqual(["config.json", "model.safetensors", "tokenizer.json"]);
-    for (const [name, p] of ends) expect([p.done, p.fileBytes]).toEqual([repo.files[name].length, repo.files[name].length]);
+    for (const [name, p] of ends)
+      expect([p.done, p.fileBytes]).toEqual([repo.files[name].length, repo.files[name].length]);
     expect(seen.filter((p) => p.file === "model.safetensors").length).toBeGreaterThan(3);
   });
 });
@@ -145,7 +180,10 @@ describe("what the cache holds", () => {
     const repo = repository();
     hub.repositories.set("org/model", repo);
     await get("org/model");
-    const second = { commit: COMMIT.replace("0", "f"), files: { ...repo.files, "config.json": Buffer.from('{"model_type":"gpt2"}') } };
+    const second = {
+      commit: COMMIT.replace("0", "f"),
+      files: { ...repo.files, "config.json": Buffer.from('{"model_type":"gpt2"}') },
+    };
     hub.repositories.set("org/model", second);
     hub.log.length = 0;
     const folder = await get("org/model");
@@ -153,7 +191,7 @@ describe("what the cache holds", () => {
     expect(hub.sent()).toBe(second.files["config.json"].length);
   });
 
-  test("offline, a complete snapshot is used, an incomplete one and an unknown one are refused, and nobody is asked", async () => {
+  test("offline, a complete snapshot is used, others are refused, and nobody is asked", async () => {
     const { hub, env, get } = await setUp();
     hub.repositories.set("org/model", repository());
     const folder = await get("org/model");
@@ -199,7 +237,11 @@ describe("what goes wrong on the way", () => {
     const folder = await get("org/model");
     expect(await digestsIn(folder)).toEqual(digests(without(repo.files, "README.md")));
     expect(hub.sent("model.safetensors")).toBe(3_000_000);
-    expect(hub.log.filter((l) => l.host === "cdn").map((l) => l.range)).toEqual([undefined, "bytes=1000000-", "bytes=2000000-"]);
+    expect(hub.log.filter((l) => l.host === "cdn").map((l) => l.range)).toEqual([
+      undefined,
+      "bytes=1000000-",
+      "bytes=2000000-",
+    ]);
   });
 
   test("a connection that falls silent is given up, and the next one goes on", async () => {
@@ -208,12 +250,19 @@ describe("what goes wrong on the way", () => {
     hub.repositories.set("org/model", repo);
     hub.cut = { after: 100_000, times: 1, silent: true };
     const settings = await hubSettings({}, env);
-    const folder = await snapshotFolder({ id: "org/model", revision: "main" }, settings, { timing: { retryMs: 1, stallMs: 300 } });
+    const folder = await snapshotFolder({ id: "org/model", revision: "main" }, settings, {
+      timing: { retryMs: 1, stallMs: 300 },
+    });
     expect(await digestsIn(folder)).toEqual(digests(without(repo.files, "README.md")));
-    expect(hub.log.filter((l) => l.host === "cdn").map((l) => l.range).sort()).toEqual(["bytes=100000-", undefined]);
+    expect(
+      hub.log
+        .filter((l) => l.host === "cdn")
+        .map((l) => l.range)
+        .sort(),
+    ).toEqual(["bytes=100000-", undefined]);
   });
 
-  test("a later call goes on from a partial file, also one that another tool left, without fetching its bytes again", async () => {
+  test("a later call goes on from a partial file, also another tool's, without fetching its bytes again", async () => {
     const { hub, cache, get } = await setUp();
     const weights = noise(2_000_000, 8);
     const repo = repository({ "model.safetensors": weights });
@@ -222,7 +271,9 @@ describe("what goes wrong on the way", () => {
     await mkdir(blobs, { recursive: true });
     await writeFile(join(blobs, `${sha256(weights)}.incomplete`), weights.subarray(0, 1_500_000));
     const seen: DownloadProgress[] = [];
-    expect(await digestsIn(await get("org/model", { onProgress: (p) => seen.push(p) }))).toEqual(digests(without(repo.files, "README.md")));
+    expect(await digestsIn(await get("org/model", { onProgress: (p) => seen.push(p) }))).toEqual(
+      digests(without(repo.files, "README.md")),
+    );
     expect(hub.sent("model.safetensors")).toBe(500_000);
     expect(seen.find((p) => p.file === "model.safetensors")?.done).toBe(1_500_000);
   });
@@ -243,8 +294,12 @@ describe("what goes wrong on the way", () => {
     hub.repositories.set("org/model", repo);
     const control = new AbortController();
     const onProgress = (p: DownloadProgress) => p.file === "model.safetensors" && p.done > 0 && control.abort();
-    await expect(get("org/model", { signal: control.signal, onProgress })).rejects.toEqual(failure("ZO2_ERR_ABORTED", "org/model@main"));
-    const partial = (await stat(join(cache, "models--org--model/blobs", `${sha256(repo.files["model.safetensors"])}.incomplete`))).size;
+    await expect(get("org/model", { signal: control.signal, onProgress })).rejects.toEqual(
+      failure("ZO2_ERR_ABORTED", "org/model@main"),
+    );
+    const partial = (
+      await stat(join(cache, "models--org--model/blobs", `${sha256(repo.files["model.safetensors"])}.incomplete`))
+    ).size;
     expect(partial).toBeGreaterThan(0);
     await expect(get("org/model", { signal: control.signal })).rejects.toEqual(failure("ZO2_ERR_ABORTED"));
     hub.log.length = 0;
@@ -279,17 +334,20 @@ describe("what goes wrong on the way", () => {
     const { hub, env, get } = await setUp();
     hub.repositories.set("org/model", repository());
     let failures = 2;
-    hub.fault = (_, __, response) => failures > 0 && (refuse(response, failures-- === 2 ? 429 : 503, "", { "retry-after": "0" }), true);
+    hub.fault = (_, __, response) =>
+      failures > 0 && (refuse(response, failures-- === 2 ? 429 : 503, "", { "retry-after": "0" }), true);
     await get("org/model");
     failures = Number.POSITIVE_INFINITY;
     const settings = await hubSettings({}, env);
     const before = hub.log.length;
     const asked = snapshotFolder({ id: "org/new", revision: "main" }, settings, { timing: QUICK });
-    await expect(asked).rejects.toEqual(failure("ZO2_ERR_IO", `${hub.endpoint}/api/models/org/new/revision/main`, "5 attempts", "status 503"));
+    await expect(asked).rejects.toEqual(
+      failure("ZO2_ERR_IO", `${hub.endpoint}/api/models/org/new/revision/main`, "5 attempts", "status 503"),
+    );
     expect(hub.log.length - before).toBe(5);
   });
 
-  test("a Hub that is not there is ZO2_ERR_IO with the address, but what the cache holds is used with a warning", async () => {
+  test("a Hub that is not there is ZO2_ERR_IO with the address; what the cache holds is used, and said", async () => {
     const { hub, env, get } = await setUp();
     hub.repositories.set("org/model", repository());
     const folder = await get("org/model");
@@ -325,7 +383,9 @@ describe("side by side", () => {
     const etag = sha256(repo.files["model.safetensors"]);
     const lock = join(cache, ".locks/models--org--model", `${etag}.lock`);
     await mkdir(dirname(lock), { recursive: true });
-    const holder = spawn("flock", ["-x", lock, "sh", "-c", "echo held && exec cat"], { stdio: ["pipe", "pipe", "inherit"] });
+    const holder = spawn("flock", ["-x", lock, "sh", "-c", "echo held && exec cat"], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
     await once(holder.stdout, "data");
     const control = new AbortController();
     const stopped = get("org/model", { signal: control.signal });

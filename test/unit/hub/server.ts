@@ -2,7 +2,9 @@ import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** A repository as the Hub would hold it. Files of weights are large ones: named by SHA-256 and served by another host. */
+/**
+ * A repository as the Hub would hold it. Files of weights are large ones: named by SHA-256 and served by another host.
+ */
 export interface FakeRepository {
   commit: string;
   files: Record<string, Buffer>;
@@ -30,11 +32,15 @@ export type Fault = (host: "hub" | "cdn", request: IncomingMessage, response: Se
 type Answer = (request: IncomingMessage, response: ServerResponse, url: URL) => void | Promise<void>;
 
 export const sha256 = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
-export const gitSha1 = (bytes: Buffer): string => createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
+export const gitSha1 = (bytes: Buffer): string =>
+  createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
 export const isLarge = (name: string): boolean => /\.(safetensors|bin|h5|gguf)$/.test(name);
 export const etagOf = (name: string, bytes: Buffer): string => (isLarge(name) ? sha256(bytes) : gitSha1(bytes));
 
-/** The routes of huggingface.co that a download uses, on two ports: the Hub, and the content server that it redirects to. */
+/**
+ * The routes of huggingface.co that a download uses, on two ports: the Hub, and the content server that it redirects
+ * to.
+ */
 export class FakeHub {
   readonly repositories = new Map<string, FakeRepository>();
   readonly log: Logged[] = [];
@@ -55,7 +61,10 @@ export class FakeHub {
 
   async start(): Promise<this> {
     this.endpoint = await this.listen("hub", (request, response, url) => this.hub(request, response, url));
-    this.cdn = (await this.listen("cdn", (request, response, url) => this.content(request, response, url))).replace("127.0.0.1", "localhost");
+    this.cdn = (await this.listen("cdn", (request, response, url) => this.content(request, response, url))).replace(
+      "127.0.0.1",
+      "localhost",
+    );
     return this;
   }
 
@@ -68,18 +77,30 @@ export class FakeHub {
 
   /** Bytes of files sent, of requests whose path has `part`. */
   sent(part = "/"): number {
-    return this.log.filter((l) => l.path.includes(part) && !l.path.startsWith("/api/")).reduce((sum, l) => sum + l.bytes, 0);
+    return this.log
+      .filter((l) => l.path.includes(part) && !l.path.startsWith("/api/"))
+      .reduce((sum, l) => sum + l.bytes, 0);
   }
 
   private async listen(host: "hub" | "cdn", answer: Answer): Promise<string> {
     const server = createServer((request, response) => {
       let bytes = 0;
       const write = response.write.bind(response) as (chunk: Buffer, then?: () => void) => boolean;
-      response.write = ((chunk: Buffer, then?: () => void) => ((bytes += chunk.length), write(chunk, then))) as typeof response.write;
+      response.write = ((chunk: Buffer, then?: () => void) => (
+        (bytes += chunk.length), write(chunk, then)
+      )) as typeof response.write;
       response.once("close", () => {
         const { method = "", url = "", headers } = request;
         const path = new URL(url, "http://x").pathname;
-        this.log.push({ host, method, path, range: headers.range, authorization: headers.authorization, status: response.statusCode, bytes });
+        this.log.push({
+          host,
+          method,
+          path,
+          range: headers.range,
+          authorization: headers.authorization,
+          status: response.statusCode,
+          bytes,
+        });
       });
       if (!this.fault(host, request, response)) void answer(request, response, new URL(request.url ?? "/", "http://x"));
     });
@@ -93,14 +114,19 @@ export class FakeHub {
     const file = /^\/(.+)\/resolve\/([^/]+)\/(.+)$/.exec(url.pathname);
     const repository = this.repositories.get(api?.[1] ?? file?.[1] ?? "");
     const token = request.headers.authorization?.replace("Bearer ", "");
-    if (repository === undefined || (repository.token !== undefined && !repository.gated && token !== repository.token)) {
+    if (
+      repository === undefined ||
+      (repository.token !== undefined && !repository.gated && token !== repository.token)
+    ) {
       return refuse(response, token === undefined ? 401 : 404, "RepoNotFound");
     }
     const revision = decodeURIComponent(api?.[3] ?? file?.[2] ?? "");
-    if (!["main", repository.commit, ...(repository.refs ?? [])].includes(revision)) return refuse(response, 404, "RevisionNotFound");
+    if (!["main", repository.commit, ...(repository.refs ?? [])].includes(revision))
+      return refuse(response, 404, "RevisionNotFound");
     if (api?.[2] === "revision") return this.info(response, url, api[1], repository);
     if (api?.[2] === "tree") return this.tree(response, url, repository);
-    if (repository.gated && token !== repository.token) return refuse(response, token === undefined ? 401 : 403, "GatedRepo");
+    if (repository.gated && token !== repository.token)
+      return refuse(response, token === undefined ? 401 : 403, "GatedRepo");
     const name = decodeURIComponent(file?.[3] ?? "");
     const bytes = repository.files[name];
     if (bytes === undefined) return refuse(response, 404, "EntryNotFound");
@@ -118,10 +144,20 @@ export class FakeHub {
   private info(response: ServerResponse, url: URL, id: string, repository: FakeRepository): void {
     const expanded = new Set(url.searchParams.getAll("expand"));
     const all = {
-      sha: repository.commit, siblings: Object.keys(repository.files).map((rfilename) => ({ rfilename })), gated: repository.gated ? "manual" : false,
-      private: repository.token !== undefined, downloads: 1, likes: 1, lastModified: "2024-01-01T00:00:00.000Z", tags: [],
+      sha: repository.commit,
+      siblings: Object.keys(repository.files).map((rfilename) => ({ rfilename })),
+      gated: repository.gated ? "manual" : false,
+      private: repository.token !== undefined,
+      downloads: 1,
+      likes: 1,
+      lastModified: "2024-01-01T00:00:00.000Z",
+      tags: [],
     };
-    json(response, { _id: "1", id, ...Object.fromEntries(Object.entries(all).filter(([key]) => expanded.size === 0 || expanded.has(key))) });
+    json(response, {
+      _id: "1",
+      id,
+      ...Object.fromEntries(Object.entries(all).filter(([key]) => expanded.size === 0 || expanded.has(key))),
+    });
   }
 
   private tree(response: ServerResponse, url: URL, repository: FakeRepository): void {
@@ -157,7 +193,10 @@ export class FakeHub {
     if (start > 0 && start >= bytes.length) return refuse(response, 416, "");
     const end = range === null || range[2] === "" ? bytes.length : Number(range[2]) + 1;
     const body = bytes.subarray(start, end);
-    const headers = { "content-length": body.length, ...(range === null ? {} : { "content-range": `bytes ${start}-${end - 1}/${bytes.length}` }) };
+    const headers = {
+      "content-length": body.length,
+      ...(range === null ? {} : { "content-range": `bytes ${start}-${end - 1}/${bytes.length}` }),
+    };
     response.writeHead(range === null ? 200 : 206, headers);
     if (request.method === "HEAD") return void response.end();
     if (this.cut.times > 0 && body.length > this.cut.after) {
@@ -170,8 +209,17 @@ export class FakeHub {
   }
 }
 
-export function refuse(response: ServerResponse, status: number, code: string, headers: Record<string, string> = {}): void {
-  response.writeHead(status, { "content-type": "application/json", ...(code === "" ? {} : { "x-error-code": code }), ...headers });
+export function refuse(
+  response: ServerResponse,
+  status: number,
+  code: string,
+  headers: Record<string, string> = {},
+): void {
+  response.writeHead(status, {
+    "content-type": "application/json",
+    ...(code === "" ? {} : { "x-error-code": code }),
+    ...headers,
+  });
   response.end(JSON.stringify({ error: code || `status ${status}` }));
 }
 

@@ -13,7 +13,11 @@ describe("where things are", () => {
     ["HOME", { HOME: "/h" }, "/h/.cache/huggingface/hub"],
     ["XDG_CACHE_HOME", { HOME: "/h", XDG_CACHE_HOME: "/x" }, "/x/huggingface/hub"],
     ["HF_HOME before XDG_CACHE_HOME", { XDG_CACHE_HOME: "/x", HF_HOME: "/hf" }, "/hf/hub"],
-    ["HF_HOME with ~ and a variable", { HOME: "/h", WHO: "me", HF_HOME: "~/$WHO/${WHO}x/$NOBODY" }, "/h/me/mex/$NOBODY/hub"],
+    [
+      "HF_HOME with ~ and a variable",
+      { HOME: "/h", WHO: "me", HF_HOME: "~/$WHO/${WHO}x/$NOBODY" },
+      "/h/me/mex/$NOBODY/hub",
+    ],
     ["HUGGINGFACE_HUB_CACHE before HF_HOME", { HF_HOME: "/hf", HUGGINGFACE_HUB_CACHE: "/old" }, "/old"],
     ["HF_HUB_CACHE before all", { HF_HOME: "/hf", HUGGINGFACE_HUB_CACHE: "/old", HF_HUB_CACHE: "/new" }, "/new"],
     ["an empty HF_HUB_CACHE is none", { HF_HOME: "/hf", HF_HUB_CACHE: "" }, "/hf/hub"],
@@ -23,17 +27,23 @@ describe("where things are", () => {
 
   test("an option goes before the environment", async () => {
     const env = { HF_HUB_CACHE: "/e", HF_ENDPOINT: "http://e", HF_TOKEN: "e", HF_HUB_OFFLINE: "1" };
-    expect(await hubSettings({ cacheDir: "/o", endpoint: "https://o:1/hub/", token: "o", offline: false }, env)).toEqual(
-      { cacheDir: "/o", endpoint: "https://o:1/hub", token: "o", offline: false },
-    );
+    expect(
+      await hubSettings({ cacheDir: "/o", endpoint: "https://o:1/hub/", token: "o", offline: false }, env),
+    ).toEqual({ cacheDir: "/o", endpoint: "https://o:1/hub", token: "o", offline: false });
   });
 
-  test.each([["1", true], ["on", true], ["Yes", true], ["TRUE", true], ["0", false], ["no", false], ["2", false], ["", false]])(
-    "HF_HUB_OFFLINE=%s means %s",
-    async (value, expected) => {
-      expect((await hubSettings({}, { HF_HUB_OFFLINE: value })).offline).toBe(expected);
-    },
-  );
+  test.each([
+    ["1", true],
+    ["on", true],
+    ["Yes", true],
+    ["TRUE", true],
+    ["0", false],
+    ["no", false],
+    ["2", false],
+    ["", false],
+  ])("HF_HUB_OFFLINE=%s means %s", async (value, expected) => {
+    expect((await hubSettings({}, { HF_HUB_OFFLINE: value })).offline).toBe(expected);
+  });
 
   const endpoints = ["huggingface.co", "file:///etc", "https://u:secret@h", "https://h/?a=secret", "https://h/#secret"];
   test.each(endpoints)("endpoint %s is refused", async (endpoint) => {
@@ -84,14 +94,48 @@ describe("what a name may mean", () => {
   });
 
   const notIds = [
-    "", ".", "..", "./x", "../x", "/x", "a/b/c", "a//b", "-a/b", "a/b.", "a/..", "a/b..c", "a--b/c", "a/b.git", "a b", "a/b\n", "a/b\0",
-    "~/x", "a\\b", "C:/x", "https://huggingface.co/a",
+    "",
+    ".",
+    "..",
+    "./x",
+    "../x",
+    "/x",
+    "a/b/c",
+    "a//b",
+    "-a/b",
+    "a/b.",
+    "a/..",
+    "a/b..c",
+    "a--b/c",
+    "a/b.git",
+    "a b",
+    "a/b\n",
+    "a/b\0",
+    "~/x",
+    "a\\b",
+    "C:/x",
+    "https://huggingface.co/a",
   ];
   test.each(notIds)("%j is no repository's id", (text) => {
     expect(parseRepository(text)).toBeUndefined();
   });
 
-  const notRevisions = ["", "..", "../x", "a/../b", "/a", "a/", "a//b", "a/.b", "a.lock", "a b", "a\nb", "a\\b", "-a", "a".repeat(251)];
+  const notRevisions = [
+    "",
+    "..",
+    "../x",
+    "a/../b",
+    "/a",
+    "a/",
+    "a//b",
+    "a/.b",
+    "a.lock",
+    "a b",
+    "a\nb",
+    "a\\b",
+    "-a",
+    "a".repeat(251),
+  ];
   test.each(notRevisions)("%j is no revision", (revision) => {
     expect(() => parseRepository("org/name", revision)).toThrow(failure("ZO2_ERR_CONFIG", "org/name", "revision"));
   });

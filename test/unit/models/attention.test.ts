@@ -19,7 +19,8 @@ function expectClose(ours: readonly number[], want: readonly number[]): void {
 }
 
 /** theta^(-2 j / d), in double precision. */
-const plain = (base: number, columns: number) => Array.from({ length: columns / 2 }, (_, j) => Math.exp((-2 * j * Math.log(base)) / columns));
+const plain = (base: number, columns: number) =>
+  Array.from({ length: columns / 2 }, (_, j) => Math.exp((-2 * j * Math.log(base)) / columns));
 
 describe("rotary frequencies", () => {
   test.each([
@@ -44,7 +45,10 @@ describe("rotary frequencies", () => {
   test("are divided by the factor of a linear scaling, in the old form and in the new one", () => {
     const want = plain(10_000, 64).map((f) => f / 2.5);
     expectClose(frequencies("mistral-window", { rope_scaling: { type: "linear", factor: 2.5 } }), want);
-    expectClose(frequencies("llama", { rope_parameters: { rope_type: "linear", factor: 2.5, rope_theta: 10_000 } }), want);
+    expectClose(
+      frequencies("llama", { rope_parameters: { rope_type: "linear", factor: 2.5, rope_theta: 10_000 } }),
+      want,
+    );
   });
 
   test("may be given in both forms, where these say the same", () => {
@@ -54,30 +58,60 @@ describe("rotary frequencies", () => {
   });
 
   test("stay as they are under a dynamic scaling, which begins past the model's positions", () => {
-    expect(frequencies("mistral-window", { rope_scaling: { type: "dynamic", factor: 4 } })).toEqual(frequencies("mistral-window"));
+    expect(frequencies("mistral-window", { rope_scaling: { type: "dynamic", factor: 4 } })).toEqual(
+      frequencies("mistral-window"),
+    );
   });
 
   test.each([
     ["of the fixture", {}, { base: 50_000, columns: 64, factor: 4, low: 1, high: 4, context: 32 }],
-    ["of Llama 3.1", {
-      rope_theta: 500_000, head_dim: 128, max_position_embeddings: 131_072,
-      rope_scaling: { rope_type: "llama3", factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192 },
-    }, { base: 500_000, columns: 128, factor: 8, low: 1, high: 4, context: 8192 }],
-    ["of Llama 3.2", {
-      rope_theta: 500_000, head_dim: 64, max_position_embeddings: 131_072,
-      rope_scaling: { rope_type: "llama3", factor: 32, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192 },
-    }, { base: 500_000, columns: 64, factor: 32, low: 1, high: 4, context: 8192 }],
-  ])("%s follow the llama3 scaling: kept where they turn often in the trained context, slowed where they do not, blended between", (_, change, o) => {
-    const kinds = { kept: 0, slowed: 0, blended: 0 };
-    const want = plain(o.base, o.columns).map((f) => {
-      const turns = (o.context * f) / (2 * Math.PI);
-      const kept = Math.min(1, Math.max(0, (turns - o.low) / (o.high - o.low)));
-      kinds[kept === 1 ? "kept" : kept === 0 ? "slowed" : "blended"]++;
-      return f * (kept + (1 - kept) / o.factor);
-    });
-    expectClose(frequencies("llama3-scaled-bf16", change), want);
-    expect(Math.min(...Object.values(kinds))).toBeGreaterThan(0);
-  });
+    [
+      "of Llama 3.1",
+      {
+        rope_theta: 500_000,
+        head_dim: 128,
+        max_position_embeddings: 131_072,
+        rope_scaling: {
+          rope_type: "llama3",
+          factor: 8,
+          low_freq_factor: 1,
+          high_freq_factor: 4,
+          original_max_position_embeddings: 8192,
+        },
+      },
+      { base: 500_000, columns: 128, factor: 8, low: 1, high: 4, context: 8192 },
+    ],
+    [
+      "of Llama 3.2",
+      {
+        rope_theta: 500_000,
+        head_dim: 64,
+        max_position_embeddings: 131_072,
+        rope_scaling: {
+          rope_type: "llama3",
+          factor: 32,
+          low_freq_factor: 1,
+          high_freq_factor: 4,
+          original_max_position_embeddings: 8192,
+        },
+      },
+      { base: 500_000, columns: 64, factor: 32, low: 1, high: 4, context: 8192 },
+    ],
+  ])(
+    "%s follow the llama3 scaling: kept where they turn often in the trained context, slowed where they do " +
+      "not, blended between",
+    (_, change, o) => {
+      const kinds = { kept: 0, slowed: 0, blended: 0 };
+      const want = plain(o.base, o.columns).map((f) => {
+        const turns = (o.context * f) / (2 * Math.PI);
+        const kept = Math.min(1, Math.max(0, (turns - o.low) / (o.high - o.low)));
+        kinds[kept === 1 ? "kept" : kept === 0 ? "slowed" : "blended"]++;
+        return f * (kept + (1 - kept) / o.factor);
+      });
+      expectClose(frequencies("llama3-scaled-bf16", change), want);
+      expect(Math.min(...Object.values(kinds))).toBeGreaterThan(0);
+    },
+  );
 
   test("are exact in fp32: angles grow with them times thousands of positions", () => {
     for (const f of [...frequencies("llama"), ...frequencies("llama3-scaled-bf16")]) expect(Math.fround(f)).toBe(f);
@@ -97,14 +131,36 @@ describe("windows", () => {
   test.each([
     ["are off though a window is given", { sliding_window: 8 }, [0, 0, 0, 0]],
     ["begin at max_window_layers", { use_sliding_window: true, sliding_window: 8, max_window_layers: 3 }, [0, 0, 0, 8]],
-    ["are on everywhere where it is 0", { use_sliding_window: true, sliding_window: 8, max_window_layers: 0 }, [8, 8, 8, 8]],
-    ["begin at layer 28 by default", { use_sliding_window: true, sliding_window: 8, max_window_layers: undefined }, [0, 0, 0, 0]],
-    ["have transformers' default size", { use_sliding_window: true, sliding_window: undefined, max_window_layers: 2 }, [0, 0, 4096, 4096]],
-    ["are none where the size is null", { use_sliding_window: true, sliding_window: null, max_window_layers: 0 }, [0, 0, 0, 0]],
-    ["follow layer_types where those are given", {
-      use_sliding_window: true, sliding_window: 8, max_window_layers: 0,
-      layer_types: ["full_attention", "sliding_attention", "sliding_attention", "full_attention"],
-    }, [0, 8, 8, 0]],
+    [
+      "are on everywhere where it is 0",
+      { use_sliding_window: true, sliding_window: 8, max_window_layers: 0 },
+      [8, 8, 8, 8],
+    ],
+    [
+      "begin at layer 28 by default",
+      { use_sliding_window: true, sliding_window: 8, max_window_layers: undefined },
+      [0, 0, 0, 0],
+    ],
+    [
+      "have transformers' default size",
+      { use_sliding_window: true, sliding_window: undefined, max_window_layers: 2 },
+      [0, 0, 4096, 4096],
+    ],
+    [
+      "are none where the size is null",
+      { use_sliding_window: true, sliding_window: null, max_window_layers: 0 },
+      [0, 0, 0, 0],
+    ],
+    [
+      "follow layer_types where those are given",
+      {
+        use_sliding_window: true,
+        sliding_window: 8,
+        max_window_layers: 0,
+        layer_types: ["full_attention", "sliding_attention", "sliding_attention", "full_attention"],
+      },
+      [0, 8, 8, 0],
+    ],
   ])("of Qwen2 and Qwen3 %s", (_, change, want) => {
     for (const name of ["qwen2-bf16", "qwen3-bf16"]) expect(windows(name, { ...four, ...change })).toEqual(want);
   });
@@ -116,8 +172,15 @@ describe("windows", () => {
 
 describe("attention", () => {
   test.each([
-    ["opt", 2, 2, 64], ["opt-sharded-fp16", 2, 2, 80], ["opt-bin-sharded-bf16", 1, 1, 128], ["gpt2", 2, 2, 64], ["llama", 2, 1, 64],
-    ["llama3-scaled-bf16", 4, 2, 64], ["mistral-window", 2, 1, 64], ["qwen2-bf16", 2, 2, 64], ["qwen3-bf16", 4, 2, 64],
+    ["opt", 2, 2, 64],
+    ["opt-sharded-fp16", 2, 2, 80],
+    ["opt-bin-sharded-bf16", 1, 1, 128],
+    ["gpt2", 2, 2, 64],
+    ["llama", 2, 1, 64],
+    ["llama3-scaled-bf16", 4, 2, 64],
+    ["mistral-window", 2, 1, 64],
+    ["qwen2-bf16", 2, 2, 64],
+    ["qwen3-bf16", 4, 2, 64],
   ])("of %s has %d heads over %d keys and divides by the root of %d", (name, heads, kvHeads, size) => {
     for (const op of attentions(name)) {
       expect(op).toMatchObject({ heads, kvHeads });
@@ -128,7 +191,9 @@ describe("attention", () => {
 
   test("has as many keys as queries in a Llama that does not say, and eight in such a Mistral", () => {
     expect(attentions("llama", { num_key_value_heads: undefined })[0]).toMatchObject({ kvHeads: 2 });
-    expect(attentions("mistral-window", { num_key_value_heads: undefined, num_attention_heads: 16 })[0]).toMatchObject({ kvHeads: 8 });
+    expect(attentions("mistral-window", { num_key_value_heads: undefined, num_attention_heads: 16 })[0]).toMatchObject({
+      kvHeads: 8,
+    });
   });
 
   test("of GPT-2 is scaled, or not, and by the layer too, as its config says", () => {
@@ -144,12 +209,22 @@ test("position p reads row p + 2 of OPT's table, and row p elsewhere", () => {
 });
 
 test.each([
-  ["gelu", "gelu"], ["gelu_new", "geluTanh"], ["gelu_pytorch_tanh", "geluTanh"], ["gelu_fast", "geluTanh"],
-  ["relu", "relu"], ["silu", "silu"], ["swish", "silu"],
+  ["gelu", "gelu"],
+  ["gelu_new", "geluTanh"],
+  ["gelu_pytorch_tanh", "geluTanh"],
+  ["gelu_fast", "geluTanh"],
+  ["relu", "relu"],
+  ["silu", "silu"],
+  ["swish", "silu"],
 ])("the activation %s is computed as %s", (given, want) => {
   const used = (name: string, field: string) =>
-    opsOf(define(name, { [field]: given }), "linear").map((op) => op.activation).filter((activation) => activation !== "none");
+    opsOf(define(name, { [field]: given }), "linear")
+      .map((op) => op.activation)
+      .filter((activation) => activation !== "none");
   expect(used("opt", "activation_function")).toEqual([want, want]);
   expect(used("gpt2", "activation_function")).toEqual([want, want]);
-  expect(opsOf(define("llama", { hidden_act: given }), "gatedActivation").map((op) => op.activation)).toEqual([want, want]);
+  expect(opsOf(define("llama", { hidden_act: given }), "gatedActivation").map((op) => op.activation)).toEqual([
+    want,
+    want,
+  ]);
 });

@@ -6,13 +6,16 @@ const countOf = (name: string, change: Config = {}) =>
   define(name, change).parameters.reduce((sum, p) => sum + p.shape.reduce((a, b) => a * b, 1), 0);
 const refused = (...parts: string[]) => failure("ZO2_ERR_MODEL_UNSUPPORTED", ...parts);
 
-test.each(MODELS)("the config.json of the fixture %s is accepted, and says its family, vocabulary and positions", (name) => {
-  const config = configOf(name);
-  const definition = define(name);
-  expect(definition.family).toBe(config["model_type"]);
-  expect(definition.vocabSize).toBe(config["vocab_size"]);
-  expect(definition.maxPositions).toBe(config["max_position_embeddings"] ?? config["n_positions"]);
-});
+test.each(MODELS)(
+  "the config.json of the fixture %s is accepted, and says its family, vocabulary and positions",
+  (name) => {
+    const config = configOf(name);
+    const definition = define(name);
+    expect(definition.family).toBe(config["model_type"]);
+    expect(definition.vocabSize).toBe(config["vocab_size"]);
+    expect(definition.maxPositions).toBe(config["max_position_embeddings"] ?? config["n_positions"]);
+  },
+);
 
 test.each([null, [], "llama", 3])("what is no JSON object is refused (%j)", (config) => {
   expect(() => defineModel(config)).toThrow(refused("not a JSON object"));
@@ -40,7 +43,11 @@ const REFUSED: readonly (readonly [string, Config, string[]])[] = [
   ["mistral-window", { rope_scaling: { type: "linear", factor: 2, beta_fast: 32 } }, ["rope_scaling.beta_fast"]],
   ["mistral-window", { rope_scaling: { type: "linear" } }, ["rope_scaling.factor"]],
   ["mistral-window", { rope_scaling: { type: "linear", factor: -2 } }, ["rope_scaling.factor", "-2", "positive"]],
-  ["llama3-scaled-bf16", { rope_scaling: { rope_type: "llama3", factor: 4, low_freq_factor: 1 } }, ["rope_scaling.high_freq_factor"]],
+  [
+    "llama3-scaled-bf16",
+    { rope_scaling: { rope_type: "llama3", factor: 4, low_freq_factor: 1 } },
+    ["rope_scaling.high_freq_factor"],
+  ],
   ["llama", { rope_scaling: { type: "linear", factor: 2 } }, ["rope_scaling", "rope_parameters"]],
   ["llama", { rope_scaling: yarn }, ["rope_scaling.rope_type", "yarn"]],
   ["llama3-scaled-bf16", { rope_parameters: {} }, ["rope_scaling", "rope_parameters"]],
@@ -112,8 +119,14 @@ describe("a field that zo2 does not know", () => {
 
   test("passes where it begins with an underscore, or is known to change nothing", () => {
     const harmless = {
-      _name_or_path: "x", _flash_attn_2_enabled: true, eos_token_id: [1, 2], use_cache: false, attention_dropout: 0.5, quantization_config: null,
-      rope_interleaved: false, is_llama_config: true,
+      _name_or_path: "x",
+      _flash_attn_2_enabled: true,
+      eos_token_id: [1, 2],
+      use_cache: false,
+      attention_dropout: 0.5,
+      quantization_config: null,
+      rope_interleaved: false,
+      is_llama_config: true,
     };
     expect(define("llama", harmless).parameters).toEqual(define("llama").parameters);
   });
@@ -138,13 +151,23 @@ test.each([
 
 test("the sizes of OPT-175B and Llama 3.1 405B are accepted, and their weights counted", () => {
   const opt = {
-    vocab_size: 50_272, hidden_size: 12_288, ffn_dim: 49_152, num_hidden_layers: 96, num_attention_heads: 96, max_position_embeddings: 2048,
+    vocab_size: 50_272,
+    hidden_size: 12_288,
+    ffn_dim: 49_152,
+    num_hidden_layers: 96,
+    num_attention_heads: 96,
+    max_position_embeddings: 2048,
     word_embed_proj_dim: 12_288,
   };
   // 96 (12 h^2 + 13 h) + (50,272 + 2,050) h + 2 h: Zhang et al. 2022 round it to 175 billion.
   expect(countOf("opt", opt)).toBe(96 * (12 * 12_288 ** 2 + 13 * 12_288) + (50_272 + 2050 + 2) * 12_288);
   const llama = {
-    vocab_size: 128_256, hidden_size: 16_384, intermediate_size: 53_248, num_hidden_layers: 126, num_attention_heads: 128, num_key_value_heads: 8,
+    vocab_size: 128_256,
+    hidden_size: 16_384,
+    intermediate_size: 53_248,
+    num_hidden_layers: 126,
+    num_attention_heads: 128,
+    num_key_value_heads: 8,
     head_dim: 128,
   };
   expect(countOf("llama", llama)).toBe(405_853_388_800);
@@ -152,7 +175,11 @@ test("the sizes of OPT-175B and Llama 3.1 405B are accepted, and their weights c
 
 describe("the head", () => {
   test.each(MODELS)("%s predicts what its architecture says", (name) => {
-    const kinds: Record<string, string> = { "llama-classify": "classification", "opt-classify": "classification", "opt-qa": "spans" };
+    const kinds: Record<string, string> = {
+      "llama-classify": "classification",
+      "opt-classify": "classification",
+      "opt-qa": "spans",
+    };
     expect(define(name).head.kind).toBe(kinds[name] ?? "causal");
   });
 
@@ -165,15 +192,24 @@ describe("the head", () => {
   });
 
   test("of one label without a problem is a regression, as in transformers", () => {
-    expect(define("opt-classify", { id2label: { 0: "x" }, problem_type: null }).head).toMatchObject({ problem: "regression" });
+    expect(define("opt-classify", { id2label: { 0: "x" }, problem_type: null }).head).toMatchObject({
+      problem: "regression",
+    });
     const unnamed = define("opt-classify", { id2label: undefined, problem_type: null }).head;
     expect(unnamed).toMatchObject({ labels: ["LABEL_0", "LABEL_1"], problem: "single_label_classification" });
   });
 
-  test.each([["opt", "OPTModel"], ["gpt2", "GPT2Model"], ["qwen2-bf16", "Qwen2Model"], ["llama", undefined], ["llama", null]])(
-    "of a base model is that of its language model: %s, %s", (name, architecture) => {
-      expect(define(name, { architectures: typeof architecture === "string" ? [architecture] : architecture }).head).toEqual({ kind: "causal" });
-    });
+  test.each([
+    ["opt", "OPTModel"],
+    ["gpt2", "GPT2Model"],
+    ["qwen2-bf16", "Qwen2Model"],
+    ["llama", undefined],
+    ["llama", null],
+  ])("of a base model is that of its language model: %s, %s", (name, architecture) => {
+    expect(
+      define(name, { architectures: typeof architecture === "string" ? [architecture] : architecture }).head,
+    ).toEqual({ kind: "causal" });
+  });
 });
 
 test("parameters are counted as transformers counts them", () => {

@@ -21,7 +21,9 @@ export function readFixture(name: string, file: string): Config {
 
 /** The `config.json` of a fixture with some fields replaced; `undefined` takes one out. */
 export function configOf(name: string, change: Config = {}): Config {
-  return Object.fromEntries(Object.entries({ ...readFixture(name, "config.json"), ...change }).filter(([, value]) => value !== undefined));
+  return Object.fromEntries(
+    Object.entries({ ...readFixture(name, "config.json"), ...change }).filter(([, value]) => value !== undefined),
+  );
 }
 
 export function define(name: string, change: Config = {}): ModelDefinition {
@@ -34,5 +36,8 @@ type OpOf<K extends Op["kind"]> = Extract<Op, { kind: K }>;
 export function opsOf<K extends Op["kind"]>(definition: ModelDefinition, kind: K): OpOf<K>[] {
   const recorder = new Recorder(numberParameters(definition.parameters));
   definition.record(recorder);
-  return recorder.finish().blocks.flatMap(({ ops }) => ops).filter((op): op is OpOf<K> => op.kind === kind);
+  return recorder
+    .finish()
+    .blocks.flatMap(({ ops }) => ops)
+    .filter((op): op is OpOf<K> => op.kind === kind);
 }

@@ -1,7 +1,13 @@
 import { numberParameters } from "../../../src/models/parameter.js";
 import { matchParameters } from "../../../src/optim/freeze.js";
 
-const parameters = numberParameters(["embed.weight", "layers.0.fc1.weight", "layers.10.fc1.weight", "head.weight"].map((name) => ({ name, shape: [2, 2], decay: true })));
+const parameters = numberParameters(
+  ["embed.weight", "layers.0.fc1.weight", "layers.10.fc1.weight", "head.weight"].map((name) => ({
+    name,
+    shape: [2, 2],
+    decay: true,
+  })),
+);
 const names = (patterns: string[]) => [...matchParameters(parameters, patterns)].map((p) => p.name);
 
 it("matches whole names, with * for any run of characters and nothing else special", () => {
@@ -12,5 +18,7 @@ it("matches whole names, with * for any run of characters and nothing else speci
 });
 
 it("refuses to freeze everything", () => {
-  expect(() => names(["*"])).toThrow(expect.objectContaining({ code: "ZO2_ERR_CONFIG", message: expect.stringContaining("all 4 parameters") }));
+  expect(() => names(["*"])).toThrow(
+    expect.objectContaining({ code: "ZO2_ERR_CONFIG", message: expect.stringContaining("all 4 parameters") }),
+  );
 });

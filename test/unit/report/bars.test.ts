@@ -8,8 +8,8 @@ const after = { accuracy: 0.716, loss: 0.546 };
 test("two bars at 60 columns look like this", () => {
   expect(renderComparison("Held out", before, after, look(60))).toEqual([
     "Held out",
-    "  before  " + "█".repeat(14) + "░".repeat(14) + "   51.3 %  loss 0.9270",
-    "  after   " + "█".repeat(20) + "░".repeat(8) + "   71.6 %  loss 0.5460",
+    `  before  ${"█".repeat(14)}${"░".repeat(14)}   51.3 %  loss 0.9270`,
+    `  after   ${"█".repeat(20)}${"░".repeat(8)}   71.6 %  loss 0.5460`,
     "  +20.3 points of accuracy, -0.3810 loss",
   ]);
 });
@@ -25,7 +25,8 @@ test("no line is wider than the terminal, and no number is ever cut in two, from
     for (const line of renderComparison("Held out", before, after, look(width))) {
       expect(line.length).toBeLessThanOrEqual(width);
       // Every number that stands there is one of the whole ones.
-      for (const number of line.match(/[-+]?\d[\d.]*/g) ?? []) expect(["51.3", "71.6", "0.9270", "0.5460", "+20.3", "-0.3810"]).toContain(number);
+      for (const number of line.match(/[-+]?\d[\d.]*/g) ?? [])
+        expect(["51.3", "71.6", "0.9270", "0.5460", "+20.3", "-0.3810"]).toContain(number);
     }
   }
 });
@@ -49,7 +50,8 @@ test("a bar grows with its share, is empty only at 0 and full only at 1", () => 
 });
 
 test("colour says better or worse, and only where colour is wanted", () => {
-  const colored = (a: typeof before, b: typeof before) => renderComparison("t", a, b, { width: 60, unicode: true, color: true })[2] ?? "";
+  const colored = (a: typeof before, b: typeof before) =>
+    renderComparison("t", a, b, { width: 60, unicode: true, color: true })[2] ?? "";
   expect(colored(before, after)).toContain("\u001b[32m");
   expect(colored(after, before)).toContain("\u001b[31m");
   expect(renderComparison("t", before, after, look(60)).join("")).not.toContain("\u001b");
@@ -61,7 +63,13 @@ test("without choices the losses are compared, and no accuracy is made up", () =
 });
 
 test("bars with labels of different lengths start in one column", () => {
-  const lines = renderBars([{ label: "a", share: 1, notes: ["x"] }, { label: "longer", share: 0.5, notes: ["y"] }], look(40, false));
+  const lines = renderBars(
+    [
+      { label: "a", share: 1, notes: ["x"] },
+      { label: "longer", share: 0.5, notes: ["y"] },
+    ],
+    look(40, false),
+  );
   expect(new Set(lines.map((line) => line.indexOf("#"))).size).toBe(1);
 });
 

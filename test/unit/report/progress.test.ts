@@ -1,12 +1,24 @@
 import { plainLine, Progress, progressLine, type ProgressState } from "../../../src/report/progress.js";
 
-const state: ProgressState = { done: 120, steps: 500, loss: 0.5412, tokensPerSecond: 8123, deviceBytes: 6.1 * 2 ** 20, secondsLeft: 62 };
+const state: ProgressState = {
+  done: 120,
+  steps: 500,
+  loss: 0.5412,
+  tokensPerSecond: 8123,
+  deviceBytes: 6.1 * 2 ** 20,
+  secondsLeft: 62,
+};
 
 /** A stream that is no terminal, a clock, and steps of one second. */
 function plainRun(steps: number, plainSeconds: number) {
   const lines: string[] = [];
   let time = 100;
-  const progress = new Progress({ steps, plainSeconds, stream: { write: (text: string) => lines.push(text) }, now: () => time });
+  const progress = new Progress({
+    steps,
+    plainSeconds,
+    stream: { write: (text: string) => lines.push(text) },
+    now: () => time,
+  });
   const step = (loss: number, seconds = 1) => {
     time += seconds;
     progress.step({ loss, tokens: 50, deviceBytes: 1024 });
@@ -20,12 +32,15 @@ test("a plain line says step, loss, tokens a second, device memory and time left
 });
 
 test("the last line says that it is done", () => {
-  expect(plainLine({ ...state, done: 500, secondsLeft: 0 })).toMatch(/^step 500\/500 .*  done$/);
+  expect(plainLine({ ...state, done: 500, secondsLeft: 0 })).toMatch(/^step 500\/500 .* {2}done$/);
 });
 
 test("all of it fits beside a bar in 80 columns", () => {
   const line = progressLine(state, { width: 80, unicode: false, color: false });
-  expect(line).toBe(`120/500  ${"####..............".slice(0, line.indexOf("  loss") - 9)}  loss 0.5412  8,123 tok/s  6.1 MiB  1 min 02 s left`);
+  expect(line).toBe(
+    `120/500  ${"####..............".slice(0, line.indexOf("  loss") - 9)}  loss 0.5412  8,123 tok/s  6.1 MiB  ` +
+      "1 min 02 s left",
+  );
   expect(line.length).toBeLessThan(80);
 });
 
@@ -37,7 +52,7 @@ test("no line is wider than the terminal, whatever its width", () => {
   }
 });
 
-test("where there is no terminal, the first and the last step have a line, and those between one every so often", () => {
+test("without a terminal the first and the last step have a line, and those between one every so often", () => {
   const { lines, progress, step } = plainRun(25, 10);
   for (let i = 0; i < 25; i++) step(1);
   progress.stop();
@@ -77,7 +92,16 @@ test("rate and time left follow the clock, and leave out what is no step", () =>
 
 test("in a terminal a bar is drawn on one line, and a remark stands on a line of its own", () => {
   let text = "";
-  const stream = { isTTY: true, columns: 80, write: (part: string) => ((text += part), true), cork() {}, uncork() {}, on() {}, once() {}, emit() {} };
+  const stream = {
+    isTTY: true,
+    columns: 80,
+    write: (part: string) => ((text += part), true),
+    cork() {},
+    uncork() {},
+    on() {},
+    once() {},
+    emit() {},
+  };
   const progress = new Progress({ steps: 3, stream, look: { width: 80, unicode: true, color: false }, now: () => 0 });
   progress.step({ loss: 1, tokens: 1, deviceBytes: 1 });
   progress.note("evaluation after step 1");

@@ -13,10 +13,25 @@ import { cutUnits, type UnitOptions } from "../../../src/schedule/units.js";
 import { lostValues, touchedValues } from "./shadow.js";
 
 const opt = {
-  model_type: "opt", vocab_size: 1000, hidden_size: 64, num_hidden_layers: 3, num_attention_heads: 4, ffn_dim: 256, max_position_embeddings: 128,
+  model_type: "opt",
+  vocab_size: 1000,
+  hidden_size: 64,
+  num_hidden_layers: 3,
+  num_attention_heads: 4,
+  ffn_dim: 256,
+  max_position_embeddings: 128,
 };
-const capacity = { rows: 40, sequences: 3, headRows: 30, targets: 30, tableRows: 40, microBatches: 2, objectiveWords: 1 };
-const fixture = (name: string): object => JSON.parse(fs.readFileSync(path.join(__dirname, "../../fixtures/models", name, "config.json"), "utf8"));
+const capacity = {
+  rows: 40,
+  sequences: 3,
+  headRows: 30,
+  targets: 30,
+  tableRows: 40,
+  microBatches: 2,
+  objectiveWords: 1,
+};
+const fixture = (name: string): object =>
+  JSON.parse(fs.readFileSync(path.join(__dirname, "../../fixtures/models", name, "config.json"), "utf8"));
 
 function recorded(config: object) {
   const definition = defineModel(config);
@@ -32,14 +47,28 @@ function model(options: Partial<UnitOptions> = {}, config: object = opt) {
 }
 
 function planOptions(o: Partial<PlanOptions> = {}): PlanOptions {
-  return { tier: "host", slots: 3, branches: 2, capacity, output: "logprobs", cache: null, wire: "fp16", compute: "fp32", ...o };
+  return {
+    tier: "host",
+    slots: 3,
+    branches: 2,
+    capacity,
+    output: "logprobs",
+    cache: null,
+    wire: "fp16",
+    compute: "fp32",
+    ...o,
+  };
 }
 
 describe("the canonical order", () => {
   it("is the order of named_parameters() that the reference trajectories recorded", () => {
     for (const name of ["A", "B"]) {
-      const recorded = JSON.parse(fs.readFileSync(path.join(__dirname, `../../fixtures/trajectories/mezo-ones-${name}.json`), "utf8"));
-      const raw = JSON.parse(fs.readFileSync(path.join(__dirname, `../../fixtures/trajectories/models/${name}/config.json`), "utf8"));
+      const recorded = JSON.parse(
+        fs.readFileSync(path.join(__dirname, `../../fixtures/trajectories/mezo-ones-${name}.json`), "utf8"),
+      );
+      const raw = JSON.parse(
+        fs.readFileSync(path.join(__dirname, `../../fixtures/trajectories/models/${name}/config.json`), "utf8"),
+      );
       expect(defineModel(raw).parameters.map((p) => [p.name, p.shape])).toEqual(recorded.parameter_order);
     }
   });
@@ -80,7 +109,10 @@ const CONFIGS: Record<string, object> = {
 // The finest cuts take a second each; families that differ elsewhere need them once.
 const FINE = new Set(["OPT", "GPT-2", "Llama 3, tied"]);
 const cases = Object.entries(CONFIGS).flatMap(([name, config]) =>
-  Object.entries(CUTS).flatMap(([cut, options]) => (cut !== "units of one row" || FINE.has(name) ? [{ name, cut, config, options }] : [])));
+  Object.entries(CUTS).flatMap(([cut, options]) =>
+    cut !== "units of one row" || FINE.has(name) ? [{ name, cut, config, options }] : [],
+  ),
+);
 
 describe.each(cases)("$name cut into $cut", ({ config, options }) => {
   const { recording, parameters, units, causal } = model(options, config);
@@ -88,7 +120,9 @@ describe.each(cases)("$name cut into $cut", ({ config, options }) => {
 
   it("every element of every parameter is in exactly one unit", () => {
     for (const p of parameters) {
-      const slices = units.flatMap((u) => u.tensors.filter((t) => t.parameter === p)).sort((a, b) => a.rowStart - b.rowStart);
+      const slices = units
+        .flatMap((u) => u.tensors.filter((t) => t.parameter === p))
+        .sort((a, b) => a.rowStart - b.rowStart);
       let at = p.canonical;
       for (const s of slices) {
         expect(s.canonical).toBe(at);
@@ -114,7 +148,10 @@ describe.each(cases)("$name cut into $cut", ({ config, options }) => {
 
   it("tensors do not overlap on the wire or in scratch", () => {
     for (const u of units) {
-      for (const [offset, bytes, end] of [["wireOffset", (t: { wire: string }) => (t.wire === "fp32" ? 4 : 2), u.wireBytes], ["scratchOffset", () => 4, u.scratchBytes]] as const) {
+      for (const [offset, bytes, end] of [
+        ["wireOffset", (t: { wire: string }) => (t.wire === "fp32" ? 4 : 2), u.wireBytes],
+        ["scratchOffset", () => 4, u.scratchBytes],
+      ] as const) {
         let at = 0;
         for (const t of [...u.tensors].sort((a, b) => a[offset] - b[offset])) {
           expect(t[offset]).toBeGreaterThanOrEqual(at);
@@ -125,21 +162,26 @@ describe.each(cases)("$name cut into $cut", ({ config, options }) => {
     }
   });
 
-  it.each(["fp32", "bf16"] as const)("every op finds what was written for it, and destroys none of its operands (%s)", (compute) => {
-    const small = { ...capacity, rows: 5, headRows: 3, targets: 4 };
-    for (const output of outputs) {
-      const places = placeValues(units, small, compute, output);
-      expect(lostValues(units, places, small, output)).toEqual([]);
-      const types = activationTypes(units, compute);
-      const placed = new Set(units.flatMap((u) => u.ops.flatMap((o) => [...touchedValues(o, output)])));
-      expect([...placed].filter((id) => places.of.get(id)?.type !== types.get(id))).toEqual([]);
-    }
-  });
+  it.each(["fp32", "bf16"] as const)(
+    "every op finds what was written for it, and destroys none of its operands (%s)",
+    (compute) => {
+      const small = { ...capacity, rows: 5, headRows: 3, targets: 4 };
+      for (const output of outputs) {
+        const places = placeValues(units, small, compute, output);
+        expect(lostValues(units, places, small, output)).toEqual([]);
+        const types = activationTypes(units, compute);
+        const placed = new Set(units.flatMap((u) => u.ops.flatMap((o) => [...touchedValues(o, output)])));
+        expect([...placed].filter((id) => places.of.get(id)?.type !== types.get(id))).toEqual([]);
+      }
+    },
+  );
 
   it("no op reads or writes a value that it does not name", () => {
     for (const output of outputs) {
       for (const op of recording.blocks.flatMap((b) => b.ops)) {
-        const named = valuesOf(op, output).filter((v) => v.kind !== "input").map((v) => v.id);
+        const named = valuesOf(op, output)
+          .filter((v) => v.kind !== "input")
+          .map((v) => v.id);
         expect(new Set(named)).toEqual(touchedValues({ op, rows: null }, output));
       }
     }
@@ -150,7 +192,11 @@ describe.each(cases)("$name cut into $cut", ({ config, options }) => {
       const plan = planMemory(units, planOptions({ output, cache }));
       const sizes = spaceBytes(plan);
       expect(Array.from(sizes)).toEqual([
-        plan.device.plus.bytes, plan.places.carriedBytes, plan.places.workspaceBytes, plan.batch.microBatch.bytes, plan.places.resultBytes,
+        plan.device.plus.bytes,
+        plan.places.carriedBytes,
+        plan.places.workspaceBytes,
+        plan.batch.microBatch.bytes,
+        plan.places.resultBytes,
         cache === null ? 0 : Math.max(...(plan.cache?.units ?? []).map((u) => u.bytes)),
       ]);
       for (const unit of units) {
@@ -165,7 +211,9 @@ describe.each(cases)("$name cut into $cut", ({ config, options }) => {
     const direct = cutUnits(recording, { ...options, wire: "fp32", compute: "fp32" });
     const plan = planMemory(direct, planOptions({ wire: "fp32", output: outputs[0] }));
     for (const unit of direct.filter((u) => u.gathered === null)) {
-      expect(unit.tensors.map((t) => [t.scratchOffset, t.scratch])).toEqual(unit.tensors.map((t) => [t.wireOffset, t.wire]));
+      expect(unit.tensors.map((t) => [t.scratchOffset, t.scratch])).toEqual(
+        unit.tensors.map((t) => [t.wireOffset, t.wire]),
+      );
       const operands = operandsOf(encodeProgram(plan, unit, recording.inputs));
       expect(operands.filter(({ space, end }) => space === WEIGHTS && end > unit.wireBytes)).toEqual([]);
     }
@@ -196,27 +244,39 @@ describe("memory in place", () => {
   it("a sum takes the place of the residual that ends in it", () => {
     for (const name of ["OPT", "GPT-2", "Llama 3, tied"]) {
       const { ops, of } = places(CONFIGS[name]);
-      const sums = ops.flatMap((op) => (op.kind === "linear" && op.residual !== null ? [[op.out.id, op.residual.id]] : []));
+      const sums = ops.flatMap((op) =>
+        op.kind === "linear" && op.residual !== null ? [[op.out.id, op.residual.id]] : [],
+      );
       expect(sums.length).toBeGreaterThan(3);
       for (const [out, residual] of sums) expect([name, of.get(out)]).toEqual([name, of.get(residual)]);
     }
   });
 
-  it("turned queries and gated activations take the place of what they are made from, and a norm does not where its operand is added later", () => {
-    const { ops, of } = places(CONFIGS["Qwen3"]);
-    const pairs = ops.flatMap((op) => (op.kind === "rope" ? [[op.out, op.x]] : op.kind === "gatedActivation" ? [[op.out, op.gate]] : []));
-    expect(pairs.length).toBeGreaterThanOrEqual(6);
-    for (const [out, over] of pairs) expect(of.get(out.id)).toEqual(of.get(over.id));
-    const residuals = new Set(ops.flatMap((op) => (op.kind === "linear" && op.residual !== null ? [op.residual] : [])));
-    const norms = ops.flatMap((op) => (op.kind === "rmsNorm" && residuals.has(op.x) ? [op] : []));
-    expect(norms.length).toBeGreaterThanOrEqual(4);
-    for (const { out, x } of norms) expect(of.get(out.id)).not.toEqual(of.get(x.id));
-  });
+  it(
+    "turned queries and gated activations take the place of what they are made from, and a norm does not where " +
+      "its operand is added later",
+    () => {
+      const { ops, of } = places(CONFIGS["Qwen3"]);
+      const pairs = ops.flatMap((op) =>
+        op.kind === "rope" ? [[op.out, op.x]] : op.kind === "gatedActivation" ? [[op.out, op.gate]] : [],
+      );
+      expect(pairs.length).toBeGreaterThanOrEqual(6);
+      for (const [out, over] of pairs) expect(of.get(out.id)).toEqual(of.get(over.id));
+      const residuals = new Set(
+        ops.flatMap((op) => (op.kind === "linear" && op.residual !== null ? [op.residual] : [])),
+      );
+      const norms = ops.flatMap((op) => (op.kind === "rmsNorm" && residuals.has(op.x) ? [op] : []));
+      expect(norms.length).toBeGreaterThanOrEqual(4);
+      for (const { out, x } of norms) expect(of.get(out.id)).not.toEqual(of.get(x.id));
+    },
+  );
 });
 
 it("a block is cut where few activations are carried: between attention and feed-forward, not inside", () => {
   // One layer is 98 kB on the wire; two units of 65 kB hold it, cut after out_proj (64 columns) or after fc1 (320).
-  const names = model({ unitBytes: 70_000 }).units.filter((u) => u.name.startsWith("layers.0")).map((u) => u.ops.map((o) => (o.op.kind === "linear" ? o.op.weight.name.split(".").at(-2) : o.op.kind)));
+  const names = model({ unitBytes: 70_000 })
+    .units.filter((u) => u.name.startsWith("layers.0"))
+    .map((u) => u.ops.map((o) => (o.op.kind === "linear" ? o.op.weight.name.split(".").at(-2) : o.op.kind)));
   expect(names.map((n) => n.at(-1))).toEqual(["out_proj", "fc2"]);
 });
 
@@ -224,7 +284,10 @@ it("a tied embedding is held once, by the head, and gathered at the front", () =
   const { units } = model();
   const holders = units.filter((u) => u.tensors.some((t) => t.parameter.name.endsWith("embed_tokens.weight")));
   expect(holders.map((u) => u.name.replace(/\[.*/, ""))).toEqual(holders.map(() => "head"));
-  expect(units.map((u) => u.gathered?.name ?? null)).toEqual(["model.decoder.embed_tokens.weight", ...units.slice(1).map(() => null)]);
+  expect(units.map((u) => u.gathered?.name ?? null)).toEqual([
+    "model.decoder.embed_tokens.weight",
+    ...units.slice(1).map(() => null),
+  ]);
 });
 
 describe("a memory plan", () => {
@@ -232,7 +295,17 @@ describe("a memory plan", () => {
     const plan = planMemory(model().units, planOptions({ cache: { tier: "host", rows: 100 } }));
     const d = plan.device;
     expect(d.cacheSlots).toHaveLength(3);
-    const regions = [...d.slots, ...d.cacheSlots, d.plus, d.minus, d.gathered, ...d.carried, d.workspace, ...d.results, ...d.inputs];
+    const regions = [
+      ...d.slots,
+      ...d.cacheSlots,
+      d.plus,
+      d.minus,
+      d.gathered,
+      ...d.carried,
+      d.workspace,
+      ...d.results,
+      ...d.inputs,
+    ];
     regions.sort((a, b) => a.offset - b.offset);
     let end = 0;
     for (const r of regions) {
@@ -253,7 +326,10 @@ describe("a memory plan", () => {
 
   it("of resident weights that are too large advises to stream them", () => {
     expect(() => planMemory(model().units, planOptions({ tier: "device", deviceMemory: 1000 }))).toThrow(
-      expect.objectContaining({ code: "ZO2_ERR_MEMORY_BUDGET", message: expect.stringMatching(/resident weights.*--offload host/) }),
+      expect.objectContaining({
+        code: "ZO2_ERR_MEMORY_BUDGET",
+        message: expect.stringMatching(/resident weights.*--offload host/),
+      }),
     );
   });
 
@@ -262,7 +338,10 @@ describe("a memory plan", () => {
     const needed = deviceBytes(planMemory(units, planOptions()));
     expect(deviceBytes(planMemory(units, planOptions({ deviceMemory: needed })))).toBe(needed);
     expect(() => planMemory(units, planOptions({ deviceMemory: needed - 1 }))).toThrow(
-      expect.objectContaining({ code: "ZO2_ERR_MEMORY_BUDGET", message: expect.stringMatching(new RegExp(`${needed} bytes.*--unit-bytes.*--device-memory`)) }),
+      expect.objectContaining({
+        code: "ZO2_ERR_MEMORY_BUDGET",
+        message: expect.stringMatching(new RegExp(`${needed} bytes.*--unit-bytes.*--device-memory`)),
+      }),
     );
   });
 });
@@ -270,17 +349,30 @@ describe("a memory plan", () => {
 describe("a key/value cache", () => {
   const ROWS = 100;
   const cached = (tier: "host" | "device", o: Partial<PlanOptions> = {}, config = CONFIGS["Llama 3, tied"]) =>
-    planMemory(model({ unitBytes: 30_000 }, config).units, planOptions({ branches: 1, output: "logits", cache: { tier, rows: ROWS }, ...o }));
+    planMemory(
+      model({ unitBytes: 30_000 }, config).units,
+      planOptions({ branches: 1, output: "logits", cache: { tier, rows: ROWS }, ...o }),
+    );
 
-  it.each([["Llama 3, tied", 2, 2 * 64], ["GPT-2", 2, 128], ["OPT", 3, 64], ["Mistral", 2, 64]] as const)(
-    "of %s has a row of keys and one of values for every token and layer, in the compute dtype", (name, layers, keyColumns) => {
-      for (const [compute, bytes] of [["fp32", 4], ["fp16", 2]] as const) {
+  it.each([
+    ["Llama 3, tied", 2, 2 * 64],
+    ["GPT-2", 2, 128],
+    ["OPT", 3, 64],
+    ["Mistral", 2, 64],
+  ] as const)(
+    "of %s has a row of keys and one of values for every token and layer, in the compute dtype",
+    (name, layers, keyColumns) => {
+      for (const [compute, bytes] of [
+        ["fp32", 4],
+        ["fp16", 2],
+      ] as const) {
         const { cache } = cached("host", { compute }, CONFIGS[name]);
         const attentions = cache?.units.flatMap((u) => u.attentions) ?? [];
         expect(attentions.map((a) => a.rowBytes)).toEqual(Array.from({ length: layers }, () => 2 * keyColumns * bytes));
         expect(new Set(attentions.map((a) => a.op)).size).toBe(layers);
       }
-    });
+    },
+  );
 
   it("gives every attention its own rows, in the unit that has it", () => {
     for (const name of Object.keys(CONFIGS)) {
@@ -317,14 +409,23 @@ describe("a key/value cache", () => {
     const needed = deviceBytes({ cache, ...plan });
     expect(() => cached("device", { deviceMemory: needed })).not.toThrow();
     expect(() => cached("device", { deviceMemory: needed - 1 })).toThrow(
-      expect.objectContaining({ code: "ZO2_ERR_MEMORY_BUDGET", message: expect.stringMatching(new RegExp(`${needed} bytes.*key/value cache`)) }),
+      expect.objectContaining({
+        code: "ZO2_ERR_MEMORY_BUDGET",
+        message: expect.stringMatching(new RegExp(`${needed} bytes.*key/value cache`)),
+      }),
     );
   });
 });
 
-it("OPT-175B's shapes fit in 6 GiB of device memory, one sequence of 2048 tokens, fp16 on the wire and in scratch", () => {
+it("OPT-175B's shapes fit in 6 GiB of device memory, one sequence of 2048 tokens, all in fp16", () => {
   const definition = defineModel({
-    model_type: "opt", vocab_size: 50272, hidden_size: 12288, num_hidden_layers: 96, num_attention_heads: 96, ffn_dim: 49152, max_position_embeddings: 2048,
+    model_type: "opt",
+    vocab_size: 50272,
+    hidden_size: 12288,
+    num_hidden_layers: 96,
+    num_attention_heads: 96,
+    ffn_dim: 49152,
+    max_position_embeddings: 2048,
   });
   const parameters = numberParameters(definition.parameters);
   expect(parameters.reduce((sum, p) => sum + p.count, 0)).toBeGreaterThan(174e9);

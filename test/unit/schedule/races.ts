@@ -1,5 +1,12 @@
 import {
-  doneEvent, hostSaw, schedulePass, START, type Command, type Frontier, type Pass, type SchedulePlan,
+  doneEvent,
+  hostSaw,
+  schedulePass,
+  START,
+  type Command,
+  type Frontier,
+  type Pass,
+  type SchedulePlan,
 } from "../../../src/schedule/schedule.js";
 
 interface Touch {
@@ -7,7 +14,10 @@ interface Touch {
   readonly write: boolean;
 }
 
-/** A command, or what JavaScript does before it submits a pass: it waits for the pass that used the ring before, reads and writes. */
+/**
+ * A command, or what JavaScript does before it submits a pass: it waits for the pass that used the ring before, reads
+ * and writes.
+ */
 type Issued = Command | { readonly kind: "host"; readonly lane: "host"; readonly after: string | null };
 
 export interface Entry {
@@ -31,7 +41,11 @@ function touches(plan: SchedulePlan, pass: Pass, command: Command): readonly Tou
     case "upload":
       return [r(rest(command.unit)), w(wire(command.unit, command.slot))];
     case "prepare":
-      return [{ name: wire(command.unit, command.slot), write: command.store }, ...(command.scratch ? [w("scratch")] : []), ...pending];
+      return [
+        { name: wire(command.unit, command.slot), write: command.store },
+        ...(command.scratch ? [w("scratch")] : []),
+        ...pending,
+      ];
     case "prepareGathered":
       return [r("gathered"), r(`inputs ${command.ring}`), w("scratch"), ...pending];
     case "run": {
@@ -115,18 +129,45 @@ export interface PlanShape {
 }
 
 /** The first unit gathers where the embedding is tied; all but the first and the last have a piece of the cache. */
-export function planOf({ tier, slots, units, overlap = true, poison = false, tied = true, direct = true, cacheSlots = 3 }: PlanShape): SchedulePlan {
+export function planOf({
+  tier,
+  slots,
+  units,
+  overlap = true,
+  poison = false,
+  tied = true,
+  direct = true,
+  cacheSlots = 3,
+}: PlanShape): SchedulePlan {
   return {
-    tier, slots, overlap, poison, cacheSlots, gatherSources: tied ? [units - 1] : [],
+    tier,
+    slots,
+    overlap,
+    poison,
+    cacheSlots,
+    gatherSources: tied ? [units - 1] : [],
     units: Array.from({ length: units }, (_, u) => {
       const gathered = tied && u === 0;
-      return { gathered, direct: !gathered && (direct === "mixed" ? u % 2 === 0 : direct), cached: u > 0 && u < units - 1 };
+      return {
+        gathered,
+        direct: !gathered && (direct === "mixed" ? u % 2 === 0 : direct),
+        cached: u > 0 && u < units - 1,
+      };
     }),
   };
 }
 
 export function passOf(kind: Pass["kind"], o: Partial<Pass> = {}): Pass {
-  return { kind, microBatches: kind === "flush" ? 0 : 2, update: kind === "flush", ring: 0, gradient: "losses", perturbed: false, cache: null, ...o };
+  return {
+    kind,
+    microBatches: kind === "flush" ? 0 : 2,
+    update: kind === "flush",
+    ring: 0,
+    gradient: "losses",
+    perturbed: false,
+    cache: null,
+    ...o,
+  };
 }
 
 /** The passes one after another, ring by ring, with what the host does between them, as an engine would issue them. */
@@ -140,12 +181,22 @@ export function issue(plan: SchedulePlan, passes: readonly Pass[]): Entry[] {
     // A flush is awaited before anything else is submitted.
     const awaited = pass.kind === "flush";
     frontier = awaited ? hostSaw(after, doneEvent(ring)) : after;
-    const byHost = [{ name: `readback ${ring}`, write: false }, ...(awaited ? [] : [{ name: `staging ${ring}`, write: true }])];
-    list.push({ command: { kind: "host", lane: "host", after: i < 2 ? null : doneEvent(ring) }, touched: byHost, pass: i });
+    const byHost = [
+      { name: `readback ${ring}`, write: false },
+      ...(awaited ? [] : [{ name: `staging ${ring}`, write: true }]),
+    ];
+    list.push({
+      command: { kind: "host", lane: "host", after: i < 2 ? null : doneEvent(ring) },
+      touched: byHost,
+      pass: i,
+    });
     list.push(...commands.map((command) => ({ command, touched: touches(plan, pass, command), pass: i })));
     if (awaited) {
       // Saving reads the weights at rest as soon as the flush has ended.
-      const weights = plan.units.map((_, u) => ({ name: plan.tier === "host" ? `host ${u}` : `device ${u}`, write: false }));
+      const weights = plan.units.map((_, u) => ({
+        name: plan.tier === "host" ? `host ${u}` : `device ${u}`,
+        write: false,
+      }));
       list.push({ command: { kind: "host", lane: "host", after: doneEvent(ring) }, touched: weights, pass: i });
     }
   });

@@ -9,7 +9,10 @@ interface Part {
   readonly count: number;
 }
 
-/** What one native op reads and writes, and which operand its result may lie on, said a second time (`ZO2_OP_*` in binding/zo2.h). */
+/**
+ * What one native op reads and writes, and which operand its result may lie on, said a second time (`ZO2_OP_*` in
+ * binding/zo2.h).
+ */
 interface Access {
   readonly reads: readonly Part[];
   readonly writes: readonly Part[];
@@ -19,17 +22,25 @@ interface Access {
 
 function accesses({ op, rows }: UnitOp, output: Output): Access[] {
   const all = (value: Value): Part =>
-    value.view === undefined ? { value, first: 0, count: value.columns } : { value: value.view.of, first: value.view.first, count: value.columns };
+    value.view === undefined
+      ? { value, first: 0, count: value.columns }
+      : { value: value.view.of, first: value.view.first, count: value.columns };
   const cut = (value: Value): Part => (rows === null ? all(value) : { value, first: rows.start, count: rows.count });
   switch (op.kind) {
     case "embed":
-      return [{ reads: op.accumulate ? [all(op.out)] : [], writes: [all(op.out)], over: op.accumulate ? all(op.out) : null }];
+      return [
+        { reads: op.accumulate ? [all(op.out)] : [], writes: [all(op.out)], over: op.accumulate ? all(op.out) : null },
+      ];
     case "linear": {
       const turned = op.turned === null ? [] : [all(op.turned)];
       const residual = op.residual === null ? null : cut(op.residual);
       return [
         ...(op.turned === null ? [] : [{ reads: [], writes: turned, over: null }]),
-        { reads: [all(op.x), ...turned, ...(residual === null ? [] : [residual])], writes: [cut(op.out)], over: residual },
+        {
+          reads: [all(op.x), ...turned, ...(residual === null ? [] : [residual])],
+          writes: [cut(op.out)],
+          over: residual,
+        },
       ];
     }
     case "layerNorm":
@@ -47,14 +58,20 @@ function accesses({ op, rows }: UnitOp, output: Output): Access[] {
       // A later tile goes on with what the one before has left.
       const running = [all(op.logprob), all(op.state)];
       if (rows === null || rows.first) return [{ reads: [all(op.x)], writes: running, over: null }];
-      return [{ reads: [all(op.x)], writes: [], over: null }, { reads: running, writes: [], over: null }, { reads: [], writes: running, over: null }];
+      return [
+        { reads: [all(op.x)], writes: [], over: null },
+        { reads: running, writes: [], over: null },
+        { reads: [], writes: running, over: null },
+      ];
     }
   }
 }
 
 /** The ids of the values with a place of their own that an op reads and writes. */
 export function touchedValues(op: UnitOp, output: Output): Set<number> {
-  return new Set(accesses(op, output).flatMap(({ reads, writes }) => [...reads, ...writes].map(({ value }) => value.id)));
+  return new Set(
+    accesses(op, output).flatMap(({ reads, writes }) => [...reads, ...writes].map(({ value }) => value.id)),
+  );
 }
 
 /**
@@ -80,7 +97,8 @@ export function lostValues(units: readonly Unit[], places: Places, capacity: Cap
     for (let r = 0; r < rowsOf(part.value); r++) {
       for (let c = part.first; c < part.first + part.count; c++) {
         const element = r * part.value.columns + c;
-        for (let h = 0; h < halves; h++) each(place.offset / 2 + element * halves + h, part.value.id * 2 ** 24 + element + 1);
+        for (let h = 0; h < halves; h++)
+          each(place.offset / 2 + element * halves + h, part.value.id * 2 ** 24 + element + 1);
       }
     }
   };
@@ -109,7 +127,8 @@ export function lostValues(units: readonly Unit[], places: Places, capacity: Cap
           visit(part, (cell, tag) => {
             const under = operands.get(`${placeOf(part).space} ${cell}`);
             const allowed = under === undefined || (onOver && samePlace(under, part));
-            if (!allowed) lost.add(`${unit.name}: ${unitOp.op.kind} writes ${part.value.name} over ${under.value.name}`);
+            if (!allowed)
+              lost.add(`${unit.name}: ${unitOp.op.kind} writes ${part.value.name} over ${under.value.name}`);
             cells[cell] = tag;
           });
         }

@@ -30,7 +30,10 @@ describe.each(NAMES)("a stream of %s's ids", (name) => {
     const tokenizer = await fixtureTokenizer(name);
     const decoder = new StreamDecoder(tokenizer);
     const ids = tokenizer.encode("It was a good film, and naïve", { addSpecialTokens: false });
-    const first = ids.slice(0, -1).map((id) => decoder.push(id)).join("");
+    const first = ids
+      .slice(0, -1)
+      .map((id) => decoder.push(id))
+      .join("");
     expect(first.startsWith("It was a good film, and")).toBe(true);
   });
 });
@@ -60,7 +63,13 @@ describe("a stream decoder", () => {
   });
 
   test("waits for the end where a tokenizer cannot decode piece by piece", () => {
-    const decoder = new StreamDecoder({ ...spellingTokenizer(), decode: (ids, options) => `${Array.from(ids).join("+")} ${options?.skipSpecialTokens}` }, { skipSpecialTokens: false });
+    const decoder = new StreamDecoder(
+      {
+        ...spellingTokenizer(),
+        decode: (ids, options) => `${Array.from(ids).join("+")} ${options?.skipSpecialTokens}`,
+      },
+      { skipSpecialTokens: false },
+    );
     expect(pieces(decoder, [3, 4])).toEqual(["", "", "3+4 false"]);
   });
 });
@@ -68,26 +77,51 @@ describe("a stream decoder", () => {
 describe("decoders of other families", () => {
   const text = (decoder: unknown, tokens: string[]) => {
     const stream = textStreams(decoder)?.();
-    return stream === undefined ? undefined : tokens.map((token) => stream.push(token)).join("|") + "|" + stream.end();
+    return stream === undefined ? undefined : `${tokens.map((token) => stream.push(token)).join("|")}|${stream.end()}`;
   };
   const replace = { type: "Replace", pattern: { String: "▁" }, content: " " };
 
   test("give their texts piece by piece", () => {
     expect(text({ type: "Metaspace", replacement: "▁", prepend_scheme: "always" }, ["▁a", "▁b", "c"])).toBe("a| b|c|");
     expect(text({ type: "Metaspace", replacement: "▁", prepend_scheme: "never" }, ["▁a", "▁b"])).toBe(" a| b|");
-    expect(text({ type: "Sequence", decoders: [replace, { type: "ByteFallback" }, { type: "Fuse" }] }, ["▁a", "<0xC3>", "<0xA9>", "b"])).toBe(" a|||éb|");
-    expect(text({ type: "Sequence", decoders: [replace, { type: "Strip", content: " ", start: 1, stop: 1 }] }, ["▁a▁", "▁▁b"])).toBe("a| b|");
-    expect(text({ type: "Sequence", decoders: [{ type: "Fuse" }, replace, { type: "Strip", content: " ", start: 2, stop: 0 }] }, ["▁", "▁▁b", "▁c"])).toBe("| b| c|");
+    expect(
+      text({ type: "Sequence", decoders: [replace, { type: "ByteFallback" }, { type: "Fuse" }] }, [
+        "▁a",
+        "<0xC3>",
+        "<0xA9>",
+        "b",
+      ]),
+    ).toBe(" a|||éb|");
+    expect(
+      text({ type: "Sequence", decoders: [replace, { type: "Strip", content: " ", start: 1, stop: 1 }] }, [
+        "▁a▁",
+        "▁▁b",
+      ]),
+    ).toBe("a| b|");
+    expect(
+      text(
+        { type: "Sequence", decoders: [{ type: "Fuse" }, replace, { type: "Strip", content: " ", start: 2, stop: 0 }] },
+        ["▁", "▁▁b", "▁c"],
+      ),
+    ).toBe("| b| c|");
     expect(text(null, ["a", "b"])).toBe("a| b|");
   });
 
   test("a byte token that is no UTF-8 with its neighbours makes each of them a replacement character", () => {
-    expect(text({ type: "ByteFallback" }, ["<0xC3>", "<0xA9>", "<0xC3>", "x", "<0xEF>", "<0xBB>", "<0xBF>"])).toBe("|||\ufffd\ufffd\ufffdx||||\ufeff");
+    expect(text({ type: "ByteFallback" }, ["<0xC3>", "<0xA9>", "<0xC3>", "x", "<0xEF>", "<0xBB>", "<0xBF>"])).toBe(
+      "|||\ufffd\ufffd\ufffdx||||\ufeff",
+    );
   });
 
   test("whose text is known only at the end are not taken apart", () => {
     const strip = { type: "Strip", content: " ", start: 0, stop: 1 };
-    for (const decoder of [{ type: "WordPiece" }, { type: "Sequence", decoders: 5 }, { type: "Sequence", decoders: [{ type: "Fuse" }, strip] }, 5]) expect(textStreams(decoder)).toBeUndefined();
+    for (const decoder of [
+      { type: "WordPiece" },
+      { type: "Sequence", decoders: 5 },
+      { type: "Sequence", decoders: [{ type: "Fuse" }, strip] },
+      5,
+    ])
+      expect(textStreams(decoder)).toBeUndefined();
   });
 });
 
@@ -115,12 +149,18 @@ describe("a text with stop strings", () => {
     for (let i = 0; i < 2000; i++) {
       const stops = Array.from({ length: 1 + draw(3) }, () => word(4));
       const text = word(12);
-      const ends = stops.flatMap((stop) => (text.includes(stop) ? [{ at: text.indexOf(stop), end: text.indexOf(stop) + stop.length }] : []));
+      const ends = stops.flatMap((stop) =>
+        text.includes(stop) ? [{ at: text.indexOf(stop), end: text.indexOf(stop) + stop.length }] : [],
+      );
       ends.sort((a, b) => a.end - b.end || a.at - b.at);
       const parts: string[] = [];
       for (let at = 0; at < text.length; ) parts.push(text.slice(at, (at += 1 + draw(3))));
       const { shown, met } = run(stops, parts);
-      expect({ stops, text, shown: shown.join("") }).toEqual({ stops, text, shown: ends[0] === undefined ? text : text.slice(0, ends[0].at) });
+      expect({ stops, text, shown: shown.join("") }).toEqual({
+        stops,
+        text,
+        shown: ends[0] === undefined ? text : text.slice(0, ends[0].at),
+      });
       expect(met !== undefined).toBe(ends.length > 0);
     }
   });
