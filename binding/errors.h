@@ -14,7 +14,7 @@
 
 namespace zo2::binding {
 
-// The codes of src/errors.ts that native code raises.
+// The codes of src/base/errors.ts that native code raises.
 namespace code {
 inline constexpr const char* kInvalidArgument = "ZO2_ERR_INVALID_ARGUMENT";
 inline constexpr const char* kHandle = "ZO2_ERR_HANDLE";

@@ -2,8 +2,8 @@
  * The native surface, as JavaScript sees it. One class per handle of `zo2.h`; a thin layer, for `src/` only (the
  * package's users meet `src/index.ts`). `scripts/check-api.mjs` holds header, binding and this file together.
  *
- * Every function throws, or rejects with, an `Error` whose `code` is one of `ERROR_CODES` in `src/errors.ts`. Nothing
- * here waits on the JavaScript thread.
+ * Every function throws, or rejects with, an `Error` whose `code` is one of `ERROR_CODES` in `src/base/errors.ts`.
+ * Nothing here waits on the JavaScript thread.
  */
 
 /** What is compiled in, and whether it can be used on this machine. Never throws. */

@@ -1,6 +1,6 @@
 /**
  * Holds the native surface together: binding/zo2.h, the C++ of binding/, native.d.cts, native.cjs,
- * src/native/constants.ts and src/errors.ts. Prints every difference and fails.
+ * src/native/constants.ts and src/base/errors.ts. Prints every difference and fails.
  */
 import { readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
@@ -150,7 +150,7 @@ function checkTable() {
 
 /** Members of an interface of native.d.cts, without those it inherits. */
 function interfaceMembers(name) {
-  return [...bodyAfter(declarations, `interface ${name} `).matchAll(/^\s*(?:readonly )?(\w+)\??[(:]/gm)].map(
+  return [...bodyAfter(declarations, `interface ${name} `).matchAll(/^ {2}(?:readonly )?(\w+)\??[(:]/gm)].map(
     (match) => match[1],
   );
 }
@@ -198,10 +198,10 @@ function checkStructs() {
 }
 
 function checkCodes() {
-  const known = [...read("src", "errors.ts").matchAll(/(ZO2_ERR_\w+):/g)].map((match) => match[1]);
+  const known = [...read("src", "base", "errors.ts").matchAll(/(ZO2_ERR_\w+):/g)].map((match) => match[1]);
   const used = [...(allSources + read("binding", "native.cjs")).matchAll(/"(ZO2_ERR_\w+)"/g)].map((match) => match[1]);
   for (const code of new Set(used))
-    if (!known.includes(code)) problems.push(`${code} is raised in binding/ but not listed in src/errors.ts`);
+    if (!known.includes(code)) problems.push(`${code} is raised in binding/ but not listed in src/base/errors.ts`);
 }
 
 for (const check of [

@@ -20,4 +20,4 @@ export type { LogitOutput, ObjectiveContext, TextOutput } from "./config/objecti
 export type { ResolvedTrainerOptions, TrainerOptions } from "./config/trainer.js";
 export type { EvaluateOptions } from "./config/evaluate.js";
 export type { GenerateOptions } from "./config/generate.js";
-export { ERROR_CODES, isZo2Error, Zo2Error, type ErrorCode } from "./errors.js";
+export { ERROR_CODES, isZo2Error, Zo2Error, type ErrorCode } from "./base/errors.js";

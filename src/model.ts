@@ -7,7 +7,7 @@ import { generateOptionsSchema, type GenerateOptions } from "./config/generate.j
 import { modelOptionsSchema, type ModelOptions, type ResolvedModelOptions } from "./config/model.js";
 import { parseOptions } from "./config/parse.js";
 import { openDataset, packBatch, type Dataset, type DatasetSource, type Template } from "./data/index.js";
-import { Zo2Error } from "./errors.js";
+import { Zo2Error } from "./base/errors.js";
 import {
   generateMany,
   generateOne,
@@ -24,7 +24,7 @@ import type { HeadSpec } from "./models/head.js";
 import { numberParameters, type Parameter } from "./models/parameter.js";
 import { Recorder, type Recording } from "./models/recorder.js";
 import { openDevice } from "./native/device.js";
-import type { FloatType } from "./schedule/dtype.js";
+import type { FloatType } from "./base/dtype.js";
 import { Engine } from "./schedule/engine.js";
 import { deviceBytes, deviceParts, type Tier } from "./schedule/plan.js";
 import { WeightStore } from "./schedule/store.js";
@@ -459,7 +459,7 @@ export class Model implements AsyncDisposable {
     if (maxLength !== undefined && maxLength > this.maxPositions) {
       throw new Zo2Error(
         "ZO2_ERR_LENGTH",
-        `maxLength is ${maxLength}, the model has ${this.maxPositions} positions; lower --max-length`,
+        `maxLength is ${maxLength}, the model has ${this.maxPositions} positions; lower option "maxLength"`,
       );
     }
     return maxLength ?? this.maxPositions;

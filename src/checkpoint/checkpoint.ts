@@ -1,7 +1,8 @@
 import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { Zo2Error } from "../errors.js";
-import { errnoOf, isRecord, readJsonFile } from "./files.js";
+import { Zo2Error } from "../base/errors.js";
+import { readJsonFile } from "../base/files.js";
+import { errnoOf, isRecord } from "../base/guards.js";
 import { headerLength, LENGTH_BYTES, parseHeader, type TensorEntry } from "./safetensors.js";
 import { broken, type FileSource, openSource, type OpenSource, unreadable } from "./source.js";
 import { readStrided } from "./strided.js";

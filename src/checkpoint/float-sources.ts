@@ -1,7 +1,7 @@
 /**
  * The dtypes in which a checkpoint's weights may be stored, and how those that no kernel reads become fp32 on the way.
  */
-import { BYTES_OF, type FloatType } from "../schedule/dtype.js";
+import { BYTES_OF, type FloatType } from "../base/dtype.js";
 import { DTYPE_BITS, type TensorDtype } from "./safetensors.js";
 
 export interface FloatSource {

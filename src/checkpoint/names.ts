@@ -1,4 +1,4 @@
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 import type { Checkpoint } from "./checkpoint.js";
 import type { TensorEntry } from "./safetensors.js";
 

@@ -2,8 +2,9 @@
 import { randomBytes } from "node:crypto";
 import { lstat, mkdir, open, readdir, realpath, rename, rm, stat, statfs } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { Zo2Error } from "../errors.js";
-import { errnoOf, isRecord, messageOf, readJsonFile } from "./files.js";
+import { Zo2Error } from "../base/errors.js";
+import { readJsonFile } from "../base/files.js";
+import { errnoOf, isRecord, messageOf } from "../base/guards.js";
 import { isModelFile, isWeightFile } from "./folder-files.js";
 
 const DISK_FULL = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
@@ -53,11 +54,11 @@ export async function stateOf(path: string): Promise<Target["state"]> {
   });
   if (info === undefined) return "absent";
   if (!info.isDirectory())
-    throw new Zo2Error("ZO2_ERR_IO", `${path}: is a file, and a folder is to be written there; choose another --out`);
+    throw new Zo2Error("ZO2_ERR_IO", `${path}: is a file, and a folder is to be written there; choose another folder`);
   if (info.dev !== (await stat(dirname(path))).dev || dirname(path) === path) {
     throw new Zo2Error(
       "ZO2_ERR_IO",
-      `${path}: is the root of a disk and cannot be replaced whole; choose a folder inside it as --out`,
+      `${path}: is the root of a disk and cannot be replaced whole; choose a folder inside it`,
     );
   }
   const names = await readdir(path);
@@ -66,7 +67,7 @@ export async function stateOf(path: string): Promise<Target["state"]> {
   throw new Zo2Error(
     "ZO2_ERR_IO",
     `${path}: holds ${names.length} files and is not the folder of a model, so it is not replaced; choose ` +
-      "another --out",
+      "another folder",
   );
 }
 
@@ -128,7 +129,7 @@ async function asWriteError(error: unknown, path: string, bytes: number): Promis
   const free = space === undefined || code !== "ENOSPC" ? "" : ` (${space.bavail * space.bsize} are free)`;
   return new Zo2Error(
     "ZO2_ERR_IO",
-    `disk full: ${bytes} bytes needed in ${dirname(path)}${free}, ${code}; free space or choose another --out`,
+    `disk full: ${bytes} bytes needed in ${dirname(path)}${free}, ${code}; free space or choose another folder`,
     { cause: error },
   );
 }

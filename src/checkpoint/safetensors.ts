@@ -2,8 +2,8 @@
  * The header of a safetensors file: 8 bytes little-endian length, that many bytes of JSON, then the data. Nothing in a
  * header is believed before it is checked against the file's size and against the other tensors.
  */
-import { Zo2Error } from "../errors.js";
-import { isRecord, messageOf } from "./files.js";
+import { Zo2Error } from "../base/errors.js";
+import { isRecord, messageOf } from "../base/guards.js";
 import { duplicateKey } from "./json-keys.js";
 
 /** Bits of one element of each dtype of the format. */

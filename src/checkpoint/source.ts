@@ -1,6 +1,6 @@
 import { open, type FileHandle } from "node:fs/promises";
-import { Zo2Error } from "../errors.js";
-import { messageOf } from "./files.js";
+import { Zo2Error } from "../base/errors.js";
+import { messageOf } from "../base/guards.js";
 
 /** One system call moves at most this many bytes: Linux stops a little below 2 GiB. */
 const MAX_READ = 2 ** 30;

@@ -1,7 +1,7 @@
 import type { Device } from "zo2/native";
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 import { rowsOf, type Parameter } from "../models/parameter.js";
-import { BYTES_OF, type FloatType } from "../schedule/dtype.js";
+import { BYTES_OF, type FloatType } from "../base/dtype.js";
 import { FLOAT_DTYPE } from "../schedule/program.js";
 import type { HostBytes, WeightStore } from "../schedule/store.js";
 import type { TensorSlice, Unit } from "../schedule/units.js";
@@ -136,7 +136,7 @@ async function loadSlice(
 function notFinite(checkpoint: Checkpoint, entry: TensorEntry, index: number, wire: FloatType): Zo2Error {
   const narrowing =
     entry.dtype !== STORED_AS[wire] && wire === "fp16"
-      ? `, or does not fit in ${wire} (choose --wire bf16 or fp32)`
+      ? `, or does not fit in ${wire} (choose bf16 or fp32 as option "offload.wire")`
       : "";
   const rounding = entry.dtype === "F64" && narrowing === "" ? ", or does not fit in fp32" : "";
   const name = JSON.stringify(entry.name);
@@ -202,8 +202,7 @@ async function readSlice(
     if (bad >= 0) {
       throw new Zo2Error(
         "ZO2_ERR_NOT_FINITE",
-        `${tensor.parameter.name}: element ${from + bad} does not fit in ${target}; save as fp32 or bf16 ` +
-          "(--save-dtype)",
+        `${tensor.parameter.name}: element ${from + bad} does not fit in ${target}; save as fp32 or bf16`,
       );
     }
     into.set(new Uint8Array(converted.view(0, into.byteLength)));

@@ -1,8 +1,8 @@
 import { copyFile, open, stat, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 import { CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE } from "./checkpoint.js";
-import { errnoOf } from "./files.js";
+import { errnoOf } from "../base/guards.js";
 import { COMPANION_FILES } from "./folder-files.js";
 import { replaceFolder } from "./replace.js";
 import { LENGTH_BYTES, tensorBytes, type TensorDtype } from "./safetensors.js";

@@ -5,10 +5,10 @@ import { generateOptionsSchema, type GenerateOptions } from "../config/generate.
 import { modelOptionsSchema, type ModelOptions } from "../config/model.js";
 import { parseOptions } from "../config/parse.js";
 import { trainerOptionsSchema, type TrainerOptions } from "../config/trainer.js";
-import { isZo2Error, Zo2Error } from "../errors.js";
-import { inFlags, longFlag, type FlagName, type Flags } from "./flags.js";
+import { Zo2Error } from "../base/errors.js";
+import { COMMAND_LINE, longFlag, type FlagName, type Flags } from "./flags.js";
 
-/** @throws Zo2Error `ZO2_ERR_CONFIG` in the words of the flags */
+/** @throws Zo2Error `ZO2_ERR_CONFIG` */
 export function buildModelOptions(flags: Flags): ModelOptions {
   return checked(modelOptionsSchema, {
     ...defined({
@@ -31,12 +31,12 @@ export function buildModelOptions(flags: Flags): ModelOptions {
   });
 }
 
-/** @throws Zo2Error `ZO2_ERR_CONFIG` in the words of the flags */
+/** @throws Zo2Error `ZO2_ERR_CONFIG` */
 export function buildEvaluateOptions(flags: Flags): EvaluateOptions {
   return checked(evaluateOptionsSchema, { ...defined({ batchSize: flags.batchSize }), ...textOptionsOf(flags) });
 }
 
-/** @throws Zo2Error `ZO2_ERR_CONFIG` in the words of the flags */
+/** @throws Zo2Error `ZO2_ERR_CONFIG` */
 export function buildGenerateOptions(flags: Flags): GenerateOptions {
   const { maxNewTokens, temperature, topK, topP, seed, stop, ignoreEos, batchSize, cache } = flags;
   return checked(
@@ -45,7 +45,7 @@ export function buildGenerateOptions(flags: Flags): GenerateOptions {
   );
 }
 
-/** @throws Zo2Error `ZO2_ERR_CONFIG` in the words of the flags */
+/** @throws Zo2Error `ZO2_ERR_CONFIG` */
 export function buildTrainerOptions(flags: Flags): TrainerOptions {
   if (flags.evalData === undefined && flags.evalEvery !== undefined) {
     throw new Zo2Error(
@@ -119,13 +119,7 @@ function textOptionsOf(flags: Flags): Record<string, unknown> {
 
 /** Parses now, so that a wrong flag is reported at once; what the library gets is what it would get from a program. */
 function checked<S extends z.ZodType>(schema: S, options: unknown): z.input<S> {
-  try {
-    parseOptions(schema, options, "flags");
-  } catch (error) {
-    throw isZo2Error(error)
-      ? new Zo2Error(error.code, inFlags(error.message).replace(/^flags: /, ""), { cause: error })
-      : error;
-  }
+  parseOptions(schema, options, COMMAND_LINE);
   // The schema has just taken it.
   return options as z.input<S>;
 }

@@ -2,8 +2,7 @@ import type { Command } from "commander";
 import { parseOptions } from "../config/parse.js";
 import { readConfigFile } from "./config-file.js";
 import type { Context } from "./context.js";
-import { commanderOption, flagsSchema, inFlags, type FlagName, type Flags } from "./flags.js";
-import { isZo2Error, Zo2Error } from "../errors.js";
+import { COMMAND_LINE, commanderOption, flagsSchema, inWordsOfFlags, type FlagName, type Flags } from "./flags.js";
 import { Output } from "./output.js";
 
 /** One command of `zo2`. */
@@ -34,7 +33,11 @@ export function addCommand(
   command.addHelpText("after", `\nExamples:\n${spec.examples.map((example) => `  $ ${example}`).join("\n")}`);
   command.action(async () => {
     const flags = await mergeFlags(spec.flags, given(command));
-    finish(await spec.run(flags, context, new Output(context, flags)));
+    try {
+      finish(await spec.run(flags, context, new Output(context, flags)));
+    } catch (error) {
+      throw inWordsOfFlags(error);
+    }
   });
 }
 
@@ -63,10 +66,8 @@ export async function mergeFlags(
       ? parseOptions(flagsSchema(names.filter((name) => name !== "config")), await readConfigFile(path), path)
       : {};
   try {
-    return { ...(fromFile as Flags), ...(parseOptions(schema, commandLine, "flags") as Flags) };
+    return { ...(fromFile as Flags), ...(parseOptions(schema, commandLine, COMMAND_LINE) as Flags) };
   } catch (error) {
-    throw isZo2Error(error)
-      ? new Zo2Error(error.code, inFlags(error.message).replace(/^flags: /, ""), { cause: error })
-      : error;
+    throw inWordsOfFlags(error);
   }
 }

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { parseDocument } from "yaml";
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 
 /**
  * Reads a JSON or YAML file of options. Its keys are the long flags in camelCase: `learningRate`, `batchSize`,

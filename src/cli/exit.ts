@@ -1,5 +1,5 @@
 import { CommanderError } from "commander";
-import { isZo2Error } from "../errors.js";
+import { isZo2Error } from "../base/errors.js";
 
 /** The exit codes of `zo2`. */
 export const EXIT = { ok: 0, failure: 1, usage: 2, interrupted: 130 } as const;

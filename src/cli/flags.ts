@@ -1,6 +1,8 @@
 import { InvalidArgumentError, Option } from "commander";
 import { z } from "zod";
-import { BYTE_SIZE_FORMS, byteSizeSchema, parseBytes } from "../config/bytes.js";
+import { isZo2Error, Zo2Error } from "../base/errors.js";
+import { BYTE_SIZE_FORMS, parseBytes } from "../base/bytes.js";
+import { byteSizeSchema } from "../config/bytes.js";
 import { evaluateOptionsSchema } from "../config/evaluate.js";
 import { generateOptionsSchema } from "../config/generate.js";
 import { deviceSchema, modelOptionsSchema } from "../config/model.js";
@@ -273,20 +275,41 @@ export function flagsSchema(names: readonly FlagName[]): z.ZodType {
   return z.strictObject(Object.fromEntries(names.map((name) => [name, FLAGS[name].schema.optional()])));
 }
 
+/** Where flags come from, in front of what is wrong with them; an error is shown without it. */
+export const COMMAND_LINE = "flags";
+
+/** An error of the library, or of the command line, in the words of the flags. */
+export function inWordsOfFlags(error: unknown): unknown {
+  if (!isZo2Error(error)) return error;
+  const message = inFlags(error.message).replace(new RegExp(`^${COMMAND_LINE}: `), "");
+  return message === error.message ? error : new Zo2Error(error.code, message, { cause: error });
+}
+
 /** The long flag as one types it: `--learning-rate`. */
 export function longFlag(name: FlagName): string {
   return FLAGS[name].flags.split(" ")[0] ?? "";
 }
 
-/** `message` with the names of options, the library's or a config file's, turned into the flags that set them. */
+/**
+ * `message` with the names of options, the library's or a config file's, turned into the flags that set them: an
+ * `option "path"`, several `options "path", "path" and "path"`, and a setting `option "path" = "value"`.
+ */
 export function inFlags(message: string): string {
-  return message.replace(/option "([\w.[\]]+)"/g, (whole, path: string) => {
-    const bare = path.replace(/\[\d+\]$/, "");
-    const found = (Object.keys(FLAGS) as FlagName[]).find(
-      (name) => name === bare || (FLAGS[name] as Flag<z.ZodType>).path === bare,
-    );
-    return found === undefined ? whole : longFlag(found);
-  });
+  return message.replace(
+    /options? ("[\w.[\]]+"(?:(?:, | and | or )"[\w.[\]]+")*)(?: = "(\w+)")?/g,
+    (whole, names, value) => {
+      const flags = String(names).replace(/"([^"]+)"/g, (quoted, path: string) => flagOf(path) ?? quoted);
+      return flags.includes('"') ? whole : value === undefined ? flags : `${flags} ${value}`;
+    },
+  );
+}
+
+function flagOf(path: string): string | undefined {
+  const bare = path.replace(/\[\d+\]$/, "");
+  const found = (Object.keys(FLAGS) as FlagName[]).find(
+    (name) => name === bare || (FLAGS[name] as Flag<z.ZodType>).path === bare,
+  );
+  return found === undefined ? undefined : longFlag(found);
 }
 
 function parseNumber(given: string): number {

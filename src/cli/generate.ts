@@ -1,5 +1,5 @@
 import { readJsonLines, type JsonLine } from "../data/index.js";
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 import type { GenerateInput } from "../generate/index.js";
 import type { ModelView } from "./api.js";
 import { buildGenerateOptions, buildModelOptions, requireFlags } from "./build.js";

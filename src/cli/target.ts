@@ -1,8 +1,8 @@
 import { access, constants, realpath, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { messageOf } from "../checkpoint/files.js";
+import { messageOf } from "../base/guards.js";
 import { stateOf } from "../checkpoint/replace.js";
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 
 /**
  * Finds out before the work starts whether a model can be saved to `out` when it is done.
@@ -17,7 +17,12 @@ export async function checkTarget(out: string, modelDir: string): Promise<void> 
     );
   }
   await stateOf(resolve(out)).catch((error: unknown) => {
-    if (error instanceof Zo2Error) throw error;
+    if (error instanceof Zo2Error) {
+      const message = error.message.replace(/choose (another folder|(a folder inside it))$/, (_, __, inside) =>
+        inside === undefined ? "choose another --out" : `choose ${inside} as --out`,
+      );
+      throw new Zo2Error(error.code, message, { cause: error });
+    }
     throw new Zo2Error("ZO2_ERR_IO", `${out}: ${messageOf(error)}; choose another --out`, { cause: error });
   });
   const parent = await nearestFolder(dirname(resolve(out)));

@@ -1,10 +1,10 @@
 /** The run that `train` and `demo` share: steps with progress and metrics, evaluations, and what is saved. */
-import { isZo2Error } from "../errors.js";
+import { isZo2Error } from "../base/errors.js";
 import type { TrainerOptions } from "../config/trainer.js";
 import { MetricsWriter } from "../report/metrics.js";
 import { Progress } from "../report/progress.js";
 import { formatLoss, formatShare } from "../report/units.js";
-import type { FloatType } from "../schedule/dtype.js";
+import type { FloatType } from "../base/dtype.js";
 import type { Step, TrainingEvaluation } from "../train/trainer.js";
 import type { Api, ModelView } from "./api.js";
 import type { Context } from "./context.js";

@@ -1,4 +1,4 @@
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 
 /**
  * `lines` until `signal`, even while the next one is awaited: standard input may never bring it.

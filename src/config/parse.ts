@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 import { describeIssue } from "./describe.js";
 
 /**

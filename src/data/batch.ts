@@ -1,6 +1,13 @@
-import { Zo2Error } from "../errors.js";
-import { commonPrefix, NOT_SCORED, type EncodedChoices, type EncodedExample, type EncodedTokens } from "./encode.js";
-import type { EncodedLabelled, EncodedSpan } from "./encode-labelled.js";
+import { Zo2Error } from "../base/errors.js";
+import { commonPrefix } from "./tokens.js";
+import {
+  NOT_SCORED,
+  type EncodedChoices,
+  type EncodedExample,
+  type EncodedTokens,
+  type EncodedLabelled,
+  type EncodedSpan,
+} from "./encoded.js";
 
 /** One micro-batch, packed without padding. All tables are int32. */
 export interface PackedBatch {

@@ -1,7 +1,8 @@
 import { open, type FileHandle } from "node:fs/promises";
-import { messageOf } from "../checkpoint/files.js";
-import { Zo2Error } from "../errors.js";
-import { exampleParser, type Example, type ExampleOptions, type ExampleParser } from "./examples.js";
+import { messageOf } from "../base/guards.js";
+import { Zo2Error } from "../base/errors.js";
+import { exampleParser } from "./examples.js";
+import type { Example, ExampleOptions, ExampleParser } from "./example.js";
 import { parseLine } from "./jsonl.js";
 import { splitLines } from "./lines.js";
 

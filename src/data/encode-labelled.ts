@@ -1,27 +1,7 @@
-import { Zo2Error } from "../errors.js";
-import type { Problem } from "../models/head.js";
-import type { Tokenizer } from "../tokenizer/tokenizer.js";
-import { commonPrefix, NOT_SCORED, type EncodeOptions } from "./encode.js";
-import type { Example } from "./examples.js";
-
-/** A text whose last token gives the scores of labels. */
-export interface EncodedLabelled {
-  readonly kind: "labelled";
-  readonly ids: Int32Array;
-  /** An index, a 0 or 1 for each label, or values. */
-  readonly labels: readonly number[];
-  readonly problem: Problem;
-}
-
-/**
- * A text in which an answer stands from token `start` to token `end`, both included; `NOT_SCORED` where there is none.
- */
-export interface EncodedSpan {
-  readonly kind: "span";
-  readonly ids: Int32Array;
-  readonly start: number;
-  readonly end: number;
-}
+import { Zo2Error } from "../base/errors.js";
+import { type EncodedLabelled, type EncodedSpan, type EncodeOptions, NOT_SCORED } from "./encoded.js";
+import type { Example } from "./example.js";
+import { commonPrefix } from "./tokens.js";
 
 /** Turns text into ids with the model's special tokens; throws where there is no tokenizer. */
 export type Tokenize = (text: string) => number[];
@@ -30,16 +10,15 @@ export type Tokenize = (text: string) => number[];
 const SEPARATOR = "\n";
 
 /**
- * Token ids and labels of a text to classify. Truncation takes tokens from the side it names, all but the leading
- * special one. Throws `ZO2_ERR_LENGTH`, `ZO2_ERR_DATA` for an empty text.
+ * Labels for the tokens `all` of a text to classify. Truncation takes tokens from the side it names, all but the first
+ * `leading` ones, which are special. Throws `ZO2_ERR_LENGTH`, `ZO2_ERR_DATA` for an empty text.
  */
 export function encodeLabelled(
   example: Extract<Example, { kind: "labelled" }>,
-  tokenize: Tokenize,
+  all: readonly number[],
   leading: number,
   options: EncodeOptions,
 ): EncodedLabelled {
-  const all = typeof example.input === "string" ? tokenize(example.input) : example.input;
   if (all.length === 0) throw new Zo2Error("ZO2_ERR_DATA", `${example.place}: the text has no token`);
   const excess = Math.max(0, all.length - options.maxLength);
   if (excess > 0 && (options.truncation ?? "error") === "error") throw tooLong(example.place, all.length, options);
@@ -85,12 +64,6 @@ export function encodeSpan(
 function tooLong(place: string, length: number, options: EncodeOptions): Zo2Error {
   return new Zo2Error(
     "ZO2_ERR_LENGTH",
-    `${place}: ${length} tokens, and the limit is ${options.maxLength}; raise --max-length, or shorten it`,
+    `${place}: ${length} tokens, and the limit is ${options.maxLength}; raise option "maxLength", or shorten it`,
   );
-}
-
-/** Where special tokens lead, so that cutting the front keeps them. */
-export function leadingTokens(tokenizer: Tokenizer | null, input: string | readonly number[]): number {
-  if (tokenizer === null || typeof input !== "string") return 0;
-  return tokenizer.bosId !== undefined && tokenizer.encode(input)[0] === tokenizer.bosId ? 1 : 0;
 }

@@ -1,47 +1,11 @@
-import { Zo2Error } from "../errors.js";
-import type { ChatMessage } from "../tokenizer/chat.js";
-import type { Tokenizer } from "../tokenizer/tokenizer.js";
-import {
-  encodeLabelled,
-  encodeSpan,
-  leadingTokens,
-  type EncodedLabelled,
-  type EncodedSpan,
-} from "./encode-labelled.js";
-import { checkIds, type Example } from "./examples.js";
+import { Zo2Error } from "../base/errors.js";
+import type { ChatMessage, Tokenizer } from "../tokenizer/index.js";
+import { encodeLabelled, encodeSpan } from "./encode-labelled.js";
+import { type EncodedExample, type EncodedTokens, type EncodeOptions, NOT_SCORED } from "./encoded.js";
+import type { Example } from "./example.js";
+import { checkIds } from "./ids.js";
+import { commonPrefix } from "./tokens.js";
 import { assistantTurns } from "./turns.js";
-
-/** A label that asks for no loss, as in Hugging Face. */
-export const NOT_SCORED = -100;
-
-/** One text in tokens. `labels[t]` is the token that is scored at t, from the logits at t - 1, or `NOT_SCORED`. */
-export interface EncodedTokens {
-  readonly kind: "tokens";
-  readonly ids: Int32Array;
-  readonly labels: Int32Array;
-}
-
-/** One sequence per choice; each is scored on its tokens from `from` (at least 1, below its length) to its end. */
-export interface EncodedChoices {
-  readonly kind: "choices";
-  readonly choices: readonly { readonly ids: Int32Array; readonly from: number }[];
-  readonly label: number;
-}
-
-export type EncodedExample = EncodedTokens | EncodedChoices | EncodedLabelled | EncodedSpan;
-
-export type Truncation = "left" | "right" | "error";
-
-export interface EncodeOptions {
-  /** Tokens of the longest sequence. */
-  readonly maxLength: number;
-  /** From which end of the prompt (of the whole, for a plain text) tokens are dropped. @default "error" */
-  readonly truncation?: Truncation;
-  /** Of the model. */
-  readonly vocabSize: number;
-  /** Whether an example in which nothing can be scored passes, as a text of one token. @default false */
-  readonly allowUnlabelled?: boolean;
-}
 
 /**
  * Token ids and labels of an example. A text gets the model's special tokens, ids are used as they are, a prompt is
@@ -51,10 +15,7 @@ export interface EncodeOptions {
  */
 export function encodeExample(tokenizer: Tokenizer | null, example: Example, options: EncodeOptions): EncodedExample {
   if (!Number.isSafeInteger(options.maxLength) || options.maxLength < 1) {
-    throw new Zo2Error(
-      "ZO2_ERR_CONFIG",
-      `maxLength is ${options.maxLength}; it must be a positive integer (--max-length)`,
-    );
+    throw new Zo2Error("ZO2_ERR_CONFIG", `maxLength is ${options.maxLength}; it must be a positive integer`);
   }
   const context = { tokenizer, options, place: example.place };
   switch (example.kind) {
@@ -75,8 +36,10 @@ export function encodeExample(tokenizer: Tokenizer | null, example: Example, opt
     case "prompt":
       throw new Zo2Error("ZO2_ERR_DATA", `${example.place}: is a prompt, and has no labels of its own`);
     case "labelled": {
-      const lead = leadingTokens(tokenizer, example.input);
-      return encodeLabelled(example, (text) => tokenize(context, text), lead, options);
+      const { input } = example;
+      const text = typeof input === "string";
+      const ids = text ? tokenize(context, input) : input;
+      return encodeLabelled(example, ids, text ? leading(context, ids) : 0, options);
     }
     case "span":
       return encodeSpan(example, (text) => tokenize(context, text), options);
@@ -119,7 +82,7 @@ function tooLong({ options, place }: Context, length: number, why: string): Zo2E
   return new Zo2Error("ZO2_ERR_LENGTH", `${place}: ${length} tokens, and the limit is ${options.maxLength}${why}`);
 }
 
-const CHOOSE = "; raise --max-length, or let --truncation left or right shorten it";
+const CHOOSE = '; raise option "maxLength", or let option "truncation" shorten it';
 
 /** 1 where the sequence begins with the bos token, which stays when the front is cut. */
 function leading({ tokenizer }: Context, ids: ArrayLike<number>): number {
@@ -174,7 +137,7 @@ function encodeContinuations(
     throw tooLong(
       context,
       longest,
-      `, of which ${longest - from} follow the prompt and are never cut; raise --max-length`,
+      `, of which ${longest - from} follow the prompt and are never cut; raise option "maxLength"`,
     );
   const begin = truncation === "left" ? Math.min(leading(context, alone), from - excess) : from - excess;
   return { sequences: all.map((ids) => Int32Array.from(without(ids, begin, excess))), from: from - excess };
@@ -213,19 +176,11 @@ function encodeTurns(context: Context, messages: readonly ChatMessage[]): Encode
     throw tooLong(
       context,
       ids.length,
-      `, of which ${last - first} begin at the assistant's first turn and are never cut; raise --max-length`,
+      `, of which ${last - first} begin at the assistant's first turn and are never cut; raise option "maxLength"`,
     );
   }
   const begin = truncation === "left" ? Math.min(leading(context, ids), first - excess) : first - excess;
   const cut = (all: readonly number[]) =>
     Int32Array.from(excess > 0 ? without(all.slice(0, length), begin, excess) : all.slice(0, length));
   return { kind: "tokens", ids: cut(ids), labels: cut(labels) };
-}
-
-/** How many tokens `a` and `b` share from the front. */
-export function commonPrefix(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  const end = Math.min(a.length, b.length);
-  let i = 0;
-  while (i < end && a[i] === b[i]) i++;
-  return i;
 }

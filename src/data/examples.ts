@@ -1,69 +1,11 @@
-import { isRecord } from "../checkpoint/files.js";
-import { Zo2Error } from "../errors.js";
-import type { HeadSpec, Problem } from "../models/head.js";
-import type { ChatMessage } from "../tokenizer/chat.js";
+import { isRecord } from "../base/guards.js";
+import { Zo2Error } from "../base/errors.js";
+import type { ChatMessage } from "../tokenizer/index.js";
+import type { Example, ExampleKind, ExampleOptions, ExampleParser } from "./example.js";
+import { checkIds } from "./ids.js";
 import { labelledParser, spanParser } from "./labelled.js";
-import { promptParser, type Prompt } from "./prompts.js";
+import { promptParser } from "./prompts.js";
 import { compileTemplate, fieldOf, type Fill, type Template } from "./template.js";
-
-export type { Template } from "./template.js";
-
-interface Placed {
-  /** Where it comes from ("train.jsonl:17", "examples[3]"), for messages. */
-  readonly place: string;
-}
-
-/** One example, in one of the shapes that a line may have. */
-export type Example = Placed &
-  (
-    | { readonly kind: "text"; readonly text: string }
-    | { readonly kind: "ids"; readonly ids: readonly number[] }
-    | { readonly kind: "completion"; readonly prompt: string; readonly completion: string }
-    | {
-        readonly kind: "choices";
-        readonly prompt: string;
-        readonly choices: readonly string[] /** Index of the right choice. */;
-        readonly label: number;
-      }
-    | {
-        readonly kind: "labelled";
-        readonly input: string | readonly number[];
-        readonly labels: readonly number[];
-        readonly problem: Problem;
-      }
-    | {
-        readonly kind: "span";
-        readonly input: { readonly question: string; readonly context: string } | readonly number[];
-        /**
-         * Characters of the context (end excluded), or tokens of the ids (end included); null: the text has no answer.
-         */
-        readonly answer: { readonly start: number; readonly end: number } | null;
-      }
-    /** For an objective that the caller computes from the model's answer to it. */
-    | { readonly kind: "prompt"; readonly prompt: Prompt; readonly record: Readonly<Record<string, unknown>> }
-    | {
-        readonly kind: "messages" /** At least one is the assistant's, and not the first. */;
-        readonly messages: readonly ChatMessage[];
-      }
-  );
-
-/** Shapes of examples for language models, told apart by their fields. */
-export type ExampleKind = Exclude<Example["kind"], "labelled" | "span" | "prompt">;
-
-export interface ExampleOptions {
-  readonly template?: Template;
-  /** Whether lines are prompts of an objective that the caller computes. @default false */
-  readonly prompts?: boolean;
-  /** What the model predicts, which decides the shapes. @default the next token */
-  readonly head?: HeadSpec;
-  /** Ids must be below it. */
-  readonly vocabSize?: number;
-  /** The shapes that are of use; others are errors. @default all */
-  readonly accept?: readonly ExampleKind[];
-}
-
-/** Turns a parsed line into an example. Throws `ZO2_ERR_DATA` beginning with `place`. */
-export type ExampleParser = (record: unknown, place: string) => Example;
 
 /** The fields that make each shape. */
 const SHAPES: Record<ExampleKind, readonly string[]> = {
@@ -136,7 +78,7 @@ function parseShape(
     throw bad(
       place,
       `has ${has}, which is none of the shapes ${accept.map(shapeText).join(", ")}; other fields need a ` +
-        "template (--prompt with --choices)",
+        'template (options "template.prompt" and "template.choices")',
     );
   }
   switch (kind) {
@@ -224,20 +166,6 @@ function messagesOf(value: unknown, place: string): ChatMessage[] {
   if (first === 0)
     throw bad(place, "messages[0] is the assistant's; something must stand before it from which it is predicted");
   return messages;
-}
-
-/** Throws `ZO2_ERR_DATA` at the first of `ids` that is not an integer from 0 to below `vocabSize`. */
-export function checkIds(ids: ArrayLike<unknown>, place: string, vocabSize = 2 ** 31): void {
-  for (let i = 0; i < ids.length; i++) {
-    const id = ids[i];
-    if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= vocabSize) {
-      throw bad(
-        place,
-        `ids[${i}] is ${typeof id === "string" ? JSON.stringify(id) : String(id)}; token ids are integers from ` +
-          `0 to ${vocabSize - 1}`,
-      );
-    }
-  }
 }
 
 function completionOf(place: string, prompt: string, completion: string): Example {

@@ -8,25 +8,19 @@ export {
   type Reduction,
 } from "./batch.js";
 export { openDataset, type Dataset, type DatasetOptions, type DatasetSource } from "./dataset.js";
+export { encodeExample } from "./encode.js";
 export {
-  encodeExample,
   NOT_SCORED,
   type EncodedChoices,
   type EncodedExample,
   type EncodedTokens,
   type EncodeOptions,
   type Truncation,
-} from "./encode.js";
-export {
-  exampleParser,
-  type Example,
-  type ExampleKind,
-  type ExampleOptions,
-  type ExampleParser,
-  type Template,
-} from "./examples.js";
+} from "./encoded.js";
+export { exampleParser } from "./examples.js";
+export type { Example, ExampleKind, ExampleOptions, ExampleParser } from "./example.js";
+export type { Template } from "./template.js";
 export { readJsonLines, type JsonLine, type LineSource, type ReadOptions } from "./jsonl.js";
 export { logitLoss, type LogitLoss } from "./logit-loss.js";
 export { batchLoss, choiceScores, tokenLoss, type ChoiceScores, type LossSum } from "./objective.js";
-export { unpackPadded, type PaddedBatch } from "./padded.js";
-export { batches, inOrder, Sampler, type SamplerOptions, type SamplerState } from "./sampler.js";
+export { inOrder, Sampler, type SamplerOptions } from "./sampler.js";

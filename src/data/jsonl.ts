@@ -1,6 +1,6 @@
 import { createReadStream } from "node:fs";
-import { isRecord, messageOf } from "../checkpoint/files.js";
-import { isZo2Error, Zo2Error } from "../errors.js";
+import { isRecord, messageOf } from "../base/guards.js";
+import { isZo2Error, Zo2Error } from "../base/errors.js";
 import { splitLines } from "./lines.js";
 
 /** One line of a JSON Lines file: the object, and where it stands ("train.jsonl:17") for messages about it. */

@@ -1,8 +1,9 @@
 /** Examples of models that predict labels or answers instead of tokens. */
-import { isRecord } from "../checkpoint/files.js";
-import { Zo2Error } from "../errors.js";
+import { isRecord } from "../base/guards.js";
+import { Zo2Error } from "../base/errors.js";
 import type { HeadSpec } from "../models/head.js";
-import { checkIds, type Example, type ExampleParser } from "./examples.js";
+import type { Example, ExampleParser } from "./example.js";
+import { checkIds } from "./ids.js";
 
 type Classification = Extract<HeadSpec, { kind: "classification" }>;
 type Fields = Readonly<Record<string, unknown>>;

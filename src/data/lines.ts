@@ -1,5 +1,5 @@
 /** Lines of a byte stream, in memory for one line and one chunk at a time. */
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 
 /** Longest line in bytes. One without an end is no data set, and must not fill the memory. */
 export const MAX_LINE_BYTES = 64 * 2 ** 20;

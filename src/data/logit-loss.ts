@@ -2,9 +2,9 @@
  * From the logits of a batch to its loss and predictions, in fp64 and in batch order: heads other than the language
  * model's.
  */
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 import { SPAN_FIELDS, TARGET_FIELDS, type PackedBatch } from "./batch.js";
-import { NOT_SCORED } from "./encode.js";
+import { NOT_SCORED } from "./encoded.js";
 import type { LossSum } from "./objective.js";
 
 /** A loss before division, and how many of what can be right are. */

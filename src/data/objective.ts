@@ -1,5 +1,5 @@
 /** From the log-probabilities of a batch's targets to its loss, in fp64 and in batch order. */
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 import { CHOICE_FIELDS, EXAMPLE_FIELDS, TARGET_FIELDS, labelledCount, type PackedBatch } from "./batch.js";
 
 /** A loss before division: batches of different sizes are added up and divided once. */

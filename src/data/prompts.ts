@@ -1,18 +1,8 @@
 /** Lines as prompts of an objective that the caller computes: whatever else a line holds is handed to it. */
-import { isRecord } from "../checkpoint/files.js";
-import { Zo2Error } from "../errors.js";
-import type { ChatMessage } from "../tokenizer/index.js";
+import { isRecord } from "../base/guards.js";
+import { Zo2Error } from "../base/errors.js";
 import { compileTemplate, type Template } from "./template.js";
-import type { ExampleParser } from "./examples.js";
-
-/**
- * What stands before the model's own tokens: text (with the model's special tokens), ids as they are, or a
- * conversation.
- */
-export type Prompt =
-  | { readonly text: string }
-  | { readonly ids: readonly number[] }
-  | { readonly messages: readonly ChatMessage[] };
+import type { ExampleParser, Prompt } from "./example.js";
 
 const FIELDS = ["text", "ids", "messages", "prompt"] as const;
 

@@ -1,33 +1,22 @@
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 import type { Dataset } from "./dataset.js";
-import type { Example } from "./examples.js";
+import type { Example } from "./example.js";
 import { SplitMix64 } from "./random.js";
-
-/** Where a sampler stands: enough to go on from there. `seed` is a decimal string, so that JSON holds all 64 bits. */
-export interface SamplerState {
-  readonly seed: string;
-  readonly epoch: number;
-  /** Indices already given in this epoch. */
-  readonly position: number;
-}
 
 export interface SamplerOptions {
   /** Of the data set. */
   readonly size: number;
   /** Any 64-bit integer. @default 0 */
   readonly seed?: bigint | number;
-  /** Whether each epoch has an order of its own; otherwise every epoch goes from first to last. @default true */
-  readonly shuffle?: boolean;
 }
 
 /**
  * The order in which examples are visited: every index once per epoch, without end. The order is a pure function of
- * (size, seed, epoch), so that a run resumed from `state()` goes on with the same examples. Takes 4 bytes per example.
+ * (size, seed, epoch). Takes 4 bytes per example.
  */
 export class Sampler {
   readonly size: number;
   private readonly seed: bigint;
-  private readonly shuffle: boolean;
   private epoch = 0;
   private position = 0;
   private order: Uint32Array | undefined;
@@ -35,13 +24,12 @@ export class Sampler {
   /**
    * Throws `ZO2_ERR_DATA` for an empty data set, `ZO2_ERR_INVALID_ARGUMENT` for a seed that is no integer of 64 bits.
    */
-  constructor({ size, seed = 0, shuffle = true }: SamplerOptions) {
+  constructor({ size, seed = 0 }: SamplerOptions) {
     if (size === 0) throw new Zo2Error("ZO2_ERR_DATA", "the data set is empty");
     if (!Number.isInteger(size) || size < 0 || size >= 2 ** 32)
       throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `size is ${size}; it must be an integer from 1 to 2^32 - 1`);
     this.size = size;
     this.seed = toSeed(seed);
-    this.shuffle = shuffle;
   }
 
   /** The index of the next example; begins another epoch when this one is through. */
@@ -55,43 +43,12 @@ export class Sampler {
     return this.order[this.position++] ?? 0;
   }
 
-  state(): SamplerState {
-    return { seed: this.seed.toString(), epoch: this.epoch, position: this.position };
-  }
-
-  /** Goes on from where `state` was taken. Throws `ZO2_ERR_INVALID_ARGUMENT` for the state of another seed or size. */
-  restore(state: SamplerState): void {
-    const { seed, epoch, position } = state;
-    if (seed !== this.seed.toString())
-      throw new Zo2Error(
-        "ZO2_ERR_INVALID_ARGUMENT",
-        `the sampler's seed is ${this.seed}, the saved state's is ${seed}`,
-      );
-    if (
-      !Number.isSafeInteger(epoch) ||
-      epoch < 0 ||
-      !Number.isInteger(position) ||
-      position < 0 ||
-      position > this.size
-    ) {
-      throw new Zo2Error(
-        "ZO2_ERR_INVALID_ARGUMENT",
-        `epoch ${epoch}, position ${position} is no place in a data set of ${this.size}; was it saved with ` +
-          "another one?",
-      );
-    }
-    this.epoch = epoch;
-    this.position = position;
-    this.order = undefined;
-  }
-
   /**
    * Fisher and Yates. The epoch goes through the generator once, so that the streams of two epochs or seeds never
    * overlap by a shift.
    */
   private permutation(): Uint32Array {
     const order = Uint32Array.from({ length: this.size }, (_, i) => i);
-    if (!this.shuffle) return order;
     const [high, low] = new SplitMix64(this.seed).next();
     const mixed = new SplitMix64(((BigInt(high) << 32n) | BigInt(low)) ^ BigInt(this.epoch)).next();
     const random = new SplitMix64((BigInt(mixed[0]) << 32n) | BigInt(mixed[1]));
@@ -120,24 +77,6 @@ function toSeed(seed: bigint | number): bigint {
 function checkBatchSize(batchSize: number): void {
   if (!Number.isSafeInteger(batchSize) || batchSize < 1)
     throw new Zo2Error("ZO2_ERR_CONFIG", `batchSize is ${batchSize}; it must be a positive integer`);
-}
-
-/** Batches without end, all of `batchSize`: one that the end of an epoch would cut short goes on into the next. */
-export async function* batches(
-  dataset: Dataset,
-  sampler: Sampler,
-  batchSize: number,
-): AsyncGenerator<Example[], never, undefined> {
-  checkBatchSize(batchSize);
-  if (sampler.size !== dataset.size)
-    throw new Zo2Error(
-      "ZO2_ERR_INVALID_ARGUMENT",
-      `the sampler is for ${sampler.size} examples, ${dataset.name} has ${dataset.size}`,
-    );
-  for (;;) {
-    const indices = Array.from({ length: batchSize }, () => sampler.next());
-    yield await Promise.all(indices.map((index) => dataset.at(index)));
-  }
 }
 
 /** The whole data set once, in its own order; the last batch may be smaller. */

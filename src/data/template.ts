@@ -1,4 +1,4 @@
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 
 /**
  * How any fields of a line become a prompt with a completion or with choices. `{field}` stands for a field, `{{` and

@@ -1,7 +1,6 @@
-import { messageOf } from "../checkpoint/files.js";
-import { isZo2Error, Zo2Error } from "../errors.js";
-import { type ChatMessage, renderChat } from "../tokenizer/chat.js";
-import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import { messageOf } from "../base/guards.js";
+import { isZo2Error, Zo2Error } from "../base/errors.js";
+import { type ChatMessage, renderChat, type Tokenizer } from "../tokenizer/index.js";
 
 /**
  * A turn of the assistant: message `index` lies in the text from `begin` to below `end` (UTF-16 units), its closing

@@ -1,4 +1,4 @@
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 import type { Engine, Perturbation } from "../schedule/engine.js";
 import type { Tier } from "../schedule/plan.js";
 import { layOut, nextPass, promptPass, type CachedPass, type Running, type Slot } from "./batches.js";

@@ -1,6 +1,7 @@
 import { join } from "node:path";
-import { isRecord, readJsonFile } from "../checkpoint/files.js";
-import { Zo2Error } from "../errors.js";
+import { readJsonFile } from "../base/files.js";
+import { isRecord } from "../base/guards.js";
+import { Zo2Error } from "../base/errors.js";
 import type { Tokenizer } from "../tokenizer/index.js";
 
 /**

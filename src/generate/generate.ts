@@ -1,4 +1,4 @@
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 import type { ResolvedGenerateOptions } from "../config/generate.js";
 import type { Engine, Perturbation } from "../schedule/engine.js";
 import type { Tokenizer } from "../tokenizer/index.js";

@@ -1,6 +1,7 @@
-import { isRecord, messageOf } from "../checkpoint/files.js";
-import { chatMessages, checkIds } from "../data/examples.js";
-import { isZo2Error, Zo2Error } from "../errors.js";
+import { isRecord, messageOf } from "../base/guards.js";
+import { chatMessages } from "../data/examples.js";
+import { checkIds } from "../data/ids.js";
+import { isZo2Error, Zo2Error } from "../base/errors.js";
 import { renderChat, type ChatMessage, type Tokenizer } from "../tokenizer/index.js";
 
 /**

@@ -1,5 +1,5 @@
 import { SplitMix64 } from "../data/random.js";
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 
 /** How the next token is chosen from the model's distribution. */
 export interface Sampling {

@@ -3,7 +3,7 @@ import { createHash, type Hash } from "node:crypto";
 import { constants } from "node:fs";
 import { mkdir, open, rename, rm, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 import { type RepositoryCache, sizeOf, writing } from "./cache.js";
 import { Attempts, type HubClient, type HubResponse, PassingTrouble } from "./client.js";
 import { withLock } from "./lock.js";

@@ -11,8 +11,9 @@
 import { randomBytes } from "node:crypto";
 import { copyFile, mkdir, readlink, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
-import { errnoOf, messageOf, readTextFile } from "../checkpoint/files.js";
-import { Zo2Error } from "../errors.js";
+import { readTextFile } from "../base/files.js";
+import { errnoOf, messageOf } from "../base/guards.js";
+import { Zo2Error } from "../base/errors.js";
 import { isCommit } from "./repository.js";
 
 const NO_LINKS = new Set(["EPERM", "ENOSYS", "EOPNOTSUPP", "ENOTSUP"]);

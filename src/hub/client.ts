@@ -2,8 +2,8 @@
  * Requests to one repository of the Hub: who sees the token, what is tried again, and what an answer's status means.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { errnoOf, isRecord, messageOf } from "../checkpoint/files.js";
-import { Zo2Error } from "../errors.js";
+import { errnoOf, isRecord, messageOf } from "../base/guards.js";
+import { Zo2Error } from "../base/errors.js";
 import type { Repository } from "./repository.js";
 import type { HubSettings } from "./settings.js";
 

@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
-import { errnoOf, messageOf } from "../checkpoint/files.js";
-import { Zo2Error } from "../errors.js";
+import { errnoOf, messageOf } from "../base/guards.js";
+import { Zo2Error } from "../base/errors.js";
 import type { DownloadProgress } from "./progress.js";
 import { parseRepository } from "./repository.js";
 import { hubSettings } from "./settings.js";

@@ -1,5 +1,5 @@
 /** What a name given for a model may mean on the Hub. Names end up in paths and URLs: nothing unusual gets through. */
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 
 /** A model repository of the Hub, at a branch, a tag or a commit. */
 export interface Repository {

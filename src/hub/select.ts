@@ -4,9 +4,9 @@
  */
 import { basename } from "node:path";
 import { CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE } from "../checkpoint/checkpoint.js";
-import { isRecord } from "../checkpoint/files.js";
+import { isRecord } from "../base/guards.js";
 import { COMPANION_FILES } from "../checkpoint/folder-files.js";
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 
 const LICENCE = /^(licen[cs]e|notice|copying)([.-][\w.-]*)?$/i;
 

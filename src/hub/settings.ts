@@ -4,8 +4,8 @@
  */
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
-import { readTextFile } from "../checkpoint/files.js";
-import { Zo2Error } from "../errors.js";
+import { readTextFile } from "../base/files.js";
+import { Zo2Error } from "../base/errors.js";
 
 export interface HubSettings {
   /** No slash at its end. */

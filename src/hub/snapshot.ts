@@ -2,8 +2,9 @@
 import { mkdir, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { CONFIG_FILE } from "../checkpoint/checkpoint.js";
-import { messageOf, readJsonFile } from "../checkpoint/files.js";
-import { isZo2Error, Zo2Error } from "../errors.js";
+import { readJsonFile } from "../base/files.js";
+import { messageOf } from "../base/guards.js";
+import { isZo2Error, Zo2Error } from "../base/errors.js";
 import { fetchFile, type RemoteFile } from "./blob.js";
 import { RepositoryCache, sizeOf, writing } from "./cache.js";
 import { HubClient, type Timing } from "./client.js";

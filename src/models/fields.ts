@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -133,7 +133,7 @@ export function readFields<S extends z.ZodObject>(
       "ZO2_ERR_MODEL_UNSUPPORTED",
       `config.json: ${field} = ${shown(value)} is not known for ${family} models, and it may change what they ` +
         "compute; " +
-        "if it does not, pass ignoreConfigFields (--ignore-config-fields) with its name",
+        'if it does not, name it in option "ignoreConfigFields"',
     );
   }
   // Transformers reads null as "not given" where null has no meaning of its own.

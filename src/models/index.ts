@@ -1,4 +1,4 @@
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 import type { ModelDefinition, ModelFamily } from "./family.js";
 import { unsupported } from "./fields.js";
 import { gpt2 } from "./gpt2.js";

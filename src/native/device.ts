@@ -1,6 +1,6 @@
 import { loadNative, type Device } from "zo2/native";
 import type { DeviceName } from "../config/model.js";
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 
 export interface DeviceChoice {
   readonly device: DeviceName;
@@ -25,7 +25,7 @@ export async function openDevice(choice: DeviceChoice): Promise<Device> {
     const reason = backends.find((b) => b.kind === kind)?.reason ?? "it was not built into the addon";
     throw new Zo2Error(
       "ZO2_ERR_DEVICE",
-      `there is no ${kind} device: ${reason}; use --device cpu, or see \`zo2 info\``,
+      `there is no ${kind} device: ${reason}; choose "cpu" as option "device", or see \`zo2 info\``,
     );
   }
   return addon.openDevice(kind, {

@@ -1,5 +1,5 @@
 import { open, type FileHandle } from "node:fs/promises";
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 
 /**
  * Writes records as JSON Lines. A line is in the file when its `write` has resolved, so that a crash loses none of

@@ -1,4 +1,4 @@
-export { formatBytes } from "../config/bytes.js";
+export { formatBytes } from "../base/bytes.js";
 
 /** Seconds for people, two units at most: `"0.42 s"`, `"12.3 s"`, `"4 min 05 s"`, `"1 h 02 min"`, `"3 d 04 h"`. */
 export function formatDuration(seconds: number): string {

@@ -1,5 +1,5 @@
 import type { Value } from "../models/recorder.js";
-import type { FloatType } from "./dtype.js";
+import type { FloatType } from "../base/dtype.js";
 import type { Unit } from "./units.js";
 
 /**

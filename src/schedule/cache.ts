@@ -1,5 +1,5 @@
 import type { Op } from "../models/recorder.js";
-import { align, BYTES_OF, type FloatType } from "./dtype.js";
+import { align, BYTES_OF, type FloatType } from "../base/dtype.js";
 import type { Unit } from "./units.js";
 
 type AttentionOp = Extract<Op, { kind: "attention" }>;

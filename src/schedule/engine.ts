@@ -1,5 +1,5 @@
 import type { Buffer, Device } from "zo2/native";
-import { isZo2Error, Zo2Error } from "../errors.js";
+import { isZo2Error, Zo2Error } from "../base/errors.js";
 import type { Output, Recording } from "../models/recorder.js";
 import { canonicalLength, type Parameter } from "../models/parameter.js";
 import { KeyValueCache, type CacheUse } from "./key-value-cache.js";
@@ -7,7 +7,7 @@ import { CommandList } from "../native/commands.js";
 import { STEP_GRADIENT, STEP_STATE_BYTES, STICKY } from "../native/constants.js";
 import { labelledCount, outputOf } from "../data/batch.js";
 import { capacityOf, holds, joinCapacity, touchedRows, writeBatch, type Batch } from "./batch-tables.js";
-import type { FloatType } from "./dtype.js";
+import type { FloatType } from "../base/dtype.js";
 import {
   Executor,
   resultsOffset,

@@ -13,7 +13,7 @@ import {
 } from "../data/batch.js";
 import { objectiveTables, type Batch } from "./batch-tables.js";
 import type { RowRange } from "./cache.js";
-import { align, BYTES_OF } from "./dtype.js";
+import { align, BYTES_OF } from "../base/dtype.js";
 import { CONTROL, READBACK, STEP_STATES, type Plan, type Region } from "./plan.js";
 import { encodeProgram, FLOAT_DTYPE, spaceBytes } from "./program.js";
 import { LANES, type Command, type Lane, type Pass } from "./schedule.js";

@@ -1,6 +1,6 @@
 import { valuesOf, type Op, type Output, type RowSymbol, type Value } from "../models/recorder.js";
 import { activationTypes } from "./activations.js";
-import { align, BYTES_OF, type FloatType } from "./dtype.js";
+import { align, BYTES_OF, type FloatType } from "../base/dtype.js";
 import type { Unit, UnitOp } from "./units.js";
 
 /** The largest batch that a plan can hold, per micro-batch; `tableRows` for the whole batch. */

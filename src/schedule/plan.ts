@@ -1,10 +1,10 @@
-import { formatBytes } from "../config/bytes.js";
-import { Zo2Error } from "../errors.js";
+import { formatBytes } from "../base/bytes.js";
+import { Zo2Error } from "../base/errors.js";
 import { STEP_STATE_BYTES } from "../native/constants.js";
 import { rowsOf } from "../models/parameter.js";
 import { SEQUENCE_FIELDS, type Output } from "../models/recorder.js";
 import { cacheLayout, type CacheLayout } from "./cache.js";
-import { align, BYTES_OF, type FloatType } from "./dtype.js";
+import { align, BYTES_OF, type FloatType } from "../base/dtype.js";
 import { placeValues, type Capacity, type Places } from "./places.js";
 import type { Unit } from "./units.js";
 
@@ -261,11 +261,11 @@ function checkBudget(plan: Plan): void {
     .join(", ");
   const advice =
     plan.options.tier === "device"
-      ? "stream the weights (--offload host)"
-      : "lower --unit-bytes, --slots, --batch-size, --micro-batch-size or --max-length";
+      ? 'stream the weights (option "offload.to" = "host")'
+      : 'lower options "offload.unitBytes", "offload.slots", "batchSize", "microBatchSize" or "maxLength"';
   throw new Zo2Error(
     "ZO2_ERR_MEMORY_BUDGET",
     `the plan needs ${formatBytes(needed)} (${needed} bytes) of device memory, ${formatBytes(budget)} is ` +
-      `allowed (${parts}); ${advice}, or raise --device-memory`,
+      `allowed (${parts}); ${advice}, or raise option "offload.deviceMemory"`,
   );
 }

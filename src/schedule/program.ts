@@ -1,7 +1,7 @@
 import { ACTIVATION, DTYPE, OP, SPACE, SYMBOL, TILE } from "../native/constants.js";
 import { rowsOf, type Parameter } from "../models/parameter.js";
 import type { Inputs, Op, Value } from "../models/recorder.js";
-import { align, BYTES_OF, type FloatType } from "./dtype.js";
+import { align, BYTES_OF, type FloatType } from "../base/dtype.js";
 import type { Plan } from "./plan.js";
 import type { Unit, UnitOp } from "./units.js";
 

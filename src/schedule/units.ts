@@ -1,6 +1,6 @@
 import { rowsOf, type Parameter } from "../models/parameter.js";
 import { parametersOf, valuesOf, type Block, type Op, type Recording, type Value } from "../models/recorder.js";
-import { align, BYTES_OF, storageType, type FloatType } from "./dtype.js";
+import { align, BYTES_OF, storageType, type FloatType } from "../base/dtype.js";
 
 /** A parameter, or those of its rows that one unit holds, with its place in the unit's wire bytes and in scratch. */
 export interface TensorSlice {

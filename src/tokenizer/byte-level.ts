@@ -1,7 +1,8 @@
 /** `tokenizer.json`, as far as it matters, made from the older pair of files `vocab.json` and `merges.txt`. */
 import { join } from "node:path";
-import { isRecord, readJsonFile, readTextFile } from "../checkpoint/files.js";
-import { Zo2Error } from "../errors.js";
+import { readJsonFile, readTextFile } from "../base/files.js";
+import { isRecord } from "../base/guards.js";
+import { Zo2Error } from "../base/errors.js";
 
 /** A token with the rules of how it is found in a text, as `tokenizer.json` lists them under `added_tokens`. */
 interface AddedToken {

@@ -1,19 +1,8 @@
-import { join } from "node:path";
-import { isRecord, messageOf, readJsonFile, readTextFile } from "../checkpoint/files.js";
-import { Zo2Error } from "../errors.js";
+import { messageOf } from "../base/guards.js";
+import { Zo2Error } from "../base/errors.js";
 import { compile, type Program, run } from "./render.js";
 import { strftime } from "./strftime.js";
-import type { Tokenizer } from "./tokenizer.js";
-
-/** One turn. Further fields (`name`, `tool_calls`, `reasoning_content`, ...) reach the template as they are. */
-export interface ChatMessage {
-  readonly role: string;
-  readonly content?: string | null;
-  readonly [field: string]: unknown;
-}
-
-/** A Jinja template, or several by name, of which "default" and "tool_use" are chosen as transformers does. */
-export type ChatTemplate = string | Readonly<Record<string, string>>;
+import type { ChatMessage, Tokenizer } from "./types.js";
 
 export interface RenderChatOptions {
   /** Whether the text ends where the assistant's next turn begins. @default false */
@@ -24,46 +13,8 @@ export interface RenderChatOptions {
   readonly extra?: Readonly<Record<string, unknown>>;
 }
 
-/** The files of a folder that may hold its chat template, besides `tokenizer_config.json`. */
-export const CHAT_FILES = ["chat_template.jinja", "chat_template.json"] as const;
-
 const MAX_TEMPLATE_CHARS = 2 ** 20;
 const compiled = new WeakMap<Tokenizer, Map<string, Program>>();
-
-/**
- * The chat template of the folder `dir`: `chat_template.jinja`, or else `chat_template.json`, or else `chat_template`
- * in `config` (the tokenizer's). Undefined where there is none. Throws `ZO2_ERR_TOKENIZER` for one that is no text.
- */
-export async function readChatTemplate(
-  dir: string,
-  config: Readonly<Record<string, unknown>>,
-): Promise<ChatTemplate | undefined> {
-  const [jinja, json] = CHAT_FILES.map((name) => join(dir, name)) as [string, string];
-  const text = await readTextFile(jinja, "ZO2_ERR_TOKENIZER");
-  if (text !== undefined) return text;
-  const file = await readJsonFile(json, "ZO2_ERR_TOKENIZER");
-  if (file !== undefined && !isRecord(file)) throw new Zo2Error("ZO2_ERR_TOKENIZER", `${json}: not a JSON object`);
-  const given = file?.["chat_template"];
-  if (given !== undefined && given !== null) return templateOf(json, given);
-  return config["chat_template"] === undefined
-    ? undefined
-    : templateOf(join(dir, "tokenizer_config.json"), config["chat_template"]);
-}
-
-function templateOf(path: string, value: unknown): ChatTemplate {
-  if (typeof value === "string") return value;
-  const named = new Map<string, string>();
-  for (const entry of Array.isArray(value) ? value : [undefined]) {
-    if (!isRecord(entry) || typeof entry["name"] !== "string" || typeof entry["template"] !== "string") {
-      throw new Zo2Error(
-        "ZO2_ERR_TOKENIZER",
-        `${path}: "chat_template" is neither a text nor a list of {"name", "template"}`,
-      );
-    }
-    named.set(entry["name"], entry["template"]);
-  }
-  return Object.fromEntries(named);
-}
 
 /**
  * The text that the tokenizer's chat template makes of `messages`, with the variables that transformers gives it.

@@ -3,7 +3,7 @@
  * lists only, and differs where bytes are no UTF-8 (a run of byte tokens is one replacement character per byte) or
  * begin with a byte order mark.
  */
-import { isRecord } from "../checkpoint/files.js";
+import { isRecord } from "../base/guards.js";
 
 /**
  * A text that comes in pieces: those of `push` and then `end`, joined, are the whole. What was given is never taken

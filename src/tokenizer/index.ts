@@ -1,4 +1,5 @@
-export { type ChatMessage, type ChatTemplate, renderChat, type RenderChatOptions } from "./chat.js";
+export { renderChat, type RenderChatOptions } from "./chat.js";
 export { TextStopper } from "./stop.js";
 export { StreamDecoder, type StreamDecoderOptions } from "./stream.js";
-export { hasTokenizer, type IdStream, loadTokenizer, type Tokenizer } from "./tokenizer.js";
+export { hasTokenizer, loadTokenizer } from "./tokenizer.js";
+export type { ChatMessage, ChatTemplate, IdStream, Tokenizer } from "./types.js";

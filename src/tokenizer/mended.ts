@@ -2,8 +2,8 @@
  * A `tokenizer.json` in words that @huggingface/tokenizers understands as the Rust library understands the original
  * ones.
  */
-import { isRecord } from "../checkpoint/files.js";
-import { Zo2Error } from "../errors.js";
+import { isRecord } from "../base/guards.js";
+import { Zo2Error } from "../base/errors.js";
 
 type Json = Record<string, unknown>;
 

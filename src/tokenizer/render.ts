@@ -3,7 +3,7 @@
  * library's differ.
  */
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
-import { isRecord } from "../checkpoint/files.js";
+import { isRecord } from "../base/guards.js";
 
 /** What is used of the library's own types, which its package does not resolve for Node's ESM. */
 export type Program = object;

@@ -1,4 +1,4 @@
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 
 /**
  * Ends a text that comes in pieces before the first stop string. What may be the beginning of one is held back until it
@@ -14,7 +14,7 @@ export class TextStopper {
   constructor(stops: readonly string[]) {
     const empty = stops.indexOf("");
     if (empty >= 0)
-      throw new Zo2Error("ZO2_ERR_CONFIG", `stop[${empty}] is empty; a stop string has at least 1 character (--stop)`);
+      throw new Zo2Error("ZO2_ERR_CONFIG", `stop[${empty}] is empty; a stop string has at least 1 character`);
     this.stops = [...new Set(stops)];
     this.longest = Math.max(0, ...stops.map((stop) => stop.length));
   }

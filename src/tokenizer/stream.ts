@@ -1,5 +1,5 @@
-import { Zo2Error } from "../errors.js";
-import type { Tokenizer } from "./tokenizer.js";
+import { Zo2Error } from "../base/errors.js";
+import type { Tokenizer } from "./types.js";
 
 export interface StreamDecoderOptions {
   /** Whether special tokens give no text. @default true */

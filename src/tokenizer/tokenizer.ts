@@ -1,12 +1,14 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Tokenizer as Library } from "@huggingface/tokenizers";
-import { isRecord, messageOf, readJsonFile } from "../checkpoint/files.js";
-import { isZo2Error, Zo2Error } from "../errors.js";
+import { readJsonFile } from "../base/files.js";
+import { isRecord, messageOf } from "../base/guards.js";
+import { isZo2Error, Zo2Error } from "../base/errors.js";
 import { byteLevelTokenizer, SPECIAL_NAMES, tokenText } from "./byte-level.js";
-import { CHAT_FILES, type ChatTemplate, readChatTemplate } from "./chat.js";
+import { CHAT_FILES, readChatTemplate } from "./chat-template.js";
 import { textStreams, type TextStream } from "./decoder.js";
 import { mended } from "./mended.js";
+import type { ChatTemplate, Tokenizer } from "./types.js";
 
 /** The files a tokenizer is read from, those that make it first. */
 const FILES = [
@@ -24,43 +26,6 @@ const DEFAULTS: Record<string, Record<string, unknown>> = {
   opt: { add_bos_token: true, bos_token: "</s>", eos_token: "</s>", unk_token: "</s>", pad_token: "<pad>" },
   gpt2: { bos_token: "<|endoftext|>", eos_token: "<|endoftext|>", unk_token: "<|endoftext|>" },
 };
-
-/** Text to token ids and back, with the rules of the model's own files. */
-export interface Tokenizer {
-  /**
-   * Token ids of `text`. With `addSpecialTokens` (the default) the model's leading or closing tokens are added.
-   * Throws `ZO2_ERR_TOKENIZER` where the vocabulary has no token for a part of the text.
-   */
-  encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[];
-  /**
-   * The text of `ids`; bytes that are no UTF-8 become U+FFFD. Throws `ZO2_ERR_INVALID_ARGUMENT` for an id outside the
-   * vocabulary.
-   */
-  decode(ids: ArrayLike<number>, options?: { readonly skipSpecialTokens?: boolean }): string;
-  /**
-   * What `StreamDecoder` works with: `decode` of ids that come one by one. Undefined where the text is known only when
-   * all ids are.
-   */
-  stream?(options?: { readonly skipSpecialTokens?: boolean }): IdStream | undefined;
-  readonly bosId?: number;
-  readonly eosId?: number;
-  readonly padId?: number;
-  /** One more than the largest id. A model's embedding may have more rows than that. */
-  readonly vocabSize: number;
-  readonly dir: string;
-  /** Paths of the files that it was read from. */
-  readonly files: readonly string[];
-  /** How `renderChat` writes a conversation. */
-  readonly chatTemplate?: ChatTemplate;
-  /** Texts of the special tokens by name ("bos_token"), as chat templates know them. */
-  readonly specialTokens?: Readonly<Record<string, string | readonly string[]>>;
-}
-
-/** The pieces that `push` and then `end` return are, joined, the text of all ids. */
-export interface IdStream {
-  push(id: number): string;
-  end(): string;
-}
 
 /** SentencePiece's own format, which is not read. */
 const SENTENCEPIECE = "tokenizer.model";

@@ -1,5 +1,5 @@
 import { batchLoss, choiceScores, inOrder, logitLoss, type Dataset } from "../data/index.js";
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 import type { HeadSpec } from "../models/head.js";
 import type { Engine } from "../schedule/engine.js";
 import type { Tokenizer } from "../tokenizer/index.js";

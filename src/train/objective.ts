@@ -2,9 +2,9 @@
 import { inspect } from "node:util";
 import type { LogitOutput, ObjectiveContext } from "../config/objective.js";
 import type { ResolvedTrainerOptions } from "../config/trainer.js";
-import { formatBytes } from "../config/bytes.js";
+import { formatBytes } from "../base/bytes.js";
 import { packPositions, type Example } from "../data/index.js";
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 import { encodePrompt } from "../generate/index.js";
 import type { Model } from "../model.js";
 import type { Batch } from "../schedule/batch-tables.js";

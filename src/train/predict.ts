@@ -1,6 +1,6 @@
 import { largest, softmax, spanScores } from "../data/logit-loss.js";
 import { encodeExample, exampleParser, packBatch, packPositions } from "../data/index.js";
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 import type { HeadSpec } from "../models/head.js";
 import type { Engine } from "../schedule/engine.js";
 import type { Tokenizer } from "../tokenizer/index.js";

@@ -1,4 +1,4 @@
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 import { encodeExample, exampleParser, packBatch, type EncodedTokens } from "../data/index.js";
 import type { Engine } from "../schedule/engine.js";
 import type { Tokenizer } from "../tokenizer/index.js";

@@ -1,8 +1,8 @@
 import { parseOptions } from "../config/parse.js";
 import { trainerOptionsSchema, type ResolvedTrainerOptions, type TrainerOptions } from "../config/trainer.js";
-import { Sampler, type Dataset } from "../data/index.js";
+import type { Dataset, Example } from "../data/index.js";
 import { labelledCount } from "../data/batch.js";
-import { Zo2Error } from "../errors.js";
+import { Zo2Error } from "../base/errors.js";
 import type { DataSource, Model } from "../model.js";
 import { matchParameters } from "../optim/freeze.js";
 import { learningRateAt } from "../optim/learning-rate.js";
@@ -10,6 +10,7 @@ import type { Engine, StepRequest, StepResult } from "../schedule/engine.js";
 import { STEPS_IN_FLIGHT } from "../schedule/plan.js";
 import { encodeBatch } from "./encode-batch.js";
 import { objectiveStep } from "./objective.js";
+import { BatchOrder } from "./order.js";
 import type { Evaluation } from "./evaluate.js";
 
 /** One step that was taken. */
@@ -157,11 +158,7 @@ export class Trainer {
     }
   }
 
-  private async enqueue(
-    engine: Engine,
-    index: number,
-    examples: Awaited<ReturnType<BatchOrder["batch"]>>,
-  ): Promise<InFlight> {
+  private async enqueue(engine: Engine, index: number, examples: readonly Example[]): Promise<InFlight> {
     const { method, steps, seed, truncation, reduction, objective } = this.options;
     const maxLength = this.model.checkLength(this.options.maxLength);
     const limits = {
@@ -258,30 +255,4 @@ export class Trainer {
 function isBetter(a: Evaluation, b: Evaluation): boolean {
   if (a.accuracy !== null && b.accuracy !== null && a.accuracy !== b.accuracy) return a.accuracy > b.accuracy;
   return a.loss < b.loss;
-}
-
-/** The batch of each step, as a function of (seed, step): a run that goes on meets the same batches. */
-class BatchOrder {
-  private readonly sampler: Sampler;
-  private at = 0;
-
-  constructor(
-    private readonly dataset: Dataset,
-    seed: bigint,
-    private readonly batchSize: number,
-  ) {
-    this.sampler = new Sampler({ size: dataset.size, seed });
-  }
-
-  /** Steps are asked for in ascending order. */
-  async batch(step: number) {
-    const begin = step * this.batchSize;
-    while (this.at < begin) {
-      this.sampler.next();
-      this.at++;
-    }
-    const indices = Array.from({ length: this.batchSize }, () => this.sampler.next());
-    this.at += this.batchSize;
-    return Promise.all(indices.map((i) => this.dataset.at(i)));
-  }
 }

@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process";
-import type { Buffer, Device, DeviceOptions, Stream } from "zo2/native";
-import { loadNative, packageRoot } from "zo2/native";
+import { type Buffer, type Device, type DeviceOptions, type Stream, loadNative, packageRoot } from "zo2/native";
 import { CommandList } from "../../src/native/commands.js";
 import { DEVICE } from "./device.js";
 

@@ -55,7 +55,7 @@ describe("a checkpoint that cannot be used is refused with the place:", () => {
   it("a value that does not fit in the wire dtype", async () => {
     const dir = damaged({ data: (d, h) => (d.writeFloatLE(70000, h[fc1].data_offsets[0] + 4 * 5), d) });
     await expect(load(dir, { offload: { wire: "fp16" } })).rejects.toEqual(
-      coded("ZO2_ERR_CHECKPOINT", fc1, "element 5", "--wire bf16"),
+      coded("ZO2_ERR_CHECKPOINT", fc1, "element 5", "bf16 or fp32", "offload.wire"),
     );
     await (await load(dir, { offload: { wire: "bf16" } })).dispose();
   });

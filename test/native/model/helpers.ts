@@ -1,7 +1,8 @@
 import fs from "node:fs";
 import path from "node:path";
 import { openCheckpoint } from "../../../src/checkpoint/index.js";
-import { packBatch, unpackPadded, type PackedBatch, type PaddedBatch } from "../../../src/data/index.js";
+import { packBatch, type PackedBatch } from "../../../src/data/index.js";
+import { unpackPadded, type PaddedBatch } from "../../support/padded.js";
 import { loadModel, type Model } from "../../../src/model.js";
 import type { ModelOptions } from "../../../src/config/model.js";
 import type { StepRequest, StepResult } from "../../../src/schedule/engine.js";

@@ -1,4 +1,4 @@
-import { isZo2Error } from "../../../src/errors.js";
+import { isZo2Error } from "../../../src/base/errors.js";
 import { headerLength, parseHeader } from "../../../src/checkpoint/safetensors.js";
 import { failure, fileBytes } from "./support.js";
 

@@ -1,5 +1,4 @@
-import type { TensorDtype, TensorEntry } from "../../../src/checkpoint/index.js";
-import { tensorBytes } from "../../../src/checkpoint/index.js";
+import { type TensorDtype, type TensorEntry, tensorBytes } from "../../../src/checkpoint/index.js";
 import { isRowMajor, readStrided, rowMajorStrides } from "../../../src/checkpoint/strided.js";
 
 /** A file in memory that counts what is read of it. */

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ErrorCode } from "../../../src/errors.js";
+import type { ErrorCode } from "../../../src/base/errors.js";
 
 /** A fresh folder for one test; `cleanUp` in `afterAll` removes them all. */
 const made: string[] = [];

@@ -213,7 +213,9 @@ describe("saving over an older folder", () => {
       join(work, "main.mjs"),
       dir,
     ]);
-    expect(stdout).toMatch(/^ZO2_ERR_IO: disk full: 1048576 bytes needed in .*; free space or choose another --out\n$/);
+    expect(stdout).toMatch(
+      /^ZO2_ERR_IO: disk full: 1048576 bytes needed in .*; free space or choose another folder\n$/,
+    );
     expect(stdout).toContain(parent);
     await expectUntouched(parent, dir);
   });
@@ -267,9 +269,12 @@ describe("saving over an older folder", () => {
 async function compiled(): Promise<string> {
   const out = await temporaryFolder();
   await writeFile(join(out, "package.json"), '{"type": "module"}');
-  await mkdir(join(out, "checkpoint"));
-  const files = (await readdir(join(ROOT, "src/checkpoint"))).map((name) => `checkpoint/${name}`);
-  for (const file of ["errors.ts", ...files]) {
+  const files: string[] = [];
+  for (const folder of ["base", "checkpoint"]) {
+    await mkdir(join(out, folder));
+    files.push(...(await readdir(join(ROOT, "src", folder))).map((name) => `${folder}/${name}`));
+  }
+  for (const file of files) {
     const { code } = await transformFile(join(ROOT, "src", file), {
       swcrc: false,
       jsc: { target: "es2022", parser: { syntax: "typescript" } },

@@ -6,7 +6,7 @@ import { knownPaths } from "../../../src/config/describe.js";
 import { generateOptionsSchema } from "../../../src/config/generate.js";
 import { modelOptionsSchema } from "../../../src/config/model.js";
 import { trainerOptionsSchema } from "../../../src/config/trainer.js";
-import { ERROR_CODES } from "../../../src/errors.js";
+import { ERROR_CODES } from "../../../src/base/errors.js";
 import { defineModel } from "../../../src/models/index.js";
 
 const root = resolve(__dirname, "../../..");

@@ -5,7 +5,7 @@ import { modelOptionsSchema } from "../../../src/config/model.js";
 import { parseOptions } from "../../../src/config/parse.js";
 import type { TrainerOptions } from "../../../src/config/trainer.js";
 import { exampleParser } from "../../../src/data/index.js";
-import { Zo2Error } from "../../../src/errors.js";
+import { Zo2Error } from "../../../src/base/errors.js";
 import { encodePrompt, Generation, type Generated } from "../../../src/generate/index.js";
 import type { Evaluation } from "../../../src/train/evaluate.js";
 import type { Step, TrainingEvaluation } from "../../../src/train/trainer.js";

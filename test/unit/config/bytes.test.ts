@@ -1,4 +1,4 @@
-import { formatBytes, parseBytes } from "../../../src/config/bytes.js";
+import { formatBytes, parseBytes } from "../../../src/base/bytes.js";
 
 test.each([
   ["4GiB", 4294967296],

@@ -3,7 +3,7 @@ import { evaluateOptionsSchema } from "../../../src/config/evaluate.js";
 import { modelOptionsSchema } from "../../../src/config/model.js";
 import { parseOptions } from "../../../src/config/parse.js";
 import { trainerOptionsSchema } from "../../../src/config/trainer.js";
-import { isZo2Error } from "../../../src/errors.js";
+import { isZo2Error } from "../../../src/base/errors.js";
 
 const required = { method: { name: "mezo-sgd", learningRate: 1e-6 }, steps: 10 };
 

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { labelledCount, packBatch, type PackedBatch } from "../../../src/data/batch.js";
-import type { EncodedChoices, EncodedTokens } from "../../../src/data/encode.js";
-import { unpackPadded } from "../../../src/data/padded.js";
+import type { EncodedChoices, EncodedTokens } from "../../../src/data/encoded.js";
+import { unpackPadded } from "../../support/padded.js";
 import { failure } from "../checkpoint/support.js";
 import { lcg } from "./support.js";
 

@@ -1,7 +1,9 @@
 import { join } from "node:path";
-import { encodeExample, type EncodeOptions } from "../../../src/data/encode.js";
+import { encodeExample } from "../../../src/data/encode.js";
+import type { EncodeOptions } from "../../../src/data/encoded.js";
 import { exampleParser } from "../../../src/data/examples.js";
-import { loadTokenizer, type Tokenizer } from "../../../src/tokenizer/tokenizer.js";
+import { loadTokenizer } from "../../../src/tokenizer/tokenizer.js";
+import type { Tokenizer } from "../../../src/tokenizer/types.js";
 import { failure } from "../checkpoint/support.js";
 import { spellingTokenizer } from "./support.js";
 
@@ -33,7 +35,7 @@ describe("an encoded text", () => {
 
   test("past the limit is refused, or loses its end, or its front but for the bos token", () => {
     expect(() => encode({ text: "abcdef" }, { maxLength: 6 })).toThrow(
-      failure("ZO2_ERR_LENGTH", "t.jsonl:4: 7 tokens, and the limit is 6", "--max-length", "--truncation"),
+      failure("ZO2_ERR_LENGTH", "t.jsonl:4: 7 tokens, and the limit is 6", "maxLength", "truncation"),
     );
     expect(encode({ text: "abcdef" }, { maxLength: 4, truncation: "right" })).toEqual({
       ids: [2, ...codes("abc")],

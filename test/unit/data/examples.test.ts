@@ -1,4 +1,5 @@
-import { exampleParser, type Template } from "../../../src/data/examples.js";
+import { exampleParser } from "../../../src/data/examples.js";
+import type { Template } from "../../../src/data/template.js";
 import { failure } from "../checkpoint/support.js";
 
 const parse = (record: unknown, options = {}) => exampleParser(options)(record, "t.jsonl:4");

@@ -1,7 +1,8 @@
-import { encodeExample, type EncodeOptions } from "../../../src/data/encode.js";
+import { encodeExample } from "../../../src/data/encode.js";
+import type { EncodeOptions } from "../../../src/data/encoded.js";
 import { exampleParser } from "../../../src/data/examples.js";
 import { assistantTurns } from "../../../src/data/turns.js";
-import type { Tokenizer } from "../../../src/tokenizer/tokenizer.js";
+import type { Tokenizer } from "../../../src/tokenizer/types.js";
 import { cleanUp, failure } from "../checkpoint/support.js";
 import { fixtureTokenizer } from "../tokenizer/support.js";
 import { spellingTokenizer } from "./support.js";

@@ -1,5 +1,5 @@
 import { packBatch } from "../../../src/data/batch.js";
-import type { EncodedExample } from "../../../src/data/encode.js";
+import type { EncodedExample } from "../../../src/data/encoded.js";
 import { batchLoss, choiceScores, tokenLoss } from "../../../src/data/objective.js";
 import { failure } from "../checkpoint/support.js";
 

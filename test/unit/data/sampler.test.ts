@@ -1,6 +1,7 @@
 import { openDataset } from "../../../src/data/dataset.js";
 import { SplitMix64 } from "../../../src/data/random.js";
-import { batches, inOrder, Sampler } from "../../../src/data/sampler.js";
+import { inOrder, Sampler } from "../../../src/data/sampler.js";
+import { BatchOrder } from "../../../src/train/order.js";
 import { failure } from "../checkpoint/support.js";
 import { all } from "./support.js";
 
@@ -78,38 +79,6 @@ describe("a sampler", () => {
     expect(order(7)).toBe(order(7n));
   });
 
-  test("goes on from its state, in the middle of an epoch and at its end", () => {
-    for (const given of [0, 3, 10, 14, 20]) {
-      const sampler = new Sampler({ size: 10, seed: 9 });
-      take(sampler, given);
-      const state = JSON.parse(JSON.stringify(sampler.state())) as ReturnType<Sampler["state"]>;
-      const resumed = new Sampler({ size: 10, seed: 9 });
-      resumed.restore(state);
-      expect(take(resumed, 25)).toEqual(take(sampler, 25));
-    }
-  });
-
-  test("does not go on from the state of another seed or data set", () => {
-    const sampler = new Sampler({ size: 10, seed: 9 });
-    expect(() => sampler.restore({ seed: "8", epoch: 0, position: 0 })).toThrow(
-      failure("ZO2_ERR_INVALID_ARGUMENT", "seed is 9, the saved state's is 8"),
-    );
-    for (const place of [
-      { epoch: 0, position: 11 },
-      { epoch: -1, position: 0 },
-      { epoch: 0.5, position: 0 },
-      { epoch: 0, position: -1 },
-    ]) {
-      expect(() => sampler.restore({ seed: "9", ...place })).toThrow(
-        failure("ZO2_ERR_INVALID_ARGUMENT", "is no place in a data set of 10"),
-      );
-    }
-  });
-
-  test("without shuffling goes from first to last", () => {
-    expect(take(new Sampler({ size: 3, shuffle: false }), 7)).toEqual([0, 1, 2, 0, 1, 2, 0]);
-  });
-
   test.each([
     [{ size: 0 }, "ZO2_ERR_DATA", "is empty"],
     [{ size: 1.5 }, "ZO2_ERR_INVALID_ARGUMENT", "size is 1.5"],
@@ -129,12 +98,15 @@ describe("batches", () => {
     await using dataset = await openDataset(records);
     const expected = take(new Sampler({ size: 5, seed: 4 }), 12);
     const got: (number | undefined)[] = [];
-    for await (const batch of batches(dataset, new Sampler({ size: 5, seed: 4 }), 3)) {
+    const order = new BatchOrder(dataset, 4n, 3);
+    for (let step = 0; step < 4; step++) {
+      const batch = await order.batch(step);
       expect(batch).toHaveLength(3);
       got.push(...firsts(batch));
-      if (got.length === 12) break;
     }
     expect(got).toEqual(expected);
+    // A run that goes on at a later step meets the batch that it would have met.
+    expect(firsts(await new BatchOrder(dataset, 4n, 3).batch(3))).toEqual(expected.slice(9));
   });
 
   test("for evaluation hold every example once, in order, the last as short as need be", async () => {
@@ -143,16 +115,10 @@ describe("batches", () => {
     expect((await all(inOrder(dataset, 50))).map(firsts)).toEqual([[0, 1, 2, 3, 4]]);
   });
 
-  test("need a positive size and a sampler of the same data set", async () => {
+  test("need a positive size", async () => {
     await using dataset = await openDataset(records);
     for (const size of [0, -1, 1.5]) {
-      await expect(batches(dataset, new Sampler({ size: 5 }), size).next()).rejects.toThrow(
-        failure("ZO2_ERR_CONFIG", `batchSize is ${size}`),
-      );
       await expect(inOrder(dataset, size).next()).rejects.toThrow(failure("ZO2_ERR_CONFIG", `batchSize is ${size}`));
     }
-    await expect(batches(dataset, new Sampler({ size: 4 }), 2).next()).rejects.toThrow(
-      failure("ZO2_ERR_INVALID_ARGUMENT", "the sampler is for 4 examples, examples has 5"),
-    );
   });
 });

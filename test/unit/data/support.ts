@@ -1,4 +1,4 @@
-import type { Tokenizer } from "../../../src/tokenizer/tokenizer.js";
+import type { Tokenizer } from "../../../src/tokenizer/types.js";
 
 /** A small generator for random cases, the same in every run. */
 export function lcg(seed: number): (below: number) => number {

@@ -328,7 +328,7 @@ describe("a memory plan", () => {
     expect(() => planMemory(model().units, planOptions({ tier: "device", deviceMemory: 1000 }))).toThrow(
       expect.objectContaining({
         code: "ZO2_ERR_MEMORY_BUDGET",
-        message: expect.stringMatching(/resident weights.*--offload host/),
+        message: expect.stringMatching(/resident weights.*"offload.to" = "host"/),
       }),
     );
   });
@@ -340,7 +340,7 @@ describe("a memory plan", () => {
     expect(() => planMemory(units, planOptions({ deviceMemory: needed - 1 }))).toThrow(
       expect.objectContaining({
         code: "ZO2_ERR_MEMORY_BUDGET",
-        message: expect.stringMatching(new RegExp(`${needed} bytes.*--unit-bytes.*--device-memory`)),
+        message: expect.stringMatching(new RegExp(`${needed} bytes.*offload.unitBytes.*offload.deviceMemory`)),
       }),
     );
   });

@@ -1,6 +1,7 @@
 import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { loadTokenizer, type Tokenizer } from "../../../src/tokenizer/tokenizer.js";
+import { loadTokenizer } from "../../../src/tokenizer/tokenizer.js";
+import type { Tokenizer } from "../../../src/tokenizer/types.js";
 import { temporaryFolder } from "../checkpoint/support.js";
 
 export const FIXTURES = join(__dirname, "../../fixtures/tokenizers");

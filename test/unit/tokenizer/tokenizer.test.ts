@@ -1,6 +1,7 @@
 import { cp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { hasTokenizer, loadTokenizer, type Tokenizer } from "../../../src/tokenizer/tokenizer.js";
+import { hasTokenizer, loadTokenizer } from "../../../src/tokenizer/tokenizer.js";
+import type { Tokenizer } from "../../../src/tokenizer/types.js";
 import { cleanUp, failure, temporaryFolder } from "../checkpoint/support.js";
 
 const TINY = join(__dirname, "../../../models/tiny-opt");

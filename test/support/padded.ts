@@ -1,5 +1,5 @@
-import { Zo2Error } from "../errors.js";
-import { NOT_SCORED, type EncodedTokens } from "./encode.js";
+import { Zo2Error } from "../../src/base/errors.js";
+import { NOT_SCORED, type EncodedTokens } from "../../src/data/encoded.js";
 
 /** A batch as Hugging Face tools make it: [rows x columns] each, padded on the left or on the right. */
 export interface PaddedBatch {

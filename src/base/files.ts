@@ -1,22 +1,9 @@
 import { readFile, stat } from "node:fs/promises";
-import { type ErrorCode, Zo2Error } from "../errors.js";
+import { type ErrorCode, Zo2Error } from "./errors.js";
+import { errnoOf, messageOf } from "./guards.js";
 
 /** JSON files beside weights are small; a larger one is not what its name says. */
 const MAX_JSON_BYTES = 256 * 2 ** 20;
-
-/** The system's code of an error ("ENOENT"), if it carries one. */
-export function errnoOf(error: unknown): string | undefined {
-  return isRecord(error) && typeof error["code"] === "string" ? error["code"] : undefined;
-}
-
-/** Duck-typed, as `errnoOf` is: an error of another realm (a worker, a test's sandbox) is no `instanceof Error`. */
-export function messageOf(error: unknown): string {
-  return isRecord(error) && typeof error["message"] === "string" ? error["message"] : String(error);
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
 
 /** The text of a small file, or undefined where there is none. Other failures are `ZO2_ERR_IO`. */
 export async function readTextFile(path: string, code: ErrorCode): Promise<string | undefined> {

@@ -1,0 +1,72 @@
+/** What one line of a data set can be. */
+import type { HeadSpec, Problem } from "../models/head.js";
+import type { ChatMessage } from "../tokenizer/index.js";
+import type { Template } from "./template.js";
+
+/**
+ * What stands before the model's own tokens: text (with the model's special tokens), ids as they are, or a
+ * conversation.
+ */
+export type Prompt =
+  | { readonly text: string }
+  | { readonly ids: readonly number[] }
+  | { readonly messages: readonly ChatMessage[] };
+
+interface Placed {
+  /** Where it comes from ("train.jsonl:17", "examples[3]"), for messages. */
+  readonly place: string;
+}
+
+/** One example, in one of the shapes that a line may have. */
+export type Example = Placed &
+  (
+    | { readonly kind: "text"; readonly text: string }
+    | { readonly kind: "ids"; readonly ids: readonly number[] }
+    | { readonly kind: "completion"; readonly prompt: string; readonly completion: string }
+    | {
+        readonly kind: "choices";
+        readonly prompt: string;
+        readonly choices: readonly string[];
+        /** Index of the right choice. */
+        readonly label: number;
+      }
+    | {
+        readonly kind: "labelled";
+        readonly input: string | readonly number[];
+        readonly labels: readonly number[];
+        readonly problem: Problem;
+      }
+    | {
+        readonly kind: "span";
+        readonly input: { readonly question: string; readonly context: string } | readonly number[];
+        /**
+         * Characters of the context (end excluded), or tokens of the ids (end included); null: the text has no answer.
+         */
+        readonly answer: { readonly start: number; readonly end: number } | null;
+      }
+    /** For an objective that the caller computes from the model's answer to it. */
+    | { readonly kind: "prompt"; readonly prompt: Prompt; readonly record: Readonly<Record<string, unknown>> }
+    | {
+        readonly kind: "messages";
+        /** At least one is the assistant's, and not the first. */
+        readonly messages: readonly ChatMessage[];
+      }
+  );
+
+/** Shapes of examples for language models, told apart by their fields. */
+export type ExampleKind = Exclude<Example["kind"], "labelled" | "span" | "prompt">;
+
+export interface ExampleOptions {
+  readonly template?: Template;
+  /** Whether lines are prompts of an objective that the caller computes. @default false */
+  readonly prompts?: boolean;
+  /** What the model predicts, which decides the shapes. @default the next token */
+  readonly head?: HeadSpec;
+  /** Ids must be below it. */
+  readonly vocabSize?: number;
+  /** The shapes that are of use; others are errors. @default all */
+  readonly accept?: readonly ExampleKind[];
+}
+
+/** Turns a parsed line into an example. Throws `ZO2_ERR_DATA` beginning with `place`. */
+export type ExampleParser = (record: unknown, place: string) => Example;
