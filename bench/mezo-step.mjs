@@ -15,7 +15,7 @@ import fs from "node:fs";
 import readline from "node:readline";
 import { packBatch } from "../dist/esm/data/index.js";
 import { loadModel } from "../dist/esm/index.js";
-import { canonicalLength } from "../dist/esm/models/parameter.js";
+import { canonicalLength } from "../dist/esm/ops/parameter.js";
 import { loadNative } from "zo2/native";
 import { breakdown } from "./lib/breakdown.mjs";
 import { inside, weightsAtRest } from "./lib/inside.mjs";

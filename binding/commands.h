@@ -10,7 +10,7 @@
 
 namespace zo2::binding {
 
-// The commands of a list (src/native/commands.ts encodes them), checked and resolved to handles of the backend.
+// The commands of a list (src/device/words.ts encodes them), checked and resolved to handles of the backend.
 namespace command {
 struct Record {
   zo2_event* event;

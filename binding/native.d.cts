@@ -106,7 +106,7 @@ export interface Device extends NativeHandle {
   /** `words`: see "programs" in `zo2.h`. `spaceBytes`: the size of each of the six spaces. */
   createProgram(words: Float64Array, spaceBytes: Float64Array): Program;
   /**
-   * Hands over a list of commands (`src/native/commands.ts` encodes it). The whole list is decoded and every handle
+   * Hands over a list of commands (`src/device/words.ts` encodes it). The whole list is decoded and every handle
    * checked before anything is enqueued; then it is issued by the device's submitter thread, after the lists before it.
    * An error while issuing poisons the stream of that command.
    */

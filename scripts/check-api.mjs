@@ -1,6 +1,6 @@
 /**
  * Holds the native surface together: binding/zo2.h, the C++ of binding/, native.d.cts, native.cjs,
- * src/native/constants.ts and src/base/errors.ts. Prints every difference and fails.
+ * src/contract/constants.ts and src/base/errors.ts. Prints every difference and fails.
  */
 import { readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
@@ -14,7 +14,7 @@ const withoutComments = (text) => text.replace(/\/\*[\s\S]*?\*\//g, "").replace(
 
 const header = withoutComments(read("binding", "zo2.h"));
 const declarations = withoutComments(read("binding", "native.d.cts"));
-const constants = withoutComments(read("src", "native", "constants.ts"));
+const constants = withoutComments(read("src", "contract", "constants.ts"));
 const sources = Object.fromEntries(
   readdirSync(path.join(root, "binding"))
     .filter((name) => /\.(h|cc)$/.test(name) && name !== "zo2.h")

@@ -1,10 +1,10 @@
 /** Fine-tunes large language models with forward passes only; see README.md. */
 export { loadModel, type DataSource, type LoadOptions, type Model, type PlanSummary } from "./model.js";
 export { Trainer, type FitOptions, type Step, type TrainingEvaluation } from "./train/trainer.js";
-export type { Evaluation } from "./train/evaluate.js";
-export type { LabelPrediction, PredictInput, SpanPrediction } from "./train/predict.js";
-export type { Score, ScoreInput } from "./train/score.js";
-export type { FinishReason, Generated, GenerateInput, Generation } from "./generate/index.js";
+export type { Evaluation } from "./infer/evaluate.js";
+export type { LabelPrediction, PredictInput, SpanPrediction } from "./infer/predict.js";
+export type { Score, ScoreInput } from "./infer/score.js";
+export type { FinishReason, Generated, GenerateInput, Generation } from "./infer/generate/index.js";
 export { openDataset, type Dataset, type DatasetOptions, type DatasetSource } from "./data/index.js";
 export { resolveModel, type DownloadProgress, type ResolveModelOptions } from "./hub/index.js";
 export type { HeadSpec } from "./models/head.js";

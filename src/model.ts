@@ -16,23 +16,23 @@ import {
   type GenerateModel,
   type Generation,
   type Inputs,
-} from "./generate/index.js";
+} from "./infer/generate/index.js";
 import { resolveModel, type DownloadProgress } from "./hub/index.js";
 import { defineModel } from "./models/index.js";
 import type { ModelDefinition } from "./models/family.js";
 import type { HeadSpec } from "./models/head.js";
-import { numberParameters, type Parameter } from "./models/parameter.js";
-import { Recorder, type Recording } from "./models/recorder.js";
-import { openDevice } from "./native/device.js";
+import { numberParameters, type Parameter } from "./ops/parameter.js";
+import { Recorder, type Recording } from "./ops/record.js";
+import { openDevice } from "./device/open.js";
 import type { FloatType } from "./base/dtype.js";
-import { Engine } from "./schedule/engine.js";
-import { deviceBytes, deviceParts, type Tier } from "./schedule/plan.js";
-import { WeightStore } from "./schedule/store.js";
-import { cutUnits, type Unit } from "./schedule/units.js";
+import { Engine } from "./device/session.js";
+import { deviceBytes, deviceParts, type Tier } from "./memory/plan.js";
+import { WeightStore } from "./device/store.js";
+import { cutUnits, type Unit } from "./memory/units.js";
 import { hasTokenizer, loadTokenizer, type Tokenizer } from "./tokenizer/index.js";
-import { evaluateDataset, type Evaluation } from "./train/evaluate.js";
-import { predictInputs, type LabelPrediction, type PredictInput, type SpanPrediction } from "./train/predict.js";
-import { scoreInputs, type Score, type ScoreInput } from "./train/score.js";
+import { evaluateDataset, type Evaluation } from "./infer/evaluate.js";
+import { predictInputs, type LabelPrediction, type PredictInput, type SpanPrediction } from "./infer/predict.js";
+import { scoreInputs, type Score, type ScoreInput } from "./infer/score.js";
 
 /** Examples, a path to JSON Lines, or a data set that is open already (and stays open). */
 export type DataSource = DatasetSource | Dataset;

@@ -13,9 +13,9 @@
 import fs from "node:fs";
 import { packBatch } from "../../dist/esm/data/index.js";
 import { loadModel } from "../../dist/esm/index.js";
-import { CommandList } from "../../dist/esm/native/commands.js";
-import { OP } from "../../dist/esm/native/constants.js";
-import { encodeProgram } from "../../dist/esm/schedule/program.js";
+import { CommandList } from "../../dist/esm/device/words.js";
+import { OP } from "../../dist/esm/contract/constants.js";
+import { encodeProgram } from "../../dist/esm/ops/encode.js";
 import { inside, weightsAtRest } from "../lib/inside.mjs";
 import { readOptions, runMain } from "../lib/options.mjs";
 import { splitProgram } from "../lib/split-program.mjs";

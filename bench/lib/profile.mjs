@@ -1,6 +1,6 @@
-import { CommandList } from "../../dist/esm/native/commands.js";
-import { OP } from "../../dist/esm/native/constants.js";
-import { encodeProgram, spaceBytes } from "../../dist/esm/schedule/program.js";
+import { CommandList } from "../../dist/esm/device/words.js";
+import { OP } from "../../dist/esm/contract/constants.js";
+import { encodeProgram, spaceBytes } from "../../dist/esm/ops/encode.js";
 import { inside } from "./inside.mjs";
 import { splitProgram } from "./split-program.mjs";
 

@@ -1,10 +1,10 @@
 import type { Device } from "zo2/native";
 import { Zo2Error } from "../base/errors.js";
-import { rowsOf, type Parameter } from "../models/parameter.js";
+import { rowsOf, type Parameter } from "../ops/parameter.js";
 import { BYTES_OF, type FloatType } from "../base/dtype.js";
-import { FLOAT_DTYPE } from "../schedule/program.js";
-import type { HostBytes, WeightStore } from "../schedule/store.js";
-import type { TensorSlice, Unit } from "../schedule/units.js";
+import { FLOAT_DTYPE } from "../ops/encode.js";
+import type { HostBytes, WeightStore } from "../device/store.js";
+import type { TensorSlice, Unit } from "../memory/units.js";
 import type { Checkpoint } from "./checkpoint.js";
 import { FLOAT_SOURCES, type FloatSource } from "./float-sources.js";
 import { type Aliases, requireTensor } from "./names.js";

@@ -5,7 +5,7 @@ import type { EvaluateOptions } from "../config/evaluate.js";
 import type { ModelOptions } from "../config/model.js";
 import type { TrainerOptions } from "../config/trainer.js";
 import type { LoadOptions, Model } from "../model.js";
-import type { Evaluation } from "../train/evaluate.js";
+import type { Evaluation } from "../infer/evaluate.js";
 import type { FitOptions, Step } from "../train/trainer.js";
 
 export interface ModelView

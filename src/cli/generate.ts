@@ -1,6 +1,6 @@
 import { readJsonLines, type JsonLine } from "../data/index.js";
 import { Zo2Error } from "../base/errors.js";
-import type { GenerateInput } from "../generate/index.js";
+import type { GenerateInput } from "../infer/generate/index.js";
 import type { ModelView } from "./api.js";
 import { buildGenerateOptions, buildModelOptions, requireFlags } from "./build.js";
 import type { CommandSpec } from "./command.js";

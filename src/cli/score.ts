@@ -1,5 +1,5 @@
 import { readJsonLines, type JsonLine } from "../data/index.js";
-import type { ScoreInput } from "../train/score.js";
+import type { ScoreInput } from "../infer/score.js";
 import { buildModelOptions, requireFlags } from "./build.js";
 import type { CommandSpec } from "./command.js";
 import { writeLine } from "./context.js";

@@ -1,6 +1,6 @@
 import { renderComparison, type Score } from "../report/bars.js";
 import { formatDuration, formatLoss, formatRate } from "../report/units.js";
-import type { Evaluation } from "../train/evaluate.js";
+import type { Evaluation } from "../infer/evaluate.js";
 import { buildEvaluateOptions, buildModelOptions, buildTrainerOptions, requireFlags } from "./build.js";
 import type { CommandSpec } from "./command.js";
 import { EXIT } from "./exit.js";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { PassObserver } from "../schedule/engine.js";
+import type { PassObserver } from "../device/session.js";
 import { byteSizeSchema } from "./bytes.js";
 import type { Frozen } from "./parse.js";
 

@@ -66,7 +66,7 @@ export interface PackOptions {
 }
 
 /** Columns of the tables. */
-export { SEQUENCE_FIELDS } from "../models/recorder.js";
+export { SEQUENCE_FIELDS } from "../ops/record.js";
 export const TARGET_FIELDS = 2;
 export const CHOICE_FIELDS = 2;
 export const EXAMPLE_FIELDS = 3;

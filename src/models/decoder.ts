@@ -1,7 +1,7 @@
 import { headParameters, recordHead, tieAliases, type HeadSpec } from "./head.js";
 import type { ModelDefinition } from "./family.js";
-import type { ParameterSpec } from "./parameter.js";
-import type { Activation, Recorder, Rotary, Value } from "./recorder.js";
+import type { ParameterSpec } from "../ops/parameter.js";
+import type { Activation, Recorder, Rotary, Value } from "../ops/record.js";
 
 /**
  * What tells the Llama-like families apart: RMS norms first, rotary positions, grouped-query attention, a gated

@@ -1,6 +1,6 @@
 import type { HeadSpec } from "./head.js";
-import type { ParameterSpec } from "./parameter.js";
-import type { Recorder } from "./recorder.js";
+import type { ParameterSpec } from "../ops/parameter.js";
+import type { Recorder } from "../ops/record.js";
 
 /** What the rest of the package needs to know of one model, whatever its family. */
 export interface ModelDefinition {

@@ -3,8 +3,8 @@ import { activationOf } from "./activation.js";
 import type { ModelDefinition, ModelFamily } from "./family.js";
 import { readFields, size, unsupported } from "./fields.js";
 import { headParameters, recordHead, tieAliases, type HeadSpec } from "./head.js";
-import type { ParameterSpec } from "./parameter.js";
-import type { Recorder, Value } from "./recorder.js";
+import type { ParameterSpec } from "../ops/parameter.js";
+import type { Recorder, Value } from "../ops/record.js";
 
 const schema = z.object({
   vocab_size: size,

@@ -1,6 +1,6 @@
 import { unsupported } from "./fields.js";
-import type { ParameterSpec } from "./parameter.js";
-import type { Recorder, Value } from "./recorder.js";
+import type { ParameterSpec } from "../ops/parameter.js";
+import type { Recorder, Value } from "../ops/record.js";
 
 type Fields = Readonly<Record<string, unknown>>;
 

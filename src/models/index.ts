@@ -3,7 +3,7 @@ import type { ModelDefinition, ModelFamily } from "./family.js";
 import { unsupported } from "./fields.js";
 import { gpt2 } from "./gpt2.js";
 import { readHead } from "./head.js";
-import { canonicalLength, numberParameters } from "./parameter.js";
+import { canonicalLength, numberParameters } from "../ops/parameter.js";
 import { llama } from "./llama.js";
 import { mistral } from "./mistral.js";
 import { opt } from "./opt.js";

@@ -3,8 +3,8 @@ import { activationOf } from "./activation.js";
 import type { ModelDefinition, ModelFamily } from "./family.js";
 import { readFields, size, unsupported } from "./fields.js";
 import { headParameters, recordHead, tieAliases, type HeadSpec } from "./head.js";
-import type { ParameterSpec } from "./parameter.js";
-import type { Recorder, Value } from "./recorder.js";
+import type { ParameterSpec } from "../ops/parameter.js";
+import type { Recorder, Value } from "../ops/record.js";
 
 /** OPT's position table has two rows in front; row 1 belongs to padding, which never reaches the device. */
 const POSITION_OFFSET = 2;

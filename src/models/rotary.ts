@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { unsupported } from "./fields.js";
-import type { Rotary } from "./recorder.js";
+import type { Rotary } from "../ops/record.js";
 
 /**
  * Fields of a `config.json` that say how positions turn: transformers 5 has `rope_parameters`, older ones the others.

@@ -5,11 +5,11 @@ import type { ResolvedTrainerOptions } from "../config/trainer.js";
 import { formatBytes } from "../base/bytes.js";
 import { packPositions, type Example } from "../data/index.js";
 import { Zo2Error } from "../base/errors.js";
-import { encodePrompt } from "../generate/index.js";
+import { encodePrompt } from "../infer/generate/index.js";
 import type { Model } from "../model.js";
-import type { Batch } from "../schedule/batch-tables.js";
-import type { StepRequest, StepResult } from "../schedule/engine.js";
-import { groupByTokens } from "./encode-batch.js";
+import type { Batch } from "../memory/batch-tables.js";
+import type { StepRequest, StepResult } from "../device/session.js";
+import { groupByTokens } from "../infer/batching.js";
 import { generateBranch } from "./text-objective.js";
 
 export type Objective = NonNullable<ResolvedTrainerOptions["objective"]>;

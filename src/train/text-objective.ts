@@ -1,8 +1,8 @@
 import type { TextOutput } from "../config/objective.js";
-import { generateGroup } from "../generate/index.js";
+import { generateGroup } from "../infer/generate/index.js";
 import type { Model } from "../model.js";
-import type { StepRequest } from "../schedule/engine.js";
-import { groupByTokens } from "./encode-batch.js";
+import type { StepRequest } from "../device/session.js";
+import { groupByTokens } from "../infer/batching.js";
 import type { EncodedPrompt, Objective, ObjectiveLimits } from "./objective.js";
 
 type TextObjective = Extract<Objective, { from: "text" }>;

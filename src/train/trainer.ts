@@ -4,14 +4,14 @@ import type { Dataset, Example } from "../data/index.js";
 import { labelledCount } from "../data/batch.js";
 import { Zo2Error } from "../base/errors.js";
 import type { DataSource, Model } from "../model.js";
-import { matchParameters } from "../optim/freeze.js";
-import { learningRateAt } from "../optim/learning-rate.js";
-import type { Engine, StepRequest, StepResult } from "../schedule/engine.js";
-import { STEPS_IN_FLIGHT } from "../schedule/plan.js";
-import { encodeBatch } from "./encode-batch.js";
+import { matchParameters } from "../models/match-parameters.js";
+import { learningRateAt } from "../method/learning-rate.js";
+import type { Engine, StepRequest, StepResult } from "../device/session.js";
+import { STEPS_IN_FLIGHT } from "../memory/plan.js";
+import { encodeBatch } from "../infer/batching.js";
 import { objectiveStep } from "./objective.js";
 import { BatchOrder } from "./order.js";
-import type { Evaluation } from "./evaluate.js";
+import type { Evaluation } from "../infer/evaluate.js";
 
 /** One step that was taken. */
 export interface Step {

@@ -1,5 +1,5 @@
-import { CommandList } from "../../src/native/commands.js";
-import { LOSS, OP, SPACE, STEP_STATE_BYTES } from "../../src/native/constants.js";
+import { CommandList } from "../../src/device/words.js";
+import { LOSS, OP, SPACE, STEP_STATE_BYTES } from "../../src/contract/constants.js";
 import { contents, errorOf, hostBytes, submit, submitted, withDevice } from "./support.js";
 import { DEVICE } from "./device.js";
 

@@ -1,5 +1,5 @@
 import type { Device } from "zo2/native";
-import { DTYPE } from "../../src/native/constants.js";
+import { DTYPE } from "../../src/contract/constants.js";
 import { errorOf, native, withDevice } from "./support.js";
 import { DEVICE } from "./device.js";
 

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { type Buffer, type Device, type DeviceOptions, type Stream, loadNative, packageRoot } from "zo2/native";
-import { CommandList } from "../../src/native/commands.js";
+import { CommandList } from "../../src/device/words.js";
 import { DEVICE } from "./device.js";
 
 /** What tests of the border share. */

@@ -4,10 +4,10 @@ import path from "node:path";
 import { loadNative } from "zo2/native";
 import { openCheckpoint, writeCheckpoint, type TensorDtype } from "../../src/checkpoint/index.js";
 import { checkTensors, loadWeights, storedType, weightSources } from "../../src/checkpoint/weights.js";
-import { numberParameters } from "../../src/models/parameter.js";
+import { numberParameters } from "../../src/ops/parameter.js";
 import type { FloatType } from "../../src/base/dtype.js";
-import { WeightStore } from "../../src/schedule/store.js";
-import type { TensorSlice, Unit } from "../../src/schedule/units.js";
+import { WeightStore } from "../../src/device/store.js";
+import type { TensorSlice, Unit } from "../../src/memory/units.js";
 import { DEVICE } from "./device.js";
 
 const parameters = numberParameters([

@@ -45,7 +45,7 @@ class OpCase {
     values_[number] = value;
   }
 
-  // While one lives, operands and all their rows start at multiples of 64 bytes, as a plan of src/schedule lays them
+  // While one lives, operands and all their rows start at multiples of 64 bytes, as a plan of src/memory lays them
   // out, so that kernels may take their paths for whole vectors. Otherwise nothing is aligned to more than its
   // elements.
   class Aligned {

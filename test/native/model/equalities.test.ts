@@ -4,8 +4,8 @@ import type { TrainerOptions } from "../../../src/config/trainer.js";
 import { Trainer, type Step } from "../../../src/train/trainer.js";
 import type { Model } from "../../../src/model.js";
 import { packBatch } from "../../../src/data/index.js";
-import type { PassObserver, StepRequest } from "../../../src/schedule/engine.js";
-import type { Command, Pass } from "../../../src/schedule/schedule.js";
+import type { PassObserver, StepRequest } from "../../../src/device/session.js";
+import type { Command, Pass } from "../../../src/schedule/pass.js";
 import { DEVICE } from "../device.js";
 import { fixtures, readJson, sameBits, takeSteps, weightBits, withModel } from "./helpers.js";
 

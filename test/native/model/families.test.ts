@@ -2,8 +2,8 @@ import path from "node:path";
 import type { ModelOptions } from "../../../src/config/model.js";
 import { packBatch, type PackedBatch } from "../../../src/data/index.js";
 import type { Model } from "../../../src/model.js";
-import { canonicalLength } from "../../../src/models/parameter.js";
-import type { StepResult } from "../../../src/schedule/engine.js";
+import { canonicalLength } from "../../../src/ops/parameter.js";
+import type { StepResult } from "../../../src/device/session.js";
 import { fixtures, sameBits, takeSteps, weightBits, withModel } from "./helpers.js";
 
 const { fround } = Math;

@@ -5,7 +5,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import type { ModelOptions } from "../../../src/config/model.js";
-import { decode, type DecodeSettings } from "../../../src/generate/index.js";
+import { decode, type DecodeSettings } from "../../../src/infer/generate/index.js";
 import type { Model } from "../../../src/model.js";
 import { Trainer } from "../../../src/train/trainer.js";
 import { continuationsOf, folder, greedyOf, NEW_TOKENS } from "./greedy.js";

@@ -5,7 +5,7 @@ import { packBatch, type PackedBatch } from "../../../src/data/index.js";
 import { unpackPadded, type PaddedBatch } from "../../support/padded.js";
 import { loadModel, type Model } from "../../../src/model.js";
 import type { ModelOptions } from "../../../src/config/model.js";
-import type { StepRequest, StepResult } from "../../../src/schedule/engine.js";
+import type { StepRequest, StepResult } from "../../../src/device/session.js";
 import { DEVICE } from "../device.js";
 
 export const fixtures = path.join(__dirname, "../../fixtures");

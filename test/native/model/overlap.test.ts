@@ -2,13 +2,13 @@ import path from "node:path";
 import { loadNative, type Device } from "zo2/native";
 import { openCheckpoint } from "../../../src/checkpoint/index.js";
 import { checkTensors, loadWeights } from "../../../src/checkpoint/weights.js";
-import { CommandList } from "../../../src/native/commands.js";
+import { CommandList } from "../../../src/device/words.js";
 import { defineModel } from "../../../src/models/index.js";
-import { numberParameters } from "../../../src/models/parameter.js";
-import { Recorder } from "../../../src/models/recorder.js";
-import { capacityOf, touchedRows, writeBatch } from "../../../src/schedule/batch-tables.js";
-import { Executor, type PassData } from "../../../src/schedule/execute.js";
-import { CONTROL, planMemory } from "../../../src/schedule/plan.js";
+import { numberParameters } from "../../../src/ops/parameter.js";
+import { Recorder } from "../../../src/ops/record.js";
+import { capacityOf, touchedRows, writeBatch } from "../../../src/memory/batch-tables.js";
+import { Executor, type PassData } from "../../../src/device/issue.js";
+import { CONTROL, planMemory } from "../../../src/memory/plan.js";
 import {
   doneEvent,
   schedulePass,
@@ -16,9 +16,9 @@ import {
   type Command,
   type Pass,
   type SchedulePlan,
-} from "../../../src/schedule/schedule.js";
-import { WeightStore } from "../../../src/schedule/store.js";
-import { cutUnits } from "../../../src/schedule/units.js";
+} from "../../../src/schedule/pass.js";
+import { WeightStore } from "../../../src/device/store.js";
+import { cutUnits } from "../../../src/memory/units.js";
 import { fixtures, packed, readJson } from "./helpers.js";
 import { DEVICE } from "../device.js";
 

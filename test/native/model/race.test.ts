@@ -2,9 +2,9 @@ import path from "node:path";
 import { loadNative, type Device, type Gate } from "zo2/native";
 import { packBatch, type PackedBatch } from "../../../src/data/index.js";
 import type { Model } from "../../../src/model.js";
-import { CommandList } from "../../../src/native/commands.js";
-import type { Executor } from "../../../src/schedule/execute.js";
-import type { Command } from "../../../src/schedule/schedule.js";
+import { CommandList } from "../../../src/device/words.js";
+import type { Executor } from "../../../src/device/issue.js";
+import type { Command } from "../../../src/schedule/pass.js";
 import { DEVICE } from "../device.js";
 import { fixtures, withModel } from "./helpers.js";
 
@@ -13,10 +13,8 @@ let omitted: number | null = null;
 let waits: string[] = [];
 let passes = 0;
 
-jest.mock("../../../src/schedule/schedule.js", () => {
-  const real = jest.requireActual<typeof import("../../../src/schedule/schedule.js")>(
-    "../../../src/schedule/schedule.js",
-  );
+jest.mock("../../../src/schedule/pass.js", () => {
+  const real = jest.requireActual<typeof import("../../../src/schedule/pass.js")>("../../../src/schedule/pass.js");
   return {
     ...real,
     schedulePass: (...args: Parameters<typeof real.schedulePass>) => {

@@ -1,8 +1,8 @@
 import path from "node:path";
 import type { PackedBatch } from "../../../src/data/index.js";
 import type { Model } from "../../../src/model.js";
-import { canonicalLength } from "../../../src/models/parameter.js";
-import { learningRateAt } from "../../../src/optim/learning-rate.js";
+import { canonicalLength } from "../../../src/ops/parameter.js";
+import { learningRateAt } from "../../../src/method/learning-rate.js";
 import { batchLoss, fixtures, packed, readJson, takeSteps, withModel } from "./helpers.js";
 
 const STEPS = 20;

@@ -1,10 +1,10 @@
 import { defineModel } from "../../../src/models/index.js";
-import { numberParameters } from "../../../src/models/parameter.js";
-import { Recorder } from "../../../src/models/recorder.js";
-import { OP, SYMBOL } from "../../../src/native/constants.js";
-import { planMemory } from "../../../src/schedule/plan.js";
-import { encodeProgram } from "../../../src/schedule/program.js";
-import { cutUnits } from "../../../src/schedule/units.js";
+import { numberParameters } from "../../../src/ops/parameter.js";
+import { Recorder } from "../../../src/ops/record.js";
+import { OP, SYMBOL } from "../../../src/contract/constants.js";
+import { planMemory } from "../../../src/memory/plan.js";
+import { encodeProgram } from "../../../src/ops/encode.js";
+import { cutUnits } from "../../../src/memory/units.js";
 import { inModule } from "./modules.js";
 
 const LAYERS = 2;

@@ -6,8 +6,8 @@ import { parseOptions } from "../../../src/config/parse.js";
 import type { TrainerOptions } from "../../../src/config/trainer.js";
 import { exampleParser } from "../../../src/data/index.js";
 import { Zo2Error } from "../../../src/base/errors.js";
-import { encodePrompt, Generation, type Generated } from "../../../src/generate/index.js";
-import type { Evaluation } from "../../../src/train/evaluate.js";
+import { encodePrompt, Generation, type Generated } from "../../../src/infer/generate/index.js";
+import type { Evaluation } from "../../../src/infer/evaluate.js";
 import type { Step, TrainingEvaluation } from "../../../src/train/trainer.js";
 
 /** What a fake run is to do, and what it was asked to do. */

@@ -1,4 +1,4 @@
-import { decode, type DecodeSettings, type Token } from "../../../src/generate/index.js";
+import { decode, type DecodeSettings, type Token } from "../../../src/infer/generate/index.js";
 import { tokenEngine } from "./support.js";
 
 const VOCABULARY = 50;

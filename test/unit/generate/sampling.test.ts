@@ -6,7 +6,7 @@ import {
   logProbability,
   unitAt,
   type Sampling,
-} from "../../../src/generate/sampling.js";
+} from "../../../src/infer/generate/sampling.js";
 
 const sampling = (o: Partial<Sampling> = {}): Sampling => ({ temperature: 1, seed: 0n, ...o });
 

@@ -1,6 +1,6 @@
-import type { GenerateModel } from "../../../src/generate/index.js";
+import type { GenerateModel } from "../../../src/infer/generate/index.js";
 import type { PackedBatch } from "../../../src/data/batch.js";
-import type { RowRange } from "../../../src/schedule/cache.js";
+import type { RowRange } from "../../../src/memory/cache-layout.js";
 import type { Tokenizer } from "../../../src/tokenizer/index.js";
 
 type Engine = GenerateModel["engine"];

@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ModelDefinition } from "../../../src/models/family.js";
 import { defineModel } from "../../../src/models/index.js";
-import { numberParameters } from "../../../src/models/parameter.js";
-import { Recorder, type Op } from "../../../src/models/recorder.js";
+import { numberParameters } from "../../../src/ops/parameter.js";
+import { Recorder, type Op } from "../../../src/ops/record.js";
 
 export type Config = Record<string, unknown>;
 

@@ -2,14 +2,14 @@ import fs from "node:fs";
 import path from "node:path";
 import { packBatch } from "../../../src/data/index.js";
 import { defineModel } from "../../../src/models/index.js";
-import { CANONICAL_ALIGNMENT, canonicalLength, numberParameters } from "../../../src/models/parameter.js";
-import { parametersOf, Recorder, valuesOf, type Output } from "../../../src/models/recorder.js";
-import { activationTypes } from "../../../src/schedule/activations.js";
-import { capacityOf, touchedRows } from "../../../src/schedule/batch-tables.js";
-import { placeValues } from "../../../src/schedule/places.js";
-import { CONTROL, deviceBytes, deviceParts, planMemory, type PlanOptions } from "../../../src/schedule/plan.js";
-import { encodeProgram, spaceBytes } from "../../../src/schedule/program.js";
-import { cutUnits, type UnitOptions } from "../../../src/schedule/units.js";
+import { CANONICAL_ALIGNMENT, canonicalLength, numberParameters } from "../../../src/ops/parameter.js";
+import { parametersOf, Recorder, valuesOf, type Output } from "../../../src/ops/record.js";
+import { activationTypes } from "../../../src/memory/activations.js";
+import { capacityOf, touchedRows } from "../../../src/memory/batch-tables.js";
+import { placeValues } from "../../../src/memory/places.js";
+import { CONTROL, deviceBytes, deviceParts, planMemory, type PlanOptions } from "../../../src/memory/plan.js";
+import { encodeProgram, spaceBytes } from "../../../src/ops/encode.js";
+import { cutUnits, type UnitOptions } from "../../../src/memory/units.js";
 import { lostValues, touchedValues } from "./shadow.js";
 
 const opt = {

@@ -7,7 +7,7 @@ import {
   type Frontier,
   type Pass,
   type SchedulePlan,
-} from "../../../src/schedule/schedule.js";
+} from "../../../src/schedule/pass.js";
 
 interface Touch {
   readonly name: string;

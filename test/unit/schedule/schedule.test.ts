@@ -1,4 +1,4 @@
-import { schedulePass, START, type Command, type Pass } from "../../../src/schedule/schedule.js";
+import { schedulePass, START, type Command, type Pass } from "../../../src/schedule/pass.js";
 import { issue, passOf, planOf, races, type PlanShape } from "./races.js";
 
 const cache = (tier: "host" | "device", upload: boolean) => ({ cache: { tier, upload } });

@@ -1,6 +1,6 @@
-import type { Op, Output, Value } from "../../../src/models/recorder.js";
-import type { Capacity, Place, Places } from "../../../src/schedule/places.js";
-import type { Unit, UnitOp } from "../../../src/schedule/units.js";
+import type { Op, Output, Value } from "../../../src/ops/record.js";
+import type { Capacity, Place, Places } from "../../../src/memory/places.js";
+import type { Unit, UnitOp } from "../../../src/memory/units.js";
 
 /** Columns first .. first + count of a value. */
 interface Part {

@@ -1,0 +1,153 @@
+import { largest, softmax, spanScores } from "../data/logit-loss.js";
+import { encodeExample, exampleParser, packBatch, packPositions } from "../data/index.js";
+import { Zo2Error } from "../base/errors.js";
+import type { HeadSpec } from "../models/head.js";
+import type { Engine } from "../device/session.js";
+import type { Tokenizer } from "../tokenizer/index.js";
+
+/** A text to classify, or a question about a context. */
+export type PredictInput =
+  | { readonly text: string }
+  | { readonly ids: readonly number[] }
+  | { readonly question: string; readonly context: string };
+
+/** What a classifier says of one text. */
+export interface LabelPrediction {
+  readonly kind: "labels";
+  /** The model's own outputs, one for each label; for a regression these are the values. */
+  readonly logits: Float32Array;
+  /**
+   * By label name: probabilities that sum to 1 (single label), one by one (several labels), or the values (regression).
+   */
+  readonly scores: Readonly<Record<string, number>>;
+  /** The label with the highest score; null for a regression. */
+  readonly label: string | null;
+}
+
+/** Where a model says that the answer stands. */
+export interface SpanPrediction {
+  readonly kind: "span";
+  /** Tokens of the input, both included. */
+  readonly start: number;
+  readonly end: number;
+  /** Probability of the start times that of the end. */
+  readonly score: number;
+  /** Null without a tokenizer. */
+  readonly text: string | null;
+}
+
+export interface PredictSettings {
+  readonly head: HeadSpec;
+  readonly batchSize: number;
+  readonly maxLength: number;
+  readonly vocabSize: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Tokens of the longest answer that is looked for. */
+const LONGEST_ANSWER = 64;
+
+/** Predictions for inputs, in order, a batch at a time. Throws `ZO2_ERR_MODEL_UNSUPPORTED` for a language model. */
+export async function* predictInputs(
+  engine: Engine,
+  tokenizer: Tokenizer | null,
+  inputs: AsyncIterable<PredictInput> | Iterable<PredictInput>,
+  settings: PredictSettings,
+): AsyncGenerator<LabelPrediction | SpanPrediction, void, undefined> {
+  if (settings.head.kind === "causal") {
+    throw new Zo2Error(
+      "ZO2_ERR_MODEL_UNSUPPORTED",
+      "the model predicts tokens; use generate, score or evaluate, or load a model with a classification or " +
+        "question-answering head",
+    );
+  }
+  let group: Int32Array[] = [];
+  let index = 0;
+  for await (const input of inputs) {
+    if (settings.signal?.aborted === true)
+      throw new Zo2Error("ZO2_ERR_ABORTED", `predicting was stopped after ${index} inputs`, {
+        cause: settings.signal.reason,
+      });
+    group.push(encode(tokenizer, input, `inputs[${index++}]`, settings));
+    if (group.length < settings.batchSize) continue;
+    yield* await predictGroup(engine, tokenizer, group, settings.head);
+    group = [];
+  }
+  if (group.length > 0) yield* await predictGroup(engine, tokenizer, group, settings.head);
+}
+
+function encode(
+  tokenizer: Tokenizer | null,
+  input: PredictInput,
+  place: string,
+  { head, maxLength, vocabSize }: PredictSettings,
+): Int32Array {
+  const options = { maxLength, vocabSize, allowUnlabelled: true };
+  if (head.kind === "spans" && "question" in input) {
+    const parse = exampleParser({ head, vocabSize });
+    const encoded = encodeExample(tokenizer, parse({ ...input, answer: null }, place), options);
+    return encoded.kind === "span" ? encoded.ids : new Int32Array();
+  }
+  const parse = exampleParser({ accept: ["text", "ids"], vocabSize });
+  const encoded = encodeExample(tokenizer, parse(input, place), options);
+  return encoded.kind === "tokens" ? encoded.ids : new Int32Array();
+}
+
+async function predictGroup(
+  engine: Engine,
+  tokenizer: Tokenizer | null,
+  group: readonly Int32Array[],
+  head: Exclude<HeadSpec, { kind: "causal" }>,
+): Promise<(LabelPrediction | SpanPrediction)[]> {
+  if (head.kind === "spans") {
+    const batch = packBatch(group.map((ids) => ({ kind: "span" as const, ids, start: 0, end: 0 })));
+    const [logits = new Float32Array()] = await engine.forward([batch]);
+    let begin = 0;
+    return group.map((ids) => {
+      const prediction = bestSpan(logits, begin, ids, tokenizer);
+      begin += ids.length;
+      return prediction;
+    });
+  }
+  const batch = packPositions(group.map((ids) => ({ ids, positions: [ids.length - 1] })));
+  const [all = new Float32Array()] = await engine.forward([batch]);
+  const columns = head.labels.length;
+  return group.map((_, i) => labelPrediction(all.slice(i * columns, (i + 1) * columns), head));
+}
+
+function labelPrediction(
+  logits: Float32Array,
+  { labels, problem }: Extract<HeadSpec, { kind: "classification" }>,
+): LabelPrediction {
+  const values =
+    problem === "regression"
+      ? Float64Array.from(logits)
+      : problem === "single_label_classification"
+        ? softmax(logits)
+        : Float64Array.from(logits, (x) => 1 / (1 + Math.exp(-x)));
+  return {
+    kind: "labels",
+    logits,
+    scores: Object.fromEntries(labels.map((label, i) => [label, values[i] ?? Number.NaN])),
+    label: problem === "regression" ? null : (labels[largest(logits)] ?? null),
+  };
+}
+
+function bestSpan(logits: Float32Array, begin: number, ids: Int32Array, tokenizer: Tokenizer | null): SpanPrediction {
+  const { starts, ends } = spanScores(logits, begin, begin + ids.length);
+  let best = { start: 0, end: 0, sum: -Infinity };
+  for (let start = 0; start < ids.length; start++) {
+    for (let end = start; end < Math.min(ids.length, start + LONGEST_ANSWER); end++) {
+      const sum = (starts[start] ?? 0) + (ends[end] ?? 0);
+      if (sum > best.sum) best = { start, end, sum };
+    }
+  }
+  const score = (softmax(starts)[best.start] ?? 0) * (softmax(ends)[best.end] ?? 0);
+  return {
+    kind: "span",
+    start: best.start,
+    end: best.end,
+    score,
+    text: tokenizer?.decode(ids.subarray(best.start, best.end + 1)).trim() ?? null,
+  };
+}
