@@ -148,7 +148,7 @@ function checkTable() {
     if (!functions.includes(name)) problems.push(`${name} is listed as not bound, but is not in the table`);
 }
 
-/** Members of an interface of native.d.cts, without those it inherits. */
+/** Members of an interface of native.d.cts, without inherited ones; parameters on lines of their own stand deeper. */
 function interfaceMembers(name) {
   return [...bodyAfter(declarations, `interface ${name} `).matchAll(/^ {2}(?:readonly )?(\w+)\??[(:]/gm)].map(
     (match) => match[1],
