@@ -87,8 +87,8 @@ __global__ void __launch_bounds__(160)
       const uint64_t tile_a = wgmma_descriptor(shared->a[s]);
       const uint64_t tile_b = wgmma_descriptor(shared->b[s]);
       for (int k = 0; k < kDepth / 16; k++) {
-        // [product]
-        wgmma_m64k16(d, wgmma_advance(tile_a, 32 * k), wgmma_advance(tile_b, 32 * k), Element{}, step + k > 0);
+        const uint64_t a = wgmma_advance(tile_a, 32 * k), b = wgmma_advance(tile_b, 32 * k);
+        wgmma_m64k16(d, a, b, Element{}, step + k > 0);  // [product]
       }
       wgmma_commit();
       if (mistake == Mistake::kFreedEarly) mbarrier_arrive(&shared->empty[s]);
