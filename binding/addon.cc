@@ -7,10 +7,10 @@
 #include "buffer.h"
 #include "build_info.h"
 #include "callbacks.h"
+#include "contract/zo2.h"
 #include "device.h"
 #include "environment.h"
 #include "values.h"
-#include "zo2.h"
 
 namespace zo2::binding {
 namespace {

@@ -5,8 +5,8 @@
 #include <variant>
 #include <vector>
 
+#include "contract/zo2.h"
 #include "resource.h"
-#include "zo2.h"
 
 namespace zo2::binding {
 

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "zo2.h"
+#include "contract/zo2.h"
 
 namespace zo2::binding {
 

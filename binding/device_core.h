@@ -8,13 +8,13 @@
 #include <unordered_set>
 #include <vector>
 
+#include "contract/zo2.h"
 #include "errors.h"
 #include "mailbox.h"
 #include "promised.h"
 #include "resource.h"
 #include "submitter.h"
 #include "work_queue.h"
-#include "zo2.h"
 
 namespace zo2::binding {
 

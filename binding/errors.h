@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "zo2.h"
+#include "contract/zo2.h"
 
 #ifndef NODE_ADDON_API_CPP_EXCEPTIONS_ALL
 #error "binding/ needs NODE_ADDON_API_CPP_EXCEPTIONS_ALL: else a C++ exception leaves a callback and ends the process"

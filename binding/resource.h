@@ -6,8 +6,8 @@
 #include <unordered_set>
 #include <vector>
 
+#include "contract/zo2.h"
 #include "type_tags.h"
-#include "zo2.h"
 
 namespace zo2::binding {
 

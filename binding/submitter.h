@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "commands.h"
+#include "contract/zo2.h"
 #include "resource.h"
 #include "work_queue.h"
-#include "zo2.h"
 
 namespace zo2::binding {
 

@@ -12,7 +12,7 @@
 
 #include "contract/layout.h"
 #include "contract/program.h"
-#include "zo2.h"
+#include "contract/zo2.h"
 
 namespace zo2::contract {
 

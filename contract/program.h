@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "zo2.h"
+#include "contract/zo2.h"
 
 namespace zo2::contract {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "contract/memory.h"
-#include "zo2.h"
+#include "contract/zo2.h"
 
 namespace zo2::contract {
 

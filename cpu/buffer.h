@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "contract/memory.h"
-#include "zo2.h"
+#include "contract/zo2.h"
 
 namespace zo2::cpu {
 

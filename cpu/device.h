@@ -9,10 +9,10 @@
 #include <mutex>
 #include <vector>
 
+#include "contract/zo2.h"
 #include "cpu/notifier.h"
 #include "cpu/pool.h"
 #include "cpu/stream.h"
-#include "zo2.h"
 
 namespace zo2::cpu {
 

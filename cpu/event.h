@@ -6,9 +6,9 @@
 #include <mutex>
 #include <optional>
 
+#include "contract/zo2.h"
 #include "cpu/latch.h"
 #include "cpu/notifier.h"
-#include "zo2.h"
 
 namespace zo2::cpu {
 

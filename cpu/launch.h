@@ -1,8 +1,8 @@
 // The commands that compute: checked and copied here, run on the thread of their stream with the device's thread pool.
 #pragma once
 
+#include "contract/zo2.h"
 #include "cpu/stream.h"
-#include "zo2.h"
 
 namespace zo2::cpu {
 

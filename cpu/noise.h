@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-#include "binding/zo2.h"
+#include "contract/zo2.h"
 #include "cpu/tile.h"
 
 namespace zo2::cpu {

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <thread>
 
-#include "zo2.h"
+#include "contract/zo2.h"
 
 namespace zo2::cpu {
 

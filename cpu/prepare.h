@@ -1,4 +1,4 @@
-// The prepare pass (binding/zo2.h, zo2_prepare_args): pending updates in, updated wire bytes out, W+ and W- out, one
+// The prepare pass (contract/zo2.h, zo2_prepare_args): pending updates in, updated wire bytes out, W+ and W- out, one
 // read of the wire.
 //
 // The caller resolves the command to pointers (PrepareJob), splits segments into ranges of elements among its threads,

@@ -11,9 +11,9 @@
 #include <thread>
 #include <variant>
 
+#include "contract/zo2.h"
 #include "cpu/event.h"
 #include "cpu/latch.h"
-#include "zo2.h"
 
 namespace zo2::cpu {
 

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "binding/zo2.h"
+#include "contract/zo2.h"
 #include "numerics/philox.h"
 
 namespace zo2::cpu {

@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
+#include "contract/zo2.h"
 #include "cpu/stream.h"
-#include "zo2.h"
 
 namespace zo2::cpu {
 

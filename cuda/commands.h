@@ -4,9 +4,9 @@
 #include <memory>
 
 #include "contract/layout.h"
+#include "contract/zo2.h"
 #include "cuda/runtime/command_stream.h"
 #include "cuda/runtime/owners.h"
-#include "zo2.h"
 
 namespace zo2::cuda {
 

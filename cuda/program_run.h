@@ -7,9 +7,9 @@
 
 #include "contract/commands.h"
 #include "contract/program.h"
+#include "contract/zo2.h"
 #include "cuda/launch.h"
 #include "cuda/runtime/owners.h"
-#include "zo2.h"
 
 namespace zo2::cuda {
 

@@ -1,5 +1,5 @@
 /**
- * Holds the native surface together: binding/zo2.h, the C++ of binding/, native.d.cts, native.cjs,
+ * Holds the native surface together: contract/zo2.h, the C++ of binding/, native.d.cts, native.cjs,
  * src/contract/constants.ts and src/base/errors.ts. Prints every difference and fails.
  */
 import { readFileSync, readdirSync } from "node:fs";
@@ -12,12 +12,12 @@ const read = (...parts) => readFileSync(path.join(root, ...parts), "utf8");
 const problems = [];
 const withoutComments = (text) => text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/\/\/.*$/gm, "");
 
-const header = withoutComments(read("binding", "zo2.h"));
+const header = withoutComments(read("contract", "zo2.h"));
 const declarations = withoutComments(read("binding", "native.d.cts"));
 const constants = withoutComments(read("src", "contract", "constants.ts"));
 const sources = Object.fromEntries(
   readdirSync(path.join(root, "binding"))
-    .filter((name) => /\.(h|cc)$/.test(name) && name !== "zo2.h")
+    .filter((name) => /\.(h|cc)$/.test(name))
     .map((name) => [name, withoutComments(read("binding", name))]),
 );
 const allSources = Object.values(sources).join("\n");

@@ -1,7 +1,7 @@
 /**
- * Includes and imports go one way: contract/ knows zo2.h; cpu/ and cuda/ know zo2.h, contract/ and numerics/; binding/
- * knows zo2.h, numerics/ and Node-API, and the name of a backend only where backends are listed; src/ knows the native
- * side only as "zo2/native". Prints every breach and fails.
+ * Includes and imports go one way: contract/ is the ground and knows nothing of ours; cpu/ and cuda/ know contract/ and
+ * numerics/; binding/ knows contract/zo2.h, numerics/ and Node-API, and the name of a backend only where backends are
+ * listed; src/ knows the native side only as "zo2/native". Prints every breach and fails.
  */
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
@@ -35,7 +35,6 @@ function checkIncludes(folder, allowed) {
 }
 
 const isNode = (included) => /^(napi|node|js_native_api|uv|v8)[\w-]*\.h$/.test(included);
-const isContract = (included) => included === "zo2.h" || included === "binding/zo2.h";
 
 /**
  * Whether a quoted include of a backend is a file of that backend: named from the root, from its folder, or from the
@@ -50,14 +49,10 @@ function isOwn(folder, included, file) {
 }
 
 checkIncludes("numerics", (included, quoted) => (quoted ? included.startsWith("numerics/") : !isNode(included)));
-checkIncludes("contract", (included, quoted, file) =>
-  quoted ? isContract(included) || isOwn("contract", included, file) : !isNode(included),
-);
+checkIncludes("contract", (included, quoted, file) => (quoted ? isOwn("contract", included, file) : !isNode(included)));
 for (const backend of ["cpu", "cuda"]) {
   checkIncludes(backend, (included, quoted, file) =>
-    quoted
-      ? isContract(included) || /^(contract|numerics)\//.test(included) || isOwn(backend, included, file)
-      : !isNode(included),
+    quoted ? /^(contract|numerics)\//.test(included) || isOwn(backend, included, file) : !isNode(included),
   );
 }
 checkIncludes(
@@ -65,11 +60,12 @@ checkIncludes(
   (included, quoted) =>
     !quoted ||
     included === "build_info.h" ||
+    included === "contract/zo2.h" ||
     included.startsWith("numerics/") ||
     existsSync(path.join(root, "binding", included)),
 );
 for (const file of files("binding", /\.(h|cc)$/)) {
-  if (file === path.join("binding", "zo2.h") || file === path.join("binding", "addon.cc")) continue;
+  if (file === path.join("binding", "addon.cc")) continue;
   const text = readFileSync(path.join(root, file), "utf8");
   for (const match of text.matchAll(/zo2_(cpu|cuda)_\w+|\bcuda[A-Z]\w+|zo2::(cpu|cuda)/g))
     breach(file, text, match.index, `names ${match[0]}`);

@@ -58,7 +58,7 @@ function newestSource() {
 
 /** What a build depends on besides its sources. */
 function stamp(chosen) {
-  const header = readFileSync(path.join(root, "binding", "zo2.h"), "utf8");
+  const header = readFileSync(path.join(root, "contract", "zo2.h"), "utf8");
   const contract = Number(/#define ZO2_CONTRACT_VERSION (\d+)u/.exec(header)?.[1]);
   return { contract, ...chosen };
 }

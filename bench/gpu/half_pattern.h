@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "bench/gpu/bench.h"
-#include "binding/zo2.h"
+#include "contract/zo2.h"
 #include "numerics/rounding.h"
 
 namespace zo2::bench {

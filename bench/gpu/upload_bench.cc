@@ -4,7 +4,7 @@
 #include <mutex>
 
 #include "bench/gpu/bench.h"
-#include "binding/zo2.h"
+#include "contract/zo2.h"
 
 namespace {
 

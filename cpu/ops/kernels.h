@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-#include "zo2.h"
+#include "contract/zo2.h"
 
 namespace zo2::cpu {
 

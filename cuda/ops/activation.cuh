@@ -1,7 +1,7 @@
 // The activations of linear and gatedActivation, on one fp32 value. NaN gives NaN.
 #pragma once
 
-#include "binding/zo2.h"
+#include "contract/zo2.h"
 #include "cuda/kernel.h"
 
 namespace zo2::cuda {

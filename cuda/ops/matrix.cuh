@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "binding/zo2.h"
+#include "contract/zo2.h"
 #include "cuda/kernel.h"
 
 namespace zo2::cuda {

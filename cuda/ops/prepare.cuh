@@ -1,4 +1,4 @@
-// The prepare pass on the GPU (binding/zo2.h, zo2_prepare_args): pending updates in, updated wire bytes out, W+ and W-
+// The prepare pass on the GPU (contract/zo2.h, zo2_prepare_args): pending updates in, updated wire bytes out, W+ and W-
 // out, one read of the wire. The bytes are those of the CPU backend: all arithmetic is that of numerics/. The update
 // and the perturbation are MeZO's (Malladi et al., NeurIPS 2023).
 //

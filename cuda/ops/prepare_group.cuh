@@ -3,7 +3,7 @@
 // Only elements begin .. end - 1 exist; the others are computed along and never read or written.
 #pragma once
 
-#include "binding/zo2.h"
+#include "contract/zo2.h"
 #include "cuda/kernel.h"
 #include "numerics/gaussian.h"
 #include "numerics/rademacher.h"

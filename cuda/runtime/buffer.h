@@ -4,8 +4,8 @@
 #include <memory>
 
 #include "contract/memory.h"
+#include "contract/zo2.h"
 #include "cuda/runtime/owners.h"
-#include "zo2.h"
 
 namespace zo2::cuda {
 

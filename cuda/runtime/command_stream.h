@@ -14,13 +14,13 @@
 #include <string>
 #include <vector>
 
+#include "contract/zo2.h"
 #include "cuda/launch.h"
 #include "cuda/runtime/delay.h"
 #include "cuda/runtime/hold.h"
 #include "cuda/runtime/lane.h"
 #include "cuda/runtime/record.h"
 #include "cuda/runtime/watcher.h"
-#include "zo2.h"
 
 namespace zo2::cuda {
 

@@ -10,12 +10,12 @@
 #include <string>
 #include <vector>
 
+#include "contract/zo2.h"
 #include "cuda/launch.h"
 #include "cuda/runtime/clock.h"
 #include "cuda/runtime/command_stream.h"
 #include "cuda/runtime/event_pool.h"
 #include "cuda/runtime/lane.h"
-#include "zo2.h"
 
 namespace zo2::cuda {
 

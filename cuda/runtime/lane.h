@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "contract/zo2.h"
 #include "cuda/launch.h"
 #include "cuda/ops/prepare.cuh"
 #include "cuda/runtime/owners.h"
-#include "zo2.h"
 
 namespace zo2::cuda {
 

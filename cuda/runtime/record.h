@@ -6,10 +6,10 @@
 #include <mutex>
 #include <optional>
 
+#include "contract/zo2.h"
 #include "cuda/runtime/clock.h"
 #include "cuda/runtime/event_pool.h"
 #include "cuda/runtime/lane.h"
-#include "zo2.h"
 
 namespace zo2::cuda {
 

@@ -1,5 +1,5 @@
 /**
- * The numbers of `binding/zo2.h`, under the same words. `scripts/check-api.mjs` compares them with the header.
+ * The numbers of `contract/zo2.h`, under the same words. `scripts/check-api.mjs` compares them with the header.
  */
 export const CONTRACT_VERSION = 3;
 

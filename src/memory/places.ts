@@ -112,7 +112,7 @@ function inPlace(
   return root;
 }
 
-/** The operand that an op's result may take the place of (`binding/zo2.h`: "out may be ... own memory"). */
+/** The operand that an op's result may take the place of (`contract/zo2.h`: "out may be ... own memory"). */
 function overwritten(op: Op): Value | null {
   switch (op.kind) {
     case "linear":

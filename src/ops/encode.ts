@@ -10,7 +10,7 @@ const ABSENT = -1;
 
 export const FLOAT_DTYPE: Readonly<Record<FloatType, number>> = { fp32: DTYPE.f32, fp16: DTYPE.f16, bf16: DTYPE.bf16 };
 
-/** The words of one unit's program ("programs" in `binding/zo2.h`). */
+/** The words of one unit's program ("programs" in `contract/zo2.h`). */
 export function encodeProgram(plan: Plan, unit: Unit, inputs: Inputs): Float64Array {
   const program = new ProgramWords(plan, unit, inputs);
   for (const op of unit.ops) program.add(op);

@@ -52,7 +52,7 @@ export interface Rotary {
   readonly scaling: number;
 }
 
-/** One operation of the recorded forward pass; the meaning of each is that of its opcode in `binding/zo2.h`. */
+/** One operation of the recorded forward pass; the meaning of each is that of its opcode in `contract/zo2.h`. */
 export type Op =
   | {
       readonly kind: "embed";

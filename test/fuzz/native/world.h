@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "contract/memory.h"
-#include "zo2.h"
+#include "contract/zo2.h"
 
 namespace zo2::fuzz {
 

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "zo2.h"
+#include "contract/zo2.h"
 
 namespace zo2::test {
 

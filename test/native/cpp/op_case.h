@@ -15,10 +15,10 @@
 
 #include "check.h"
 #include "contract/program.h"
+#include "contract/zo2.h"
 #include "numerics/rounding.h"
 #include "random.h"
 #include "rig.h"
-#include "zo2.h"
 
 namespace zo2::test {
 

@@ -11,7 +11,7 @@
 
 #include "backend.h"
 #include "check.h"
-#include "zo2.h"
+#include "contract/zo2.h"
 
 namespace zo2::test {
 

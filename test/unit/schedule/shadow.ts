@@ -11,7 +11,7 @@ interface Part {
 
 /**
  * What one native op reads and writes, and which operand its result may lie on, said a second time (`ZO2_OP_*` in
- * binding/zo2.h).
+ * contract/zo2.h).
  */
 interface Access {
   readonly reads: readonly Part[];
