@@ -1,5 +1,5 @@
 // The one header of CUDA that kernel files include. Under nvcc it is the real CUDA; under g++ it is the emulator, which
-// runs the same sources on the CPU (docs of the emulator: cuda/emu/). Rules that follow from it: no raw PTX
+// runs the same sources on the CPU (emulator/). Rules that follow from it: no raw PTX
 // (instructions/ wraps it), no <<<>>>, no `extern __shared__`, no cooperative_groups, no CUB. A struct in shared or
 // global memory is copied to a variable before it is passed by value: g++ does not instrument reads of arguments, and
 // the race build would not see them.
@@ -60,7 +60,7 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
 
 #else
 
-#include "cuda/emu/device.h"
+#include "emulator/device.h"
 
 #define ZO2_EMULATED 1
 

@@ -1,7 +1,8 @@
 /**
  * Includes and imports go one way: contract/ is the ground and knows nothing of ours; cpu/ and cuda/ know contract/ and
- * numerics/; binding/ knows contract/zo2.h, numerics/ and Node-API, and the name of a backend only where backends are
- * listed; src/ knows the native side only as "zo2/native". Prints every breach and fails.
+ * numerics/; emulator/ knows the instructions of cuda/ that it stands in for, and is known where kernels meet CUDA's
+ * device side, and nowhere else; binding/ knows contract/zo2.h, numerics/ and Node-API, and the name of a backend only
+ * where backends are listed; src/ knows the native side only as "zo2/native". Prints every breach and fails.
  */
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
@@ -48,13 +49,25 @@ function isOwn(folder, included, file) {
   return inside(".") || inside(folder) || inside(path.dirname(file));
 }
 
+/** Where kernels meet what the emulator has in place of CUDA: its device side, and Hopper's barriers. */
+const EMULATIONS = {
+  [path.join("cuda", "kernel.h")]: "emulator/device.h",
+  [path.join("cuda", "instructions", "mbarrier.h")]: "emulator/hopper.h",
+};
+
 checkIncludes("numerics", (included, quoted) => (quoted ? included.startsWith("numerics/") : !isNode(included)));
 checkIncludes("contract", (included, quoted, file) => (quoted ? isOwn("contract", included, file) : !isNode(included)));
 for (const backend of ["cpu", "cuda"]) {
   checkIncludes(backend, (included, quoted, file) =>
-    quoted ? /^(contract|numerics)\//.test(included) || isOwn(backend, included, file) : !isNode(included),
+    quoted
+      ? /^(contract|numerics)\//.test(included) || isOwn(backend, included, file) || EMULATIONS[file] === included
+      : !isNode(included),
   );
 }
+for (const folder of ["bench", "test"]) checkIncludes(folder, (included) => !included.startsWith("emulator/"));
+checkIncludes("emulator", (included, quoted, file) =>
+  quoted ? included.startsWith("cuda/instructions/") || isOwn("emulator", included, file) : !isNode(included),
+);
 checkIncludes(
   "binding",
   (included, quoted) =>

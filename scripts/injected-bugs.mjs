@@ -25,7 +25,17 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const SOURCES = ["CMakeLists.txt", "package.json", "cmake", "numerics", "contract", "cpu", "cuda", "test/native/cpp"];
+const SOURCES = [
+  "CMakeLists.txt",
+  "package.json",
+  "cmake",
+  "numerics",
+  "contract",
+  "cpu",
+  "cuda",
+  "emulator",
+  "test/native/cpp",
+];
 const BUILDS = {
   race: ["-DZO2_CUDA=emulated-race"],
   plain: ["-DZO2_CUDA=emulated"],

@@ -50,7 +50,7 @@ function newestSource() {
         newest = Math.max(newest, statSync(file).mtimeMs);
     }
   };
-  for (const folder of ["binding", "cmake", "contract", "cpu", "cuda", "numerics"]) {
+  for (const folder of ["binding", "cmake", "contract", "cpu", "cuda", "emulator", "numerics"]) {
     if (existsSync(path.join(root, folder))) visit(path.join(root, folder));
   }
   return newest;

@@ -15,7 +15,7 @@
 #endif
 
 #if ZO2_EMULATED
-#include "cuda/emu/hopper.h"
+#include "emulator/hopper.h"
 #endif
 
 namespace zo2::cuda {

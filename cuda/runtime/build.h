@@ -1,4 +1,4 @@
-// What kind of build this is: over the CUDA runtime, or over the emulator of cuda/emu (which its CMakeLists.txt says).
+// What kind of build this is: over the CUDA runtime, or over the emulator (whose CMakeLists.txt says so).
 #pragma once
 
 #if defined(ZO2_CUDA_EMULATED)

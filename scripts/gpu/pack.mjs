@@ -32,6 +32,7 @@ const COPIED = [
   "cpu",
   "cuda",
   "dist",
+  "emulator",
   "models",
   "numerics",
   "package.json",
