@@ -1,10 +1,10 @@
 // The one header of CUDA that kernel files include. Under nvcc it is the real CUDA; under g++ it is the emulator, which
-// runs the same sources on the CPU (emulator/). Rules that follow from it: no raw PTX
-// (instructions/ wraps it), no <<<>>>, no `extern __shared__`, no cooperative_groups, no CUB. A struct in shared or
-// global memory is copied to a variable before it is passed by value: g++ does not instrument reads of arguments, and
-// the race build would not see them.
+// runs the same sources on the CPU (emulator/). Rules that follow from it: no raw PTX (instructions/ wraps it), no
+// <<<>>>, no `extern __shared__`, no cooperative_groups, no CUB. A struct in shared or global memory is copied to a
+// variable before it is passed by value: g++ does not instrument reads of arguments, and the race build would not see
+// them.
 //
-//   ZO2_EMULATED                     1 under the emulator, 0 under nvcc
+//   ZO2_EMULATED                     1 in a build with the emulator, whose CMakeLists.txt says so; nothing under nvcc
 //   ZO2_SHARED_DYNAMIC(T, name)      declares `T* name`: the launch's dynamic shared memory, aligned to 1024 bytes;
 //                                    launched with at least sizeof(T) bytes
 //   ZO2_SHARED_STATIC(T, name)       declares `T& name` in static shared memory; T may be an array type, such as
@@ -15,15 +15,26 @@
 //                                    stands in parentheses.
 #pragma once
 
-#if defined(__CUDACC__)
+#if ZO2_EMULATED
+
+#include "emulator/device.h"
+
+#define ZO2_SHARED_DYNAMIC(T, name) T* name = static_cast<T*>(::zo2::emu::dynamic_shared(sizeof(T)))
+
+#define ZO2_SHARED_STATIC(T, name) \
+  static char name##_key;          \
+  auto& name = *static_cast<std::add_pointer_t<T>>(::zo2::emu::static_shared(&name##_key, sizeof(T), alignof(T)))
+
+#define ZO2_LAUNCH(kernel, grid, block, shared_bytes, ...) \
+  ::zo2::emu::launch(#kernel, kernel, grid, block, shared_bytes, __VA_ARGS__)
+
+#else
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include <cstdint>
-
-#define ZO2_EMULATED 0
 
 #define ZO2_SHARED_DYNAMIC(T, name)                                           \
   extern __shared__ __align__(1024) unsigned char zo2_dynamic_shared_bytes[]; \
@@ -57,20 +68,5 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
 }
 
 }  // namespace zo2::cuda::detail
-
-#else
-
-#include "emulator/device.h"
-
-#define ZO2_EMULATED 1
-
-#define ZO2_SHARED_DYNAMIC(T, name) T* name = static_cast<T*>(::zo2::emu::dynamic_shared(sizeof(T)))
-
-#define ZO2_SHARED_STATIC(T, name) \
-  static char name##_key;          \
-  auto& name = *static_cast<std::add_pointer_t<T>>(::zo2::emu::static_shared(&name##_key, sizeof(T), alignof(T)))
-
-#define ZO2_LAUNCH(kernel, grid, block, shared_bytes, ...) \
-  ::zo2::emu::launch(#kernel, kernel, grid, block, shared_bytes, __VA_ARGS__)
 
 #endif

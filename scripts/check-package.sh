@@ -9,6 +9,7 @@ trap 'rm -rf "$work"' EXIT
 cd "$root"
 tarball=$(npm pack --silent --pack-destination "$work" | tail -n 1)
 cd "$work"
+if tar -tzf "$tarball" | grep -E '^package/(emulator|test)/'; then echo "the package has what only tests need"; exit 1; fi
 cat > package.json <<'JSON'
 { "name": "consumer", "private": true, "type": "module" }
 JSON

@@ -1,14 +1,14 @@
 // What kind of build this is: over the CUDA runtime, or over the emulator (whose CMakeLists.txt says so).
 #pragma once
 
-#if defined(ZO2_CUDA_EMULATED)
+#if ZO2_EMULATED
 // The last report of a kernel or a check that failed, or an empty text; valid until the next one.
 extern "C" const char* zo2_emu_last_report(void);
 #endif
 
 namespace zo2::cuda {
 
-#if defined(ZO2_CUDA_EMULATED)
+#if ZO2_EMULATED
 constexpr bool kEmulated = true;
 #else
 constexpr bool kEmulated = false;

@@ -7,7 +7,7 @@ namespace {
 
 // What went wrong inside the emulated device, in parentheses; empty on a real one.
 std::string report() {
-#if defined(ZO2_CUDA_EMULATED)
+#if ZO2_EMULATED
   const char* const text = zo2_emu_last_report();
   if (text != nullptr && text[0] != '\0') return std::string(" (") + text + ")";
 #endif

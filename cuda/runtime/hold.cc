@@ -3,14 +3,14 @@
 #include "cuda/runtime/build.h"
 #include "cuda/runtime/check.h"
 
-#if !defined(ZO2_CUDA_EMULATED)
+#if !ZO2_EMULATED
 #include <cuda.h>
 #endif
 
 namespace zo2::cuda {
 namespace {
 
-#if defined(ZO2_CUDA_EMULATED)
+#if ZO2_EMULATED
 
 bool wait_for_word(cudaStream_t, uint32_t*, uint32_t) { return false; }
 
