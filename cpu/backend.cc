@@ -18,13 +18,13 @@
 #include <cinttypes>
 #include <memory>
 
-#include "cpu/buffer.h"
 #include "cpu/contract.h"
-#include "cpu/device.h"
-#include "cpu/event.h"
-#include "cpu/gate.h"
 #include "cpu/launch.h"
-#include "cpu/stream.h"
+#include "cpu/runtime/buffer.h"
+#include "cpu/runtime/device.h"
+#include "cpu/runtime/event.h"
+#include "cpu/runtime/gate.h"
+#include "cpu/runtime/stream.h"
 #include "cpu/transfer.h"
 
 namespace zo2::cpu {

@@ -1,9 +1,9 @@
 #include "cpu/launch.h"
 
 #include "cpu/contract.h"
-#include "cpu/device.h"
-#include "cpu/loss.h"
+#include "cpu/ops/loss.h"
 #include "cpu/program_run.h"
+#include "cpu/runtime/device.h"
 
 namespace zo2::cpu {
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "contract/zo2.h"
-#include "cpu/stream.h"
+#include "cpu/runtime/stream.h"
 
 namespace zo2::cpu {
 

@@ -3,9 +3,9 @@
 #include <vector>
 
 #include "cpu/contract.h"
-#include "cpu/device.h"
 #include "cpu/launch.h"
-#include "cpu/prepare.h"
+#include "cpu/ops/prepare.h"
+#include "cpu/runtime/device.h"
 
 namespace zo2::cpu {
 namespace {

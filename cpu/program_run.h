@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cpu/contract.h"
-#include "cpu/pool.h"
+#include "cpu/runtime/pool.h"
 
 namespace zo2::cpu {
 

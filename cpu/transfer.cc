@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "cpu/contract.h"
-#include "cpu/device.h"
+#include "cpu/runtime/device.h"
 
 namespace zo2::cpu {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "contract/zo2.h"
-#include "cpu/stream.h"
+#include "cpu/runtime/stream.h"
 
 namespace zo2::cpu {
 

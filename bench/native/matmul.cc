@@ -14,10 +14,10 @@
 #include <ctime>
 #include <vector>
 
-#include "cpu/cpu_features.h"
-#include "cpu/matmul.h"
-#include "cpu/pool.h"
+#include "cpu/ops/matmul.h"
 #include "cpu/program.h"
+#include "cpu/runtime/cpu_features.h"
+#include "cpu/runtime/pool.h"
 
 namespace {
 

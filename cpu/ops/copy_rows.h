@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "../scratch.h"
-#include "ops.h"
+#include "cpu/ops/ops.h"
+#include "cpu/ops/scratch.h"
 
 namespace zo2::cpu {
 

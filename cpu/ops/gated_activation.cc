@@ -1,5 +1,5 @@
-#include "../scratch.h"
-#include "ops.h"
+#include "cpu/ops/ops.h"
+#include "cpu/ops/scratch.h"
 
 namespace zo2::cpu {
 

@@ -1,4 +1,4 @@
-#include "copy_rows.h"
+#include "cpu/ops/copy_rows.h"
 
 namespace zo2::cpu {
 

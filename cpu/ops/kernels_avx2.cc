@@ -2,7 +2,7 @@
 #if defined(__x86_64__) || defined(_M_X64)
 
 #define ZO2_ISA avx2
-#include "kernels_impl.h"
+#include "cpu/ops/kernels_impl.h"
 
 namespace zo2::cpu {
 

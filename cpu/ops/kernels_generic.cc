@@ -1,6 +1,6 @@
 // The generic flavour, and the choice between the two.
 #define ZO2_ISA generic
-#include "kernels_impl.h"
+#include "cpu/ops/kernels_impl.h"
 
 namespace zo2::cpu {
 

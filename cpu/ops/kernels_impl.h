@@ -1,9 +1,9 @@
 // The table of one flavour. Compiled once per flavour: see simd.h.
 #pragma once
 
-#include "product_impl.h"
-#include "rows_impl.h"
-#include "softmax_impl.h"
+#include "cpu/ops/product_impl.h"
+#include "cpu/ops/rows_impl.h"
+#include "cpu/ops/softmax_impl.h"
 
 namespace zo2::cpu::ZO2_ISA {
 

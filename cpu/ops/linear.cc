@@ -1,6 +1,6 @@
-#include "../matmul.h"
-#include "../scratch.h"
-#include "ops.h"
+#include "cpu/ops/matmul.h"
+#include "cpu/ops/ops.h"
+#include "cpu/ops/scratch.h"
 
 namespace zo2::cpu {
 

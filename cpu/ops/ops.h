@@ -5,9 +5,9 @@
 
 #include <cstdint>
 
-#include "../contract.h"
-#include "../pool.h"
-#include "kernels.h"
+#include "cpu/contract.h"
+#include "cpu/ops/kernels.h"
+#include "cpu/runtime/pool.h"
 
 namespace zo2::cpu {
 

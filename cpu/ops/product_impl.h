@@ -5,7 +5,7 @@
 // the generic flavour's vectors are two registers each on a 128-bit machine, so it has 4 of them.
 #pragma once
 
-#include "rows_impl.h"
+#include "cpu/ops/rows_impl.h"
 
 namespace zo2::cpu::ZO2_ISA {
 

@@ -1,8 +1,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "../scratch.h"
-#include "ops.h"
+#include "cpu/ops/ops.h"
+#include "cpu/ops/scratch.h"
 
 namespace zo2::cpu {
 

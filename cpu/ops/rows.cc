@@ -1,4 +1,4 @@
-#include "ops.h"
+#include "cpu/ops/ops.h"
 
 namespace zo2::cpu {
 

@@ -1,8 +1,8 @@
 // Kernels on one row. Compiled once per flavour: see simd.h.
 #pragma once
 
-#include "../vector_math.h"
-#include "kernels.h"
+#include "cpu/ops/kernels.h"
+#include "cpu/ops/vector_math.h"
 
 namespace zo2::cpu::ZO2_ISA {
 

@@ -1,7 +1,7 @@
 // Kernels of softmax and log-softmax. Compiled once per flavour: see simd.h.
 #pragma once
 
-#include "rows_impl.h"
+#include "cpu/ops/rows_impl.h"
 
 namespace zo2::cpu::ZO2_ISA {
 

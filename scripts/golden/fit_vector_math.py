@@ -1,4 +1,4 @@
-"""Coefficients of cpu/vector_math.h: least squares at Chebyshev nodes in double precision, rounded to fp32, printed as hex floats.
+"""Coefficients of cpu/ops/vector_math.h: least squares at Chebyshev nodes in double precision, rounded to fp32, printed as hex floats.
 
     python3 scripts/golden/fit_vector_math.py
 

@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "check.h"
-#include "cpu/cpu_features.h"
 #include "cpu/ops/kernels.h"
+#include "cpu/runtime/cpu_features.h"
 #include "numerics/rounding.h"
 #include "random.h"
 

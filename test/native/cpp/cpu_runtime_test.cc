@@ -6,7 +6,7 @@
 
 #include <cfenv>
 
-#include "cpu/thread.h"
+#include "cpu/runtime/thread.h"
 #include "rig.h"
 
 using zo2::test::Rig;

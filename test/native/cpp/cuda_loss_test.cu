@@ -1,5 +1,5 @@
-// The small kernels: losses and gradients with the bits of cpu/loss.h, gathered rows, and the first fault of every kind
-// of table.
+// The small kernels: losses and gradients with the bits of cpu/ops/loss.h, gathered rows, and the first fault of every
+// kind of table.
 #include <math.h>
 #include <string.h>
 
@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "contract/commands.h"
-#include "cpu/loss.h"
+#include "cpu/ops/loss.h"
 #include "cuda/ops/check.cuh"
 #include "cuda/ops/gather.cuh"
 #include "cuda/ops/loss.cuh"

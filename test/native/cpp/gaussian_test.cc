@@ -6,8 +6,8 @@
 
 #include <algorithm>
 
-#include "cpu/noise.h"
-#include "cpu/tile.h"
+#include "cpu/ops/noise.h"
+#include "cpu/ops/tile.h"
 #include "test/native/cpp/check.h"
 
 using namespace zo2;

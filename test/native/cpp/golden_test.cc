@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "cpu/noise.h"
-#include "cpu/prepare.h"
+#include "cpu/ops/noise.h"
+#include "cpu/ops/prepare.h"
 #include "numerics/gaussian.h"
 #include "test/native/cpp/check.h"
 

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "check.h"
-#include "cpu/cpu_features.h"
-#include "cpu/matmul.h"
+#include "cpu/ops/matmul.h"
+#include "cpu/runtime/cpu_features.h"
 #include "op_case.h"
 
 namespace {

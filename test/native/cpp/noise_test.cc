@@ -1,5 +1,5 @@
 // Noise is a pure function of its coordinates: every split, offset and set of kernels gives the bits of the definition.
-#include "cpu/noise.h"
+#include "cpu/ops/noise.h"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "check.h"
-#include "cpu/pool.h"
+#include "cpu/runtime/pool.h"
 
 using zo2::cpu::ThreadPool;
 

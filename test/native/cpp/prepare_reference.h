@@ -7,7 +7,7 @@
 
 #include <vector>
 
-#include "cpu/prepare.h"
+#include "cpu/ops/prepare.h"
 #include "numerics/gaussian.h"
 #include "numerics/rounding.h"
 

@@ -1,13 +1,13 @@
 // The prepare pass equals its definition bit for bit: every pair of dtypes, every kind of noise, every option, wherever
 // ranges are cut.
-#include "cpu/prepare.h"
+#include "cpu/ops/prepare.h"
 
 #include <math.h>
 #include <string.h>
 
 #include <vector>
 
-#include "cpu/noise.h"
+#include "cpu/ops/noise.h"
 #include "test/native/cpp/check.h"
 #include "test/native/cpp/prepare_reference.h"
 

@@ -7,7 +7,7 @@
 
 #include <vector>
 
-#include "cpu/tile.h"
+#include "cpu/ops/tile.h"
 #include "test/native/cpp/check.h"
 
 using namespace zo2;

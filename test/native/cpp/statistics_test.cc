@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "cpu/noise.h"
+#include "cpu/ops/noise.h"
 #include "test/native/cpp/check.h"
 
 using namespace zo2;

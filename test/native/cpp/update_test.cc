@@ -6,8 +6,8 @@
 #include <thread>
 #include <vector>
 
-#include "cpu/noise.h"
-#include "cpu/prepare.h"
+#include "cpu/ops/noise.h"
+#include "cpu/ops/prepare.h"
 #include "numerics/update.h"
 #include "test/native/cpp/check.h"
 #include "test/native/cpp/prepare_reference.h"

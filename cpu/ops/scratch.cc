@@ -1,4 +1,4 @@
-#include "scratch.h"
+#include "cpu/ops/scratch.h"
 
 namespace zo2::cpu {
 

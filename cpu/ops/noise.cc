@@ -1,8 +1,8 @@
-#include "cpu/noise.h"
+#include "cpu/ops/noise.h"
 
 #include <string.h>
 
-#include "cpu/cpu_features.h"
+#include "cpu/runtime/cpu_features.h"
 
 namespace zo2::cpu {
 

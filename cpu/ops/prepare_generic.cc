@@ -1,7 +1,7 @@
 // Tile kernels in portable C++: one element at a time, through the functions of numerics/.
 #include <string.h>
 
-#include "cpu/tile.h"
+#include "cpu/ops/tile.h"
 #include "numerics/gaussian.h"
 #include "numerics/rademacher.h"
 #include "numerics/rounding.h"

@@ -1,4 +1,4 @@
-#include "cpu/device.h"
+#include "cpu/runtime/device.h"
 
 #include <unistd.h>
 
@@ -8,9 +8,9 @@
 #include <string>
 
 #include "cpu/contract.h"
-#include "cpu/cpu_features.h"
-#include "cpu/host.h"
-#include "cpu/matmul.h"
+#include "cpu/ops/matmul.h"
+#include "cpu/runtime/cpu_features.h"
+#include "cpu/runtime/host.h"
 
 namespace zo2::cpu {
 namespace {

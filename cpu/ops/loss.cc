@@ -1,4 +1,4 @@
-#include "cpu/loss.h"
+#include "cpu/ops/loss.h"
 
 #include <algorithm>
 #include <cmath>

@@ -9,7 +9,7 @@
 // NaN gives NaN.
 #pragma once
 
-#include "simd.h"
+#include "cpu/ops/simd.h"
 
 namespace zo2::cpu::ZO2_ISA {
 

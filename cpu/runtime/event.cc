@@ -1,7 +1,7 @@
-#include "cpu/event.h"
+#include "cpu/runtime/event.h"
 
 #include "cpu/contract.h"
-#include "cpu/device.h"
+#include "cpu/runtime/device.h"
 
 namespace zo2::cpu {
 

@@ -1,9 +1,9 @@
-#include "cpu/prepare.h"
+#include "cpu/ops/prepare.h"
 
 #include <string.h>
 
-#include "cpu/noise.h"
-#include "cpu/tile.h"
+#include "cpu/ops/noise.h"
+#include "cpu/ops/tile.h"
 #include "numerics/update.h"
 
 namespace zo2::cpu {

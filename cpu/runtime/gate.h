@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "cpu/latch.h"
+#include "cpu/runtime/latch.h"
 
 namespace zo2::cpu {
 

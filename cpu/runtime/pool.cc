@@ -1,6 +1,6 @@
-#include "cpu/pool.h"
+#include "cpu/runtime/pool.h"
 
-#include "cpu/thread.h"
+#include "cpu/runtime/thread.h"
 
 namespace zo2::cpu {
 namespace {

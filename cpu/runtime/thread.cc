@@ -1,4 +1,4 @@
-#include "cpu/thread.h"
+#include "cpu/runtime/thread.h"
 
 #include <pthread.h>
 #include <signal.h>

@@ -1,9 +1,9 @@
-#include "matmul.h"
+#include "cpu/ops/matmul.h"
 
 #include <algorithm>
 #include <string>
 
-#include "scratch.h"
+#include "cpu/ops/scratch.h"
 
 #ifdef ZO2_WITH_OPENBLAS
 #include <cblas.h>

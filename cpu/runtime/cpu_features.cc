@@ -1,4 +1,4 @@
-#include "cpu/cpu_features.h"
+#include "cpu/runtime/cpu_features.h"
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>

@@ -1,6 +1,6 @@
-#include "cpu/notifier.h"
+#include "cpu/runtime/notifier.h"
 
-#include "cpu/thread.h"
+#include "cpu/runtime/thread.h"
 
 namespace zo2::cpu {
 namespace {

@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-#include "ops/kernels.h"
+#include "cpu/ops/kernels.h"
 
 namespace zo2::cpu {
 

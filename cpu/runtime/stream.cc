@@ -1,11 +1,11 @@
-#include "cpu/stream.h"
+#include "cpu/runtime/stream.h"
 
 #include <chrono>
 
 #include "cpu/contract.h"
-#include "cpu/device.h"
-#include "cpu/gate.h"
-#include "cpu/thread.h"
+#include "cpu/runtime/device.h"
+#include "cpu/runtime/gate.h"
+#include "cpu/runtime/thread.h"
 
 namespace zo2::cpu {
 namespace {

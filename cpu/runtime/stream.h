@@ -12,8 +12,8 @@
 #include <variant>
 
 #include "contract/zo2.h"
-#include "cpu/event.h"
-#include "cpu/latch.h"
+#include "cpu/runtime/event.h"
+#include "cpu/runtime/latch.h"
 
 namespace zo2::cpu {
 

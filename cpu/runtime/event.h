@@ -7,8 +7,8 @@
 #include <optional>
 
 #include "contract/zo2.h"
-#include "cpu/latch.h"
-#include "cpu/notifier.h"
+#include "cpu/runtime/latch.h"
+#include "cpu/runtime/notifier.h"
 
 namespace zo2::cpu {
 

@@ -1,7 +1,7 @@
 // Tile kernels for CPUs with AVX2, FMA and F16C: the only file compiled with -mavx2 -mfma -mf16c. Nothing here may run
 // before tile_kernels() has asked the CPU, and nothing here may be an inline function that another file also has
 // (numerics/ops.h).
-#include "cpu/tile.h"
+#include "cpu/ops/tile.h"
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 

@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 #include "contract/zo2.h"
-#include "cpu/tile.h"
+#include "cpu/ops/tile.h"
 
 namespace zo2::cpu {
 

@@ -1,4 +1,4 @@
-#include "cpu/buffer.h"
+#include "cpu/runtime/buffer.h"
 
 #include <sys/mman.h>
 
@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "cpu/contract.h"
-#include "cpu/device.h"
+#include "cpu/runtime/device.h"
 
 namespace zo2::cpu {
 namespace {

@@ -1,4 +1,4 @@
-#include "cpu/host.h"
+#include "cpu/runtime/host.h"
 
 #include <sched.h>
 

@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "contract/zo2.h"
-#include "cpu/notifier.h"
-#include "cpu/pool.h"
-#include "cpu/stream.h"
+#include "cpu/runtime/notifier.h"
+#include "cpu/runtime/pool.h"
+#include "cpu/runtime/stream.h"
 
 namespace zo2::cpu {
 
