@@ -1,7 +1,7 @@
 // The CUDA backend's table of functions (zo2.h). Who runs on which thread:
 //
 //   - a caller's thread checks the arguments of a command and hands it to CUDA, which may block it once about a
-//     thousand commands are queued (commands, command_stream);
+//     thousand commands are queued (commands, stream);
 //   - each stream has one thread, which waits for its records, fires them and calls those that asked to be told
 //     (watcher). A record that fired before somebody asks is told of on the asking thread.
 //
@@ -19,10 +19,10 @@
 #include "cuda/commands.h"
 #include "cuda/program_run.h"
 #include "cuda/runtime/buffer.h"
-#include "cuda/runtime/command_stream.h"
 #include "cuda/runtime/device.h"
-#include "cuda/runtime/hold.h"
-#include "cuda/runtime/record.h"
+#include "cuda/runtime/event.h"
+#include "cuda/runtime/gate.h"
+#include "cuda/runtime/stream.h"
 
 namespace zo2::cuda {
 namespace {

@@ -5,8 +5,8 @@
 
 #include "contract/layout.h"
 #include "contract/zo2.h"
-#include "cuda/runtime/command_stream.h"
 #include "cuda/runtime/owners.h"
+#include "cuda/runtime/stream.h"
 
 namespace zo2::cuda {
 

@@ -6,14 +6,14 @@ set(zo2_cuda_sources
   runtime/buffer.cc
   runtime/check.cc
   runtime/clock.cc
-  runtime/command_stream.cc
   runtime/delay.cc
   runtime/device.cc
+  runtime/event.cc
   runtime/event_pool.cc
-  runtime/hold.cc
+  runtime/gate.cc
   runtime/lane.cc
   runtime/owners.cc
-  runtime/record.cc
+  runtime/stream.cc
   runtime/thread.cc
   runtime/watcher.cc
   ops/attention.cu

@@ -13,9 +13,9 @@
 #include "contract/zo2.h"
 #include "cuda/launch.h"
 #include "cuda/runtime/clock.h"
-#include "cuda/runtime/command_stream.h"
 #include "cuda/runtime/event_pool.h"
 #include "cuda/runtime/lane.h"
+#include "cuda/runtime/stream.h"
 
 namespace zo2::cuda {
 

@@ -11,7 +11,7 @@
 #include <string>
 #include <thread>
 
-#include "cuda/runtime/record.h"
+#include "cuda/runtime/event.h"
 
 namespace zo2::cuda {
 

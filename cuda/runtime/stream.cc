@@ -1,4 +1,4 @@
-#include "cuda/runtime/command_stream.h"
+#include "cuda/runtime/stream.h"
 
 #include <algorithm>
 

@@ -17,9 +17,9 @@
 #include "contract/zo2.h"
 #include "cuda/launch.h"
 #include "cuda/runtime/delay.h"
-#include "cuda/runtime/hold.h"
+#include "cuda/runtime/event.h"
+#include "cuda/runtime/gate.h"
 #include "cuda/runtime/lane.h"
-#include "cuda/runtime/record.h"
 #include "cuda/runtime/watcher.h"
 
 namespace zo2::cuda {

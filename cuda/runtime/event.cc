@@ -1,4 +1,4 @@
-#include "cuda/runtime/record.h"
+#include "cuda/runtime/event.h"
 
 #include "contract/status.h"
 #include "cuda/runtime/check.h"

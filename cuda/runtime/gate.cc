@@ -1,4 +1,4 @@
-#include "cuda/runtime/hold.h"
+#include "cuda/runtime/gate.h"
 
 #include "cuda/runtime/build.h"
 #include "cuda/runtime/check.h"
