@@ -9,7 +9,7 @@
 // work in its queues does not wait for it. A fork cannot use CUDA: there every call fails, and destroying leaks.
 //
 // The handles are never defined as C types, so that the backends of one addon do not clash. What is behind them:
-// zo2_device std::shared_ptr<Device>, zo2_stream CommandStream, zo2_event RecordedEvent, zo2_gate Gate, zo2_buffer
+// zo2_device std::shared_ptr<Device>, zo2_stream Stream, zo2_event Event, zo2_gate Gate, zo2_buffer
 // Buffer, zo2_layout DeviceLayout, zo2_program DeviceProgram; of the last three, contract/ sees the first base.
 #include <cinttypes>
 #include <memory>
@@ -51,19 +51,19 @@ const DevicePointer& open_device(zo2_device* handle) {
   return device;
 }
 
-CommandStream& open_stream(zo2_stream* handle) {
-  CommandStream& stream = open<CommandStream>(handle, "stream");
+Stream& open_stream(zo2_stream* handle) {
+  Stream& stream = open<Stream>(handle, "stream");
   check_process(stream.device());
   return stream;
 }
 
-RecordedEvent& open_event(zo2_event* handle) {
-  RecordedEvent& event = open<RecordedEvent>(handle, "event");
+Event& open_event(zo2_event* handle) {
+  Event& event = open<Event>(handle, "event");
   check_process(event.device());
   return event;
 }
 
-void check_same_device(const CommandStream& stream, const Device& device, const char* what) {
+void check_same_device(const Stream& stream, const Device& device, const char* what) {
   if (&stream.device() != &device) {
     fail(ZO2_STATUS_INVALID_ARGUMENT, "%s belongs to another device than stream \"%s\"", what, stream.name().c_str());
   }
@@ -111,13 +111,12 @@ zo2_status device_info(zo2_device* device, zo2_device_info* info, zo2_error* err
 }
 
 zo2_status stream_create(zo2_device* device, const char* name, zo2_stream** stream, zo2_error* error) {
-  return guarded(error, [&] {
-    give(stream, std::make_unique<CommandStream>(open_device(device), name == nullptr ? "stream" : name));
-  });
+  return guarded(
+      error, [&] { give(stream, std::make_unique<Stream>(open_device(device), name == nullptr ? "stream" : name)); });
 }
 
 void stream_destroy(zo2_stream* handle) {
-  if (handle != nullptr) destroy<CommandStream>(handle, reinterpret_cast<CommandStream*>(handle)->device());
+  if (handle != nullptr) destroy<Stream>(handle, reinterpret_cast<Stream*>(handle)->device());
 }
 
 zo2_status stream_fail(zo2_stream* stream, const zo2_error* cause, zo2_error* error) {
@@ -126,7 +125,7 @@ zo2_status stream_fail(zo2_stream* stream, const zo2_error* cause, zo2_error* er
 
 zo2_status stream_record(zo2_stream* stream, zo2_event* event, zo2_error* error) {
   return guarded(error, [&] {
-    RecordedEvent& recorded = open_event(event);
+    Event& recorded = open_event(event);
     check_same_device(open_stream(stream), recorded.device(), "the event");
     open_stream(stream).record(recorded);
   });
@@ -134,7 +133,7 @@ zo2_status stream_record(zo2_stream* stream, zo2_event* event, zo2_error* error)
 
 zo2_status stream_wait(zo2_stream* stream, zo2_event* event, zo2_error* error) {
   return guarded(error, [&] {
-    const RecordedEvent& awaited = open_event(event);
+    const Event& awaited = open_event(event);
     check_same_device(open_stream(stream), awaited.device(), "the event");
     open_stream(stream).wait(awaited);
   });
@@ -149,11 +148,11 @@ zo2_status stream_hold(zo2_stream* stream, zo2_gate* gate, zo2_error* error) {
 }
 
 zo2_status event_create(zo2_device* device, zo2_event** event, zo2_error* error) {
-  return guarded(error, [&] { give(event, std::make_unique<RecordedEvent>(open_device(device))); });
+  return guarded(error, [&] { give(event, std::make_unique<Event>(open_device(device))); });
 }
 
 void event_destroy(zo2_event* handle) {
-  if (handle != nullptr) destroy<RecordedEvent>(handle, reinterpret_cast<RecordedEvent*>(handle)->device());
+  if (handle != nullptr) destroy<Event>(handle, reinterpret_cast<Event*>(handle)->device());
 }
 
 zo2_status event_notify(zo2_event* event, zo2_notify notify, void* user, zo2_error* error) {

@@ -14,8 +14,8 @@
 namespace zo2::cuda {
 namespace {
 
-using Counted = CommandStream::Counted;
-using Uses = CommandStream::Uses;
+using Counted = Stream::Counted;
+using Uses = Stream::Uses;
 
 }  // namespace
 
@@ -30,7 +30,7 @@ DeviceLayout::DeviceLayout(std::shared_ptr<Device> device, const zo2_segment* li
 
 DeviceLayout::~DeviceLayout() { owner->enter_quietly(); }
 
-void enqueue_copy(CommandStream& stream, const zo2_span& dst, const zo2_span& src, uint64_t bytes) {
+void enqueue_copy(Stream& stream, const zo2_span& dst, const zo2_span& src, uint64_t bytes) {
   const contract::CopyCommand command = contract::resolve_copy(&stream.device(), dst, src, bytes);
   stream.command(Counted::kCommand, Uses::kCopies, [&](const Launch& launch) {
     if (command.bytes == 0) return;
@@ -38,21 +38,21 @@ void enqueue_copy(CommandStream& stream, const zo2_span& dst, const zo2_span& sr
   });
 }
 
-void enqueue_fill(CommandStream& stream, const zo2_span& dst, uint8_t byte, uint64_t bytes) {
+void enqueue_fill(Stream& stream, const zo2_span& dst, uint8_t byte, uint64_t bytes) {
   const contract::FillCommand command = contract::resolve_fill(&stream.device(), dst, byte, bytes);
   stream.command(Counted::kCommand, Uses::kKernels,
                  [&](const Launch& launch) { ZO2_CUDA_LAUNCH("fill", launch_fill(launch, command)); });
 }
 
-void enqueue_gather(CommandStream& stream, const zo2_span& dst, const zo2_span& src, const zo2_span& rows,
-                    uint64_t count, int64_t row_base, uint64_t row_bytes) {
+void enqueue_gather(Stream& stream, const zo2_span& dst, const zo2_span& src, const zo2_span& rows, uint64_t count,
+                    int64_t row_base, uint64_t row_bytes) {
   const contract::GatherCommand command =
       contract::resolve_gather(&stream.device(), dst, src, rows, count, row_base, row_bytes);
   stream.command(Counted::kCommand, Uses::kKernels,
                  [&](const Launch& launch) { ZO2_CUDA_LAUNCH("gather", launch_gather(launch, command)); });
 }
 
-void enqueue_prepare(CommandStream& stream, const zo2_prepare_args& args) {
+void enqueue_prepare(Stream& stream, const zo2_prepare_args& args) {
   const contract::PrepareCommand command = contract::resolve_prepare(&stream.device(), args);
   stream.command(Counted::kLaunch, Uses::kKernels, [&](const Launch& launch) {
     const auto* const layout = static_cast<const DeviceLayout*>(command.layout);
@@ -69,20 +69,20 @@ void enqueue_prepare(CommandStream& stream, const zo2_prepare_args& args) {
   });
 }
 
-void enqueue_run(CommandStream& stream, const zo2_run_args& args) {
+void enqueue_run(Stream& stream, const zo2_run_args& args) {
   const contract::RunCommand command = contract::resolve_run(&stream.device(), args);
   const auto& program = *static_cast<const DeviceProgram*>(command.program);
   stream.command(Counted::kLaunch, Uses::kKernels,
                  [&](const Launch& launch) { program.run(launch, command, stream.scratch(program.scratch_bytes())); });
 }
 
-void enqueue_loss(CommandStream& stream, const zo2_loss_args& args) {
+void enqueue_loss(Stream& stream, const zo2_loss_args& args) {
   const contract::LossCommand command = contract::resolve_loss(&stream.device(), args);
   stream.command(Counted::kLaunch, Uses::kKernels,
                  [&](const Launch& launch) { ZO2_CUDA_LAUNCH("loss", launch_loss(launch, command)); });
 }
 
-void enqueue_gradient(CommandStream& stream, const zo2_gradient_args& args) {
+void enqueue_gradient(Stream& stream, const zo2_gradient_args& args) {
   const contract::GradientCommand command = contract::resolve_gradient(&stream.device(), args);
   stream.command(Counted::kLaunch, Uses::kKernels,
                  [&](const Launch& launch) { ZO2_CUDA_LAUNCH("gradient", launch_gradient(launch, command)); });

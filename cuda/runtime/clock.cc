@@ -20,14 +20,14 @@ std::optional<double> distance(cudaEvent_t from, cudaEvent_t to) {
 
 }  // namespace
 
-Clock::Clock() : stream_(make_stream()) {
+Clock::Clock() : stream_(make_cuda_stream()) {
   latest_ = make(nullptr);
   ZO2_CUDA_CHECK(cudaEventSynchronize(latest_->event.get()));  // so that every other event has a time above 0
 }
 
 std::shared_ptr<Clock::Anchor> Clock::make(std::shared_ptr<Anchor> previous) {
   auto anchor = std::make_shared<Anchor>();
-  anchor->event = make_event();
+  anchor->event = make_cuda_event();
   anchor->previous = std::move(previous);
   anchor->made = std::chrono::steady_clock::now();
   ZO2_CUDA_CHECK(cudaEventRecord(anchor->event.get(), stream_.get()));

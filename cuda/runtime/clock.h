@@ -16,7 +16,7 @@ namespace zo2::cuda {
 class Clock {
  public:
   struct Anchor {
-    Event event;
+    CudaEvent event;
     std::shared_ptr<Anchor> previous;  // null once `seconds` is known
     double seconds = 0;                // when `event` passed
     std::chrono::steady_clock::time_point made;
@@ -41,7 +41,7 @@ class Clock {
 
   const std::chrono::steady_clock::time_point opened_ = std::chrono::steady_clock::now();
   std::mutex mutex_;
-  Stream stream_;
+  CudaStream stream_;
   std::shared_ptr<Anchor> latest_;
 };
 

@@ -131,15 +131,15 @@ Device::~Device() {
 }
 
 void Device::close() {
-  std::vector<CommandStream*> streams;
+  std::vector<Stream*> streams;
   {
     std::lock_guard<std::mutex> lock(streams_mutex_);
     closed_ = true;
     streams = streams_;
   }
   // All are cancelled before any is joined: one may be waiting for another.
-  for (CommandStream* stream : streams) stream->cancel();
-  for (CommandStream* stream : streams) stream->join();
+  for (Stream* stream : streams) stream->cancel();
+  for (Stream* stream : streams) stream->join();
 }
 
 void Device::describe(zo2_device_info* info) {
@@ -176,7 +176,7 @@ void Device::enter() const {
 
 void Device::enter_quietly() const noexcept { ZO2_CUDA_QUIET(cudaSetDevice(ordinal_)); }
 
-uint64_t Device::enroll(CommandStream* stream) {
+uint64_t Device::enroll(Stream* stream) {
   std::lock_guard<std::mutex> lock(streams_mutex_);
   if (closed_) fail(ZO2_STATUS_CANCELLED, "the device was closed; open it again");
   streams_.push_back(stream);
@@ -184,14 +184,14 @@ uint64_t Device::enroll(CommandStream* stream) {
   return options_.delay_seed + ++streams_made_ * 0xD1342543DE82EF95ull;
 }
 
-void Device::dismiss(CommandStream* stream) {
+void Device::dismiss(Stream* stream) {
   std::lock_guard<std::mutex> lock(streams_mutex_);
   streams_.erase(std::remove(streams_.begin(), streams_.end(), stream), streams_.end());
 }
 
-void Device::count(CommandStream::Counted counted) {
+void Device::count(Stream::Counted counted) {
   commands_.fetch_add(1, std::memory_order_relaxed);
-  if (counted == CommandStream::Counted::kLaunch) launches_.fetch_add(1, std::memory_order_relaxed);
+  if (counted == Stream::Counted::kLaunch) launches_.fetch_add(1, std::memory_order_relaxed);
 }
 
 void Device::reserve(zo2_buffer_kind kind, uint64_t bytes) {

@@ -48,9 +48,9 @@ class Device {
 
   // A stream's place in the list that close() cancels, and the seed of its random delays. Throws Failure(CANCELLED)
   // after close().
-  uint64_t enroll(CommandStream* stream);
-  void dismiss(CommandStream* stream);
-  void count(CommandStream::Counted counted);
+  uint64_t enroll(Stream* stream);
+  void dismiss(Stream* stream);
+  void count(Stream::Counted counted);
 
   // Books `bytes` of a kind of memory. Throws Failure(OUT_OF_MEMORY) when that would pass the limit, or what there is.
   void reserve(zo2_buffer_kind kind, uint64_t bytes);
@@ -79,7 +79,7 @@ class Device {
   std::atomic<uint64_t> launches_{0};
 
   std::mutex streams_mutex_;
-  std::vector<CommandStream*> streams_;
+  std::vector<Stream*> streams_;
   uint64_t streams_made_ = 0;
   bool closed_ = false;
 };

@@ -95,25 +95,25 @@ void Record::notify(zo2_notify notify, void* user) {
   call(one);
 }
 
-RecordedEvent::~RecordedEvent() {
+Event::~Event() {
   // An event of the runtime may be destroyed with the record.
   device_->enter_quietly();
   latest_ = nullptr;
 }
 
-void RecordedEvent::hold(std::shared_ptr<Record> record) {
+void Event::hold(std::shared_ptr<Record> record) {
   std::lock_guard<std::mutex> lock(mutex_);
   latest_ = std::move(record);
 }
 
-std::shared_ptr<Record> RecordedEvent::latest() const {
+std::shared_ptr<Record> Event::latest() const {
   std::lock_guard<std::mutex> lock(mutex_);
   if (latest_ == nullptr)
     contract::fail(ZO2_STATUS_NOT_RECORDED, "the event was never recorded; record it on a stream first");
   return latest_;
 }
 
-double RecordedEvent::seconds() const {
+double Event::seconds() const {
   device_->enter();
   const std::optional<double> seconds = latest()->seconds();
   if (!seconds)

@@ -77,12 +77,12 @@ class Record {
 };
 
 // What a zo2_event is.
-class RecordedEvent {
+class Event {
  public:
-  explicit RecordedEvent(std::shared_ptr<Device> device) : device_(std::move(device)) {}
-  ~RecordedEvent();
-  RecordedEvent(const RecordedEvent&) = delete;
-  RecordedEvent& operator=(const RecordedEvent&) = delete;
+  explicit Event(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+  ~Event();
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
 
   Device& device() const { return *device_; }
   void hold(std::shared_ptr<Record> record);

@@ -8,15 +8,15 @@ EventPool::Lent EventPool::take() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (!idle_.empty()) {
-      Event event = std::move(idle_.back());
+      CudaEvent event = std::move(idle_.back());
       idle_.pop_back();
       return Lent(shared_from_this(), std::move(event));
     }
   }
-  return Lent(shared_from_this(), make_event());
+  return Lent(shared_from_this(), make_cuda_event());
 }
 
-void EventPool::put_back(Event event) noexcept {
+void EventPool::put_back(CudaEvent event) noexcept {
   std::lock_guard<std::mutex> lock(mutex_);
   try {
     idle_.push_back(std::move(event));

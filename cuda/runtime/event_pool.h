@@ -15,7 +15,7 @@ class EventPool : public std::enable_shared_from_this<EventPool> {
   class Lent {
    public:
     Lent() = default;
-    Lent(std::shared_ptr<EventPool> pool, Event event) : pool_(std::move(pool)), event_(std::move(event)) {}
+    Lent(std::shared_ptr<EventPool> pool, CudaEvent event) : pool_(std::move(pool)), event_(std::move(event)) {}
     Lent(Lent&&) = default;
     Lent& operator=(Lent&& other) noexcept {
       std::swap(pool_, other.pool_);
@@ -31,17 +31,17 @@ class EventPool : public std::enable_shared_from_this<EventPool> {
 
    private:
     std::shared_ptr<EventPool> pool_;
-    Event event_;
+    CudaEvent event_;
   };
 
   // Throws Failure when the runtime has none.
   Lent take();
 
  private:
-  void put_back(Event event) noexcept;
+  void put_back(CudaEvent event) noexcept;
 
   std::mutex mutex_;
-  std::vector<Event> idle_;
+  std::vector<CudaEvent> idle_;
 };
 
 }  // namespace zo2::cuda

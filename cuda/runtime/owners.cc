@@ -44,16 +44,16 @@ void* map_huge(uint64_t bytes) {
 void release_stream(cudaStream_t stream) { ZO2_CUDA_QUIET(cudaStreamDestroy(stream)); }
 void release_event(cudaEvent_t event) { ZO2_CUDA_QUIET(cudaEventDestroy(event)); }
 
-Stream make_stream() {
+CudaStream make_cuda_stream() {
   cudaStream_t stream = nullptr;
   ZO2_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-  return Stream(stream);
+  return CudaStream(stream);
 }
 
-Event make_event() {
+CudaEvent make_cuda_event() {
   cudaEvent_t event = nullptr;
   ZO2_CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventBlockingSync));
-  return Event(event);
+  return CudaEvent(event);
 }
 
 DeviceArena::DeviceArena(uint64_t bytes) : bytes_(bytes) {

@@ -35,12 +35,12 @@ void release_stream(cudaStream_t stream);
 void release_event(cudaEvent_t event);
 
 // A stream that does not follow the default stream. Destroying it does not wait for what is queued on it.
-using Stream = Owner<cudaStream_t, release_stream>;
-Stream make_stream();
+using CudaStream = Owner<cudaStream_t, release_stream>;
+CudaStream make_cuda_stream();
 
 // An event with a time, on which a host thread sleeps while it waits.
-using Event = Owner<cudaEvent_t, release_event>;
-Event make_event();
+using CudaEvent = Owner<cudaEvent_t, release_event>;
+CudaEvent make_cuda_event();
 
 // Device memory of one cudaMalloc, aligned to 256 bytes; its bytes are whatever was there.
 class DeviceArena {

@@ -23,13 +23,13 @@ std::shared_ptr<Lane> make_lane(Device& device, std::string name) {
 
 }  // namespace
 
-CommandStream::CommandStream(std::shared_ptr<Device> device, std::string name)
+Stream::Stream(std::shared_ptr<Device> device, std::string name)
     : device_(std::move(device)),
       lane_(make_lane(*device_, std::move(name))),
       holds_(std::make_shared<HoldLine>(&lane_->host_words().passed)),
       delay_(device_->delay_microseconds(), device_->enroll(this)) {
   try {
-    stream_ = make_stream();
+    stream_ = make_cuda_stream();
     watcher_ = std::make_shared<Watcher>(*device_, lane_->name());
   } catch (...) {
     device_->dismiss(this);
@@ -37,14 +37,14 @@ CommandStream::CommandStream(std::shared_ptr<Device> device, std::string name)
   }
 }
 
-CommandStream::~CommandStream() {
+Stream::~Stream() {
   cancel();
   join();
   device_->dismiss(this);
   lane_->retire();
 }
 
-bool CommandStream::begin() {
+bool Stream::begin() {
   if (cancelled_)
     contract::fail(ZO2_STATUS_CANCELLED, "stream \"%s\" was closed; open the device again", name().c_str());
   ++ordinal_;
@@ -52,7 +52,7 @@ bool CommandStream::begin() {
   return error_.status == ZO2_OK;
 }
 
-void CommandStream::look_for_faults() {
+void Stream::look_for_faults() {
   if (error_.status != ZO2_OK) return;
   if (const auto fault = lane_->fault(ordinal_)) error_ = *fault;
   for (size_t i = 0; i < past_.size() && error_.status == ZO2_OK; ++i) {
@@ -60,7 +60,7 @@ void CommandStream::look_for_faults() {
   }
 }
 
-void CommandStream::attempt(const std::function<void()>& step) {
+void Stream::attempt(const std::function<void()>& step) {
   try {
     device_->enter();
     step();
@@ -71,11 +71,11 @@ void CommandStream::attempt(const std::function<void()>& step) {
   }
 }
 
-Launch CommandStream::launch() const {
+Launch Stream::launch() const {
   return {stream_.get(), &lane_->device_words().slot, &lane_->host_words().mirror, ordinal_, &device_->traits()};
 }
 
-void CommandStream::command(Counted counted, Uses uses, const std::function<void(const Launch&)>& body) {
+void Stream::command(Counted counted, Uses uses, const std::function<void(const Launch&)>& body) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (!begin()) return;
   attempt([&] {
@@ -93,7 +93,7 @@ void CommandStream::command(Counted counted, Uses uses, const std::function<void
   device_->count(counted);
 }
 
-void CommandStream::checkpoint(const Launch& launch) {
+void Stream::checkpoint(const Launch& launch) {
   if (!checkpoint_due_ && pending_.empty() && ordinal_ - last_checkpoint_ < kCheckpointInterval) return;
   Checkpoint checkpoint = {};
   checkpoint.cancelled = &lane_->host_words().cancelled;
@@ -110,7 +110,7 @@ void CommandStream::checkpoint(const Launch& launch) {
   last_checkpoint_ = ordinal_;
 }
 
-void CommandStream::record(RecordedEvent& event) {
+void Stream::record(Event& event) {
   std::lock_guard<std::mutex> lock(mutex_);
   begin();
   Record::Origin origin{device_, watcher_, lane_, ordinal_, past_, error_, {}, nullptr};
@@ -132,7 +132,7 @@ void CommandStream::record(RecordedEvent& event) {
   event.hold(std::move(record));
 }
 
-void CommandStream::wait(const RecordedEvent& event) {
+void Stream::wait(const Event& event) {
   const std::shared_ptr<Record> record = event.latest();
   std::lock_guard<std::mutex> lock(mutex_);
   if (!begin()) return;
@@ -147,7 +147,7 @@ void CommandStream::wait(const RecordedEvent& event) {
   if (!record->fired_well()) absorb(*record);
 }
 
-void CommandStream::absorb(const Record& record) {
+void Stream::absorb(const Record& record) {
   past_.erase(
       std::remove_if(past_.begin(), past_.end(), [](const Seen& seen) { return seen.lane->spent(seen.ordinal); }),
       past_.end());
@@ -174,7 +174,7 @@ void CommandStream::absorb(const Record& record) {
   see(record.lane(), record.ordinal());
 }
 
-void CommandStream::hold(Gate& gate) {
+void Stream::hold(Gate& gate) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (!begin() || gate.is_open()) return;
   attempt([&] {
@@ -183,7 +183,7 @@ void CommandStream::hold(Gate& gate) {
   });
 }
 
-void CommandStream::poison(const zo2_error& cause) {
+void Stream::poison(const zo2_error& cause) {
   if (cause.status == ZO2_OK) {
     contract::fail(ZO2_STATUS_INVALID_ARGUMENT,
                    "the cause of a failure has status ZO2_OK; give the status that failed");
@@ -192,7 +192,7 @@ void CommandStream::poison(const zo2_error& cause) {
   if (begin()) error_ = cause;
 }
 
-uint8_t* CommandStream::Growing::at_least(uint64_t bytes) {
+uint8_t* Stream::Growing::at_least(uint64_t bytes) {
   if (pieces.empty() || pieces.back().bytes() < bytes) {
     const uint64_t twice = pieces.empty() ? kSmallestPiece : 2 * pieces.back().bytes();
     pieces.push_back(DeviceArena(std::max(bytes, twice)));
@@ -200,16 +200,16 @@ uint8_t* CommandStream::Growing::at_least(uint64_t bytes) {
   return pieces.back().data();
 }
 
-void* CommandStream::scratch(uint64_t bytes) { return bytes == 0 ? nullptr : scratch_.at_least(bytes); }
+void* Stream::scratch(uint64_t bytes) { return bytes == 0 ? nullptr : scratch_.at_least(bytes); }
 
-const void* CommandStream::table(const Launch& launch, const void* data, uint64_t bytes) {
+const void* Stream::table(const Launch& launch, const void* data, uint64_t bytes) {
   if (bytes == 0) return nullptr;
   uint8_t* const place = table_.at_least(bytes);
   ZO2_CUDA_LAUNCH("a table", launch_store(launch, place, data, bytes));
   return place;
 }
 
-void CommandStream::cancel() {
+void Stream::cancel() {
   if (cancelled_.exchange(true)) return;
   // The host first: a record that fires from now on is cancelled, whatever the device still does.
   watcher_->cancel(*lane_);
@@ -218,7 +218,7 @@ void CommandStream::cancel() {
   holds_->cancel();
 }
 
-void CommandStream::join() {
+void Stream::join() {
   {
     // Not before a command that another thread is enqueueing.
     std::lock_guard<std::mutex> lock(mutex_);

@@ -26,14 +26,14 @@ namespace zo2::cuda {
 
 class Device;
 
-class CommandStream {
+class Stream {
  public:
-  CommandStream(std::shared_ptr<Device> device, std::string name);
+  Stream(std::shared_ptr<Device> device, std::string name);
   // Cancels what has not started, waits for what runs, fires every record. Waits too for streams that this one was made
   // to wait for.
-  ~CommandStream();
-  CommandStream(const CommandStream&) = delete;
-  CommandStream& operator=(const CommandStream&) = delete;
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
 
   const std::string& name() const { return lane_->name(); }
   Device& device() const { return *device_; }
@@ -45,8 +45,8 @@ class CommandStream {
   // Each of these enqueues and returns; all throw Failure(CANCELLED) once the stream was cancelled. `body` hands the
   // command to CUDA, here and now; what it throws poisons the stream. It is not called on a poisoned stream.
   void command(Counted counted, Uses uses, const std::function<void(const Launch&)>& body);
-  void record(RecordedEvent& event);
-  void wait(const RecordedEvent& event);
+  void record(Event& event);
+  void wait(const Event& event);
   void hold(Gate& gate);
   void poison(const zo2_error& cause);
 
@@ -84,7 +84,7 @@ class CommandStream {
   const std::shared_ptr<Lane> lane_;
   std::shared_ptr<HoldLine> holds_;
   Delay delay_;
-  Stream stream_;
+  CudaStream stream_;
   std::shared_ptr<Watcher> watcher_;
   std::atomic<bool> cancelled_{false};
 
