@@ -75,7 +75,7 @@ ZO2_HD static inline float f32_from_f64(double a) { return static_cast<float>(a)
 ZO2_HD static inline bool f32_is_finite(float x) { return (float_bits(x) & 0x7f800000u) != 0x7f800000u; }
 
 // The operations as a type, for sequences that are written once and run on one value or on a vector of them
-// (cpu/prepare_avx2.cc has the vector counterpart). F is fp32; I is 32 integer bits, signed only where an operation
+// (cpu/ops/tile_avx2.cc has the vector counterpart). F is fp32; I is 32 integer bits, signed only where an operation
 // says so.
 namespace {
 struct ScalarOps {

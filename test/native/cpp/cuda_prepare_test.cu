@@ -1,9 +1,9 @@
-// The prepare kernel gives the bytes of cpu/ops/prepare.h: every pair of dtypes, every kind of noise and option,
+// The prepare kernel gives the bytes of cpu/ops/prepare_range.h: every pair of dtypes, every kind of noise and option,
 // segments that begin and end anywhere; what goes wrong raises the same flags.
 #include <math.h>
 
 #include "contract/commands.h"
-#include "cpu/ops/prepare.h"
+#include "cpu/ops/prepare_range.h"
 #include "cuda/ops/prepare.cuh"
 #include "test/native/cpp/cuda_rig.h"
 #include "test/native/cpp/prepare_reference.h"

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "cpu/ops/noise.h"
-#include "cpu/ops/prepare.h"
+#include "cpu/ops/prepare_range.h"
 #include "numerics/gaussian.h"
 #include "test/native/cpp/check.h"
 

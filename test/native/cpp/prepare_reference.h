@@ -7,7 +7,7 @@
 
 #include <vector>
 
-#include "cpu/ops/prepare.h"
+#include "cpu/ops/prepare_range.h"
 #include "numerics/gaussian.h"
 #include "numerics/rounding.h"
 

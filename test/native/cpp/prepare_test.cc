@@ -1,6 +1,6 @@
 // The prepare pass equals its definition bit for bit: every pair of dtypes, every kind of noise, every option, wherever
 // ranges are cut.
-#include "cpu/ops/prepare.h"
+#include "cpu/ops/prepare_range.h"
 
 #include <math.h>
 #include <string.h>

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cpu/ops/noise.h"
-#include "cpu/ops/prepare.h"
+#include "cpu/ops/prepare_range.h"
 #include "numerics/update.h"
 #include "test/native/cpp/check.h"
 #include "test/native/cpp/prepare_reference.h"

@@ -1,0 +1,231 @@
+#include "cpu/ops/prepare_range.h"
+
+#include <string.h>
+
+#include "cpu/ops/noise.h"
+#include "cpu/ops/tile.h"
+#include "numerics/update.h"
+
+namespace zo2::cpu {
+namespace {
+
+uint64_t element_bytes(zo2_dtype dtype) { return dtype == ZO2_F32 || dtype == ZO2_I32 ? 4 : 2; }
+
+// Elements whose canonical indices are consecutive, with the places of the first of them. wire_dtype and scratch_dtype
+// are those of the segment.
+struct Piece {
+  uint64_t canonical;
+  uint64_t count;
+  unsigned char* wire;
+  unsigned char* plus;
+  unsigned char* minus;
+  zo2_dtype wire_dtype;
+  zo2_dtype scratch_dtype;
+  bool decay;
+  bool frozen;
+};
+
+struct Tile {
+  uint64_t first;  // canonical index of element 0, a multiple of kGrain
+  uint32_t n;      // a multiple of kGrain
+  uint32_t begin;  // [begin, end): the elements that exist
+  uint32_t end;
+  bool whole() const { return begin == 0 && end == n; }
+};
+
+void read_wire(const TileKernels& kernels, const Tile& tile, zo2_dtype dtype, const unsigned char* from, float* w) {
+  if (tile.whole()) {
+    kernels.widen(dtype, from, tile.n, w);
+    return;
+  }
+  alignas(64) unsigned char padded[kTile * sizeof(float)];
+  const uint64_t size = element_bytes(dtype);
+  memset(padded, 0, tile.n * size);
+  memcpy(padded + tile.begin * size, from, (tile.end - tile.begin) * size);
+  kernels.widen(dtype, padded, tile.n, w);
+}
+
+// A place for a whole tile of `dtype` whose existing part belongs at `to`: that place itself, or a padded copy which
+// `put` moves there.
+class TileOutput {
+ public:
+  TileOutput(const Tile& tile, zo2_dtype dtype, unsigned char* to)
+      : tile_(tile), size_(element_bytes(dtype)), to_(to) {}
+  unsigned char* place() { return to_ == nullptr || tile_.whole() ? to_ : padded_; }
+  void put() const {
+    if (to_ == nullptr || tile_.whole()) return;
+    memcpy(to_, padded_ + tile_.begin * size_, (tile_.end - tile_.begin) * size_);
+  }
+
+ private:
+  const Tile& tile_;
+  uint64_t size_;
+  unsigned char* to_;
+  alignas(64) unsigned char padded_[kTile * sizeof(float)];
+};
+
+NoiseSource update_noise(const ResolvedUpdate& update, uint32_t direction) {
+  const float* table = nullptr;
+  if (update.noise == ZO2_NOISE_BUFFER) {
+    const unsigned char* const tables = reinterpret_cast<const unsigned char*>(update.z);
+    table = reinterpret_cast<const float*>(tables + direction * update.z_stride);
+  }
+  return {update.noise, update.seed, update.step, direction, table};
+}
+
+void apply_update(const TileKernels& kernels, const PrepareJob& job, uint32_t index, const Piece& piece,
+                  const Tile& tile, float* w, PrepareFlags* flags) {
+  const ResolvedUpdate& update = job.updates[index];
+  const float b = piece.decay ? update.b : 0.0f;
+  alignas(64) float z[kTile];
+  alignas(64) float u[kTile];
+  alignas(64) uint32_t words[kTile];
+  const bool stochastic = job.rounding == ZO2_ROUND_STOCHASTIC && piece.wire_dtype != ZO2_F32;
+  if (stochastic) {
+    kernels.rounding_words(numerics::noise_stream(update.seed, update.step, numerics::kPurposeRounding, 0), tile.first,
+                           tile.n, words);
+  }
+  const TileRounding rounding = {piece.wire_dtype, stochastic, words};
+  bool fits;
+  if (update.directions == 1) {
+    fill_noise_tile(kernels, update_noise(update, 0), tile.first, tile.n, tile.begin, tile.end, z);
+    fits = kernels.update_once(rounding, update.a[0], b, z, tile.n, tile.begin, tile.end, w);
+  } else {
+    kernels.update_begin(b, w, tile.n, u);
+    for (uint32_t d = 0; d < update.directions; ++d) {
+      fill_noise_tile(kernels, update_noise(update, d), tile.first, tile.n, tile.begin, tile.end, z);
+      kernels.update_add(update.a[d], z, tile.n, u);
+    }
+    fits = kernels.update_end(rounding, u, tile.n, tile.begin, tile.end, w);
+  }
+  if (!fits) merge_flags(flags, {ZO2_STICKY_OVERFLOW, index});
+}
+
+void write_scratch(const TileKernels& kernels, const PrepareJob& job, const Piece& piece, const Tile& tile,
+                   uint64_t offset, const float* w) {
+  const uint64_t at = offset * element_bytes(piece.scratch_dtype);
+  TileOutput plus(tile, piece.scratch_dtype, piece.plus + at);
+  TileOutput minus(tile, piece.scratch_dtype, piece.minus == nullptr ? nullptr : piece.minus + at);
+  if (piece.frozen || (job.eps == 0.0f && piece.minus == nullptr)) {
+    kernels.narrow(piece.scratch_dtype, w, tile.n, plus.place());
+    if (piece.minus != nullptr) kernels.narrow(piece.scratch_dtype, w, tile.n, minus.place());
+  } else {
+    alignas(64) float z[kTile];
+    const NoiseSource source = {job.noise, job.seed, job.step, job.direction, job.z};
+    fill_noise_tile(kernels, source, tile.first, tile.n, tile.begin, tile.end, z);
+    kernels.perturb(piece.scratch_dtype, job.eps, z, w, tile.n, plus.place(), minus.place());
+  }
+  plus.put();
+  minus.put();
+}
+
+void prepare_piece(const TileKernels& kernels, const PrepareJob& job, const Piece& piece, PrepareFlags* flags) {
+  const bool updated = !piece.frozen && job.update_count > 0;
+  const uint64_t wire_size = element_bytes(piece.wire_dtype);
+  alignas(64) float copy[kTile];
+  for (uint64_t done = 0; done < piece.count;) {
+    const uint64_t at = piece.canonical + done;
+    Tile tile;
+    tile.first = at / kGrain * kGrain;
+    tile.begin = static_cast<uint32_t>(at - tile.first);
+    const uint64_t reach = tile.begin + (piece.count - done);
+    tile.end = reach < kTile ? static_cast<uint32_t>(reach) : kTile;
+    tile.n = (tile.end + kGrain - 1) / kGrain * kGrain;
+
+    unsigned char* const wire = piece.wire + done * wire_size;
+    // A whole fp32 tile needs no copy, unless it is updated and the wire must not see that.
+    const bool in_place = piece.wire_dtype == ZO2_F32 && tile.whole() && (!updated || job.store);
+    float* const w = in_place ? reinterpret_cast<float*>(wire) : copy;
+    if (!in_place) read_wire(kernels, tile, piece.wire_dtype, wire, w);
+    if (updated) {
+      for (uint32_t index = 0; index < job.update_count; ++index)
+        apply_update(kernels, job, index, piece, tile, w, flags);
+      if (job.store && !in_place) {
+        TileOutput out(tile, piece.wire_dtype, wire);
+        kernels.narrow(piece.wire_dtype, w, tile.n, out.place());
+        out.put();
+      }
+    }
+    if (piece.plus != nullptr) write_scratch(kernels, job, piece, tile, done, w);
+    done += tile.end - tile.begin;
+  }
+}
+
+// The piece of `segment` that starts at its element `element`.
+Piece piece_at(const PrepareJob& job, const zo2_segment& segment, uint64_t element, uint64_t canonical,
+               uint64_t count) {
+  Piece piece;
+  piece.canonical = canonical;
+  piece.count = count;
+  piece.wire_dtype = static_cast<zo2_dtype>(segment.wire_dtype);
+  piece.scratch_dtype = static_cast<zo2_dtype>(segment.scratch_dtype);
+  piece.wire = job.wire + segment.wire_offset + element * element_bytes(piece.wire_dtype);
+  const uint64_t scratch = segment.scratch_offset + element * element_bytes(piece.scratch_dtype);
+  piece.plus = job.plus == nullptr ? nullptr : job.plus + scratch;
+  piece.minus = job.minus == nullptr ? nullptr : job.minus + scratch;
+  piece.decay = (segment.flags & ZO2_SEGMENT_DECAY) != 0;
+  piece.frozen = (segment.flags & ZO2_SEGMENT_FROZEN) != 0;
+  return piece;
+}
+
+}  // namespace
+
+ResolvedUpdate resolve_update(const zo2_update& update, const zo2_step_state* states, const float* z) {
+  ResolvedUpdate resolved = {};
+  resolved.noise = update.noise;
+  resolved.step = update.step;
+  resolved.directions = update.directions;
+  resolved.seed = update.seed;
+  resolved.z = z;
+  resolved.z_stride = update.z_stride;
+  resolved.b = numerics::decay_coefficient(update.learning_rate, update.weight_decay);
+  resolved.finite = true;
+  for (uint32_t d = 0; d < update.directions; ++d) {
+    if (!numerics::f32_is_finite(states[d].g)) resolved.finite = false;
+  }
+  for (uint32_t d = 0; d < update.directions; ++d) {
+    resolved.a[d] =
+        numerics::update_coefficient(update.learning_rate, resolved.finite ? states[d].g : 0.0f, update.directions);
+  }
+  return resolved;
+}
+
+uint64_t prepare_elements(const PrepareJob& job, uint64_t segment) {
+  const zo2_segment& s = job.segments[segment];
+  return (s.flags & ZO2_SEGMENT_GATHERED) != 0 ? job.row_count * s.row_width : s.count;
+}
+
+void prepare_range(const PrepareJob& job, uint64_t segment, uint64_t begin, uint64_t end, PrepareFlags* flags) {
+  const zo2_segment& s = job.segments[segment];
+  const TileKernels& kernels = tile_kernels(job.generic);
+  if ((s.flags & ZO2_SEGMENT_GATHERED) == 0) {
+    prepare_piece(kernels, job, piece_at(job, s, begin, s.canonical + begin, end - begin), flags);
+    return;
+  }
+  for (uint64_t element = begin; element < end;) {
+    const uint64_t row = element / s.row_width, column = element % s.row_width;
+    const uint64_t count = s.row_width - column < end - element ? s.row_width - column : end - element;
+    const uint64_t canonical = s.canonical + static_cast<uint64_t>(job.rows[row]) * s.row_width + column;
+    prepare_piece(kernels, job, piece_at(job, s, element, canonical, count), flags);
+    element += count;
+  }
+}
+
+void prepare_check_updates(const PrepareJob& job, PrepareFlags* flags) {
+  for (uint32_t index = 0; index < job.update_count; ++index) {
+    if (!job.updates[index].finite) merge_flags(flags, {ZO2_STICKY_NOT_FINITE, index});
+  }
+}
+
+void merge_flags(PrepareFlags* into, const PrepareFlags& from) {
+  into->flags |= from.flags;
+  if (from.first_update < into->first_update) into->first_update = from.first_update;
+}
+
+void raise_sticky(zo2_sticky* sticky, const PrepareJob& job, const PrepareFlags& flags) {
+  if (flags.flags == 0) return;
+  if (sticky->flags == 0) sticky->step = job.updates[flags.first_update].step;
+  sticky->flags |= flags.flags;
+}
+
+}  // namespace zo2::cpu
