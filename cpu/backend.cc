@@ -1,9 +1,8 @@
 // The CPU backend's table of functions (zo2.h). Who runs on which thread:
 //
-//   - a caller's thread checks the arguments of a command, copies them and appends them to a stream's queue (transfer,
-//     launch);
-//   - each stream has one thread, which takes its commands in order: transfers run on it whole, waits and holds block
-//     it, records fire on it (stream, event);
+//   - a caller's thread checks the arguments of a command, copies them and appends them to a stream's queue (commands);
+//   - each stream has one thread, which takes its commands in order: what moves bytes runs on it whole, waits and holds
+//     block it, records fire on it (stream, event);
 //   - prepare and run split their work over the device's one pool; the stream's thread takes part in it. Two streams
 //     that want the pool at once take turns (pool);
 //   - callbacks of event_notify run on a thread of the device that does nothing else (notifier).
@@ -18,14 +17,13 @@
 #include <cinttypes>
 #include <memory>
 
+#include "cpu/commands.h"
 #include "cpu/contract.h"
-#include "cpu/launch.h"
 #include "cpu/runtime/buffer.h"
 #include "cpu/runtime/device.h"
 #include "cpu/runtime/event.h"
 #include "cpu/runtime/gate.h"
 #include "cpu/runtime/stream.h"
-#include "cpu/transfer.h"
 
 namespace zo2::cpu {
 namespace {

@@ -101,8 +101,6 @@ double summed_spans(const contract::LossCommand& t) {
   return loss;
 }
 
-}  // namespace
-
 double summed_loss(const contract::LossCommand& t) {
   switch (t.kind) {
     case ZO2_LOSS_TOKENS:
@@ -118,14 +116,23 @@ double summed_loss(const contract::LossCommand& t) {
   }
 }
 
-void finish_gradient(zo2_step_state* state, double total, double eps, uint32_t step, zo2_sticky* sticky) {
-  state->loss_plus /= total;
-  state->loss_minus /= total;
-  state->g = static_cast<float>((state->loss_plus - state->loss_minus) / (2 * eps));
-  state->finite = std::isfinite(state->g) ? 1 : 0;
-  if (state->finite == 1) return;
-  if (sticky->flags == 0) sticky->step = step;
-  sticky->flags |= ZO2_STICKY_NOT_FINITE;
+}  // namespace
+
+void run_loss(const contract::LossCommand& command) {
+  const double sum = summed_loss(command);
+  double& loss = command.minus ? command.state->loss_minus : command.state->loss_plus;
+  loss = command.first ? sum : loss + sum;
+}
+
+void run_gradient(const contract::GradientCommand& command) {
+  zo2_step_state& state = *command.state;
+  state.loss_plus /= command.total;
+  state.loss_minus /= command.total;
+  state.g = static_cast<float>((state.loss_plus - state.loss_minus) / (2 * command.eps));
+  state.finite = std::isfinite(state.g) ? 1 : 0;
+  if (state.finite == 1) return;
+  if (command.sticky->flags == 0) command.sticky->step = command.step;
+  command.sticky->flags |= ZO2_STICKY_NOT_FINITE;
 }
 
 }  // namespace zo2::cpu

@@ -1,11 +1,10 @@
-// prepare as a command: its elements cut into chunks for the pool.
+#include "cpu/ops/prepare.h"
+
 #include <algorithm>
 #include <vector>
 
 #include "cpu/contract.h"
-#include "cpu/launch.h"
 #include "cpu/ops/prepare_range.h"
-#include "cpu/runtime/device.h"
 
 namespace zo2::cpu {
 namespace {
@@ -22,7 +21,7 @@ struct Chunk {
   uint64_t end;
 };
 
-PrepareJob job_of(const PrepareCommand& command, const Device& device) {
+PrepareJob job_of(const PrepareCommand& command, bool generic) {
   PrepareJob job{};
   job.segments = command.layout->segments().data();
   job.segment_count = command.layout->segments().size();
@@ -39,7 +38,7 @@ PrepareJob job_of(const PrepareCommand& command, const Device& device) {
   job.z = command.z;
   job.store = command.store;
   job.rounding = command.rounding;
-  job.generic = !device.vectorised();
+  job.generic = generic;
   return job;
 }
 
@@ -76,17 +75,18 @@ void check_rows(const PrepareCommand& command) {
   }
 }
 
-void run_prepare(const PrepareCommand& command, Device& device) {
+}  // namespace
+
+void run_prepare(const PrepareCommand& command, ThreadPool& pool, bool generic) {
   check_rows(command);
   std::vector<ResolvedUpdate> updates;
   updates.reserve(command.updates.size());
   for (const contract::PendingUpdate& pending : command.updates)
     updates.push_back(resolve_update(pending.update, pending.states, pending.z));
-  PrepareJob job = job_of(command, device);
+  PrepareJob job = job_of(command, generic);
   job.updates = updates.data();
   job.update_count = static_cast<uint32_t>(updates.size());
 
-  ThreadPool& pool = device.pool();
   const std::vector<Chunk> chunks = cut(job);
   std::vector<PrepareFlags> flags(pool.size());
   pool.parallel_for(static_cast<int64_t>(chunks.size()), [&](int64_t i, unsigned worker) {
@@ -98,15 +98,6 @@ void run_prepare(const PrepareCommand& command, Device& device) {
   prepare_check_updates(job, &all);
   for (const PrepareFlags& one : flags) merge_flags(&all, one);
   raise_sticky(command.sticky, job, all);
-}
-
-}  // namespace
-
-void enqueue_prepare(Stream& stream, const zo2_prepare_args& args) {
-  // Shared, because std::function copies; the list of updates is copied once.
-  auto command = std::make_shared<const PrepareCommand>(contract::resolve_prepare(&stream.device(), args));
-  Device& device = stream.device();
-  stream.work(Stream::Counted::kLaunch, [&device, command] { run_prepare(*command, device); });
 }
 
 }  // namespace zo2::cpu

@@ -1,0 +1,23 @@
+// The commands of zo2.h: checked by contract/, then queued for the thread of their stream.
+#pragma once
+
+#include <cstdint>
+
+#include "contract/zo2.h"
+#include "cpu/runtime/stream.h"
+
+namespace zo2::cpu {
+
+// See the table in zo2.h. All throw Failure(INVALID_ARGUMENT), which names the field, before anything is enqueued. What
+// is wrong with tables that an earlier command may still write fails when the command runs: row lists, ranges and
+// labels, sequences, targets.
+void enqueue_copy(Stream& stream, const zo2_span& dst, const zo2_span& src, uint64_t bytes);
+void enqueue_fill(Stream& stream, const zo2_span& dst, uint8_t byte, uint64_t bytes);
+void enqueue_gather(Stream& stream, const zo2_span& dst, const zo2_span& src, const zo2_span& rows, uint64_t count,
+                    int64_t row_base, uint64_t row_bytes);
+void enqueue_prepare(Stream& stream, const zo2_prepare_args& args);
+void enqueue_run(Stream& stream, const zo2_run_args& args);
+void enqueue_loss(Stream& stream, const zo2_loss_args& args);
+void enqueue_gradient(Stream& stream, const zo2_gradient_args& args);
+
+}  // namespace zo2::cpu
