@@ -72,7 +72,7 @@ GatherCommand resolve_gather(const void* device, const zo2_span& dst, const zo2_
 RunCommand resolve_run(const void* device, const zo2_run_args& args) {
   if (args.program == nullptr) fail(ZO2_STATUS_INVALID_ARGUMENT, "run: program is none");
   const Program& program = *reinterpret_cast<const Program*>(args.program);
-  if (program.device() != device) fail(ZO2_STATUS_INVALID_ARGUMENT, "run: the program belongs to another device");
+  if (program.owner() != device) fail(ZO2_STATUS_INVALID_ARGUMENT, "run: the program belongs to another device");
   RunCommand command{};
   command.program = &program;
   for (int s = 0; s < ZO2_SYMBOLS; ++s) {

@@ -3,6 +3,8 @@
 #include <cinttypes>
 #include <cstdio>
 
+#include "contract/status.h"
+
 namespace zo2::contract {
 namespace {
 
@@ -75,5 +77,7 @@ std::string describe(const Fault& fault) {
   }
   return "a table of the command is wrong in a way that has no name";
 }
+
+void fail_with(const Fault& fault) { fail(ZO2_STATUS_INVALID_ARGUMENT, "%s", describe(fault).c_str()); }
 
 }  // namespace zo2::contract

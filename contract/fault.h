@@ -38,4 +38,7 @@ struct Fault {
 // One sentence: what was wrong, where, what is allowed.
 std::string describe(const Fault& fault);
 
+// Throws Failure(INVALID_ARGUMENT) with that sentence.
+[[noreturn]] void fail_with(const Fault& fault);
+
 }  // namespace zo2::contract

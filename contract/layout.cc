@@ -70,8 +70,8 @@ uint64_t dtype_bytes(uint32_t dtype) {
   }
 }
 
-Layout::Layout(const void* device, const zo2_segment* segments, uint64_t count)
-    : device_(device), segments_(segments, segments + count) {
+Layout::Layout(const void* owner, const zo2_segment* segments, uint64_t count)
+    : owner_(owner), segments_(segments, segments + count) {
   std::vector<Place> wire;
   std::vector<Place> scratch;
   for (size_t i = 0; i < segments_.size(); ++i) {

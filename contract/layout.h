@@ -11,12 +11,12 @@ namespace zo2::contract {
 
 class Layout {
  public:
-  // `device`: the backend's own object; compared only. Throws Failure(INVALID_ARGUMENT) that names the segment: a dtype
-  // that is no float, an offset that is no multiple of 64, a row width that does not fit the flags, numbers that
-  // overflow, places that overlap.
-  Layout(const void* device, const zo2_segment* segments, uint64_t count);
+  // `owner`: the device that it belongs to, as the backend's own object; compared only. Throws
+  // Failure(INVALID_ARGUMENT) that names the segment: a dtype that is no float, an offset that is no multiple of 64, a
+  // row width that does not fit the flags, numbers that overflow, places that overlap.
+  Layout(const void* owner, const zo2_segment* segments, uint64_t count);
 
-  const void* device() const { return device_; }
+  const void* owner() const { return owner_; }
   const std::vector<zo2_segment>& segments() const { return segments_; }
   bool gathered() const { return gathered_; }
   // Elements of a segment when `rows` rows of the gathered ones are present.
@@ -30,7 +30,7 @@ class Layout {
   uint64_t canonical_end() const;
 
  private:
-  const void* const device_;
+  const void* const owner_;
   const std::vector<zo2_segment> segments_;
   bool gathered_ = false;
   uint64_t most_rows_ = ~uint64_t{0};

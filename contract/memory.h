@@ -9,7 +9,7 @@
 namespace zo2::contract {
 
 struct Memory {
-  const void* device;  // the backend's own object; compared only
+  const void* owner;  // the device that it belongs to, as the backend's own object; compared only
   zo2_buffer_kind kind;
   uint64_t bytes;
   uint8_t* data;  // where kernels and copies find it

@@ -115,7 +115,7 @@ void check_scalars(const zo2_prepare_args& args) {
 PrepareCommand resolve_prepare(const void* device, const zo2_prepare_args& args) {
   if (args.layout == nullptr) fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: layout is none");
   const Layout& layout = *reinterpret_cast<const Layout*>(args.layout);
-  if (layout.device() != device) fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: the layout belongs to another device");
+  if (layout.owner() != device) fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: the layout belongs to another device");
   check_scalars(args);
 
   PrepareCommand command{};

@@ -136,8 +136,8 @@ Op read_op(Reader& reader, uint64_t number, uint64_t operand_count) {
 
 }  // namespace
 
-Program::Program(const void* device, const double* words, uint64_t count, const uint64_t space_bytes[ZO2_SPACES])
-    : device_(device) {
+Program::Program(const void* owner, const double* words, uint64_t count, const uint64_t space_bytes[ZO2_SPACES])
+    : owner_(owner) {
   if (count > 0 && !words) fail(ZO2_STATUS_INVALID_ARGUMENT, "program: %llu words at a null address", printed(count));
   Reader reader(words, count);
   reader.integer("the version", kVersion, kVersion);

@@ -52,10 +52,10 @@ class Program {
   // Checks everything against the maxima: ids, dtypes, shapes that must agree, bounds in each space, attributes, and
   // that what an op writes does not overlap what it reads (where zo2.h says that out may be an operand's own memory, it
   // may). Throws Failure(ZO2_STATUS_INVALID_ARGUMENT) that names the op's number, its opcode's name, the operand and
-  // what is wrong. `device`: the backend's own object; compared only.
-  Program(const void* device, const double* words, uint64_t count, const uint64_t space_bytes[ZO2_SPACES]);
+  // what is wrong. `owner`: the device that it belongs to, as the backend's own object; compared only.
+  Program(const void* owner, const double* words, uint64_t count, const uint64_t space_bytes[ZO2_SPACES]);
 
-  const void* device() const { return device_; }
+  const void* owner() const { return owner_; }
   const std::vector<Op>& ops() const { return ops_; }
   const std::vector<Operand>& operands() const { return operands_; }
   // Bytes of the space that the program may touch.
@@ -67,7 +67,7 @@ class Program {
   std::vector<View> views(uint8_t* const spaces[ZO2_SPACES], const uint64_t symbols[ZO2_SYMBOLS]) const;
 
  private:
-  const void* const device_;
+  const void* const owner_;
   uint64_t symbol_maximum_[ZO2_SYMBOLS] = {};
   uint64_t required_[ZO2_SPACES] = {};
   std::vector<Operand> operands_;

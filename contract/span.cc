@@ -12,7 +12,7 @@ const Memory& memory_of(const zo2_span& span) { return *reinterpret_cast<const M
 uint8_t* resolve(const void* device, const char* command, const zo2_span& span, const SpanRule& rule) {
   if (is_none(span)) fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is none, but must name a buffer", command, rule.name);
   const Memory& buffer = memory_of(span);
-  if (buffer.device != device)
+  if (buffer.owner != device)
     fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is a buffer of another device", command, rule.name);
   if (rule.kinds == Kinds::kDeviceOnly && buffer.kind != ZO2_BUFFER_DEVICE) {
     fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is a host buffer, but must be device memory; copy it there first",

@@ -13,12 +13,14 @@
 //
 // The handles are never defined as C types, so that the backends of one addon do not clash. What is behind them:
 // zo2_device std::shared_ptr<Device>, zo2_stream Stream, zo2_event Event, zo2_gate Gate, zo2_buffer Buffer, zo2_layout
-// Owned<Layout>, zo2_program Owned<Program>; of the last three, contract/ sees the first base.
+// DeviceLayout, zo2_program DeviceProgram; of the last three, contract/ sees the first base.
 #include <cinttypes>
 #include <memory>
 
+#include "contract/raw.h"
+#include "contract/status.h"
 #include "cpu/commands.h"
-#include "cpu/contract.h"
+#include "cpu/program_run.h"
 #include "cpu/runtime/buffer.h"
 #include "cpu/runtime/device.h"
 #include "cpu/runtime/event.h"
@@ -28,16 +30,9 @@
 namespace zo2::cpu {
 namespace {
 
+using contract::fail;
+using contract::guarded;
 using DevicePointer = std::shared_ptr<Device>;
-
-// A layout or a program, and the device that it belongs to.
-template <typename Checked>
-struct Owned : Checked {
-  template <typename... Arguments>
-  explicit Owned(DevicePointer device, Arguments... arguments)
-      : Checked(device.get(), arguments...), device(std::move(device)) {}
-  const DevicePointer device;
-};
 
 template <typename Object, typename Handle>
 Object& open(Handle* handle, const char* what) {
@@ -140,7 +135,7 @@ zo2_status stream_wait(zo2_stream* stream, zo2_event* event, zo2_error* error) {
 zo2_status stream_hold(zo2_stream* stream, zo2_gate* gate, zo2_error* error) {
   return guarded(error, [&] {
     const Gate& held = open<Gate>(gate, "gate");
-    check_same_device(open_stream(stream), *held.device, "the gate");
+    check_same_device(open_stream(stream), held.device(), "the gate");
     open_stream(stream).hold(held);
   });
 }
@@ -170,18 +165,18 @@ zo2_status gate_create(zo2_device* device, zo2_gate** gate, zo2_error* error) {
 
 void gate_open(zo2_gate* handle) {
   if (handle == nullptr) return;
-  const Gate& gate = *reinterpret_cast<Gate*>(handle);
-  if (!gate.device->forked()) gate.latch->open();
+  Gate& gate = *reinterpret_cast<Gate*>(handle);
+  if (!gate.device().forked()) gate.open();
 }
 
 void gate_destroy(zo2_gate* handle) {
-  if (handle != nullptr) destroy<Gate>(handle, *reinterpret_cast<Gate*>(handle)->device);
+  if (handle != nullptr) destroy<Gate>(handle, reinterpret_cast<Gate*>(handle)->device());
 }
 
 zo2_status buffer_create(zo2_device* device, zo2_buffer_kind kind, uint64_t bytes, zo2_buffer** buffer,
                          zo2_error* error) {
   return guarded(error, [&] {
-    const int number = raw(kind);
+    const int number = contract::raw(kind);
     if (number != ZO2_BUFFER_DEVICE && number != ZO2_BUFFER_HOST) {
       fail(ZO2_STATUS_INVALID_ARGUMENT, "%d is not a kind of buffer; use 0 (device) or 1 (host)", number);
     }
@@ -190,7 +185,7 @@ zo2_status buffer_create(zo2_device* device, zo2_buffer_kind kind, uint64_t byte
 }
 
 void buffer_destroy(zo2_buffer* handle) {
-  if (handle != nullptr) destroy<Buffer>(handle, reinterpret_cast<Buffer*>(handle)->owner());
+  if (handle != nullptr) destroy<Buffer>(handle, reinterpret_cast<Buffer*>(handle)->device());
 }
 
 uint64_t buffer_bytes(const zo2_buffer* handle) {
@@ -208,12 +203,12 @@ zo2_status layout_create(zo2_device* device, const zo2_segment* segments, uint64
   return guarded(error, [&] {
     if (segments == nullptr && count != 0)
       fail(ZO2_STATUS_INVALID_ARGUMENT, "segments is null, but count is %" PRIu64, count);
-    give(layout, std::make_unique<Owned<Layout>>(open_device(device), segments, count));
+    give(layout, std::make_unique<DeviceLayout>(open_device(device), segments, count));
   });
 }
 
 void layout_destroy(zo2_layout* handle) {
-  if (handle != nullptr) destroy<Owned<Layout>>(handle, *reinterpret_cast<Owned<Layout>*>(handle)->device);
+  if (handle != nullptr) destroy<DeviceLayout>(handle, reinterpret_cast<DeviceLayout*>(handle)->device());
 }
 
 zo2_status program_create(zo2_device* device, const double* words, uint64_t count,
@@ -222,12 +217,12 @@ zo2_status program_create(zo2_device* device, const double* words, uint64_t coun
     if (words == nullptr && count != 0)
       fail(ZO2_STATUS_INVALID_ARGUMENT, "words is null, but count is %" PRIu64, count);
     if (space_bytes == nullptr) fail(ZO2_STATUS_INVALID_ARGUMENT, "space_bytes is null");
-    give(program, std::make_unique<Owned<Program>>(open_device(device), words, count, space_bytes));
+    give(program, std::make_unique<DeviceProgram>(open_device(device), words, count, space_bytes));
   });
 }
 
 void program_destroy(zo2_program* handle) {
-  if (handle != nullptr) destroy<Owned<Program>>(handle, *reinterpret_cast<Owned<Program>*>(handle)->device);
+  if (handle != nullptr) destroy<DeviceProgram>(handle, reinterpret_cast<DeviceProgram*>(handle)->device());
 }
 
 zo2_status copy(zo2_stream* stream, zo2_span dst, zo2_span src, uint64_t bytes, zo2_error* error) {

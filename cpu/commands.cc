@@ -3,7 +3,7 @@
 #include <cstring>
 #include <memory>
 
-#include "cpu/contract.h"
+#include "contract/commands.h"
 #include "cpu/ops/gather.h"
 #include "cpu/ops/loss.h"
 #include "cpu/ops/prepare.h"
@@ -19,14 +19,14 @@ using Counted = Stream::Counted;
 
 void enqueue_copy(Stream& stream, const zo2_span& dst, const zo2_span& src, uint64_t bytes) {
   const contract::CopyCommand command = contract::resolve_copy(&stream.device(), dst, src, bytes);
-  stream.work(Counted::kCommand, [command] {
+  stream.command(Counted::kCommand, [command] {
     if (command.bytes != 0) std::memcpy(command.to, command.from, command.bytes);
   });
 }
 
 void enqueue_fill(Stream& stream, const zo2_span& dst, uint8_t byte, uint64_t bytes) {
   const contract::FillCommand command = contract::resolve_fill(&stream.device(), dst, byte, bytes);
-  stream.work(Counted::kCommand, [command] {
+  stream.command(Counted::kCommand, [command] {
     if (command.bytes != 0) std::memset(command.to, command.byte, command.bytes);
   });
 }
@@ -35,32 +35,30 @@ void enqueue_gather(Stream& stream, const zo2_span& dst, const zo2_span& src, co
                     int64_t row_base, uint64_t row_bytes) {
   const contract::GatherCommand command =
       contract::resolve_gather(&stream.device(), dst, src, rows, count, row_base, row_bytes);
-  stream.work(Counted::kCommand, [command] { run_gather(command); });
+  stream.command(Counted::kCommand, [command] { run_gather(command); });
 }
 
 void enqueue_prepare(Stream& stream, const zo2_prepare_args& args) {
   Device& device = stream.device();
   // Shared, because std::function copies; the list of updates is copied once.
   const auto command = std::make_shared<const contract::PrepareCommand>(contract::resolve_prepare(&device, args));
-  stream.work(Counted::kLaunch, [&device, command] { run_prepare(*command, device.pool(), !device.vectorised()); });
+  stream.command(Counted::kLaunch, [&device, command] { run_prepare(*command, device.pool(), !device.vectorised()); });
 }
 
 void enqueue_run(Stream& stream, const zo2_run_args& args) {
-  Device& device = stream.device();
-  const contract::RunCommand command = contract::resolve_run(&device, args);
-  stream.work(Counted::kLaunch, [&device, command] {
-    run_program(*command.program, command.spaces.data(), command.symbols.data(), device.pool(), device.vectorised());
-  });
+  const contract::RunCommand command = contract::resolve_run(&stream.device(), args);
+  const auto& program = *static_cast<const DeviceProgram*>(command.program);
+  stream.command(Counted::kLaunch, [&program, command] { program.run(command); });
 }
 
 void enqueue_loss(Stream& stream, const zo2_loss_args& args) {
   const contract::LossCommand command = contract::resolve_loss(&stream.device(), args);
-  stream.work(Counted::kLaunch, [command] { run_loss(command); });
+  stream.command(Counted::kLaunch, [command] { run_loss(command); });
 }
 
 void enqueue_gradient(Stream& stream, const zo2_gradient_args& args) {
   const contract::GradientCommand command = contract::resolve_gradient(&stream.device(), args);
-  stream.work(Counted::kLaunch, [command] { run_gradient(command); });
+  stream.command(Counted::kLaunch, [command] { run_gradient(command); });
 }
 
 }  // namespace zo2::cpu

@@ -2,11 +2,26 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
+#include "contract/layout.h"
 #include "contract/zo2.h"
 #include "cpu/runtime/stream.h"
 
 namespace zo2::cpu {
+
+// What a zo2_layout is; contract/ sees the base.
+class DeviceLayout : public contract::Layout {
+ public:
+  // Throws Failure, of contract::Layout.
+  DeviceLayout(std::shared_ptr<Device> device, const zo2_segment* list, uint64_t count)
+      : contract::Layout(device.get(), list, count), device_(std::move(device)) {}
+
+  Device& device() const { return *device_; }
+
+ private:
+  const std::shared_ptr<Device> device_;
+};
 
 // See the table in zo2.h. All throw Failure(INVALID_ARGUMENT), which names the field, before anything is enqueued. What
 // is wrong with tables that an earlier command may still write fails when the command runs: row lists, ranges and

@@ -1,6 +1,9 @@
 #include "cpu/program_run.h"
 
+#include <vector>
+
 #include "cpu/ops/ops.h"
+#include "cpu/runtime/device.h"
 
 namespace zo2::cpu {
 
@@ -37,16 +40,15 @@ void dispatch(const OpRun& run) {
 
 }  // namespace
 
-void run_program(const Program& program, uint8_t* const spaces[ZO2_SPACES], const uint64_t symbols[ZO2_SYMBOLS],
-                 ThreadPool& pool, bool vectorised) {
-  const std::vector<View> views = program.views(spaces, symbols);
-  const OpKernels& kernels = op_kernels(vectorised);
+void DeviceProgram::run(const contract::RunCommand& command) const {
+  const std::vector<View> all = views(command.spaces.data(), command.symbols.data());
+  const OpKernels& kernels = op_kernels(device_->vectorised());
   std::vector<View> named;
-  for (size_t i = 0; i < program.ops().size(); i++) {
-    const Op& op = program.ops()[i];
+  for (size_t i = 0; i < ops().size(); i++) {
+    const Op& op = ops()[i];
     named.clear();
-    for (int operand : op.operands) named.push_back(operand >= 0 ? views[static_cast<size_t>(operand)] : View{});
-    dispatch({op, i, named.data(), pool, kernels});
+    for (int operand : op.operands) named.push_back(operand >= 0 ? all[static_cast<size_t>(operand)] : View{});
+    dispatch({op, i, named.data(), device_->pool(), kernels});
   }
 }
 

@@ -192,7 +192,7 @@ zo2_status buffer_create(zo2_device* device, zo2_buffer_kind kind, uint64_t byte
 }
 
 void buffer_destroy(zo2_buffer* handle) {
-  if (handle != nullptr) destroy<Buffer>(handle, reinterpret_cast<Buffer*>(handle)->owner());
+  if (handle != nullptr) destroy<Buffer>(handle, reinterpret_cast<Buffer*>(handle)->device());
 }
 
 uint64_t buffer_bytes(const zo2_buffer* handle) {
@@ -215,7 +215,7 @@ zo2_status layout_create(zo2_device* device, const zo2_segment* segments, uint64
 }
 
 void layout_destroy(zo2_layout* handle) {
-  if (handle != nullptr) destroy<DeviceLayout>(handle, *reinterpret_cast<DeviceLayout*>(handle)->owner);
+  if (handle != nullptr) destroy<DeviceLayout>(handle, reinterpret_cast<DeviceLayout*>(handle)->device());
 }
 
 zo2_status program_create(zo2_device* device, const double* words, uint64_t count,
@@ -229,7 +229,7 @@ zo2_status program_create(zo2_device* device, const double* words, uint64_t coun
 }
 
 void program_destroy(zo2_program* handle) {
-  if (handle != nullptr) destroy<DeviceProgram>(handle, reinterpret_cast<DeviceProgram*>(handle)->owner());
+  if (handle != nullptr) destroy<DeviceProgram>(handle, reinterpret_cast<DeviceProgram*>(handle)->device());
 }
 
 zo2_status copy(zo2_stream* stream, zo2_span dst, zo2_span src, uint64_t bytes, zo2_error* error) {

@@ -20,15 +20,15 @@ using Uses = Stream::Uses;
 }  // namespace
 
 DeviceLayout::DeviceLayout(std::shared_ptr<Device> device, const zo2_segment* list, uint64_t count)
-    : contract::Layout(device.get(), list, count), owner(std::move(device)) {
+    : contract::Layout(device.get(), list, count), device_(std::move(device)) {
   if (segments().empty()) return;
-  owner->enter();
+  device_->enter();
   const uint64_t bytes = segments().size() * sizeof(zo2_segment);
-  on_device = DeviceArena(bytes);
-  ZO2_CUDA_CHECK(cudaMemcpy(on_device.data(), segments().data(), bytes, cudaMemcpyHostToDevice));
+  on_device_ = DeviceArena(bytes);
+  ZO2_CUDA_CHECK(cudaMemcpy(on_device_.data(), segments().data(), bytes, cudaMemcpyHostToDevice));
 }
 
-DeviceLayout::~DeviceLayout() { owner->enter_quietly(); }
+DeviceLayout::~DeviceLayout() { device_->enter_quietly(); }
 
 void enqueue_copy(Stream& stream, const zo2_span& dst, const zo2_span& src, uint64_t bytes) {
   const contract::CopyCommand command = contract::resolve_copy(&stream.device(), dst, src, bytes);
@@ -55,9 +55,8 @@ void enqueue_gather(Stream& stream, const zo2_span& dst, const zo2_span& src, co
 void enqueue_prepare(Stream& stream, const zo2_prepare_args& args) {
   const contract::PrepareCommand command = contract::resolve_prepare(&stream.device(), args);
   stream.command(Counted::kLaunch, Uses::kKernels, [&](const Launch& launch) {
-    const auto* const layout = static_cast<const DeviceLayout*>(command.layout);
     PrepareResources resources{};
-    resources.segments = reinterpret_cast<const zo2_segment*>(layout->on_device.data());
+    resources.segments = static_cast<const DeviceLayout*>(command.layout)->on_device();
     resources.tally = stream.tally();
     if (command.updates.size() > kInlineUpdates) {
       std::vector<PrepareUpdate> updates;

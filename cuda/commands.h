@@ -11,13 +11,18 @@
 namespace zo2::cuda {
 
 // What a zo2_layout is; contract/ sees the base. The segments lie on the device too.
-struct DeviceLayout : contract::Layout {
+class DeviceLayout : public contract::Layout {
+ public:
   // Throws Failure: of contract::Layout, or OUT_OF_MEMORY.
   DeviceLayout(std::shared_ptr<Device> device, const zo2_segment* list, uint64_t count);
   ~DeviceLayout();
 
-  const std::shared_ptr<Device> owner;
-  DeviceArena on_device;
+  Device& device() const { return *device_; }
+  const zo2_segment* on_device() const { return reinterpret_cast<const zo2_segment*>(on_device_.data()); }
+
+ private:
+  const std::shared_ptr<Device> device_;
+  DeviceArena on_device_;
 };
 
 // See the table in zo2.h. All throw Failure(INVALID_ARGUMENT), which names the field, before anything is enqueued. What

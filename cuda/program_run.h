@@ -23,7 +23,7 @@ class DeviceProgram : public contract::Program {
                 const uint64_t space_bytes[ZO2_SPACES]);
   ~DeviceProgram();
 
-  Device& owner() const { return *device_; }
+  Device& device() const { return *device_; }
   // Bytes of device memory that a run needs for itself.
   uint64_t scratch_bytes() const { return scratch_bytes_; }
 

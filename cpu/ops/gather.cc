@@ -2,9 +2,13 @@
 
 #include <cstring>
 
-#include "cpu/contract.h"
+#include "contract/fault.h"
+#include "contract/span.h"
 
 namespace zo2::cpu {
+
+using contract::fail_with;
+using contract::FaultKind;
 
 void run_gather(const contract::GatherCommand& command) {
   const uint64_t bytes = command.count * command.row_bytes;
@@ -15,7 +19,8 @@ void run_gather(const contract::GatherCommand& command) {
       fail_with({FaultKind::kGatherRow, 0, i, {row, static_cast<int64_t>(command.present), command.row_base}});
     }
     const uint8_t* const source = command.from + place * command.row_bytes;
-    if (overlap(command.to, bytes, source, command.row_bytes)) fail_with({FaultKind::kGatherOverlap, 0, i, {row}});
+    if (contract::overlap(command.to, bytes, source, command.row_bytes))
+      fail_with({FaultKind::kGatherOverlap, 0, i, {row}});
     std::memcpy(command.to + i * command.row_bytes, source, command.row_bytes);
   }
 }

@@ -4,10 +4,13 @@
 #include <cmath>
 #include <vector>
 
-#include "cpu/contract.h"
+#include "contract/fault.h"
 
 namespace zo2::cpu {
 namespace {
+
+using contract::fail_with;
+using contract::FaultKind;
 
 constexpr int32_t kIgnored = -100;
 

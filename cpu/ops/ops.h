@@ -5,11 +5,17 @@
 
 #include <cstdint>
 
-#include "cpu/contract.h"
+#include "contract/fault.h"
+#include "contract/program.h"
 #include "cpu/ops/kernels.h"
 #include "cpu/runtime/pool.h"
 
 namespace zo2::cpu {
+
+using contract::fail_with;
+using contract::FaultKind;
+using contract::Op;
+using contract::View;
 
 struct OpRun {
   const Op& op;

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <vector>
 
-#include "cpu/contract.h"
+#include "contract/fault.h"
 #include "cpu/ops/prepare_range.h"
 
 namespace zo2::cpu {
 namespace {
 
+using contract::fail_with;
+using contract::FaultKind;
 using contract::PrepareCommand;
 
 // Elements of one chunk: a tenth of a millisecond of Gaussian noise. A multiple of the 128 elements that share a noise

@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "cpu/contract.h"
+#include "contract/status.h"
 #include "cpu/runtime/device.h"
 
 namespace zo2::cpu {
@@ -44,9 +44,9 @@ Buffer::Buffer(std::shared_ptr<Device> device, zo2_buffer_kind kind, uint64_t by
   }
   if (data == nullptr) {
     device_->release(kind, bytes);
-    fail(ZO2_STATUS_OUT_OF_MEMORY,
-         "%" PRIu64 " bytes of %s memory were asked for, and the machine has no room for them; plan for less", bytes,
-         kind == ZO2_BUFFER_DEVICE ? "device" : "host");
+    contract::fail(ZO2_STATUS_OUT_OF_MEMORY,
+                   "%" PRIu64 " bytes of %s memory were asked for, and the machine has no room for them; plan for less",
+                   bytes, kind == ZO2_BUFFER_DEVICE ? "device" : "host");
   }
   if (poisoned) std::memset(data, 0xFF, bytes);
 }

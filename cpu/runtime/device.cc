@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <string>
 
-#include "cpu/contract.h"
+#include "contract/status.h"
 #include "cpu/ops/matmul.h"
 #include "cpu/runtime/cpu_features.h"
 #include "cpu/runtime/host.h"
@@ -19,13 +19,13 @@ constexpr uint32_t kMostThreads = 1024;
 
 const zo2_device_options& checked(const zo2_device_options& options) {
   if (options.ordinal != 0) {
-    fail(ZO2_STATUS_DEVICE, "cpu:%" PRId32 " does not exist: the processor is one device, with ordinal 0",
-         options.ordinal);
+    contract::fail(ZO2_STATUS_DEVICE, "cpu:%" PRId32 " does not exist: the processor is one device, with ordinal 0",
+                   options.ordinal);
   }
   if (options.threads > kMostThreads) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT,
-         "%" PRIu32 " threads were asked for, at most %" PRIu32 " are allowed; 0 takes one per core", options.threads,
-         kMostThreads);
+    contract::fail(ZO2_STATUS_INVALID_ARGUMENT,
+                   "%" PRIu32 " threads were asked for, at most %" PRIu32 " are allowed; 0 takes one per core",
+                   options.threads, kMostThreads);
   }
   return options;
 }
@@ -81,7 +81,7 @@ double Device::seconds() const {
 
 uint64_t Device::enroll(Stream* stream) {
   std::lock_guard<std::mutex> lock(streams_mutex_);
-  if (closed_) fail(ZO2_STATUS_CANCELLED, "the device was closed; open it again");
+  if (closed_) contract::fail(ZO2_STATUS_CANCELLED, "the device was closed; open it again");
   streams_.push_back(stream);
   // Odd multiples of a large prime keep the delay sequences of neighbouring seeds and streams apart.
   return options_.delay_seed + ++streams_made_ * 0xD1342543DE82EF95ull;
@@ -105,10 +105,11 @@ void Device::reserve(zo2_buffer_kind kind, uint64_t bytes) {
   const bool limited = kind == ZO2_BUFFER_DEVICE && options_.memory_limit != 0;
   const uint64_t limit = limited ? options_.memory_limit : memory_total_;
   if (bytes > limit || used > limit - bytes) {
-    fail(ZO2_STATUS_OUT_OF_MEMORY,
-         "%" PRIu64 " bytes of %s memory were asked for, %" PRIu64 " are in use, the limit is %" PRIu64 "; %s", bytes,
-         kind == ZO2_BUFFER_DEVICE ? "device" : "host", used, limit,
-         limited ? "raise the limit or plan for less" : "that is all the machine has");
+    contract::fail(ZO2_STATUS_OUT_OF_MEMORY,
+                   "%" PRIu64 " bytes of %s memory were asked for, %" PRIu64 " are in use, the limit is %" PRIu64
+                   "; %s",
+                   bytes, kind == ZO2_BUFFER_DEVICE ? "device" : "host", used, limit,
+                   limited ? "raise the limit or plan for less" : "that is all the machine has");
   }
   used += bytes;
   device_bytes_peak_ = std::max(device_bytes_peak_, device_bytes_);

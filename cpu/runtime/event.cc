@@ -1,6 +1,6 @@
 #include "cpu/runtime/event.h"
 
-#include "cpu/contract.h"
+#include "contract/status.h"
 #include "cpu/runtime/device.h"
 
 namespace zo2::cpu {
@@ -45,7 +45,8 @@ void Event::hold(std::shared_ptr<Record> record) {
 
 std::shared_ptr<Record> Event::latest() const {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (latest_ == nullptr) fail(ZO2_STATUS_NOT_RECORDED, "the event was never recorded; record it on a stream first");
+  if (latest_ == nullptr)
+    contract::fail(ZO2_STATUS_NOT_RECORDED, "the event was never recorded; record it on a stream first");
   return latest_;
 }
 
@@ -53,7 +54,8 @@ void Event::notify(zo2_notify notify, void* user) { latest()->notify(notify, use
 
 double Event::seconds() const {
   const std::optional<double> seconds = latest()->seconds();
-  if (!seconds) fail(ZO2_STATUS_NOT_RECORDED, "the latest record of the event has not fired yet; wait for it first");
+  if (!seconds)
+    contract::fail(ZO2_STATUS_NOT_RECORDED, "the latest record of the event has not fired yet; wait for it first");
   return *seconds;
 }
 

@@ -39,6 +39,7 @@ class Record {
   Latch latch_;
 };
 
+// What a zo2_event is.
 class Event {
  public:
   explicit Event(std::shared_ptr<Device> device) : device_(std::move(device)) {}

@@ -2,7 +2,7 @@
 
 #include <chrono>
 
-#include "cpu/contract.h"
+#include "contract/status.h"
 #include "cpu/runtime/device.h"
 #include "cpu/runtime/gate.h"
 #include "cpu/runtime/thread.h"
@@ -36,16 +36,17 @@ Stream::~Stream() {
   device_->dismiss(this);
 }
 
-void Stream::enqueue(Command command) {
+void Stream::enqueue(Entry entry) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (cancelled_) fail(ZO2_STATUS_CANCELLED, "stream \"%s\" was closed; open the device again", name_.c_str());
-    queue_.push_back(std::move(command));
+    if (cancelled_)
+      contract::fail(ZO2_STATUS_CANCELLED, "stream \"%s\" was closed; open the device again", name_.c_str());
+    queue_.push_back(std::move(entry));
   }
   changed_.notify_one();
 }
 
-void Stream::work(Counted counted, std::function<void()> body) { enqueue(Work{counted, std::move(body)}); }
+void Stream::command(Counted counted, std::function<void()> body) { enqueue(Command{counted, std::move(body)}); }
 
 void Stream::record(Event& event) {
   auto record = std::make_shared<Record>();
@@ -55,11 +56,12 @@ void Stream::record(Event& event) {
 
 void Stream::wait(const Event& event) { enqueue(Await{event.latest()}); }
 
-void Stream::hold(const Gate& gate) { enqueue(Hold{gate.latch}); }
+void Stream::hold(const Gate& gate) { enqueue(Hold{gate.latch()}); }
 
 void Stream::poison(const zo2_error& cause) {
   if (cause.status == ZO2_OK)
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "the cause of a failure has status ZO2_OK; give the status that failed");
+    contract::fail(ZO2_STATUS_INVALID_ARGUMENT,
+                   "the cause of a failure has status ZO2_OK; give the status that failed");
   enqueue(Poison{cause});
 }
 
@@ -80,23 +82,24 @@ void Stream::join() {
 }
 
 void Stream::serve() {
-  for (Command command; next(command);) {
-    std::visit([this](auto& one) { execute(one); }, command);
-    command = Poison{};  // what the command kept alive goes before the stream sleeps
+  for (Entry entry; next(entry);) {
+    std::visit([this](auto& one) { execute(one); }, entry);
+    entry = Poison{};  // what the entry kept alive goes before the stream sleeps
   }
 }
 
-bool Stream::next(Command& command) {
+bool Stream::next(Entry& entry) {
   std::unique_lock<std::mutex> lock(mutex_);
   changed_.wait(lock, [&] { return cancelled_ || !queue_.empty(); });
   if (queue_.empty()) return false;
-  command = std::move(queue_.front());
+  entry = std::move(queue_.front());
   queue_.pop_front();
   lock.unlock();
   delay();
   // Asked after the delay: a command that was only being delayed has not started.
   if (cancelled_ && error_.status == ZO2_OK) {
-    write_error(&error_, ZO2_STATUS_CANCELLED, ("stream \"" + name_ + "\" was closed before the command ran").c_str());
+    contract::write_error(&error_, ZO2_STATUS_CANCELLED,
+                          ("stream \"" + name_ + "\" was closed before the command ran").c_str());
   }
   return true;
 }
@@ -109,33 +112,33 @@ void Stream::delay() {
   changed_.wait_for(lock, pause, [&] { return cancelled_.load(); });
 }
 
-void Stream::execute(Work& command) {
+void Stream::execute(Command& command) {
   if (error_.status != ZO2_OK) return;
   try {
     command.body();
   } catch (...) {
     zo2_error cause;
-    write_current_exception(&cause);
-    write_error(&error_, cause.status, ("stream \"" + name_ + "\": " + cause.message).c_str());
+    contract::write_current_exception(&cause);
+    contract::write_error(&error_, cause.status, ("stream \"" + name_ + "\": " + cause.message).c_str());
   }
   device_->count(command.counted);
 }
 
-void Stream::execute(Fire& command) { command.record->fire(error_, device_->seconds(), device_->notifier()); }
+void Stream::execute(Fire& fire) { fire.record->fire(error_, device_->seconds(), device_->notifier()); }
 
-void Stream::execute(Await& command) {
+void Stream::execute(Await& await) {
   if (error_.status != ZO2_OK) return;
   // The record shares its lifetime with the latch inside it.
-  if (!pass(std::shared_ptr<Latch>(command.record, &command.record->latch()))) return;
-  if (command.record->error().status != ZO2_OK) error_ = command.record->error();
+  if (!pass(std::shared_ptr<Latch>(await.record, &await.record->latch()))) return;
+  if (await.record->error().status != ZO2_OK) error_ = await.record->error();
 }
 
-void Stream::execute(Hold& command) {
-  if (error_.status == ZO2_OK) pass(command.latch);
+void Stream::execute(Hold& hold) {
+  if (error_.status == ZO2_OK) pass(hold.latch);
 }
 
-void Stream::execute(Poison& command) {
-  if (error_.status == ZO2_OK) error_ = command.cause;
+void Stream::execute(Poison& poison) {
+  if (error_.status == ZO2_OK) error_ = poison.cause;
 }
 
 bool Stream::pass(const std::shared_ptr<Latch>& latch) {

@@ -1,4 +1,4 @@
-// A stream: one thread that runs a queue of commands in order.
+// What a zo2_stream is: one thread that runs a queue of commands in order.
 #pragma once
 
 #include <atomic>
@@ -18,7 +18,7 @@
 namespace zo2::cpu {
 
 class Device;
-struct Gate;
+class Gate;
 
 class Stream {
  public:
@@ -36,7 +36,7 @@ class Stream {
 
   // Each of these enqueues and returns; all throw Failure(CANCELLED) once the stream was cancelled. `body` runs on the
   // stream's thread; what it throws poisons the stream.
-  void work(Counted counted, std::function<void()> body);
+  void command(Counted counted, std::function<void()> body);
   void record(Event& event);
   void wait(const Event& event);
   void hold(const Gate& gate);
@@ -48,7 +48,7 @@ class Stream {
   void join();
 
  private:
-  struct Work {
+  struct Command {
     Counted counted;
     std::function<void()> body;
   };
@@ -64,17 +64,17 @@ class Stream {
   struct Poison {
     zo2_error cause;
   };
-  using Command = std::variant<Work, Fire, Await, Hold, Poison>;
+  using Entry = std::variant<Command, Fire, Await, Hold, Poison>;
 
-  void enqueue(Command command);
+  void enqueue(Entry entry);
   void serve();
-  bool next(Command& command);
+  bool next(Entry& entry);
   void delay();
-  void execute(Work& command);
-  void execute(Fire& command);
-  void execute(Await& command);
-  void execute(Hold& command);
-  void execute(Poison& command);
+  void execute(Command& command);
+  void execute(Fire& fire);
+  void execute(Await& await);
+  void execute(Hold& hold);
+  void execute(Poison& poison);
   // Whether `latch` opened; if not, the stream was cancelled.
   bool pass(const std::shared_ptr<Latch>& latch);
 
@@ -83,7 +83,7 @@ class Stream {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Command> queue_;
+  std::deque<Entry> queue_;
   std::shared_ptr<Latch> blocked_on_;
   std::atomic<bool> cancelled_{false};  // set under mutex_
 

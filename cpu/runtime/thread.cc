@@ -6,7 +6,7 @@
 #include <cfenv>
 #include <system_error>
 
-#include "cpu/contract.h"
+#include "contract/status.h"
 
 namespace zo2::cpu {
 
@@ -25,8 +25,9 @@ std::thread start_thread(const std::string& name, std::function<void()> body) {
     return thread;
   } catch (const std::system_error& error) {
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    fail(ZO2_STATUS_DEVICE, "thread \"%s\" could not be started: %s; use fewer threads or raise the process's limit",
-         name.c_str(), error.what());
+    contract::fail(ZO2_STATUS_DEVICE,
+                   "thread \"%s\" could not be started: %s; use fewer threads or raise the process's limit",
+                   name.c_str(), error.what());
   } catch (...) {
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     throw;

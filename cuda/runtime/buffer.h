@@ -22,7 +22,7 @@ class Buffer : public contract::Memory {
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
 
-  Device& owner() const { return *device_; }
+  Device& device() const { return *device_; }
 
  private:
   const std::shared_ptr<Device> device_;
