@@ -42,7 +42,7 @@ void write_current_exception(zo2_error* error) noexcept {
   } catch (const std::exception& failure) {
     write_error(error, ZO2_STATUS_DEVICE, failure.what());
   } catch (...) {
-    write_error(error, ZO2_STATUS_DEVICE, "the CPU backend met an unknown exception");
+    write_error(error, ZO2_STATUS_DEVICE, "the backend met an unknown exception");
   }
 }
 

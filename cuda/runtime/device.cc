@@ -53,7 +53,7 @@ std::string device_name(int ordinal) {
 std::string version(int number) { return format("%d.%d", number / 1000, number % 1000 / 10); }
 
 int checked_ordinal(int32_t ordinal) {
-  const DeviceCount found = count_devices();
+  const contract::DeviceCount found = count_devices();
   if (found.count == 0) fail(ZO2_STATUS_DEVICE, "cuda:%" PRId32 " cannot be opened: %s", ordinal, found.reason.c_str());
   if (ordinal >= 0 && ordinal < found.count && ordinal < kMostOrdinals) return ordinal;
   std::string list;
@@ -84,7 +84,7 @@ Traits read_traits(int ordinal, bool tf32) {
 
 }  // namespace
 
-DeviceCount count_devices() {
+contract::DeviceCount count_devices() {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   ignore(status);

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "contract/device_count.h"
 #include "contract/zo2.h"
 #include "cuda/launch.h"
 #include "cuda/runtime/clock.h"
@@ -85,10 +86,6 @@ class Device {
 };
 
 // How many GPUs there are, and, when there are none, why.
-struct DeviceCount {
-  int count;
-  std::string reason;
-};
-DeviceCount count_devices();
+contract::DeviceCount count_devices();
 
 }  // namespace zo2::cuda

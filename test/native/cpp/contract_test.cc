@@ -21,9 +21,16 @@ void a_long_message_is_cut_between_two_characters() {
   CHECK(exact == error.message);
 }
 
+void an_exception_of_any_type_becomes_a_message() {
+  zo2_error error;
+  CHECK(zo2::contract::guarded(&error, [] { throw 1; }) == ZO2_STATUS_DEVICE);
+  CHECK(strcmp(error.message, "the backend met an unknown exception") == 0, "%s", error.message);
+}
+
 }  // namespace
 
 int main() {
+  an_exception_of_any_type_becomes_a_message();
   a_long_message_is_cut_between_two_characters();
   return zo2::test::report();
 }

@@ -396,6 +396,9 @@ void a_device_that_does_not_exist_is_refused() {
           error.message);
     CHECK(device == nullptr);
   }
+  CHECK(table->device_open(nullptr, &device, &error) == ZO2_STATUS_INVALID_ARGUMENT &&
+            contains(error, "options is null") && device == nullptr,
+        "%s", error.message);
 }
 
 void info_describes_the_device() {
