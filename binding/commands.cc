@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "contract/names.h"
 #include "errors.h"
 #include "words.h"
 
@@ -53,13 +54,10 @@ command::Prepare decode_prepare(WordReader& in) {
 }
 
 command::Run decode_run(WordReader& in) {
-  static constexpr const char* kSpaceNames[ZO2_SPACES] = {"weights", "carried", "workspace",
-                                                          "inputs",  "results", "cache"};
-  static constexpr const char* kSymbolNames[ZO2_SYMBOLS] = {"rows", "sequences", "head rows", "targets", "table rows"};
   command::Run out{};
   out.args.program = in.handle<zo2_program>(Kind::kProgram, "program");
-  for (int s = 0; s < ZO2_SPACES; ++s) out.args.spaces[s] = in.optional_span(kSpaceNames[s]);
-  for (int s = 0; s < ZO2_SYMBOLS; ++s) out.args.symbols[s] = in.integer(kSymbolNames[s]);
+  for (int s = 0; s < ZO2_SPACES; ++s) out.args.spaces[s] = in.optional_span(contract::kSpaceNames[s]);
+  for (int s = 0; s < ZO2_SYMBOLS; ++s) out.args.symbols[s] = in.integer(contract::kSymbolNames[s]);
   return out;
 }
 
@@ -123,25 +121,25 @@ command::Gather decode_gather(WordReader& in) {
   return out;
 }
 
-CommandBody decode_body(size_t opcode, WordReader& in) {
+CommandBody decode_body(Opcode opcode, WordReader& in) {
   switch (opcode) {
-    case 1:
+    case Opcode::kRecord:
       return command::Record{in.handle<zo2_event>(Kind::kEvent, "event")};
-    case 2:
+    case Opcode::kWait:
       return command::Wait{in.handle<zo2_event>(Kind::kEvent, "event")};
-    case 3:
+    case Opcode::kHold:
       return command::Hold{in.handle<zo2_gate>(Kind::kGate, "gate")};
-    case 4:
+    case Opcode::kCopy:
       return decode_copy(in);
-    case 5:
+    case Opcode::kFill:
       return decode_fill(in);
-    case 6:
+    case Opcode::kGather:
       return decode_gather(in);
-    case 7:
+    case Opcode::kPrepare:
       return decode_prepare(in);
-    case 8:
+    case Opcode::kRun:
       return decode_run(in);
-    case 9:
+    case Opcode::kLoss:
       return decode_loss(in);
     default:
       return decode_gradient(in);
@@ -198,7 +196,7 @@ std::shared_ptr<CommandList> decode(const double* words, size_t count, std::vect
     WordReader in(words, at + 2, end, list->references,
                   std::string(what) + ": command " + std::to_string(number) + " (" + name + ")");
     auto* stream = in.handle<zo2_stream>(Kind::kStream, "stream");
-    list->commands.push_back({stream, decode_body(static_cast<size_t>(opcode), in)});
+    list->commands.push_back({stream, decode_body(static_cast<Opcode>(opcode), in)});
     in.finish();
     if (std::find(list->streams.begin(), list->streams.end(), stream) == list->streams.end())
       list->streams.push_back(stream);

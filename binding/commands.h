@@ -54,13 +54,17 @@ struct Gradient {
 };
 }  // namespace command
 
-// In the order of their opcodes, from 1.
+// The first word of each command.
+enum class Opcode { kRecord = 1, kWait, kHold, kCopy, kFill, kGather, kPrepare, kRun, kLoss, kGradient };
+
+// In the order of their opcodes.
 using CommandBody = std::variant<command::Record, command::Wait, command::Hold, command::Copy, command::Fill,
                                  command::Gather, command::Prepare, command::Run, command::Loss, command::Gradient>;
 inline constexpr const char* kCommandNames[] = {"record", "wait",    "hold", "copy", "fill",
                                                 "gather", "prepare", "run",  "loss", "gradient"};
 inline constexpr size_t kCommands = std::variant_size_v<CommandBody>;
 static_assert(sizeof kCommandNames / sizeof *kCommandNames == kCommands);
+static_assert(static_cast<size_t>(Opcode::kGradient) == kCommands);
 
 struct Command {
   zo2_stream* stream;

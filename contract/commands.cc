@@ -3,16 +3,13 @@
 #include <cinttypes>
 #include <cmath>
 
+#include "contract/names.h"
 #include "contract/raw.h"
 #include "contract/span.h"
 #include "contract/status.h"
 
 namespace zo2::contract {
 namespace {
-
-constexpr const char* kSpaceNames[ZO2_SPACES] = {"spaces[weights]", "spaces[carried]", "spaces[workspace]",
-                                                 "spaces[inputs]",  "spaces[results]", "spaces[cache]"};
-constexpr const char* kSymbolNames[ZO2_SYMBOLS] = {"rows", "sequences", "head rows", "targets", "table rows"};
 
 void check_positive(const char* command, const char* field, double value) {
   if (!(value > 0) || !std::isfinite(value)) {
@@ -86,7 +83,7 @@ RunCommand resolve_run(const void* device, const zo2_run_args& args) {
   for (int s = 0; s < ZO2_SPACES; ++s) {
     if (!program.uses(s)) continue;
     command.spaces[s] = resolve(device, "run", args.spaces[s],
-                                {kSpaceNames[s], program.required(s), sizeof(float), Kinds::kDeviceOnly});
+                                {"spaces", program.required(s), sizeof(float), Kinds::kDeviceOnly, kSpaceNames[s]});
   }
   return command;
 }

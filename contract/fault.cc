@@ -3,6 +3,7 @@
 #include <cinttypes>
 #include <cstdio>
 
+#include "contract/names.h"
 #include "contract/status.h"
 
 namespace zo2::contract {
@@ -14,6 +15,9 @@ std::string format(const char* pattern, Values... values) {
   std::snprintf(text, sizeof text, pattern, values...);
   return text;
 }
+
+// "op 3 (attention)"
+std::string op_at(const Fault& fault, int opcode) { return format("op %" PRIu32 " (%s)", fault.op, kOpNames[opcode]); }
 
 std::string describe_range(const Fault& fault, const char* what, const char* into) {
   return format("loss: %s %" PRIu64 " is the range [%" PRId64 ", %" PRId64
@@ -29,21 +33,18 @@ std::string describe(const Fault& fault) {
     case FaultKind::kNone:
       break;
     case FaultKind::kSequence:
-      return format("op %" PRIu32 " (attention): sequence %" PRIu64 " is start %" PRId64 ", length %" PRId64
-                    ", prefixStart %" PRId64 ", prefixLength %" PRId64 ", but there are %" PRId64 " rows",
-                    fault.op, fault.index, v[0], v[1], v[2], v[3], v[4]);
+      return format("%s: sequence %" PRIu64 " is start %" PRId64 ", length %" PRId64 ", prefixStart %" PRId64
+                    ", prefixLength %" PRId64 ", but there are %" PRId64 " rows",
+                    op_at(fault, ZO2_OP_ATTENTION).c_str(), fault.index, v[0], v[1], v[2], v[3], v[4]);
     case FaultKind::kSequenceOverlap:
-      return format("op %" PRIu32 " (attention): row %" PRIu64 " belongs to two sequences, which start at rows %" PRId64
-                    " and %" PRId64,
-                    fault.op, fault.index, v[0], v[1]);
+      return format("%s: row %" PRIu64 " belongs to two sequences, which start at rows %" PRId64 " and %" PRId64,
+                    op_at(fault, ZO2_OP_ATTENTION).c_str(), fault.index, v[0], v[1]);
     case FaultKind::kTarget:
-      return format("op %" PRIu32 " (crossEntropy): target %" PRIu64 " names row %" PRId64 " of x, which has %" PRId64
-                    " rows",
-                    fault.op, fault.index, v[0], v[1]);
+      return format("%s: target %" PRIu64 " names row %" PRId64 " of x, which has %" PRId64 " rows",
+                    op_at(fault, ZO2_OP_CROSS_ENTROPY).c_str(), fault.index, v[0], v[1]);
     case FaultKind::kIndexRow:
-      return format("op %" PRIu32 " (gatherRows): index row %" PRIu64 " names row %" PRId64 " of x, which has %" PRId64
-                    " rows",
-                    fault.op, fault.index, v[0], v[1]);
+      return format("%s: index row %" PRIu64 " names row %" PRId64 " of x, which has %" PRId64 " rows",
+                    op_at(fault, ZO2_OP_GATHER_ROWS).c_str(), fault.index, v[0], v[1]);
     case FaultKind::kPrepareRow:
       return format("prepare: rows[%" PRIu64 "] is %" PRId64 ", %s", fault.index, v[0],
                     v[0] < 0 ? "but row numbers start at 0" : "whose elements lie past the end of the noise buffer");
@@ -61,19 +62,18 @@ std::string describe(const Fault& fault) {
       return format("loss: example %" PRIu64 " has the label %" PRId64 ", but %" PRId64 " choices", fault.index, v[0],
                     v[1]);
     case FaultKind::kSequenceKeys:
-      return format("op %" PRIu32 " (attention): sequence %" PRIu64 " has length %" PRId64 ", prefixStart %" PRId64
-                    ", prefixLength %" PRId64 ", keyStart %" PRId64 ", but k has %" PRId64 " rows",
-                    fault.op, fault.index, v[0], v[1], v[2], v[3], v[4]);
+      return format("%s: sequence %" PRIu64 " has length %" PRId64 ", prefixStart %" PRId64 ", prefixLength %" PRId64
+                    ", keyStart %" PRId64 ", but k has %" PRId64 " rows",
+                    op_at(fault, ZO2_OP_ATTENTION).c_str(), fault.index, v[0], v[1], v[2], v[3], v[4]);
     case FaultKind::kScatterRow:
-      return format("op %" PRIu32 " (scatterRows): index row %" PRIu64 " names row %" PRId64
-                    " of out, which has %" PRId64 " rows",
-                    fault.op, fault.index, v[0], v[1]);
+      return format("%s: index row %" PRIu64 " names row %" PRId64 " of out, which has %" PRId64 " rows",
+                    op_at(fault, ZO2_OP_SCATTER_ROWS).c_str(), fault.index, v[0], v[1]);
     case FaultKind::kSpanRange:
       return describe_range(fault, "example", "rows");
     case FaultKind::kSpanPosition:
       return format("loss: example %" PRIu64 " has the %s position %" PRId64 ", but %" PRId64 " rows; use 0 to %" PRId64
-                    ", or -100 to ignore it",
-                    fault.index, v[0] == 0 ? "start" : "end", v[1], v[2], v[2] - 1);
+                    ", or %" PRId32 " to ignore it",
+                    fault.index, v[0] == 0 ? "start" : "end", v[1], v[2], v[2] - 1, kIgnored);
   }
   return "a table of the command is wrong in a way that has no name";
 }

@@ -8,6 +8,9 @@
 
 namespace zo2::contract {
 
+// Stands in such a table for a target or a position that is none.
+constexpr int32_t kIgnored = -100;
+
 // The comment behind each kind names Fault::values in order.
 enum class FaultKind : uint32_t {
   kNone = 0,

@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "contract/names.h"
 #include "contract/program_rules.h"
 #include "contract/status.h"
 
@@ -18,8 +19,6 @@ constexpr int64_t kMostColumns = std::numeric_limits<int32_t>::max();  // what a
 // so that sums of two extents stay within 64 bits
 constexpr uint64_t kMostBytes = uint64_t{1} << 62;
 constexpr uint64_t kOperandWords = 6;
-
-const char* const kSpaceNames[ZO2_SPACES] = {"weights", "carried", "workspace", "inputs", "results", "cache"};
 
 unsigned long long printed(uint64_t value) { return static_cast<unsigned long long>(value); }
 
@@ -104,10 +103,10 @@ void read_repeated(Reader& reader, const OpRule& rule, Op& op, uint64_t number, 
   const double count = op.attributes.back();
   if (words != fixed + count) {
     fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu (%s): it has %.17g words, but %s, %.17g, asks for %.17g",
-         printed(number), rule.name, words, rule.attributes.back().name, count, fixed + count);
+         printed(number), rule.name(), words, rule.attributes.back().name, count, fixed + count);
   }
   for (uint64_t i = 0; i < static_cast<uint64_t>(count); i++) {
-    op.attributes.push_back(read_attribute(reader, *rule.repeated, number, rule.name,
+    op.attributes.push_back(read_attribute(reader, *rule.repeated, number, rule.name(),
                                            rule.repeated->name + std::string(" ") + std::to_string(i)));
   }
 }
@@ -118,8 +117,9 @@ Op read_op(Reader& reader, uint64_t number, uint64_t operand_count) {
   op.opcode = static_cast<int>(reader.integer(prefix + "'s opcode", 0, kMostColumns));
   const OpRule* rule = find_rule(op.opcode);
   if (!rule)
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu: there is no opcode %d; there are 1 to 12", printed(number), op.opcode);
-  const std::string name = prefix + " (" + rule->name + "), ";
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu: there is no opcode %d; there are 1 to %d", printed(number), op.opcode,
+         kLargestOpcode);
+  const std::string name = prefix + " (" + rule->name() + "), ";
   const double fixed = static_cast<double>(rule->operands.size() + rule->attributes.size());
   const int64_t count = reader.integer(name + "number of words", fixed, rule->repeated ? kMostColumns : fixed);
   for (const OperandRule& operand : rule->operands) {
@@ -127,7 +127,7 @@ Op read_op(Reader& reader, uint64_t number, uint64_t operand_count) {
     op.operands.push_back(static_cast<int>(reader.integer(name + operand.name, operand.optional ? -1 : 0, most)));
   }
   for (const AttributeRule& attribute : rule->attributes) {
-    op.attributes.push_back(read_attribute(reader, attribute, number, rule->name,
+    op.attributes.push_back(read_attribute(reader, attribute, number, rule->name(),
                                            attribute.integer ? name + attribute.name : attribute.name));
   }
   if (rule->repeated) read_repeated(reader, *rule, op, number, static_cast<double>(count), fixed);

@@ -21,11 +21,9 @@ const std::vector<OpRule>& rules() {
   using R = OperandRule;
   static const std::vector<OpRule> all = {
       {ZO2_OP_EMBED,
-       "embed",
        {{"out", R::kActivation, false}, {"table", R::kWeight, false}, {"index", R::kTable, false}},
        {{"rowStart", true, 0, kMostInteger}, {"rowCount", true, 0, kMostInteger}, {"accumulate", true, 0, 1}}},
       {ZO2_OP_LINEAR,
-       "linear",
        {{"out", R::kActivation, false},
         {"x", R::kActivation, false},
         {"weight", R::kWeight, false},
@@ -33,14 +31,12 @@ const std::vector<OpRule>& rules() {
         {"residual", R::kActivation, true}},
        {{"activation", true, ZO2_ACTIVATION_NONE, kMostActivation}}},
       {ZO2_OP_LAYER_NORM,
-       "layerNorm",
        {{"out", R::kActivation, false},
         {"x", R::kActivation, false},
         {"gain", R::kWeight, false},
         {"bias", R::kWeight, true}},
        {{"epsilon", false, 0, kAnyReal}}},
       {ZO2_OP_ATTENTION,
-       "attention",
        {{"out", R::kActivation, false},
         {"q", R::kActivation, false},
         {"k", R::kActivation, false},
@@ -51,11 +47,9 @@ const std::vector<OpRule>& rules() {
         {"scale", false, -kAnyReal, kAnyReal},
         {"window", true, 0, kMostInteger}}},
       {ZO2_OP_GATHER_ROWS,
-       "gatherRows",
        {{"out", R::kActivation, false}, {"x", R::kActivation, false}, {"index", R::kTable, false}},
        {}},
       {ZO2_OP_CROSS_ENTROPY,
-       "crossEntropy",
        {{"logprob", R::kFloat32, false},
         {"state", R::kFloat32, false},
         {"x", R::kActivation, false},
@@ -63,11 +57,9 @@ const std::vector<OpRule>& rules() {
         {"targets", R::kTable, false}},
        {{"vocabStart", true, 0, kMostInteger}, {"tileFlags", true, 0, ZO2_TILE_FIRST | ZO2_TILE_LAST}}},
       {ZO2_OP_RMS_NORM,
-       "rmsNorm",
        {{"out", R::kActivation, false}, {"x", R::kActivation, false}, {"gain", R::kWeight, false}},
        {{"epsilon", false, 0, kAnyReal}}},
       {ZO2_OP_ROPE,
-       "rope",
        {{"out", R::kActivation, false}, {"x", R::kActivation, false}, {"positions", R::kTable, false}},
        {{"headSize", true, 2, kMostInteger},
         {"rotary", true, 2, kMostInteger},
@@ -75,13 +67,11 @@ const std::vector<OpRule>& rules() {
         {"count", true, 1, kMostInteger}},
        &kFrequency},
       {ZO2_OP_GATED_ACTIVATION,
-       "gatedActivation",
        {{"out", R::kActivation, false}, {"gate", R::kActivation, false}, {"up", R::kActivation, false}},
        {{"activation", true, ZO2_ACTIVATION_NONE, kMostActivation}}},
-      {ZO2_OP_CAST, "cast", {{"out", R::kActivation, false}, {"x", R::kActivation, false}}, {}},
-      {ZO2_OP_TRANSPOSE, "transpose", {{"out", R::kActivation, false}, {"x", R::kWeight, false}}, {}},
+      {ZO2_OP_CAST, {{"out", R::kActivation, false}, {"x", R::kActivation, false}}, {}},
+      {ZO2_OP_TRANSPOSE, {{"out", R::kActivation, false}, {"x", R::kWeight, false}}, {}},
       {ZO2_OP_SCATTER_ROWS,
-       "scatterRows",
        {{"out", R::kActivation, false}, {"x", R::kActivation, false}, {"index", R::kTable, false}},
        {}},
   };
@@ -99,6 +89,7 @@ class Examination {
   const Operand& at(size_t i) const { return operands_[static_cast<size_t>(op_.operands[i])]; }
   const char* name(size_t i) const { return rule_.operands[i].name; }
   const Op& op() const { return op_; }
+  const char* op_name() const { return rule_.name(); }
 
   [[noreturn]] void reject(const char* format, ...) const __attribute__((format(printf, 2, 3))) {
     char text[320];
@@ -106,7 +97,7 @@ class Examination {
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu (%s): %s", static_cast<unsigned long long>(number_), rule_.name, text);
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "op %llu (%s): %s", static_cast<unsigned long long>(number_), rule_.name(), text);
   }
 
   void dtypes() const {
@@ -115,9 +106,9 @@ class Examination {
       const zo2_dtype dtype = at(i).dtype;
       const auto kind = rule_.operands[i].kind;
       if (kind == OperandRule::kTable && dtype != ZO2_I32)
-        reject("%s has dtype %s, it must be i32", name(i), dtype_name(dtype));
+        reject("%s has dtype %s, it must be i32", name(i), kDtypeNames[dtype]);
       if (kind == OperandRule::kFloat32 && dtype != ZO2_F32)
-        reject("%s has dtype %s, it must be f32", name(i), dtype_name(dtype));
+        reject("%s has dtype %s, it must be f32", name(i), kDtypeNames[dtype]);
       if (dtype == ZO2_I32 && kind != OperandRule::kTable)
         reject("%s has dtype i32, it must be f32, f16 or bf16", name(i));
     }
@@ -167,11 +158,6 @@ class Examination {
   }
 
  private:
-  static const char* dtype_name(zo2_dtype dtype) {
-    static const char* const names[] = {"f32", "f16", "bf16", "i32"};
-    return names[dtype];
-  }
-
   static std::string rows_text(int64_t rows) {
     return rows >= 0 ? std::to_string(rows) : "symbol " + std::to_string(-1 - rows);
   }
@@ -221,7 +207,7 @@ void check_linear(const Examination& e) {
   e.same_columns(kWeight, kX);
   e.rows(kWeight, e.at(kOut).cols, "out");
   if (e.has(kBias)) {
-    e.rows(kBias, 1, "linear");
+    e.rows(kBias, 1, e.op_name());
     e.same_columns(kBias, kOut);
   }
   if (e.has(kResidual)) {
@@ -237,7 +223,7 @@ void check_layer_norm(const Examination& e) {
   e.same_columns(kX, kOut);
   for (size_t i : {kGain, kBias}) {
     if (!e.has(i)) continue;
-    e.rows(i, 1, "layerNorm");
+    e.rows(i, 1, e.op_name());
     e.same_columns(i, kOut);
   }
   e.no_overlap(kOut, kX);
@@ -291,7 +277,7 @@ void check_rms_norm(const Examination& e) {
   enum { kOut, kX, kGain };
   e.same_rows(kX, kOut);
   e.same_columns(kX, kOut);
-  e.rows(kGain, 1, "rmsNorm");
+  e.rows(kGain, 1, e.op_name());
   e.divides(e.at(kGain).cols, "gain", kOut);
   e.no_overlap(kOut, kX);
 }
@@ -302,7 +288,7 @@ void check_rope(const Examination& e) {
   e.same_rows(kX, kOut);
   e.same_columns(kX, kOut);
   e.same_rows(kPositions, kOut);
-  e.columns(kPositions, 1, "rope");
+  e.columns(kPositions, 1, e.op_name());
   e.divides(head_size, "headSize", kOut);
   if (rotary % 2 != 0 || rotary > head_size) {
     e.reject("rotary is %lld, it must be even and at most headSize, %lld", static_cast<long long>(rotary),

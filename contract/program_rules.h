@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "contract/names.h"
 #include "contract/program.h"
 
 namespace zo2::contract {
@@ -24,11 +25,12 @@ struct AttributeRule {
 
 struct OpRule {
   int opcode;
-  const char* name;
   std::vector<OperandRule> operands;
   std::vector<AttributeRule> attributes;
   // Real numbers behind the attributes, as many as the last of these says. Null: there are none.
   const AttributeRule* repeated = nullptr;
+
+  const char* name() const { return kOpNames[opcode]; }
 };
 
 // Null when there is no such opcode.

@@ -1,6 +1,7 @@
 #include "contract/span.h"
 
 #include <cinttypes>
+#include <string>
 
 #include "contract/status.h"
 
@@ -9,26 +10,38 @@ namespace zo2::contract {
 // The handles of zo2.h are never defined as types: the backends of one addon each have their own behind them.
 const Memory& memory_of(const zo2_span& span) { return *reinterpret_cast<const Memory*>(span.buffer); }
 
+namespace {
+
+std::string label(const SpanRule& rule) {
+  return rule.element == nullptr ? rule.name : std::string(rule.name) + "[" + rule.element + "]";
+}
+
+}  // namespace
+
 uint8_t* resolve(const void* device, const char* command, const zo2_span& span, const SpanRule& rule) {
-  if (is_none(span)) fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is none, but must name a buffer", command, rule.name);
+  if (is_none(span)) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is none, but must name a buffer", command, label(rule).c_str());
+  }
   const Memory& buffer = memory_of(span);
-  if (buffer.owner != device)
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is a buffer of another device", command, rule.name);
+  if (buffer.owner != device) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is a buffer of another device", command, label(rule).c_str());
+  }
   if (rule.kinds == Kinds::kDeviceOnly && buffer.kind != ZO2_BUFFER_DEVICE) {
     fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is a host buffer, but must be device memory; copy it there first",
-         command, rule.name);
+         command, label(rule).c_str());
   }
   if (rule.kinds == Kinds::kHostOnly && buffer.kind != ZO2_BUFFER_HOST) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is a device buffer, but must be host memory", command, rule.name);
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is a device buffer, but must be host memory", command,
+         label(rule).c_str());
   }
   if (span.offset > buffer.bytes || rule.bytes > buffer.bytes - span.offset) {
     fail(ZO2_STATUS_INVALID_ARGUMENT,
-         "%s: %s needs %" PRIu64 " bytes from offset %" PRIu64 " on, but its buffer has %" PRIu64, command, rule.name,
-         rule.bytes, span.offset, buffer.bytes);
+         "%s: %s needs %" PRIu64 " bytes from offset %" PRIu64 " on, but its buffer has %" PRIu64, command,
+         label(rule).c_str(), rule.bytes, span.offset, buffer.bytes);
   }
   if (span.offset % rule.alignment != 0) {
     fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s starts at offset %" PRIu64 ", which is no multiple of %" PRIu64, command,
-         rule.name, span.offset, rule.alignment);
+         label(rule).c_str(), span.offset, rule.alignment);
   }
   return buffer.data + span.offset;
 }

@@ -10,12 +10,13 @@ namespace zo2::contract {
 
 enum class Kinds { kAny, kDeviceOnly, kHostOnly };
 
-// What a command asks of one of its spans. `name` is that of the field.
+// What a command asks of one of its spans. `name` is that of the field, `element` that of the span in a field of many.
 struct SpanRule {
   const char* name;
   uint64_t bytes;
   uint64_t alignment;  // of the offset: 1, or the size of what is read there
   Kinds kinds;
+  const char* element = nullptr;
 };
 
 inline bool is_none(const zo2_span& span) { return span.buffer == nullptr; }

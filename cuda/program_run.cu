@@ -4,7 +4,7 @@
 #include <cinttypes>
 #include <utility>
 
-#include "contract/program_rules.h"
+#include "contract/names.h"
 #include "contract/status.h"
 #include "cuda/ops/attention.cuh"
 #include "cuda/ops/cast.cuh"
@@ -159,11 +159,6 @@ cudaError_t run_op(Run& run, const Op& op, uint32_t number, uint64_t first_frequ
   }
 }
 
-const char* name_of(const Op& op) {
-  const contract::OpRule* const rule = contract::find_rule(op.opcode);
-  return rule == nullptr ? "unknown" : rule->name;
-}
-
 // An operand at its largest, without its memory.
 Matrix shape(const contract::Program& program, const Op& op, size_t i) {
   if (op.operands[i] < 0) return {};
@@ -176,7 +171,8 @@ Matrix shape(const contract::Program& program, const Op& op, size_t i) {
 // Refuses what the launchers would refuse when the program runs.
 void check_supported(const contract::Program& program, const Op& op, size_t number) {
   if (op.opcode < ZO2_OP_EMBED || op.opcode > ZO2_OP_SCATTER_ROWS) {
-    contract::fail(ZO2_STATUS_UNSUPPORTED, "op %zu (%s): the CUDA backend has no kernel for it", number, name_of(op));
+    contract::fail(ZO2_STATUS_UNSUPPORTED, "op %zu (%s): the CUDA backend has no kernel for it", number,
+                   contract::kOpNames[op.opcode]);
   }
   if (op.opcode != ZO2_OP_ATTENTION) return;
   const AttentionArgs args = attention_args(op, shape(program, op, 0), shape(program, op, 1), shape(program, op, 2),
@@ -184,8 +180,8 @@ void check_supported(const contract::Program& program, const Op& op, size_t numb
   const char* const reason = attention_unsupported(args);
   if (reason == nullptr) return;
   contract::fail(ZO2_STATUS_UNSUPPORTED,
-                 "op %zu (attention): heads of %" PRId64 " columns are not supported by the CUDA backend: %s", number,
-                 args.head_size(), reason);
+                 "op %zu (%s): heads of %" PRId64 " columns are not supported by the CUDA backend: %s", number,
+                 contract::kOpNames[op.opcode], args.head_size(), reason);
 }
 
 }  // namespace
@@ -222,7 +218,7 @@ void DeviceProgram::run(const Launch& launch, const contract::RunCommand& comman
   for (size_t i = 0; i < ops().size(); ++i) {
     const cudaError_t status = run_op(run, ops()[i], static_cast<uint32_t>(i), first_frequency_[i]);
     if (status == cudaSuccess) continue;
-    const std::string place = "op " + std::to_string(i) + " (" + name_of(ops()[i]) + ")";
+    const std::string place = "op " + std::to_string(i) + " (" + contract::kOpNames[ops()[i].opcode] + ")";
     check_launch(status, place.c_str());
   }
 }

@@ -1,8 +1,9 @@
 /**
  * Includes and imports go one way: contract/ is the ground and knows nothing of ours; cpu/ and cuda/ know contract/ and
  * numerics/; emulator/ knows the instructions of cuda/ that it stands in for, and is known where kernels meet CUDA's
- * device side, and nowhere else; binding/ knows contract/zo2.h, numerics/ and Node-API, and the name of a backend only
- * where backends are listed; src/ knows the native side only as "zo2/native". Prints every breach and fails.
+ * device side, and nowhere else; binding/ knows zo2.h, the names of its numbers, numerics/ and Node-API, and the name
+ * of a backend only where backends are listed; src/ knows the native side only as "zo2/native". Prints every breach and
+ * fails.
  */
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
@@ -74,6 +75,7 @@ checkIncludes(
     !quoted ||
     included === "build_info.h" ||
     included === "contract/zo2.h" ||
+    included === "contract/names.h" ||
     included.startsWith("numerics/") ||
     existsSync(path.join(root, "binding", included)),
 );

@@ -11,7 +11,8 @@ namespace zo2::cpu {
 
 namespace {
 
-constexpr int32_t kIgnored = -100;
+using contract::kIgnored;
+
 constexpr int64_t kChunkRows = 512;
 constexpr int64_t kTileColumns = 256;    // logits that exist at a time on a thread: kChunkRows x kTileColumns
 constexpr int64_t kChunkColumns = 1024;  // vocabulary entries behind one pair (maximum, sum) per row

@@ -11,8 +11,7 @@ namespace {
 
 using contract::fail_with;
 using contract::FaultKind;
-
-constexpr int32_t kIgnored = -100;
+using contract::kIgnored;
 
 struct IndexRange {
   int32_t begin;

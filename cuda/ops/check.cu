@@ -8,8 +8,7 @@ namespace {
 
 using contract::Fault;
 using contract::FaultKind;
-
-constexpr int32_t kIgnored = -100;
+using contract::kIgnored;
 
 struct Table {
   const int32_t* data;

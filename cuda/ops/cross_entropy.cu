@@ -13,7 +13,8 @@ namespace zo2::cuda {
 
 namespace {
 
-constexpr int32_t kIgnored = -100;
+using contract::kIgnored;
+
 constexpr int64_t kMostBlocks = 0x7fffffff;
 // rows of tiles that a multiprocessor works on at once: 2 blocks of 128 or 4 of 64
 constexpr int64_t kRowsInFlight = 256;

@@ -9,9 +9,9 @@ namespace {
 
 using contract::Fault;
 using contract::FaultKind;
+using contract::kIgnored;
 using contract::LossCommand;
 
-constexpr int32_t kIgnored = -100;
 constexpr uint64_t kPerLane = 8;
 constexpr uint64_t kTile = 32 * kPerLane;
 
