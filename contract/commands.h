@@ -44,29 +44,40 @@ struct GatherCommand {
 GatherCommand resolve_gather(const void* device, const zo2_span& dst, const zo2_span& src, const zo2_span& rows,
                              uint64_t count, int64_t row_base, uint64_t row_bytes);
 
-// An update whose places are known; its projected gradients are read when the command runs.
+// An update whose places are known: plain data, which a kernel can be handed. Its projected gradients are read when the
+// command runs.
 struct PendingUpdate {
-  zo2_update update;
-  const zo2_step_state* states;  // update.directions of them
-  const float* z;                // BUFFER noise
+  uint64_t seed;
+  double learning_rate;
+  double weight_decay;
+  const zo2_step_state* states;  // `directions` of them
+  const float* z;                // BUFFER noise: the table of direction 0; otherwise null
+  uint64_t z_stride;             // bytes from the table of one direction to the next
+  zo2_noise_kind noise;
+  uint32_t step;
+  uint32_t directions;  // 1..kMaxDirections
 };
 
-struct PrepareCommand {
-  const Layout* layout;
+// What prepare does to every element, but for the updates: plain data as well.
+struct PreparePass {
   uint8_t* wire;
   uint8_t* plus;        // null: no scratch is written
   uint8_t* minus;       // null: only W+ is written
   const int32_t* rows;  // GATHERED segments; null when there are none
   uint64_t row_count;
+  const float* z;  // BUFFER noise; otherwise null
+  uint64_t seed;
   float eps;
   zo2_noise_kind noise;
-  uint64_t seed;
   uint32_t step;
   uint32_t direction;
-  const float* z;  // BUFFER noise
-  bool store;
   zo2_rounding rounding;
+  bool store;
   zo2_sticky* sticky;  // null without updates
+};
+
+struct PrepareCommand : PreparePass {
+  const Layout* layout;
   std::vector<PendingUpdate> updates;
   uint64_t noise_elements;  // of the shortest buffer of noise; UINT64_MAX when none is used
 };

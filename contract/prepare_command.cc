@@ -48,7 +48,14 @@ PendingUpdate resolve_pending(const void* device, const Layout& layout, const zo
          "prepare: an update has the learning rate %g and the weight decay %g, but both must be finite",
          update.learning_rate, update.weight_decay);
   }
-  PendingUpdate pending{update, nullptr, nullptr};
+  PendingUpdate pending{};
+  pending.seed = update.seed;
+  pending.learning_rate = update.learning_rate;
+  pending.weight_decay = update.weight_decay;
+  pending.z_stride = update.z_stride;
+  pending.noise = update.noise;
+  pending.step = update.step;
+  pending.directions = update.directions;
   pending.states = reinterpret_cast<const zo2_step_state*>(
       resolve(device, "prepare", update.states,
               {"states of an update", update.directions * sizeof(zo2_step_state), alignof(zo2_step_state),

@@ -1,7 +1,5 @@
 #include "cuda/commands.h"
 
-#include <vector>
-
 #include "contract/commands.h"
 #include "cuda/ops/fill.cuh"
 #include "cuda/ops/gather.cuh"
@@ -59,10 +57,8 @@ void enqueue_prepare(Stream& stream, const zo2_prepare_args& args) {
     resources.segments = static_cast<const DeviceLayout*>(command.layout)->on_device();
     resources.tally = stream.tally();
     if (command.updates.size() > kInlineUpdates) {
-      std::vector<PrepareUpdate> updates;
-      for (const contract::PendingUpdate& pending : command.updates) updates.push_back(prepare_update(pending));
-      resources.updates = static_cast<const PrepareUpdate*>(
-          stream.table(launch, updates.data(), updates.size() * sizeof(PrepareUpdate)));
+      resources.updates = static_cast<const contract::PendingUpdate*>(
+          stream.table(launch, command.updates.data(), command.updates.size() * sizeof(contract::PendingUpdate)));
     }
     ZO2_CUDA_LAUNCH("prepare", launch_prepare(launch, command, resources));
   });

@@ -54,11 +54,11 @@ void measure_prepare(Device& device, const Visit& visit) {
   command.noise_elements = UINT64_MAX;
   if (visit.update) {
     zo2::contract::PendingUpdate pending{};
-    pending.update.noise = visit.noise;
-    pending.update.step = 6;
-    pending.update.directions = 1;
-    pending.update.seed = 1;
-    pending.update.learning_rate = 1e-7;
+    pending.noise = visit.noise;
+    pending.step = 6;
+    pending.directions = 1;
+    pending.seed = 1;
+    pending.learning_rate = 1e-7;
     pending.states = states.as<zo2_step_state>();
     command.updates.push_back(pending);
     command.store = true;

@@ -23,33 +23,13 @@ struct Chunk {
   uint64_t end;
 };
 
-PrepareJob job_of(const PrepareCommand& command, bool generic) {
-  PrepareJob job{};
-  job.segments = command.layout->segments().data();
-  job.segment_count = command.layout->segments().size();
-  job.wire = command.wire;
-  job.plus = command.plus;
-  job.minus = command.minus;
-  job.rows = command.rows;
-  job.row_count = command.row_count;
-  job.eps = command.eps;
-  job.noise = command.noise;
-  job.seed = command.seed;
-  job.step = command.step;
-  job.direction = command.direction;
-  job.z = command.z;
-  job.store = command.store;
-  job.rounding = command.rounding;
-  job.generic = generic;
-  return job;
-}
-
 // Chunks begin at canonical indices that are multiples of kChunk (gathered: at whole rows), so that they share no noise
 // counter.
 std::vector<Chunk> cut(const PrepareJob& job) {
   std::vector<Chunk> chunks;
-  for (uint64_t segment = 0; segment < job.segment_count; ++segment) {
-    const zo2_segment& s = job.segments[segment];
+  const std::vector<zo2_segment>& segments = job.command.layout->segments();
+  for (uint64_t segment = 0; segment < segments.size(); ++segment) {
+    const zo2_segment& s = segments[segment];
     const bool gathered = (s.flags & ZO2_SEGMENT_GATHERED) != 0;
     const uint64_t size = gathered ? std::max<uint64_t>(1, kChunk / s.row_width) * s.row_width : kChunk;
     const uint64_t skew = gathered ? 0 : s.canonical % kChunk;
@@ -81,24 +61,17 @@ void check_rows(const PrepareCommand& command) {
 
 void run_prepare(const PrepareCommand& command, ThreadPool& pool, bool generic) {
   check_rows(command);
-  std::vector<ResolvedUpdate> updates;
-  updates.reserve(command.updates.size());
-  for (const contract::PendingUpdate& pending : command.updates)
-    updates.push_back(resolve_update(pending.update, pending.states, pending.z));
-  PrepareJob job = job_of(command, generic);
-  job.updates = updates.data();
-  job.update_count = static_cast<uint32_t>(updates.size());
-
+  const PrepareJob job(command, generic);
   const std::vector<Chunk> chunks = cut(job);
-  std::vector<PrepareFlags> flags(pool.size());
+  std::vector<PrepareTally> flags(pool.size());
   pool.parallel_for(static_cast<int64_t>(chunks.size()), [&](int64_t i, unsigned worker) {
     const Chunk& chunk = chunks[static_cast<size_t>(i)];
     prepare_range(job, chunk.segment, chunk.begin, chunk.end, &flags[worker]);
   });
   if (command.sticky == nullptr) return;
-  PrepareFlags all;
+  PrepareTally all;
   prepare_check_updates(job, &all);
-  for (const PrepareFlags& one : flags) merge_flags(&all, one);
+  for (const PrepareTally& one : flags) merge_tallies(&all, one);
   raise_sticky(command.sticky, job, all);
 }
 

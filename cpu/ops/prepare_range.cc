@@ -64,7 +64,7 @@ class TileOutput {
   alignas(64) unsigned char padded_[kTile * sizeof(float)];
 };
 
-NoiseSource update_noise(const ResolvedUpdate& update, uint32_t direction) {
+NoiseSource update_noise(const contract::PendingUpdate& update, uint32_t direction) {
   const float* table = nullptr;
   if (update.noise == ZO2_NOISE_BUFFER) {
     const unsigned char* const tables = reinterpret_cast<const unsigned char*>(update.z);
@@ -73,14 +73,16 @@ NoiseSource update_noise(const ResolvedUpdate& update, uint32_t direction) {
   return {update.noise, update.seed, update.step, direction, table};
 }
 
-void apply_update(const TileKernels& kernels, const PrepareJob& job, uint32_t index, const Piece& piece,
-                  const Tile& tile, float* w, PrepareFlags* flags) {
-  const ResolvedUpdate& update = job.updates[index];
-  const float b = piece.decay ? update.b : 0.0f;
+void apply_update(const PrepareJob& job, uint32_t index, const Piece& piece, const Tile& tile, float* w,
+                  PrepareTally* flags) {
+  const TileKernels& kernels = job.kernels;
+  const ResolvedUpdate& resolved = job.updates[index];
+  const contract::PendingUpdate& update = resolved.pending;
+  const float b = piece.decay ? resolved.b : 0.0f;
   alignas(64) float z[kTile];
   alignas(64) float u[kTile];
   alignas(64) uint32_t words[kTile];
-  const bool stochastic = job.rounding == ZO2_ROUND_STOCHASTIC && piece.wire_dtype != ZO2_F32;
+  const bool stochastic = job.command.rounding == ZO2_ROUND_STOCHASTIC && piece.wire_dtype != ZO2_F32;
   if (stochastic) {
     kernels.rounding_words(numerics::noise_stream(update.seed, update.step, numerics::kPurposeRounding, 0), tile.first,
                            tile.n, words);
@@ -89,38 +91,41 @@ void apply_update(const TileKernels& kernels, const PrepareJob& job, uint32_t in
   bool fits;
   if (update.directions == 1) {
     fill_noise_tile(kernels, update_noise(update, 0), tile.first, tile.n, tile.begin, tile.end, z);
-    fits = kernels.update_once(rounding, update.a[0], b, z, tile.n, tile.begin, tile.end, w);
+    fits = kernels.update_once(rounding, resolved.a[0], b, z, tile.n, tile.begin, tile.end, w);
   } else {
     kernels.update_begin(b, w, tile.n, u);
     for (uint32_t d = 0; d < update.directions; ++d) {
       fill_noise_tile(kernels, update_noise(update, d), tile.first, tile.n, tile.begin, tile.end, z);
-      kernels.update_add(update.a[d], z, tile.n, u);
+      kernels.update_add(resolved.a[d], z, tile.n, u);
     }
     fits = kernels.update_end(rounding, u, tile.n, tile.begin, tile.end, w);
   }
-  if (!fits) merge_flags(flags, {ZO2_STICKY_OVERFLOW, index});
+  if (!fits) merge_tallies(flags, {ZO2_STICKY_OVERFLOW, index});
 }
 
-void write_scratch(const TileKernels& kernels, const PrepareJob& job, const Piece& piece, const Tile& tile,
-                   uint64_t offset, const float* w) {
+void write_scratch(const PrepareJob& job, const Piece& piece, const Tile& tile, uint64_t offset, const float* w) {
+  const TileKernels& kernels = job.kernels;
+  const contract::PreparePass& pass = job.command;
   const uint64_t at = offset * element_bytes(piece.scratch_dtype);
   TileOutput plus(tile, piece.scratch_dtype, piece.plus + at);
   TileOutput minus(tile, piece.scratch_dtype, piece.minus == nullptr ? nullptr : piece.minus + at);
-  if (piece.frozen || (job.eps == 0.0f && piece.minus == nullptr)) {
+  if (piece.frozen || (pass.eps == 0.0f && piece.minus == nullptr)) {
     kernels.narrow(piece.scratch_dtype, w, tile.n, plus.place());
     if (piece.minus != nullptr) kernels.narrow(piece.scratch_dtype, w, tile.n, minus.place());
   } else {
     alignas(64) float z[kTile];
-    const NoiseSource source = {job.noise, job.seed, job.step, job.direction, job.z};
+    const NoiseSource source = {pass.noise, pass.seed, pass.step, pass.direction, pass.z};
     fill_noise_tile(kernels, source, tile.first, tile.n, tile.begin, tile.end, z);
-    kernels.perturb(piece.scratch_dtype, job.eps, z, w, tile.n, plus.place(), minus.place());
+    kernels.perturb(piece.scratch_dtype, pass.eps, z, w, tile.n, plus.place(), minus.place());
   }
   plus.put();
   minus.put();
 }
 
-void prepare_piece(const TileKernels& kernels, const PrepareJob& job, const Piece& piece, PrepareFlags* flags) {
-  const bool updated = !piece.frozen && job.update_count > 0;
+void prepare_piece(const PrepareJob& job, const Piece& piece, PrepareTally* flags) {
+  const TileKernels& kernels = job.kernels;
+  const uint32_t update_count = piece.frozen ? 0 : static_cast<uint32_t>(job.updates.size());
+  const bool updated = update_count > 0, store = job.command.store;
   const uint64_t wire_size = element_bytes(piece.wire_dtype);
   alignas(64) float copy[kTile];
   for (uint64_t done = 0; done < piece.count;) {
@@ -134,97 +139,93 @@ void prepare_piece(const TileKernels& kernels, const PrepareJob& job, const Piec
 
     unsigned char* const wire = piece.wire + done * wire_size;
     // A whole fp32 tile needs no copy, unless it is updated and the wire must not see that.
-    const bool in_place = piece.wire_dtype == ZO2_F32 && tile.whole() && (!updated || job.store);
+    const bool in_place = piece.wire_dtype == ZO2_F32 && tile.whole() && (!updated || store);
     float* const w = in_place ? reinterpret_cast<float*>(wire) : copy;
     if (!in_place) read_wire(kernels, tile, piece.wire_dtype, wire, w);
     if (updated) {
-      for (uint32_t index = 0; index < job.update_count; ++index)
-        apply_update(kernels, job, index, piece, tile, w, flags);
-      if (job.store && !in_place) {
+      for (uint32_t index = 0; index < update_count; ++index) apply_update(job, index, piece, tile, w, flags);
+      if (store && !in_place) {
         TileOutput out(tile, piece.wire_dtype, wire);
         kernels.narrow(piece.wire_dtype, w, tile.n, out.place());
         out.put();
       }
     }
-    if (piece.plus != nullptr) write_scratch(kernels, job, piece, tile, done, w);
+    if (piece.plus != nullptr) write_scratch(job, piece, tile, done, w);
     done += tile.end - tile.begin;
   }
 }
 
 // The piece of `segment` that starts at its element `element`.
-Piece piece_at(const PrepareJob& job, const zo2_segment& segment, uint64_t element, uint64_t canonical,
+Piece piece_at(const contract::PreparePass& pass, const zo2_segment& segment, uint64_t element, uint64_t canonical,
                uint64_t count) {
   Piece piece;
   piece.canonical = canonical;
   piece.count = count;
   piece.wire_dtype = static_cast<zo2_dtype>(segment.wire_dtype);
   piece.scratch_dtype = static_cast<zo2_dtype>(segment.scratch_dtype);
-  piece.wire = job.wire + segment.wire_offset + element * element_bytes(piece.wire_dtype);
+  piece.wire = pass.wire + segment.wire_offset + element * element_bytes(piece.wire_dtype);
   const uint64_t scratch = segment.scratch_offset + element * element_bytes(piece.scratch_dtype);
-  piece.plus = job.plus == nullptr ? nullptr : job.plus + scratch;
-  piece.minus = job.minus == nullptr ? nullptr : job.minus + scratch;
+  piece.plus = pass.plus == nullptr ? nullptr : pass.plus + scratch;
+  piece.minus = pass.minus == nullptr ? nullptr : pass.minus + scratch;
   piece.decay = (segment.flags & ZO2_SEGMENT_DECAY) != 0;
   piece.frozen = (segment.flags & ZO2_SEGMENT_FROZEN) != 0;
   return piece;
 }
 
-}  // namespace
-
-ResolvedUpdate resolve_update(const zo2_update& update, const zo2_step_state* states, const float* z) {
-  ResolvedUpdate resolved = {};
-  resolved.noise = update.noise;
-  resolved.step = update.step;
-  resolved.directions = update.directions;
-  resolved.seed = update.seed;
-  resolved.z = z;
-  resolved.z_stride = update.z_stride;
-  resolved.b = numerics::decay_coefficient(update.learning_rate, update.weight_decay);
-  resolved.finite = true;
-  for (uint32_t d = 0; d < update.directions; ++d) {
-    if (!numerics::f32_is_finite(states[d].g)) resolved.finite = false;
+ResolvedUpdate resolve_update(const contract::PendingUpdate& pending) {
+  ResolvedUpdate resolved = {
+      pending, {}, numerics::decay_coefficient(pending.learning_rate, pending.weight_decay), true};
+  for (uint32_t d = 0; d < pending.directions; ++d) {
+    if (!numerics::f32_is_finite(pending.states[d].g)) resolved.finite = false;
   }
-  for (uint32_t d = 0; d < update.directions; ++d) {
-    resolved.a[d] =
-        numerics::update_coefficient(update.learning_rate, resolved.finite ? states[d].g : 0.0f, update.directions);
+  for (uint32_t d = 0; d < pending.directions; ++d) {
+    resolved.a[d] = numerics::update_coefficient(pending.learning_rate, resolved.finite ? pending.states[d].g : 0.0f,
+                                                 pending.directions);
   }
   return resolved;
 }
 
-uint64_t prepare_elements(const PrepareJob& job, uint64_t segment) {
-  const zo2_segment& s = job.segments[segment];
-  return (s.flags & ZO2_SEGMENT_GATHERED) != 0 ? job.row_count * s.row_width : s.count;
+}  // namespace
+
+PrepareJob::PrepareJob(const contract::PrepareCommand& command, bool generic)
+    : command(command), kernels(tile_kernels(generic)) {
+  updates.reserve(command.updates.size());
+  for (const contract::PendingUpdate& pending : command.updates) updates.push_back(resolve_update(pending));
 }
 
-void prepare_range(const PrepareJob& job, uint64_t segment, uint64_t begin, uint64_t end, PrepareFlags* flags) {
-  const zo2_segment& s = job.segments[segment];
-  const TileKernels& kernels = tile_kernels(job.generic);
+uint64_t prepare_elements(const PrepareJob& job, uint64_t segment) {
+  return contract::Layout::elements(job.command.layout->segments()[segment], job.command.row_count);
+}
+
+void prepare_range(const PrepareJob& job, uint64_t segment, uint64_t begin, uint64_t end, PrepareTally* flags) {
+  const zo2_segment& s = job.command.layout->segments()[segment];
   if ((s.flags & ZO2_SEGMENT_GATHERED) == 0) {
-    prepare_piece(kernels, job, piece_at(job, s, begin, s.canonical + begin, end - begin), flags);
+    prepare_piece(job, piece_at(job.command, s, begin, s.canonical + begin, end - begin), flags);
     return;
   }
   for (uint64_t element = begin; element < end;) {
     const uint64_t row = element / s.row_width, column = element % s.row_width;
     const uint64_t count = s.row_width - column < end - element ? s.row_width - column : end - element;
-    const uint64_t canonical = s.canonical + static_cast<uint64_t>(job.rows[row]) * s.row_width + column;
-    prepare_piece(kernels, job, piece_at(job, s, element, canonical, count), flags);
+    const uint64_t canonical = s.canonical + static_cast<uint64_t>(job.command.rows[row]) * s.row_width + column;
+    prepare_piece(job, piece_at(job.command, s, element, canonical, count), flags);
     element += count;
   }
 }
 
-void prepare_check_updates(const PrepareJob& job, PrepareFlags* flags) {
-  for (uint32_t index = 0; index < job.update_count; ++index) {
-    if (!job.updates[index].finite) merge_flags(flags, {ZO2_STICKY_NOT_FINITE, index});
+void prepare_check_updates(const PrepareJob& job, PrepareTally* flags) {
+  for (uint32_t index = 0; index < job.updates.size(); ++index) {
+    if (!job.updates[index].finite) merge_tallies(flags, {ZO2_STICKY_NOT_FINITE, index});
   }
 }
 
-void merge_flags(PrepareFlags* into, const PrepareFlags& from) {
+void merge_tallies(PrepareTally* into, const PrepareTally& from) {
   into->flags |= from.flags;
   if (from.first_update < into->first_update) into->first_update = from.first_update;
 }
 
-void raise_sticky(zo2_sticky* sticky, const PrepareJob& job, const PrepareFlags& flags) {
+void raise_sticky(zo2_sticky* sticky, const PrepareJob& job, const PrepareTally& flags) {
   if (flags.flags == 0) return;
-  if (sticky->flags == 0) sticky->step = job.updates[flags.first_update].step;
+  if (sticky->flags == 0) sticky->step = job.updates[flags.first_update].pending.step;
   sticky->flags |= flags.flags;
 }
 

@@ -10,6 +10,7 @@ namespace zo2::cuda {
 namespace {
 
 using namespace groups;
+using contract::PendingUpdate;
 
 constexpr int kThreads = 256;
 constexpr int kPasses = 4;
@@ -22,29 +23,15 @@ static_assert(kThreads == static_cast<int>(kInlineUpdates) * kMaxDirections,
               "one thread computes the coefficient of one update and direction");
 
 // A prepare as the kernels see it.
-struct Job {
+struct Job : contract::PreparePass {
   const zo2_segment* segments;
   uint64_t segment_count;
-  unsigned char* wire;
-  unsigned char* plus;
-  unsigned char* minus;
-  const int32_t* rows;
-  uint64_t row_count;
-  const float* z;
-  uint64_t seed;
-  float eps;
-  uint32_t noise;
-  uint32_t step;
-  uint32_t direction;
-  uint32_t update_count;
-  bool store;
-  bool stochastic;
-  zo2_sticky* sticky;
   PrepareTally* tally;
-  const PrepareUpdate* updates;  // null: they are in `inlined`
-  PrepareUpdate inlined[kInlineUpdates];
+  uint32_t update_count;
+  const PendingUpdate* updates;  // null: they are in `inlined`
+  PendingUpdate inlined[kInlineUpdates];
 
-  __device__ const PrepareUpdate& update(uint32_t index) const {
+  __device__ const PendingUpdate& update(uint32_t index) const {
     return updates == nullptr ? inlined[index] : updates[index];
   }
 };
@@ -57,7 +44,7 @@ struct Place {
 
 // The updates that the threads of a block apply next, with their coefficients.
 struct Batch {
-  PrepareUpdate updates[kInlineUpdates];
+  PendingUpdate updates[kInlineUpdates];
   float a[kInlineUpdates][kMaxDirections];
   float b[kInlineUpdates];
 };
@@ -66,6 +53,8 @@ struct BlockState {
   Place place;
   Batch batch;
 };
+
+__device__ inline bool stochastic(const Job& job) { return job.rounding == ZO2_ROUND_STOCHASTIC; }
 
 ZO2_HD inline bool is_gathered(const zo2_segment& s) { return (s.flags & ZO2_SEGMENT_GATHERED) != 0; }
 
@@ -108,7 +97,7 @@ __device__ inline void locate(const Job& job, Place* place) {
 __device__ inline void stage(const Job& job, uint32_t first, Batch* batch) {
   const uint32_t k = threadIdx.x / kMaxDirections, d = threadIdx.x % kMaxDirections;
   if (first + k >= job.update_count) return;
-  const PrepareUpdate& update = job.update(first + k);
+  const PendingUpdate& update = job.update(first + k);
   if (d == 0) {
     batch->updates[k] = update;
     batch->b[k] = numerics::decay_coefficient(update.learning_rate, update.weight_decay);
@@ -144,7 +133,7 @@ __device__ inline Group group_at(const Job& job, const zo2_segment& s, uint64_t 
 // False when a new weight does not fit the wire dtype.
 __device__ inline bool apply_update(const Job& job, const Batch& batch, uint32_t k, const zo2_segment& s,
                                     const Group& group, float (&w)[kGroup]) {
-  const PrepareUpdate& update = batch.updates[k];
+  const PendingUpdate& update = batch.updates[k];
   const float b = (s.flags & ZO2_SEGMENT_DECAY) != 0 ? batch.b[k] : 0.0f;
   float u[kGroup], z[kGroup];
 #pragma unroll
@@ -156,7 +145,7 @@ __device__ inline bool apply_update(const Job& job, const Batch& batch, uint32_t
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) u[i] = numerics::update_add(a, z[i], u[i]);
   }
-  return replace_group(s.wire_dtype, job.stochastic, update.seed, update.step, group, u, w);
+  return replace_group(s.wire_dtype, stochastic(job), update.seed, update.step, group, u, w);
 }
 
 __device__ inline void write_scratch(const Job& job, const zo2_segment& s, const Group& group,
@@ -215,7 +204,7 @@ __global__ void __launch_bounds__(32) fold_sticky_kernel(const __grid_constant__
   uint32_t flags = job.tally->flags, first = UINT32_MAX - job.tally->urgency;
   __syncwarp();
   for (uint32_t index = 0; index < job.update_count; ++index) {
-    const PrepareUpdate& update = job.update(index);
+    const PendingUpdate& update = job.update(index);
     bool finite = true;
     for (uint32_t d = threadIdx.x; d < update.directions; d += 32)
       finite = finite && numerics::f32_is_finite(update.states[d].g);
@@ -242,47 +231,20 @@ uint64_t row_end(const contract::PrepareCommand& command) {
 
 Job make_job(const contract::PrepareCommand& command, const PrepareResources& resources) {
   Job job{};
+  static_cast<contract::PreparePass&>(job) = command;
   job.segments = resources.segments;
   job.segment_count = command.layout->segments().size();
-  job.wire = command.wire;
-  job.plus = command.plus;
-  job.minus = command.minus;
-  job.rows = command.rows;
-  job.row_count = command.row_count;
-  job.z = command.z;
-  job.seed = command.seed;
-  job.eps = command.eps;
-  job.noise = static_cast<uint32_t>(command.noise);
-  job.step = command.step;
-  job.direction = command.direction;
-  job.update_count = static_cast<uint32_t>(command.updates.size());
-  job.store = command.store;
-  job.stochastic = command.rounding == ZO2_ROUND_STOCHASTIC;
-  job.sticky = command.sticky;
   job.tally = resources.tally;
+  job.update_count = static_cast<uint32_t>(command.updates.size());
   if (job.update_count > kInlineUpdates) {
     job.updates = resources.updates;
   } else {
-    for (uint32_t i = 0; i < job.update_count; ++i) job.inlined[i] = prepare_update(command.updates[i]);
+    std::copy(command.updates.begin(), command.updates.end(), job.inlined);
   }
   return job;
 }
 
 }  // namespace
-
-PrepareUpdate prepare_update(const contract::PendingUpdate& pending) {
-  const zo2_update& u = pending.update;
-  return {u.seed,
-          u.learning_rate,
-          u.weight_decay,
-          pending.states,
-          pending.z,
-          u.z_stride,
-          static_cast<uint32_t>(u.noise),
-          u.step,
-          u.directions,
-          0};
-}
 
 cudaError_t launch_prepare(const Launch& launch, const contract::PrepareCommand& command,
                            const PrepareResources& resources) {

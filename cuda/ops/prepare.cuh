@@ -14,23 +14,6 @@
 
 namespace zo2::cuda {
 
-// One pending update as the kernels read it: a zo2_update with its places resolved. The projected gradients behind
-// `states` are read on the device only.
-struct PrepareUpdate {
-  uint64_t seed;
-  double learning_rate;
-  double weight_decay;
-  const zo2_step_state* states;  // `directions` of them
-  const float* z;                // BUFFER noise: table of direction 0
-  uint64_t z_stride;             // bytes between the tables of two directions
-  uint32_t noise;
-  uint32_t step;
-  uint32_t directions;  // 1..64
-  uint32_t reserved;
-};
-
-PrepareUpdate prepare_update(const contract::PendingUpdate& pending);
-
 // Up to so many updates travel as kernel arguments; more need a table that the device can address.
 constexpr uint32_t kInlineUpdates = 4;
 
@@ -45,8 +28,8 @@ struct PrepareTally {
 // passed.
 struct PrepareResources {
   const zo2_segment* segments;  // copy of command.layout->segments()
-  // prepare_update of each of command.updates; may be null for at most kInlineUpdates of them
-  const PrepareUpdate* updates;
+  // copy of command.updates; may be null for at most kInlineUpdates of them
+  const contract::PendingUpdate* updates;
   PrepareTally* tally;  // one per stream
 };
 

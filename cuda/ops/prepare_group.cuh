@@ -111,8 +111,8 @@ __device__ inline uint32_t word_of(const numerics::PhiloxWords& words, uint32_t 
 }
 
 // The noise of one direction; `table` is that of BUFFER noise.
-__device__ inline void noise_group(uint32_t kind, uint64_t seed, uint32_t step, uint32_t direction, const float* table,
-                                   const Group& group, float (&z)[kGroup]) {
+__device__ inline void noise_group(zo2_noise_kind kind, uint64_t seed, uint32_t step, uint32_t direction,
+                                   const float* table, const Group& group, float (&z)[kGroup]) {
   if (kind == ZO2_NOISE_GAUSSIAN) {
     const numerics::NoiseStream stream = numerics::noise_stream(seed, step, numerics::kPurposeGaussian, direction);
     numerics::gaussian_quad(stream, group.canonical >> 2, z);

@@ -89,12 +89,12 @@ float projected(const Case& c, uint32_t k, uint32_t d) {
   return static_cast<float>(1.3 - 0.9 * d + 0.01 * k);
 }
 
-// The updates of a case with their tables, on the device and for the CPU.
+// The updates of a case with their tables, on the device and on the host.
 struct Updates {
   std::vector<float> z;
+  std::vector<zo2_step_state> states;
   Guarded device_states, device_z;
-  std::vector<contract::PendingUpdate> pending;
-  std::vector<cpu::ResolvedUpdate> resolved;
+  std::vector<contract::PendingUpdate> on_device, on_host;
 
   static std::vector<zo2_step_state> flat(const Case& c) {
     std::vector<zo2_step_state> all;
@@ -110,10 +110,9 @@ struct Updates {
     }
     return z;
   }
-  explicit Updates(const Case& c) : z(noise(c)), device_states(flat(c)), device_z(z) {
-    const std::vector<zo2_step_state> all = flat(c);
+  explicit Updates(const Case& c) : z(noise(c)), states(flat(c)), device_states(states), device_z(z) {
     for (uint32_t k = 0; k < c.updates; ++k) {
-      zo2_update update{};
+      contract::PendingUpdate update{};
       update.noise = c.noise;
       update.step = 4 + k;
       update.directions = c.directions;
@@ -121,9 +120,12 @@ struct Updates {
       update.learning_rate = 1e-3 * c.scale / 0.02;
       update.weight_decay = 0.1;
       update.z_stride = kTable * sizeof(float);
-      const float* const table = c.noise == ZO2_NOISE_BUFFER ? device_z.at<float>() : nullptr;
-      pending.push_back({update, device_states.at<zo2_step_state>() + k * c.directions, table});
-      resolved.push_back(cpu::resolve_update(update, all.data() + k * c.directions, z.data()));
+      update.states = states.data() + k * c.directions;
+      update.z = c.noise == ZO2_NOISE_BUFFER ? z.data() : nullptr;
+      on_host.push_back(update);
+      update.states = device_states.at<zo2_step_state>() + k * c.directions;
+      update.z = c.noise == ZO2_NOISE_BUFFER ? device_z.at<float>() : nullptr;
+      on_device.push_back(update);
     }
   }
 };
@@ -153,9 +155,7 @@ zo2_sticky run_case(CudaRig& rig, const Case& c) {
   Guarded wire(unit.values(c.scale), c.offset), plus(unit.scratch_bytes, c.offset), minus(unit.scratch_bytes), z(table),
       rows(unit.rows);
   Guarded segments(unit.segments), sticky(std::vector<zo2_sticky>{c.before}), tally(std::vector<cuda::PrepareTally>(1));
-  std::vector<cuda::PrepareUpdate> listed;
-  for (const contract::PendingUpdate& one : updates.pending) listed.push_back(cuda::prepare_update(one));
-  Guarded device_updates(listed);
+  Guarded device_updates(updates.on_device);
 
   contract::PrepareCommand command{};
   command.layout = &layout;
@@ -173,35 +173,27 @@ zo2_sticky run_case(CudaRig& rig, const Case& c) {
   command.store = c.store;
   command.rounding = c.rounding;
   command.sticky = c.updates == 0 ? nullptr : sticky.at<zo2_sticky>();
-  command.updates = updates.pending;
+  command.updates = updates.on_device;
   command.noise_elements = buffer ? kTable : UINT64_MAX;
-  const cuda::PrepareResources resources = {segments.at<zo2_segment>(), device_updates.at<cuda::PrepareUpdate>(),
+  const cuda::PrepareResources resources = {segments.at<zo2_segment>(), device_updates.at<contract::PendingUpdate>(),
                                             tally.at<cuda::PrepareTally>()};
   MUST(cuda::launch_prepare(rig.launch(), command, resources));
   CHECK(rig.fault().kind == contract::FaultKind::kNone);
 
   std::vector<unsigned char> wire_expected = unit.values(c.scale);
   std::vector<unsigned char> plus_expected(unit.scratch_bytes, 0xA5), minus_expected = plus_expected;
-  cpu::PrepareJob job{};
-  job.segments = unit.segments.data();
-  job.segment_count = unit.segments.size();
-  job.wire = behind(wire_expected.data(), c.far);
-  job.plus = c.sides >= 1 ? behind(plus_expected.data(), c.far) : nullptr;
-  job.minus = c.sides == 2 ? behind(minus_expected.data(), c.far) : nullptr;
-  job.rows = unit.rows.data();
-  job.row_count = c.row_count;
-  job.eps = c.eps;
-  job.noise = c.noise;
-  job.seed = command.seed;
-  job.step = command.step;
-  job.direction = command.direction;
-  job.z = table.data();
-  job.store = c.store;
-  job.rounding = c.rounding;
-  job.updates = updates.resolved.data();
-  job.update_count = c.updates;
-  cpu::PrepareFlags flags;
-  for (uint64_t s = 0; s < job.segment_count; ++s) cpu::prepare_range(job, s, 0, cpu::prepare_elements(job, s), &flags);
+  contract::PrepareCommand on_host = command;
+  on_host.wire = behind(wire_expected.data(), c.far);
+  on_host.plus = c.sides >= 1 ? behind(plus_expected.data(), c.far) : nullptr;
+  on_host.minus = c.sides == 2 ? behind(minus_expected.data(), c.far) : nullptr;
+  on_host.rows = unit.rows.data();
+  on_host.z = table.data();
+  on_host.updates = updates.on_host;
+  const cpu::PrepareJob job(on_host, false);
+  cpu::PrepareTally flags;
+  for (uint64_t s = 0; s < unit.segments.size(); ++s) {
+    cpu::prepare_range(job, s, 0, cpu::prepare_elements(job, s), &flags);
+  }
   cpu::prepare_check_updates(job, &flags);
   zo2_sticky expected = c.before;
   cpu::raise_sticky(&expected, job, flags);
@@ -301,11 +293,11 @@ void overflow_of_no_element(CudaRig& rig) {
       sticky(std::vector<zo2_sticky>(1));
   Guarded states(std::vector<zo2_step_state>{{0, 0, 65530.0f, 1, 0}});
   contract::PendingUpdate update{};
-  update.update.noise = ZO2_NOISE_RADEMACHER;
-  update.update.step = 1;
-  update.update.directions = 1;
-  update.update.seed = 5;
-  update.update.learning_rate = 1;
+  update.noise = ZO2_NOISE_RADEMACHER;
+  update.step = 1;
+  update.directions = 1;
+  update.seed = 5;
+  update.learning_rate = 1;
   update.states = states.at<zo2_step_state>();
   contract::PrepareCommand command{};
   command.layout = &layout;
@@ -353,8 +345,8 @@ void row_faults(CudaRig& rig) {
   // An update that would raise NOT_FINITE, were it looked at.
   Guarded states(std::vector<zo2_step_state>{{0, 0, INFINITY, 0, 0}});
   contract::PendingUpdate update{};
-  update.update.directions = 1;
-  update.update.learning_rate = 1;
+  update.directions = 1;
+  update.learning_rate = 1;
   update.states = states.at<zo2_step_state>();
   const auto run = [&](const std::vector<int32_t>& list, zo2_noise_kind noise) {
     rig.clear();

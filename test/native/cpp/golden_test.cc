@@ -60,33 +60,31 @@ static uint64_t prepare_hash(uint32_t wire, uint32_t scratch, zo2_rounding round
   states[0].g = 0.75f;
   states[1].g = -2.5f;
   states[2].g = 1.0f / 3.0f;
-  zo2_update pending[2] = {};
-  for (int k = 0; k < 2; ++k) {
-    pending[k].noise = noise;
-    pending[k].step = static_cast<uint32_t>(10 + k);
-    pending[k].directions = static_cast<uint32_t>(1 + k);
-    pending[k].seed = uint64_t{1} << 63;
-    pending[k].learning_rate = 1e-3;
-    pending[k].weight_decay = 0.1;
+  const contract::Layout layout(nullptr, &segment, 1);
+  contract::PrepareCommand command = {};
+  command.layout = &layout;
+  command.wire = bytes.data();
+  command.plus = plus.data();
+  command.minus = minus.data();
+  command.eps = 1e-3f;
+  command.noise = noise;
+  command.seed = uint64_t{1} << 63;
+  command.step = 12;
+  command.store = true;
+  command.rounding = rounding;
+  for (uint32_t k = 0; k < 2; ++k) {
+    contract::PendingUpdate pending = {};
+    pending.noise = noise;
+    pending.step = 10 + k;
+    pending.directions = 1 + k;
+    pending.seed = uint64_t{1} << 63;
+    pending.learning_rate = 1e-3;
+    pending.weight_decay = 0.1;
+    pending.states = states + k;
+    command.updates.push_back(pending);
   }
-  const cpu::ResolvedUpdate updates[2] = {cpu::resolve_update(pending[0], states, nullptr),
-                                          cpu::resolve_update(pending[1], states + 1, nullptr)};
-  cpu::PrepareJob job = {};
-  job.segments = &segment;
-  job.segment_count = 1;
-  job.wire = bytes.data();
-  job.plus = plus.data();
-  job.minus = minus.data();
-  job.eps = 1e-3f;
-  job.noise = noise;
-  job.seed = uint64_t{1} << 63;
-  job.step = 12;
-  job.store = true;
-  job.rounding = rounding;
-  job.updates = updates;
-  job.update_count = 2;
-  job.generic = generic;
-  cpu::PrepareFlags flags;
+  const cpu::PrepareJob job(command, generic);
+  cpu::PrepareTally flags;
   cpu::prepare_range(job, 0, 0, count, &flags);
   uint64_t hash = fnv1a(kFnvStart, bytes.data(), bytes.size());
   hash = fnv1a(hash, plus.data(), plus.size());

@@ -5,9 +5,11 @@
 #include <math.h>
 #include <string.h>
 
+#include <memory>
+#include <utility>
 #include <vector>
 
-#include "cpu/ops/prepare_range.h"
+#include "contract/commands.h"
 #include "numerics/gaussian.h"
 #include "numerics/rounding.h"
 
@@ -60,47 +62,64 @@ inline float rounded(uint32_t dtype, zo2_rounding rounding, float x, uint64_t se
                                                                 : numerics::f32_to_bf16(x));
 }
 
-struct ReferenceUpdate {
-  zo2_update update;
-  std::vector<zo2_step_state> states;
-  std::vector<float> z;  // BUFFER: D tables of `table` values each
-  uint64_t table = 0;
+// An update with the memory that it names, which copies of it share.
+struct OwnedUpdate {
+  contract::PendingUpdate pending = {};
+
+  void set_gradients(const std::vector<float>& g) {
+    states_ = std::make_shared<std::vector<zo2_step_state>>(g.size());
+    for (size_t d = 0; d < g.size(); ++d) (*states_)[d].g = g[d];
+    pending.directions = static_cast<uint32_t>(g.size());
+    pending.states = states_->data();
+  }
+  // BUFFER: tables of `stride` values, one for each direction.
+  void set_noise(std::vector<float> z, uint64_t stride) {
+    z_ = std::make_shared<std::vector<float>>(std::move(z));
+    pending.z = z_->data();
+    pending.z_stride = stride * sizeof(float);
+  }
+
+ private:
+  std::shared_ptr<std::vector<zo2_step_state>> states_;
+  std::shared_ptr<std::vector<float>> z_;
 };
 
 // Prepares element `element` of a segment, whose canonical index is `index`. Returns the sticky flags.
-inline uint32_t reference_element(const cpu::PrepareJob& job, const zo2_segment& segment,
-                                  const std::vector<ReferenceUpdate>& updates, uint64_t element, uint64_t index) {
-  unsigned char* const wire = job.wire + segment.wire_offset + element * dtype_bytes(segment.wire_dtype);
+inline uint32_t reference_element(const contract::PrepareCommand& command, const zo2_segment& segment, uint64_t element,
+                                  uint64_t index) {
+  unsigned char* const wire = command.wire + segment.wire_offset + element * dtype_bytes(segment.wire_dtype);
   const bool frozen = (segment.flags & ZO2_SEGMENT_FROZEN) != 0;
   uint32_t flags = 0;
   float w = read_as(segment.wire_dtype, wire);
-  for (const ReferenceUpdate& pending : updates) {
-    const zo2_update& update = pending.update;
+  for (const contract::PendingUpdate& update : command.updates) {
     bool finite = true;
-    for (const zo2_step_state& state : pending.states) finite = finite && isfinite(state.g);
+    for (uint32_t d = 0; d < update.directions; ++d) finite = finite && isfinite(update.states[d].g);
     if (!finite) flags |= ZO2_STICKY_NOT_FINITE;
     if (frozen) continue;
     const bool decay = (segment.flags & ZO2_SEGMENT_DECAY) != 0;
     float u = (decay ? static_cast<float>(update.learning_rate * update.weight_decay) : 0.0f) * w;
     for (uint32_t d = 0; d < update.directions; ++d) {
-      const double g = finite ? static_cast<double>(pending.states[d].g) : 0.0;
+      const double g = finite ? static_cast<double>(update.states[d].g) : 0.0;
       const float a = static_cast<float>(update.learning_rate * g / update.directions);
-      u = fmaf(a, noise_of(update.noise, update.seed, update.step, d, pending.z.data() + d * pending.table, index), u);
+      const float* const table = update.z == nullptr ? nullptr : update.z + d * (update.z_stride / sizeof(float));
+      u = fmaf(a, noise_of(update.noise, update.seed, update.step, d, table, index), u);
     }
-    const float next = rounded(segment.wire_dtype, job.rounding, w - u, update.seed, update.step, index);
+    const float next = rounded(segment.wire_dtype, command.rounding, w - u, update.seed, update.step, index);
     if (isfinite(next)) {
       w = next;
     } else {
       flags |= ZO2_STICKY_OVERFLOW;
     }
   }
-  if (job.store && !frozen && !updates.empty()) write_as(segment.wire_dtype, w, wire);
-  if (job.plus == nullptr) return flags;
+  if (command.store && !frozen && !command.updates.empty()) write_as(segment.wire_dtype, w, wire);
+  if (command.plus == nullptr) return flags;
   const uint64_t at = segment.scratch_offset + element * dtype_bytes(segment.scratch_dtype);
-  const bool plain = frozen || (job.minus == nullptr && job.eps == 0);
-  const float z = plain ? 0.0f : noise_of(job.noise, job.seed, job.step, job.direction, job.z, index);
-  write_as(segment.scratch_dtype, plain ? w : fmaf(job.eps, z, w), job.plus + at);
-  if (job.minus != nullptr) write_as(segment.scratch_dtype, plain ? w : fmaf(-job.eps, z, w), job.minus + at);
+  const bool plain = frozen || (command.minus == nullptr && command.eps == 0);
+  const float z =
+      plain ? 0.0f : noise_of(command.noise, command.seed, command.step, command.direction, command.z, index);
+  write_as(segment.scratch_dtype, plain ? w : fmaf(command.eps, z, w), command.plus + at);
+  if (command.minus != nullptr)
+    write_as(segment.scratch_dtype, plain ? w : fmaf(-command.eps, z, w), command.minus + at);
   return flags;
 }
 

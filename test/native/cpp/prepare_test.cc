@@ -12,9 +12,9 @@
 #include "test/native/cpp/prepare_reference.h"
 
 using namespace zo2;
-using cpu::PrepareFlags;
 using cpu::PrepareJob;
-using test::ReferenceUpdate;
+using cpu::PrepareTally;
+using test::OwnedUpdate;
 
 // Bytes with a guard before and after.
 class Guarded {
@@ -78,24 +78,21 @@ struct Unit {
   }
 };
 
-static ReferenceUpdate pending(zo2_noise_kind noise, uint32_t step, uint32_t directions, uint64_t table) {
-  ReferenceUpdate one;
-  one.update = {};
-  one.update.noise = noise;
-  one.update.step = step;
-  one.update.directions = directions;
-  one.update.seed = 0xfedcba9876543210ull;
-  one.update.learning_rate = 1e-3;
-  one.update.weight_decay = 0.1;
-  one.update.z_stride = table * sizeof(float);
-  one.table = table;
-  for (uint32_t d = 0; d < directions; ++d) {
-    one.states.push_back({});
-    one.states.back().g = static_cast<float>(1.3 - 0.9 * d + 0.01 * step);
-  }
+static OwnedUpdate pending(zo2_noise_kind noise, uint32_t step, uint32_t directions, uint64_t table) {
+  OwnedUpdate one;
+  one.pending.noise = noise;
+  one.pending.step = step;
+  one.pending.seed = 0xfedcba9876543210ull;
+  one.pending.learning_rate = 1e-3;
+  one.pending.weight_decay = 0.1;
+  std::vector<float> g;
+  for (uint32_t d = 0; d < directions; ++d) g.push_back(static_cast<float>(1.3 - 0.9 * d + 0.01 * step));
+  one.set_gradients(g);
   if (noise == ZO2_NOISE_BUFFER) {
+    std::vector<float> z;
     for (uint64_t i = 0; i < table * directions; ++i)
-      one.z.push_back(static_cast<float>(cos(static_cast<double>(i * i % 1009))));
+      z.push_back(static_cast<float>(cos(static_cast<double>(i * i % 1009))));
+    one.set_noise(std::move(z), table);
   }
   return one;
 }
@@ -118,40 +115,36 @@ static void run_case(const Case& c) {
   const uint64_t base = c.noise == ZO2_NOISE_BUFFER ? 128 : (uint64_t{1} << 34) - 1024;
   const uint64_t table = c.noise == ZO2_NOISE_BUFFER ? 8192 : 0;
   const Unit unit(c.wire, c.scratch, base);
+  const contract::Layout layout(nullptr, unit.segments.data(), unit.segments.size());
   std::vector<float> z(table);
   for (uint64_t i = 0; i < table; ++i) z[i] = static_cast<float>(sin(static_cast<double>(i * i % 2003)));
-  std::vector<ReferenceUpdate> updates;
-  std::vector<cpu::ResolvedUpdate> resolved;
+  std::vector<OwnedUpdate> updates;
   for (uint32_t k = 0; k < c.updates; ++k) updates.push_back(pending(c.noise, 4 + k, c.directions, table));
-  for (const ReferenceUpdate& one : updates)
-    resolved.push_back(cpu::resolve_update(one.update, one.states.data(), one.z.data()));
 
   Guarded wire(unit.wire_bytes), plus(unit.scratch_bytes), minus(unit.scratch_bytes);
   Guarded wire_expected(unit.wire_bytes), plus_expected(unit.scratch_bytes), minus_expected(unit.scratch_bytes);
   unit.fill(wire.data());
   unit.fill(wire_expected.data());
 
-  PrepareJob job = {};
-  job.segments = unit.segments.data();
-  job.segment_count = unit.segments.size();
-  job.wire = wire.data();
-  job.plus = c.sides >= 1 ? plus.data() : nullptr;
-  job.minus = c.sides == 2 ? minus.data() : nullptr;
-  job.rows = unit.rows.data();
-  job.row_count = unit.rows.size();
-  job.eps = c.eps;
-  job.noise = c.noise;
-  job.seed = 77;
-  job.step = 6;
-  job.direction = 2;
-  job.z = z.data();
-  job.store = c.store;
-  job.rounding = c.rounding;
-  job.updates = resolved.data();
-  job.update_count = c.updates;
-  job.generic = c.generic;
-  PrepareFlags flags;
-  for (uint64_t s = 0; s < job.segment_count; ++s) {
+  contract::PrepareCommand command = {};
+  command.layout = &layout;
+  command.wire = wire.data();
+  command.plus = c.sides >= 1 ? plus.data() : nullptr;
+  command.minus = c.sides == 2 ? minus.data() : nullptr;
+  command.rows = unit.rows.data();
+  command.row_count = unit.rows.size();
+  command.eps = c.eps;
+  command.noise = c.noise;
+  command.seed = 77;
+  command.step = 6;
+  command.direction = 2;
+  command.z = z.data();
+  command.store = c.store;
+  command.rounding = c.rounding;
+  for (const OwnedUpdate& one : updates) command.updates.push_back(one.pending);
+  const PrepareJob job(command, c.generic);
+  PrepareTally flags;
+  for (uint64_t s = 0; s < unit.segments.size(); ++s) {
     const uint64_t count = cpu::prepare_elements(job, s);
     // Ranges are taken from the end, so that nothing depends on their order.
     for (uint64_t end = count; end > 0;) {
@@ -160,13 +153,13 @@ static void run_case(const Case& c) {
       end = begin;
     }
   }
-  PrepareJob expected = job;
+  contract::PrepareCommand expected = command;
   expected.wire = wire_expected.data();
   expected.plus = c.sides >= 1 ? plus_expected.data() : nullptr;
   expected.minus = c.sides == 2 ? minus_expected.data() : nullptr;
-  for (uint64_t s = 0; s < job.segment_count; ++s) {
+  for (uint64_t s = 0; s < unit.segments.size(); ++s) {
     for (uint64_t e = 0; e < unit.segments[s].count; ++e) {
-      test::reference_element(expected, unit.segments[s], updates, e, unit.canonical(s, e));
+      test::reference_element(expected, unit.segments[s], e, unit.canonical(s, e));
     }
   }
   const char* description = c.generic ? "generic" : cpu::tile_kernels(false).name;

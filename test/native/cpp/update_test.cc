@@ -13,21 +13,23 @@
 #include "test/native/cpp/prepare_reference.h"
 
 using namespace zo2;
-using cpu::PrepareFlags;
+using contract::PrepareCommand;
 using cpu::PrepareJob;
+using cpu::PrepareTally;
+using test::OwnedUpdate;
 
 // A unit of one segment, with its scratch.
 struct Weights {
-  zo2_segment segment = {};
+  zo2_segment segment;
+  contract::Layout layout;
   std::vector<unsigned char> wire, plus, minus;
 
-  Weights(uint32_t dtype, uint64_t count, uint32_t flags = ZO2_SEGMENT_DECAY)
-      : wire(count * 4), plus(count * 4), minus(count * 4) {
-    segment.canonical = 1 << 20;
-    segment.count = count;
-    segment.wire_dtype = dtype;
-    segment.scratch_dtype = dtype;
-    segment.flags = flags;
+  Weights(uint32_t dtype, uint64_t count)
+      : segment{1 << 20, count, 0, 0, 0, dtype, dtype, ZO2_SEGMENT_DECAY, 0},
+        layout(nullptr, &segment, 1),
+        wire(count * 4),
+        plus(count * 4),
+        minus(count * 4) {
     for (uint64_t i = 0; i < count; ++i) set(i, 0.02f * static_cast<float>(sin(static_cast<double>(i) * 0.7 + 0.3)));
   }
   void set(uint64_t i, float w) {
@@ -36,39 +38,42 @@ struct Weights {
   float get(uint64_t i) const {
     return test::read_as(segment.wire_dtype, wire.data() + i * test::dtype_bytes(segment.wire_dtype));
   }
-  PrepareJob job() {
-    PrepareJob job = {};
-    job.segments = &segment;
-    job.segment_count = 1;
-    job.wire = wire.data();
-    job.plus = plus.data();
-    job.minus = minus.data();
-    job.eps = 1e-3f;
-    job.seed = 5;
-    job.store = true;
-    return job;
+  PrepareCommand command() {
+    PrepareCommand command = {};
+    command.layout = &layout;
+    command.wire = wire.data();
+    command.plus = plus.data();
+    command.minus = minus.data();
+    command.eps = 1e-3f;
+    command.seed = 5;
+    command.store = true;
+    return command;
   }
 };
 
-static cpu::ResolvedUpdate update_of(uint32_t step, std::vector<float> g, double learning_rate, double weight_decay) {
-  zo2_update update = {};
-  update.noise = ZO2_NOISE_GAUSSIAN;
-  update.step = step;
-  update.directions = static_cast<uint32_t>(g.size());
-  update.seed = 5;
-  update.learning_rate = learning_rate;
-  update.weight_decay = weight_decay;
-  std::vector<zo2_step_state> states(g.size());
-  for (size_t d = 0; d < g.size(); ++d) states[d].g = g[d];
-  return cpu::resolve_update(update, states.data(), nullptr);
+static OwnedUpdate update_of(uint32_t step, const std::vector<float>& g, double learning_rate, double weight_decay) {
+  OwnedUpdate update;
+  update.pending.noise = ZO2_NOISE_GAUSSIAN;
+  update.pending.step = step;
+  update.pending.seed = 5;
+  update.pending.learning_rate = learning_rate;
+  update.pending.weight_decay = weight_decay;
+  update.set_gradients(g);
+  return update;
 }
 
-static PrepareFlags apply(PrepareJob job, const std::vector<cpu::ResolvedUpdate>& updates) {
-  job.updates = updates.data();
-  job.update_count = static_cast<uint32_t>(updates.size());
-  PrepareFlags flags;
+static PrepareCommand with(PrepareCommand command, const std::vector<OwnedUpdate>& updates) {
+  for (const OwnedUpdate& update : updates) command.updates.push_back(update.pending);
+  return command;
+}
+
+static PrepareTally prepared(const PrepareCommand& bare, const std::vector<OwnedUpdate>& updates,
+                             bool generic = false) {
+  const PrepareCommand command = with(bare, updates);
+  const PrepareJob job(command, generic);
+  PrepareTally flags;
   cpu::prepare_check_updates(job, &flags);
-  cpu::prepare_range(job, 0, 0, job.segments[0].count, &flags);
+  cpu::prepare_range(job, 0, 0, cpu::prepare_elements(job, 0), &flags);
   return flags;
 }
 
@@ -83,9 +88,9 @@ static void decay_survives_small_learning_rates() {
   for (uint32_t step = 0; step < steps; ++step) {
     const float g = static_cast<float>(3.0 * sin(step * 0.37));
     for (Weights* weights : {&decayed, &kept}) {
-      PrepareJob job = weights->job();
-      job.plus = job.minus = nullptr;
-      apply(job, {update_of(step, {g}, learning_rate, weights == &decayed ? weight_decay : 0.0)});
+      PrepareCommand command = weights->command();
+      command.plus = command.minus = nullptr;
+      prepared(command, {update_of(step, {g}, learning_rate, weights == &decayed ? weight_decay : 0.0)});
     }
   }
   // The part of w that went away, as the projection of the difference on the weights.
@@ -105,42 +110,42 @@ static void perturbing_never_changes_the_wire() {
     Weights weights(dtype, 1000);
     const std::vector<unsigned char> before = weights.wire;
     for (uint32_t step = 0; step < 100; ++step) {
-      PrepareJob job = weights.job();
-      job.step = step;
-      apply(job, {});
+      PrepareCommand command = weights.command();
+      command.step = step;
+      prepared(command, {});
     }
     CHECK(weights.wire == before, "dtype %u: 100 perturbations changed the weights", dtype);
   }
 }
 
 static void pending_updates_equal_updates_at_once() {
-  const std::vector<cpu::ResolvedUpdate> updates = {
+  const std::vector<OwnedUpdate> updates = {
       update_of(1, {0.5f}, 1e-3, 0.1), update_of(2, {-2.0f, 1.0f, 3.0f}, 2e-3, 0.1), update_of(3, {1.5f}, 1e-3, 0.0)};
   for (const uint32_t dtype : {ZO2_F32, ZO2_F16, ZO2_BF16}) {
     for (const zo2_rounding rounding : {ZO2_ROUND_NEAREST, ZO2_ROUND_STOCHASTIC}) {
       Weights together(dtype, 777), one_by_one(dtype, 777), unstored(dtype, 777);
       const std::vector<unsigned char> before = unstored.wire;
-      PrepareJob job = together.job();
-      job.rounding = rounding;
-      job.step = 4;
-      apply(job, updates);
-      for (const cpu::ResolvedUpdate& update : updates) {
-        job = one_by_one.job();
-        job.rounding = rounding;
-        job.plus = job.minus = nullptr;
-        apply(job, {update});
+      PrepareCommand command = together.command();
+      command.rounding = rounding;
+      command.step = 4;
+      prepared(command, updates);
+      for (const OwnedUpdate& update : updates) {
+        command = one_by_one.command();
+        command.rounding = rounding;
+        command.plus = command.minus = nullptr;
+        prepared(command, {update});
       }
       CHECK(together.wire == one_by_one.wire, "dtype %u, rounding %d", dtype, rounding);
-      job = one_by_one.job();
-      job.step = 4;
-      apply(job, {});
+      command = one_by_one.command();
+      command.step = 4;
+      prepared(command, {});
       CHECK(together.plus == one_by_one.plus && together.minus == one_by_one.minus, "dtype %u, rounding %d: scratch",
             dtype, rounding);
-      job = unstored.job();
-      job.rounding = rounding;
-      job.step = 4;
-      job.store = false;
-      apply(job, updates);
+      command = unstored.command();
+      command.rounding = rounding;
+      command.step = 4;
+      command.store = false;
+      prepared(command, updates);
       CHECK(unstored.wire == before, "dtype %u: the wire changed without store", dtype);
       CHECK(unstored.plus == together.plus && unstored.minus == together.minus, "dtype %u: scratch without store",
             dtype);
@@ -151,10 +156,10 @@ static void pending_updates_equal_updates_at_once() {
 static void a_gradient_that_is_not_finite_only_decays() {
   for (const float bad : {HUGE_VALF, -HUGE_VALF, NAN}) {
     Weights weights(ZO2_F32, 300), expected(ZO2_F32, 300);
-    const PrepareFlags flags =
-        apply(weights.job(), {update_of(8, {1.0f}, 1e-2, 0.1), update_of(9, {2.0f, bad}, 1e-2, 0.1)});
-    const PrepareFlags clean =
-        apply(expected.job(), {update_of(8, {1.0f}, 1e-2, 0.1), update_of(9, {0.0f, 0.0f}, 1e-2, 0.1)});
+    const PrepareTally flags =
+        prepared(weights.command(), {update_of(8, {1.0f}, 1e-2, 0.1), update_of(9, {2.0f, bad}, 1e-2, 0.1)});
+    const PrepareTally clean =
+        prepared(expected.command(), {update_of(8, {1.0f}, 1e-2, 0.1), update_of(9, {0.0f, 0.0f}, 1e-2, 0.1)});
     CHECK(weights.wire == expected.wire, "g = %g is not g = 0", static_cast<double>(bad));
     CHECK(flags.flags == ZO2_STICKY_NOT_FINITE && flags.first_update == 1, "flags %u at %u", flags.flags,
           flags.first_update);
@@ -178,11 +183,11 @@ static void overflow_keeps_the_element_and_is_reported() {
         // g has the sign that pushes one of the two outwards, whichever way its noise points.
         float z[400];
         cpu::fill_noise(z, weights.segment.canonical, 400, ZO2_NOISE_GAUSSIAN, 5, 3, 0);
-        PrepareJob job = weights.job();
-        job.rounding = rounding;
-        job.generic = generic;
+        PrepareCommand command = weights.command();
+        command.rounding = rounding;
         const float g = z[0] > 0 ? -1.0f : 1.0f;
-        const PrepareFlags flags = apply(job, {update_of(2, {0.0f}, 1.0, 0.0), update_of(3, {g * 20}, c.rate, 0.0)});
+        const PrepareTally flags =
+            prepared(command, {update_of(2, {0.0f}, 1.0, 0.0), update_of(3, {g * 20}, c.rate, 0.0)}, generic);
         CHECK(flags.flags == ZO2_STICKY_OVERFLOW && flags.first_update == 1, "dtype %u: flags %u at %u", c.dtype,
               flags.flags, flags.first_update);
         CHECK(weights.get(0) == c.largest, "dtype %u: the element is %g", c.dtype, static_cast<double>(weights.get(0)));
@@ -190,9 +195,9 @@ static void overflow_keeps_the_element_and_is_reported() {
         for (uint64_t i = 0; i < 400; ++i) finite &= static_cast<bool>(isfinite(weights.get(i)));
         CHECK(finite, "dtype %u: a weight is infinite", c.dtype);
         zo2_sticky sticky = {};
-        const std::vector<cpu::ResolvedUpdate> updates = {update_of(2, {0.0f}, 1.0, 0.0), update_of(3, {g}, 1.0, 0.0)};
-        job.updates = updates.data();
-        job.update_count = 2;
+        const std::vector<OwnedUpdate> updates = {update_of(2, {0.0f}, 1.0, 0.0), update_of(3, {g}, 1.0, 0.0)};
+        const PrepareCommand updated = with(command, updates);
+        const PrepareJob job(updated, generic);
         cpu::raise_sticky(&sticky, job, flags);
         CHECK(sticky.flags == ZO2_STICKY_OVERFLOW && sticky.step == 3, "sticky %u, step %u", sticky.flags, sticky.step);
         cpu::raise_sticky(&sticky, job, {ZO2_STICKY_NOT_FINITE, 0});
@@ -213,20 +218,19 @@ static void padding_raises_no_flag() {
   const float rate = 65504.0f / (0.5f * (largest + inside));
   CHECK(inside < largest, "choose another step: the padding must have the larger noise");
   for (const bool generic : {true, false}) {
-    PrepareJob job = weights.job();
-    job.generic = generic;
-    CHECK(apply(job, {update_of(3, {1.0f}, static_cast<double>(rate), 0.0)}).flags == 0, "generic %d", generic);
+    const PrepareTally flags =
+        prepared(weights.command(), {update_of(3, {1.0f}, static_cast<double>(rate), 0.0)}, generic);
+    CHECK(flags.flags == 0, "generic %d", generic);
   }
 }
 
 static void two_threads_write_what_one_writes() {
-  const std::vector<cpu::ResolvedUpdate> updates = {update_of(1, {0.5f, -1.0f}, 1e-3, 0.1)};
+  const std::vector<OwnedUpdate> updates = {update_of(1, {0.5f, -1.0f}, 1e-3, 0.1)};
   Weights one(ZO2_BF16, 100000), two(ZO2_BF16, 100000);
-  apply(one.job(), updates);
-  PrepareJob job = two.job();
-  job.updates = updates.data();
-  job.update_count = 1;
-  PrepareFlags first, second;
+  prepared(one.command(), updates);
+  const PrepareCommand command = with(two.command(), updates);
+  const PrepareJob job(command, false);
+  PrepareTally first, second;
   std::thread other([&] { cpu::prepare_range(job, 0, 50048, 100000, &second); });
   cpu::prepare_range(job, 0, 0, 50048, &first);
   other.join();
@@ -234,11 +238,11 @@ static void two_threads_write_what_one_writes() {
 }
 
 static void flags_of_ranges_merge_in_any_order() {
-  const PrepareFlags parts[3] = {{ZO2_STICKY_OVERFLOW, 2}, {}, {ZO2_STICKY_NOT_FINITE, 1}};
+  const PrepareTally parts[3] = {{ZO2_STICKY_OVERFLOW, 2}, {}, {ZO2_STICKY_NOT_FINITE, 1}};
   const int orders[3][3] = {{0, 1, 2}, {2, 1, 0}, {1, 2, 0}};
   for (const auto& order : orders) {
-    PrepareFlags all;
-    for (const int part : order) cpu::merge_flags(&all, parts[part]);
+    PrepareTally all;
+    for (const int part : order) cpu::merge_tallies(&all, parts[part]);
     CHECK(all.flags == (ZO2_STICKY_OVERFLOW | ZO2_STICKY_NOT_FINITE) && all.first_update == 1, "flags %u, first %u",
           all.flags, all.first_update);
   }
