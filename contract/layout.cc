@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cinttypes>
 
+#include "contract/dtype.h"
 #include "contract/status.h"
 
 namespace zo2::contract {
@@ -56,19 +57,6 @@ void check_disjoint(std::vector<Place> places, const char* what) {
 }
 
 }  // namespace
-
-uint64_t dtype_bytes(uint32_t dtype) {
-  switch (dtype) {
-    case ZO2_F32:
-    case ZO2_I32:
-      return 4;
-    case ZO2_F16:
-    case ZO2_BF16:
-      return 2;
-    default:
-      return 0;
-  }
-}
 
 Layout::Layout(const void* owner, const zo2_segment* segments, uint64_t count)
     : owner_(owner), segments_(segments, segments + count) {

@@ -36,7 +36,4 @@ class Layout {
   uint64_t most_rows_ = ~uint64_t{0};
 };
 
-// 4 or 2; 0 for a number that is no zo2_dtype.
-uint64_t dtype_bytes(uint32_t dtype);
-
 }  // namespace zo2::contract

@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "contract/dtype.h"
 #include "contract/names.h"
 #include "contract/program_rules.h"
 #include "contract/status.h"
@@ -60,10 +61,10 @@ Operand read_operand(Reader& reader, uint64_t number, uint64_t symbols) {
   operand.cols = reader.integer(prefix + "columns", 1, static_cast<double>(kMostColumns));
   operand.stride =
       reader.integer(prefix + "row stride", static_cast<double>(operand.cols), static_cast<double>(kMostColumns));
-  if (operand.offset % static_cast<uint64_t>(element_size(operand.dtype)) != 0) {
+  if (operand.offset % dtype_bytes(operand.dtype) != 0) {
     fail(ZO2_STATUS_INVALID_ARGUMENT,
-         "program: operand %llu's offset is %llu, which is not a multiple of its elements' %lld bytes", printed(number),
-         printed(operand.offset), static_cast<long long>(element_size(operand.dtype)));
+         "program: operand %llu's offset is %llu, which is not a multiple of its elements' %llu bytes", printed(number),
+         printed(operand.offset), printed(dtype_bytes(operand.dtype)));
   }
   return operand;
 }
@@ -71,7 +72,7 @@ Operand read_operand(Reader& reader, uint64_t number, uint64_t symbols) {
 // Bytes from the start of its space to the end of the operand; 0 when it has no rows. Throws when it exceeds the space.
 uint64_t extent(const Operand& operand, uint64_t number, uint64_t rows, uint64_t space_bytes) {
   if (rows == 0) return 0;
-  const uint64_t size = static_cast<uint64_t>(element_size(operand.dtype));
+  const uint64_t size = dtype_bytes(operand.dtype);
   const uint64_t pitch = static_cast<uint64_t>(operand.stride) * size,
                  width = static_cast<uint64_t>(operand.cols) * size;
   // Compared by division: rows times pitch may exceed 64 bits.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "contract/dtype.h"
 #include "contract/zo2.h"
 
 namespace zo2::contract {
@@ -41,7 +42,7 @@ struct View {
   bool present() const { return data != nullptr; }
   bool empty() const { return rows == 0 || cols == 0; }
   uint8_t* row(int64_t r, int64_t column = 0) const {
-    return data + (r * stride + column) * (dtype == ZO2_F16 || dtype == ZO2_BF16 ? 2 : 4);
+    return data + (r * stride + column) * static_cast<int64_t>(dtype_bytes(dtype));
   }
   float* floats(int64_t r) const { return reinterpret_cast<float*>(row(r)); }
   const int32_t* integers(int64_t r) const { return reinterpret_cast<const int32_t*>(row(r)); }

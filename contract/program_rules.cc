@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "contract/dtype.h"
 #include "contract/status.h"
 
 namespace zo2::contract {
@@ -170,8 +171,9 @@ class Examination {
   // are disjoint then); otherwise by their whole ranges.
   static bool overlap(const Operand& a, int64_t a_rows, const Operand& b, int64_t b_rows) {
     if (a.space != b.space || a_rows == 0 || b_rows == 0 || a.cols == 0 || b.cols == 0) return false;
-    const int64_t a_pitch = a.stride * element_size(a.dtype), a_width = a.cols * element_size(a.dtype);
-    const int64_t b_pitch = b.stride * element_size(b.dtype), b_width = b.cols * element_size(b.dtype);
+    const auto a_size = static_cast<int64_t>(dtype_bytes(a.dtype)), b_size = static_cast<int64_t>(dtype_bytes(b.dtype));
+    const int64_t a_pitch = a.stride * a_size, a_width = a.cols * a_size;
+    const int64_t b_pitch = b.stride * b_size, b_width = b.cols * b_size;
     const int64_t a_start = static_cast<int64_t>(a.offset), b_start = static_cast<int64_t>(b.offset);
     const int64_t a_end = a_start + (a_rows - 1) * a_pitch + a_width,
                   b_end = b_start + (b_rows - 1) * b_pitch + b_width;
@@ -334,8 +336,6 @@ void check_scatter_rows(const Examination& e) {
 }
 
 }  // namespace
-
-int64_t element_size(zo2_dtype dtype) { return dtype == ZO2_F16 || dtype == ZO2_BF16 ? 2 : 4; }
 
 const OpRule* find_rule(int opcode) {
   for (const OpRule& rule : rules()) {

@@ -41,6 +41,4 @@ const OpRule* find_rule(int opcode);
 void check_op(const OpRule& rule, const Op& op, uint64_t number, const std::vector<Operand>& operands,
               const uint64_t symbol_maximum[ZO2_SYMBOLS]);
 
-int64_t element_size(zo2_dtype dtype);
-
 }  // namespace zo2::contract

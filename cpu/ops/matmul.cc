@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "contract/dtype.h"
 #include "cpu/ops/scratch.h"
 
 #ifdef ZO2_WITH_OPENBLAS
@@ -26,8 +27,6 @@ constexpr int64_t kDepthBlock = 256;
 constexpr int64_t kColumnBlock = 128;
 
 int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-
-int64_t element_bytes(zo2_dtype dtype) { return dtype == ZO2_F32 ? 4 : 2; }
 
 // So few rows are limited by reading w: packing it would cost more than it saves.
 void multiply_thin(const OpKernels& kernels, const Matrix& a, const Matrix& w, int64_t rows, int64_t columns,
@@ -113,7 +112,7 @@ ProductSplit::Chunk ProductSplit::chunk(int64_t number) const {
 
 Matrix submatrix(const Matrix& a, int64_t row, int64_t column) {
   const auto* start = static_cast<const uint8_t*>(a.data);
-  return {start + (row * a.stride + column) * element_bytes(a.dtype), a.dtype, a.stride};
+  return {start + (row * a.stride + column) * static_cast<int64_t>(contract::dtype_bytes(a.dtype)), a.dtype, a.stride};
 }
 
 void multiply_tile(const OpKernels& kernels, const Matrix& a, const Matrix& w, int64_t rows, int64_t columns,

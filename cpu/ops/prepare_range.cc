@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "contract/dtype.h"
 #include "cpu/ops/noise.h"
 #include "cpu/ops/tile.h"
 #include "numerics/update.h"
@@ -9,7 +10,7 @@
 namespace zo2::cpu {
 namespace {
 
-uint64_t element_bytes(zo2_dtype dtype) { return dtype == ZO2_F32 || dtype == ZO2_I32 ? 4 : 2; }
+using contract::dtype_bytes;
 
 // Elements whose canonical indices are consecutive, with the places of the first of them. wire_dtype and scratch_dtype
 // are those of the segment.
@@ -39,7 +40,7 @@ void read_wire(const TileKernels& kernels, const Tile& tile, zo2_dtype dtype, co
     return;
   }
   alignas(64) unsigned char padded[kTile * sizeof(float)];
-  const uint64_t size = element_bytes(dtype);
+  const uint64_t size = dtype_bytes(dtype);
   memset(padded, 0, tile.n * size);
   memcpy(padded + tile.begin * size, from, (tile.end - tile.begin) * size);
   kernels.widen(dtype, padded, tile.n, w);
@@ -49,8 +50,7 @@ void read_wire(const TileKernels& kernels, const Tile& tile, zo2_dtype dtype, co
 // `put` moves there.
 class TileOutput {
  public:
-  TileOutput(const Tile& tile, zo2_dtype dtype, unsigned char* to)
-      : tile_(tile), size_(element_bytes(dtype)), to_(to) {}
+  TileOutput(const Tile& tile, zo2_dtype dtype, unsigned char* to) : tile_(tile), size_(dtype_bytes(dtype)), to_(to) {}
   unsigned char* place() { return to_ == nullptr || tile_.whole() ? to_ : padded_; }
   void put() const {
     if (to_ == nullptr || tile_.whole()) return;
@@ -106,7 +106,7 @@ void apply_update(const PrepareJob& job, uint32_t index, const Piece& piece, con
 void write_scratch(const PrepareJob& job, const Piece& piece, const Tile& tile, uint64_t offset, const float* w) {
   const TileKernels& kernels = job.kernels;
   const contract::PreparePass& pass = job.command;
-  const uint64_t at = offset * element_bytes(piece.scratch_dtype);
+  const uint64_t at = offset * dtype_bytes(piece.scratch_dtype);
   TileOutput plus(tile, piece.scratch_dtype, piece.plus + at);
   TileOutput minus(tile, piece.scratch_dtype, piece.minus == nullptr ? nullptr : piece.minus + at);
   if (piece.frozen || (pass.eps == 0.0f && piece.minus == nullptr)) {
@@ -126,7 +126,7 @@ void prepare_piece(const PrepareJob& job, const Piece& piece, PrepareTally* flag
   const TileKernels& kernels = job.kernels;
   const uint32_t update_count = piece.frozen ? 0 : static_cast<uint32_t>(job.updates.size());
   const bool updated = update_count > 0, store = job.command.store;
-  const uint64_t wire_size = element_bytes(piece.wire_dtype);
+  const uint64_t wire_size = dtype_bytes(piece.wire_dtype);
   alignas(64) float copy[kTile];
   for (uint64_t done = 0; done < piece.count;) {
     const uint64_t at = piece.canonical + done;
@@ -163,8 +163,8 @@ Piece piece_at(const contract::PreparePass& pass, const zo2_segment& segment, ui
   piece.count = count;
   piece.wire_dtype = static_cast<zo2_dtype>(segment.wire_dtype);
   piece.scratch_dtype = static_cast<zo2_dtype>(segment.scratch_dtype);
-  piece.wire = pass.wire + segment.wire_offset + element * element_bytes(piece.wire_dtype);
-  const uint64_t scratch = segment.scratch_offset + element * element_bytes(piece.scratch_dtype);
+  piece.wire = pass.wire + segment.wire_offset + element * dtype_bytes(piece.wire_dtype);
+  const uint64_t scratch = segment.scratch_offset + element * dtype_bytes(piece.scratch_dtype);
   piece.plus = pass.plus == nullptr ? nullptr : pass.plus + scratch;
   piece.minus = pass.minus == nullptr ? nullptr : pass.minus + scratch;
   piece.decay = (segment.flags & ZO2_SEGMENT_DECAY) != 0;

@@ -222,7 +222,7 @@ template <int kWidth, int kThreadRows>
 cudaError_t launch_as(const Launch& launch, const AttentionArgs& args) {
   using Smem = Shared<kWidth, kThreadRows>;
   const auto vectors_in = [&](const Matrix& m) {
-    return packs_aligned(m) && args.head_size() * element_bytes(m.dtype) % 16 == 0;
+    return packs_aligned(m) && args.head_size() * dtype_bytes(m.dtype) % 16 == 0;
   };
   const Vectors vectors = {vectors_in(args.q), vectors_in(args.k), vectors_in(args.v),
                            fours_aligned(args.out) && args.head_size() % 4 == 0};

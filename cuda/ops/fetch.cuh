@@ -107,7 +107,7 @@ class TileLoader {
   __device__ void begin(Tile& tile, int64_t depth) {
     const int64_t k = depth + chunk() * kChunkElements<kType>, left = m_.cols - k;
     const int within = left <= 0 ? 0 : left < kChunkElements<kType> ? static_cast<int>(left) : kChunkElements<kType>;
-    const int64_t offset = k * element_bytes(kFetch == Fetch::kAsync ? kType : m_.dtype);
+    const int64_t offset = k * dtype_bytes(kFetch == Fetch::kAsync ? kType : m_.dtype);
 #pragma unroll
     for (int i = 0; i < kChunks; i++) {
       const int count = row_start_[i] == nullptr ? 0 : within;

@@ -9,7 +9,7 @@ namespace zo2::cuda {
 // Whether store_fragments can do this epilogue: no activation or relu, bias in fp32, residual in out's dtype, and pairs
 // of columns aligned.
 inline bool fragments_suffice(const LinearArgs& args) {
-  const auto pairs_aligned = [](const Matrix& m) { return rows_aligned(m, 2 * element_bytes(m.dtype)); };
+  const auto pairs_aligned = [](const Matrix& m) { return rows_aligned(m, 2 * dtype_bytes(m.dtype)); };
   const bool bias = !args.bias.present() || (args.bias.dtype == ZO2_F32 && pairs_aligned(args.bias));
   const bool residual =
       !args.residual.present() || (args.residual.dtype == args.out.dtype && pairs_aligned(args.residual));

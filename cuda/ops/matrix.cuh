@@ -20,17 +20,16 @@ struct Matrix {
   __host__ __device__ bool empty() const { return rows == 0 || cols == 0; }
 };
 
-__host__ __device__ inline int element_bytes(zo2_dtype dtype) { return dtype == ZO2_F16 || dtype == ZO2_BF16 ? 2 : 4; }
+__host__ __device__ inline int dtype_bytes(zo2_dtype dtype) { return dtype == ZO2_F16 || dtype == ZO2_BF16 ? 2 : 4; }
 
 // Address of an element; what lies there has the matrix's dtype.
 __host__ __device__ inline unsigned char* element_address(const Matrix& m, int64_t row, int64_t col) {
-  return static_cast<unsigned char*>(m.data) + (row * m.stride + col) * element_bytes(m.dtype);
+  return static_cast<unsigned char*>(m.data) + (row * m.stride + col) * dtype_bytes(m.dtype);
 }
 
 // Whether every row begins at a multiple of `bytes` (a power of two).
 __host__ __device__ inline bool rows_aligned(const Matrix& m, int bytes) {
-  const uint64_t pitch =
-      m.rows > 1 ? static_cast<uint64_t>(m.stride) * static_cast<uint64_t>(element_bytes(m.dtype)) : 0;
+  const uint64_t pitch = m.rows > 1 ? static_cast<uint64_t>(m.stride) * static_cast<uint64_t>(dtype_bytes(m.dtype)) : 0;
   return ((reinterpret_cast<uintptr_t>(m.data) | pitch) & static_cast<uint64_t>(bytes - 1)) == 0;
 }
 
@@ -102,7 +101,7 @@ __device__ inline void store_four(const Matrix& m, int64_t row, int64_t col, flo
 }
 
 // Whether load_four and store_four reach every fourth element of every row.
-__host__ __device__ inline bool fours_aligned(const Matrix& m) { return rows_aligned(m, 4 * element_bytes(m.dtype)); }
+__host__ __device__ inline bool fours_aligned(const Matrix& m) { return rows_aligned(m, 4 * dtype_bytes(m.dtype)); }
 
 // The first `count` (1..4) of four elements, for the end of a row; the others are 0, and nothing behind the row is
 // touched. `fours`: fours_aligned(m), with `col` a multiple of 4.

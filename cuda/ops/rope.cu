@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(kMostThreads)
 
 // Both packs of a pair are aligned when rows, heads and halves begin at 16 bytes.
 bool pairs_aligned(const Matrix& m, const RopeArgs& args) {
-  const int64_t bytes = element_bytes(m.dtype);
+  const int64_t bytes = dtype_bytes(m.dtype);
   return packs_aligned(m) && args.head_size * bytes % 16 == 0 && args.rotary / 2 * bytes % 16 == 0;
 }
 

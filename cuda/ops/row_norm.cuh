@@ -163,7 +163,7 @@ __global__ void __launch_bounds__(kLongRowThreads) long_rows_kernel(const uint32
 
 // Packs of a slice are aligned when the row and every slice in it begin at 16 bytes.
 inline bool slices_aligned(const Matrix& m, int64_t groups, int64_t width) {
-  return packs_aligned(m) && (groups == 1 || width * element_bytes(m.dtype) % 16 == 0);
+  return packs_aligned(m) && (groups == 1 || width * dtype_bytes(m.dtype) % 16 == 0);
 }
 
 }  // namespace row_norm
