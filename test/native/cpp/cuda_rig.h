@@ -100,6 +100,11 @@ class CudaRig {
 
   cuda::Launch launch() { return {stream_, slot_, mirror_, kCommand, &traits_}; }
   void finish() { MUST(cudaStreamSynchronize(stream_)); }
+  // As if an earlier kernel of the stream had raised a fault.
+  void poison() {
+    const uint32_t raised = 1;
+    MUST(cudaMemcpy(&slot_->raised, &raised, sizeof raised, cudaMemcpyHostToDevice));
+  }
   // Forgets a fault.
   void clear() {
     MUST(cudaMemset(slot_, 0, sizeof *slot_));

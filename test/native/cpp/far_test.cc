@@ -16,9 +16,10 @@ using zo2::test::on_cuda;
 using zo2::test::Random;
 using zo2::test::Rig;
 
-constexpr uint64_t kPast = uint64_t{1} << 32;           // elements
-constexpr int64_t kFarStride = (int64_t{1} << 31) - 1;  // the largest there is
-constexpr uint64_t kGuard = 64;                         // bytes before and after each row that must stay as they are
+constexpr uint64_t kPast = uint64_t{1} << 32;  // elements
+// The largest there is, and the largest that keeps rows aligned to 16 bytes, so that kernels for vectors run as well.
+constexpr int64_t kFarStride = (int64_t{1} << 31) - 1, kFarAlignedStride = (int64_t{1} << 31) - 8;
+constexpr uint64_t kGuard = 64;  // bytes before and after each row that must stay as they are
 
 uint64_t size_of(zo2_dtype dtype) { return dtype == ZO2_F16 || dtype == ZO2_BF16 ? 2 : 4; }
 
@@ -51,12 +52,12 @@ zo2_device_options roomy() {
 
 // Operands near one another: all of one space in a row, with the alignment that the far places have too, so that the
 // same kernels run.
-std::vector<Place> near_places(const Case& c) {
+std::vector<Place> near_places(const Case& c, bool aligned) {
   std::vector<Place> places;
   uint64_t ends[ZO2_SPACES] = {};
   for (const Matrix& m : c.operands) {
-    // As kFarStride, 7 past a multiple of 8; with room for two guards.
-    const int64_t stride = (m.cols + 7) / 8 * 8 + 64 + 7;
+    // As kFarStride, 7 past a multiple of 8, unless it is to be aligned; with room for two guards.
+    const int64_t stride = (m.cols + 7) / 8 * 8 + 64 + (aligned ? 0 : 7);
     const uint64_t offset = (ends[m.space] + kGuard + 255) / 256 * 256;
     places.push_back({offset, stride});
     ends[m.space] = offset + static_cast<uint64_t>(m.rows * stride) * size_of(m.dtype) + kGuard;
@@ -174,8 +175,8 @@ class Run {
 };
 
 // Whether the case ran with operand `i` at `place`.
-bool test_place(const Case& c, size_t i, const Place& place, const std::vector<std::vector<uint8_t>>& expected) {
-  std::vector<Place> places = near_places(c);
+bool test_place(const Case& c, std::vector<Place> places, size_t i, const Place& place,
+                const std::vector<std::vector<uint8_t>>& expected) {
   places[i] = place;
   Run run(c, places);
   const std::vector<std::vector<uint8_t>> got = run.rows();
@@ -188,15 +189,16 @@ bool test_place(const Case& c, size_t i, const Place& place, const std::vector<s
   return true;
 }
 
-void test_case(const Case& c, int& ran) {
-  const std::vector<Place> places = near_places(c);
+void test_case(const Case& c, bool aligned, int& ran) {
+  const std::vector<Place> places = near_places(c, aligned);
   const std::vector<std::vector<uint8_t>> expected = Run(c, places).rows();
   for (size_t i = 0; i < c.operands.size(); i++) {
     const Matrix& m = c.operands[i];
     const uint64_t size = size_of(m.dtype);
     // Behind the others of its space, with the alignment that it has close by.
-    ran += test_place(c, i, {places[i].offset + (kPast * size + 4096), places[i].stride}, expected);
-    if (m.rows > 1 && m.rows <= 3) ran += test_place(c, i, {places[i].offset + 65536, kFarStride}, expected);
+    ran += test_place(c, places, i, {places[i].offset + (kPast * size + 4096), places[i].stride}, expected);
+    const int64_t far = aligned ? kFarAlignedStride : kFarStride;
+    if (m.rows > 1 && m.rows <= 3) ran += test_place(c, places, i, {places[i].offset + 65536, far}, expected);
   }
 }
 
@@ -252,6 +254,14 @@ std::vector<Case> cases() {
         {"v", T, f16, 3, 16, {}},
         {"sequences", I, i32, 1, 4, {0, 3, 0, 0}}},
        {2, 1, 0.25, 2}},
+      {"attention with keys in f32",
+       ZO2_OP_ATTENTION,
+       {{"out", C, f32, 3, 16, {}},
+        {"q", T, f32, 3, 16, {}},
+        {"k", T, f32, 3, 16, {}},
+        {"v", T, f32, 3, 16, {}},
+        {"sequences", I, i32, 1, 4, {0, 3, 0, 0}}},
+       {1, 1, 0.25, 0}},
       {"attention over a cache",
        ZO2_OP_ATTENTION,
        {{"out", C, f16, 2, 32, {}},
@@ -355,7 +365,9 @@ std::vector<uint8_t> prepared(uint64_t far) {
 
 int main() {
   int ran = 0;
-  for (const Case& c : cases()) test_case(c, ran);
+  for (const Case& c : cases()) {
+    for (const bool aligned : {false, true}) test_case(c, aligned, ran);
+  }
   const std::vector<uint8_t> near = prepared(64), far = prepared(kPast * 2 + 64);
   CHECK(far.empty() || far == near, "prepare past 2^32 elements of its buffers gives other bits");
   std::printf("%d of the far places had room%s\n", ran, on_cuda() ? " on cuda" : "");

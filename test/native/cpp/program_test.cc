@@ -418,7 +418,7 @@ void test_run_refusals() {
 
 int main() {
   Whole whole;
-  whole.test.run([] {});
+  zo2::test::through_contract(whole.test, [] {});
   test_refusals();
   test_overlap();
   test_run_refusals();

@@ -1,20 +1,11 @@
-// What tests of several ops share: names of cases, and the activations in double precision.
+// The activations in double precision.
 #pragma once
 
 #include <cmath>
-#include <cstdio>
-#include <string>
 
-#include "op_case.h"
+#include "contract/zo2.h"
 
 namespace zo2::test {
-
-inline std::string label(const char* op, int64_t m, int64_t n, int64_t k, zo2_dtype a, zo2_dtype b) {
-  char text[160];
-  snprintf(text, sizeof text, "%s %lld x %lld x %lld, %s from %s", op, static_cast<long long>(m),
-           static_cast<long long>(n), static_cast<long long>(k), dtype_name(a), dtype_name(b));
-  return text;
-}
 
 inline double activate(int activation, double y) {
   switch (activation) {
