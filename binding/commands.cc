@@ -21,7 +21,7 @@ zo2_update decode_update(WordReader& in) {
   update.seed = in.seed("update seed");
   update.step = in.integer32("update step");
   update.directions = in.integer32("update directions");
-  update.states = in.span("update states");
+  update.coefficients = in.span("update coefficients");
   update.learning_rate = in.finite("update learning rate");
   update.weight_decay = in.finite("update weight decay");
   update.z = in.optional_span("update z");
@@ -29,16 +29,20 @@ zo2_update decode_update(WordReader& in) {
   return update;
 }
 
+zo2_side decode_side(WordReader& in) {
+  zo2_side side{};
+  side.scratch = in.span("scratch of a side");
+  side.eps = in.finite_float("eps of a side");
+  return side;
+}
+
 command::Prepare decode_prepare(WordReader& in) {
   command::Prepare out{};
   zo2_prepare_args& args = out.args;
   args.layout = in.handle<zo2_layout>(Kind::kLayout, "layout");
   args.wire = in.span("wire");
-  args.plus = in.optional_span("plus");
-  args.minus = in.optional_span("minus");
   args.rows = in.optional_span("rows");
   args.row_count = in.integer("row count");
-  args.eps = in.finite_float("eps");
   args.noise = in.choice("noise", ZO2_NOISE_BUFFER);
   args.seed = in.seed("seed");
   args.step = in.integer32("step");
@@ -47,8 +51,9 @@ command::Prepare decode_prepare(WordReader& in) {
   args.store = in.flag("store");
   args.rounding = in.choice("rounding", ZO2_ROUND_STOCHASTIC);
   args.sticky = in.optional_span("sticky");
-  // Bounded by the words that are there, so that a lying count reserves nothing.
-  args.update_count = static_cast<uint32_t>(in.integer("update count", std::min<uint64_t>(in.left(), UINT32_MAX)));
+  args.side_count = in.count("side count");
+  for (uint32_t i = 0; i < args.side_count; ++i) out.sides.push_back(decode_side(in));
+  args.update_count = in.count("update count");
   for (uint32_t i = 0; i < args.update_count; ++i) out.updates.push_back(decode_update(in));
   return out;
 }
@@ -71,19 +76,27 @@ command::Loss decode_loss(WordReader& in) {
   out.args.choice_count = in.integer("choice count");
   out.args.examples = in.optional_span("examples");
   out.args.example_count = in.integer("example count");
-  out.args.state = in.span("state");
-  out.args.branch = in.flag("branch");
+  out.args.losses = in.span("losses");
+  out.args.probe = in.integer32("probe");
   out.args.first = in.flag("first");
   return out;
 }
 
 command::Gradient decode_gradient(WordReader& in) {
   command::Gradient out{};
-  out.args.state = in.span("state");
-  out.args.total = in.finite("total");
-  out.args.eps = in.finite("eps");
-  out.args.step = in.integer32("step");
-  out.args.sticky = in.span("sticky");
+  zo2_gradient_args& args = out.args;
+  args.losses = in.span("losses");
+  args.probe_count = in.integer32("probe count");
+  args.total = in.finite("total");
+  args.divisor = in.finite("divisor");
+  args.coefficients = in.span("coefficients");
+  args.step = in.integer32("step");
+  args.sticky = in.span("sticky");
+  args.direction_count = in.count("difference count");
+  for (uint32_t i = 0; i < args.direction_count; ++i) {
+    const uint32_t minuend = in.integer32("minuend");
+    out.differences.push_back({minuend, in.integer32("subtrahend")});
+  }
   return out;
 }
 
@@ -161,12 +174,17 @@ struct Issuer {
   }
   zo2_status operator()(const command::Prepare& c) const {
     zo2_prepare_args args = c.args;
+    args.sides = c.sides.data();
     args.updates = c.updates.data();
     return backend.prepare(stream, &args, error);
   }
   zo2_status operator()(const command::Run& c) const { return backend.run(stream, &c.args, error); }
   zo2_status operator()(const command::Loss& c) const { return backend.loss(stream, &c.args, error); }
-  zo2_status operator()(const command::Gradient& c) const { return backend.gradient(stream, &c.args, error); }
+  zo2_status operator()(const command::Gradient& c) const {
+    zo2_gradient_args args = c.args;
+    args.differences = c.differences.data();
+    return backend.gradient(stream, &args, error);
+  }
 };
 
 }  // namespace

@@ -39,10 +39,12 @@ struct Gather {
   int64_t row_base;
   uint64_t row_bytes;
 };
+// The lists of args are set when it is issued.
 struct Prepare {
   zo2_prepare_args args;
+  std::vector<zo2_side> sides;
   std::vector<zo2_update> updates;
-};  // args.updates is set when issued
+};
 struct Run {
   zo2_run_args args;
 };
@@ -51,6 +53,7 @@ struct Loss {
 };
 struct Gradient {
   zo2_gradient_args args;
+  std::vector<zo2_difference> differences;
 };
 }  // namespace command
 

@@ -8,7 +8,7 @@ const fs = require("node:fs");
 const path = require("node:path");
 
 const packageRoot = path.join(__dirname, "..");
-const CONTRACT_VERSION = 3;
+const CONTRACT_VERSION = 4;
 const NAPI_VERSION = 8;
 
 /**

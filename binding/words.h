@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -25,6 +26,10 @@ class WordReader {
 
   uint64_t integer(const char* meaning, uint64_t largest = kMaxInteger);
   uint32_t integer32(const char* meaning) { return static_cast<uint32_t>(integer(meaning, UINT32_MAX)); }
+  // How many entries of a list follow: at most as many as there are words, so that a lying count reserves nothing.
+  uint32_t count(const char* meaning) {
+    return static_cast<uint32_t>(integer(meaning, std::min<uint64_t>(left(), UINT32_MAX)));
+  }
   int64_t signed_integer(const char* meaning);
   bool flag(const char* meaning) { return integer(meaning, 1) == 1; }
   double finite(const char* meaning);

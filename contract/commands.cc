@@ -17,6 +17,13 @@ void check_positive(const char* command, const char* field, double value) {
   }
 }
 
+void check_probe(uint32_t direction, const char* field, uint32_t probe, uint32_t count) {
+  if (probe < count) return;
+  fail(ZO2_STATUS_INVALID_ARGUMENT,
+       "gradient: differences[%" PRIu32 "].%s is %" PRIu32 ", but there are %" PRIu32 " probes", direction, field,
+       probe, count);
+}
+
 // A table of `rows` rows of `columns` elements of 4 bytes; null when it is empty.
 template <typename Element = int32_t>
 const Element* resolve_table(const void* device, const zo2_span& span, const char* name, uint64_t rows,
@@ -96,8 +103,6 @@ LossCommand resolve_loss(const void* device, const zo2_loss_args& args) {
          "(spans)",
          kind);
   }
-  if (args.branch > 1)
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "loss: branch is %" PRIu32 "; use 0 (plus) or 1 (minus)", args.branch);
   if (args.targets > UINT64_MAX / sizeof(float))
     fail(ZO2_STATUS_INVALID_ARGUMENT, "loss: %" PRIu64 " targets are more than 2^64 bytes", args.targets);
   if (kind == ZO2_LOSS_SPANS && args.targets % 2 != 0) {
@@ -120,23 +125,49 @@ LossCommand resolve_loss(const void* device, const zo2_loss_args& args) {
     command.example_count = args.example_count;
     command.examples = resolve_table(device, args.examples, "examples", args.example_count, choices ? 3 : 4);
   }
-  command.state = reinterpret_cast<zo2_step_state*>(resolve(
-      device, "loss", args.state, {"state", sizeof(zo2_step_state), alignof(zo2_step_state), Kinds::kDeviceOnly}));
-  command.minus = args.branch == 1;
+  const uint64_t losses = (uint64_t{args.probe} + 1) * sizeof(double);
+  command.loss = reinterpret_cast<double*>(
+                     resolve(device, "loss", args.losses, {"losses", losses, alignof(double), Kinds::kDeviceOnly})) +
+                 args.probe;
   command.first = args.first != 0;
   return command;
 }
 
 GradientCommand resolve_gradient(const void* device, const zo2_gradient_args& args) {
   check_positive("gradient", "total", args.total);
-  check_positive("gradient", "eps", args.eps);
+  check_positive("gradient", "divisor", args.divisor);
+  if (args.direction_count < 1 || args.direction_count > kMaxDirections) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "gradient: direction_count is %" PRIu32 "; use 1 to %" PRIu32,
+         args.direction_count, kMaxDirections);
+  }
+  if (args.differences == nullptr) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "gradient: differences is null, but direction_count is %" PRIu32,
+         args.direction_count);
+  }
   GradientCommand command{};
-  command.state = reinterpret_cast<zo2_step_state*>(resolve(
-      device, "gradient", args.state, {"state", sizeof(zo2_step_state), alignof(zo2_step_state), Kinds::kDeviceOnly}));
-  command.sticky = reinterpret_cast<zo2_sticky*>(resolve(
-      device, "gradient", args.sticky, {"sticky", sizeof(zo2_sticky), alignof(zo2_sticky), Kinds::kDeviceOnly}));
+  for (uint32_t d = 0; d < args.direction_count; ++d) {
+    const zo2_difference& difference = args.differences[d];
+    check_probe(d, "minuend", difference.minuend, args.probe_count);
+    check_probe(d, "subtrahend", difference.subtrahend, args.probe_count);
+    command.differences[d] = difference;
+  }
+  std::vector<Place> written;
+  const auto written_place = [&](const zo2_span& span, const char* name, uint64_t bytes, uint64_t alignment) {
+    uint8_t* const data = resolve(device, "gradient", span, {name, bytes, alignment, Kinds::kDeviceOnly});
+    written.push_back({name, data, bytes});
+    return data;
+  };
+  command.losses = reinterpret_cast<double*>(
+      written_place(args.losses, "losses", args.probe_count * sizeof(double), alignof(double)));
+  command.coefficients = reinterpret_cast<zo2_coefficient*>(written_place(
+      args.coefficients, "coefficients", args.direction_count * sizeof(zo2_coefficient), alignof(zo2_coefficient)));
+  command.sticky =
+      reinterpret_cast<zo2_sticky*>(written_place(args.sticky, "sticky", sizeof(zo2_sticky), alignof(zo2_sticky)));
+  check_disjoint("gradient", written, {});
+  command.probe_count = args.probe_count;
+  command.direction_count = args.direction_count;
   command.total = args.total;
-  command.eps = args.eps;
+  command.divisor = args.divisor;
   command.step = args.step;
   return command;
 }

@@ -17,6 +17,7 @@
 namespace zo2::contract {
 
 constexpr uint32_t kMaxDirections = 64;
+constexpr uint32_t kMaxSides = 2;
 
 struct CopyCommand {
   uint8_t* to;
@@ -44,30 +45,35 @@ struct GatherCommand {
 GatherCommand resolve_gather(const void* device, const zo2_span& dst, const zo2_span& src, const zo2_span& rows,
                              uint64_t count, int64_t row_base, uint64_t row_bytes);
 
-// An update whose places are known: plain data, which a kernel can be handed. Its projected gradients are read when the
+// An update whose places are known: plain data, which a kernel can be handed. Its coefficients are read when the
 // command runs.
 struct PendingUpdate {
   uint64_t seed;
   double learning_rate;
   double weight_decay;
-  const zo2_step_state* states;  // `directions` of them
-  const float* z;                // BUFFER noise: the table of direction 0; otherwise null
-  uint64_t z_stride;             // bytes from the table of one direction to the next
+  const zo2_coefficient* coefficients;  // `directions` of them
+  const float* z;                       // BUFFER noise: the table of direction 0; otherwise null
+  uint64_t z_stride;                    // bytes from the table of one direction to the next
   zo2_noise_kind noise;
   uint32_t step;
   uint32_t directions;  // 1..kMaxDirections
 };
 
+struct PrepareSide {
+  uint8_t* scratch;
+  float eps;
+};
+
 // What prepare does to every element, but for the updates: plain data as well.
 struct PreparePass {
   uint8_t* wire;
-  uint8_t* plus;        // null: no scratch is written
-  uint8_t* minus;       // null: only W+ is written
+  PrepareSide sides[kMaxSides];
+  uint32_t side_count;
+  bool draws;           // false: every eps is 0, and a side gets the weight itself
   const int32_t* rows;  // GATHERED segments; null when there are none
   uint64_t row_count;
   const float* z;  // BUFFER noise; otherwise null
   uint64_t seed;
-  float eps;
   zo2_noise_kind noise;
   uint32_t step;
   uint32_t direction;
@@ -100,16 +106,20 @@ struct LossCommand {
   uint64_t choice_count;
   const int32_t* examples;  // [example_count, 3], choices; [example_count, 4], SPANS; null otherwise
   uint64_t example_count;
-  zo2_step_state* state;
-  bool minus;
+  double* loss;  // of the probe
   bool first;
 };
 LossCommand resolve_loss(const void* device, const zo2_loss_args& args);
 
+// Plain data, which a kernel can be handed.
 struct GradientCommand {
-  zo2_step_state* state;
+  double* losses;  // [probe_count]
+  uint32_t probe_count;
+  uint32_t direction_count;
+  zo2_difference differences[kMaxDirections];
   double total;
-  double eps;
+  double divisor;
+  zo2_coefficient* coefficients;  // [direction_count]
   uint32_t step;
   zo2_sticky* sticky;
 };

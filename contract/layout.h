@@ -23,7 +23,7 @@ class Layout {
   static uint64_t elements(const zo2_segment& segment, uint64_t rows);
   // Largest number of rows that every gathered segment has room for.
   uint64_t most_rows() const { return most_rows_; }
-  // Bytes of the wire, and of W+ or W-, that a prepare with `rows` rows touches (rows at most most_rows()).
+  // Bytes of the wire, and of a scratch, that a prepare with `rows` rows touches (rows at most most_rows()).
   uint64_t wire_bytes(uint64_t rows) const;
   uint64_t scratch_bytes(uint64_t rows) const;
   // Canonical elements that noise is drawn for lie below this; of gathered segments only their first.

@@ -12,6 +12,7 @@ namespace zo2::contract {
 namespace {
 
 constexpr uint32_t kDirectionEnd = 1u << 24;
+constexpr const char* kScratchNames[kMaxSides] = {"sides[0].scratch", "sides[1].scratch"};
 // Above any table, and low enough that products with the number of directions stay below 2^64.
 constexpr uint64_t kMostStride = uint64_t{1} << 56;
 
@@ -56,34 +57,15 @@ PendingUpdate resolve_pending(const void* device, const Layout& layout, const zo
   pending.noise = update.noise;
   pending.step = update.step;
   pending.directions = update.directions;
-  pending.states = reinterpret_cast<const zo2_step_state*>(
-      resolve(device, "prepare", update.states,
-              {"states of an update", update.directions * sizeof(zo2_step_state), alignof(zo2_step_state),
+  pending.coefficients = reinterpret_cast<const zo2_coefficient*>(
+      resolve(device, "prepare", update.coefficients,
+              {"coefficients of an update", update.directions * sizeof(zo2_coefficient), alignof(zo2_coefficient),
                Kinds::kDeviceOnly}));
   if (update.noise == ZO2_NOISE_BUFFER) {
     pending.z =
         resolve_noise(device, layout, update.z, "z of an update", update.directions, update.z_stride, noise_elements);
   }
   return pending;
-}
-
-struct Place {
-  const char* name;
-  const void* data;
-  uint64_t bytes;
-};
-
-// What prepare writes shares no byte with what else it writes or reads; what it only reads may lie anywhere.
-void check_disjoint(const std::vector<Place>& written, const std::vector<Place>& read) {
-  const auto check = [](const Place& a, const Place& b) {
-    if (!overlap(static_cast<const uint8_t*>(a.data), a.bytes, static_cast<const uint8_t*>(b.data), b.bytes)) return;
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: %s (%" PRIu64 " bytes) overlaps %s (%" PRIu64 " bytes)", a.name,
-         a.bytes, b.name, b.bytes);
-  };
-  for (size_t i = 0; i < written.size(); ++i) {
-    for (size_t j = 0; j < i; ++j) check(written[i], written[j]);
-    for (const Place& one : read) check(written[i], one);
-  }
 }
 
 void resolve_rows(const void* device, const zo2_prepare_args& args, PrepareCommand* command) {
@@ -107,10 +89,18 @@ void check_scalars(const zo2_prepare_args& args) {
   if (args.direction >= kDirectionEnd) {
     fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: direction is %" PRIu32 ", but must be below 2^24", args.direction);
   }
-  if (!std::isfinite(args.eps))
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: eps is %g, but must be finite", static_cast<double>(args.eps));
-  if (is_none(args.plus) && !is_none(args.minus)) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: minus is given without plus; W- is made beside W+ only");
+  if (args.side_count > kMaxSides) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: side_count is %" PRIu32 ", but may be at most %" PRIu32,
+         args.side_count, kMaxSides);
+  }
+  if (args.side_count != 0 && args.sides == nullptr) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: sides is null, but side_count is %" PRIu32, args.side_count);
+  }
+  for (uint32_t s = 0; s < args.side_count; ++s) {
+    if (!std::isfinite(args.sides[s].eps)) {
+      fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: sides[%" PRIu32 "].eps is %g, but must be finite", s,
+           static_cast<double>(args.sides[s].eps));
+    }
   }
   if (args.update_count != 0 && args.updates == nullptr) {
     fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: updates is null, but update_count is %" PRIu32, args.update_count);
@@ -127,7 +117,6 @@ PrepareCommand resolve_prepare(const void* device, const zo2_prepare_args& args)
 
   PrepareCommand command{};
   command.layout = &layout;
-  command.eps = args.eps;
   command.noise = args.noise;
   command.seed = args.seed;
   command.step = args.step;
@@ -145,22 +134,24 @@ PrepareCommand resolve_prepare(const void* device, const zo2_prepare_args& args)
   };
   command.wire = written_place(args.wire, "wire", layout.wire_bytes(command.row_count));
   const uint64_t scratch = layout.scratch_bytes(command.row_count);
-  if (!is_none(args.plus)) command.plus = written_place(args.plus, "plus", scratch);
-  if (!is_none(args.minus)) command.minus = written_place(args.minus, "minus", scratch);
+  for (uint32_t s = 0; s < args.side_count; ++s) {
+    command.sides[s] = {written_place(args.sides[s].scratch, kScratchNames[s], scratch), args.sides[s].eps};
+    command.draws = command.draws || args.sides[s].eps != 0;
+  }
+  command.side_count = args.side_count;
   if (args.update_count != 0) {
     command.sticky = reinterpret_cast<zo2_sticky*>(written_place(args.sticky, "sticky", sizeof(zo2_sticky)));
   }
 
-  const bool draws = command.plus != nullptr && (command.minus != nullptr || command.eps != 0);
-  if (draws && args.noise == ZO2_NOISE_BUFFER)
+  if (command.draws && args.noise == ZO2_NOISE_BUFFER)
     command.z = resolve_noise(device, layout, args.z, "z", 1, 0, &command.noise_elements);
   std::vector<Place> read{{"rows", command.rows, command.row_count * sizeof(int32_t)}};
   for (uint32_t i = 0; i < args.update_count; ++i) {
     command.updates.push_back(resolve_pending(device, layout, args.updates[i], &command.noise_elements));
-    read.push_back(
-        {"states of an update", command.updates.back().states, args.updates[i].directions * sizeof(zo2_step_state)});
+    read.push_back({"coefficients of an update", command.updates.back().coefficients,
+                    args.updates[i].directions * sizeof(zo2_coefficient)});
   }
-  check_disjoint(written, read);
+  check_disjoint("prepare", written, read);
   return command;
 }
 

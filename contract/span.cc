@@ -46,4 +46,16 @@ uint8_t* resolve(const void* device, const char* command, const zo2_span& span, 
   return buffer.data + span.offset;
 }
 
+void check_disjoint(const char* command, const std::vector<Place>& written, const std::vector<Place>& read) {
+  const auto check = [command](const Place& a, const Place& b) {
+    if (!overlap(static_cast<const uint8_t*>(a.data), a.bytes, static_cast<const uint8_t*>(b.data), b.bytes)) return;
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s (%" PRIu64 " bytes) overlaps %s (%" PRIu64 " bytes)", command, a.name,
+         a.bytes, b.name, b.bytes);
+  };
+  for (size_t i = 0; i < written.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) check(written[i], written[j]);
+    for (const Place& one : read) check(written[i], one);
+  }
+}
+
 }  // namespace zo2::contract

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "contract/memory.h"
 #include "contract/zo2.h"
@@ -26,6 +27,17 @@ const Memory& memory_of(const zo2_span& span);
 // The first byte. Throws Failure(INVALID_ARGUMENT), named after `command` and the field, when the span is none, lies
 // past the end of its buffer, is of the wrong kind, belongs to another device, or is not aligned.
 uint8_t* resolve(const void* device, const char* command, const zo2_span& span, const SpanRule& rule);
+
+// Bytes that a command reads or writes. `name` is that of the field.
+struct Place {
+  const char* name;
+  const void* data;
+  uint64_t bytes;
+};
+
+// What a command writes shares no byte with what else it writes or reads; what it only reads may lie anywhere. Throws
+// Failure(INVALID_ARGUMENT) that names the command and both fields.
+void check_disjoint(const char* command, const std::vector<Place>& written, const std::vector<Place>& read);
 
 // Whether two ranges of bytes share one.
 inline bool overlap(const uint8_t* a, uint64_t a_bytes, const uint8_t* b, uint64_t b_bytes) {

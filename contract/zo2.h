@@ -38,7 +38,7 @@
 extern "C" {
 #endif
 
-#define ZO2_CONTRACT_VERSION 3u
+#define ZO2_CONTRACT_VERSION 4u
 
 typedef enum zo2_status {
   ZO2_OK = 0,
@@ -123,7 +123,7 @@ typedef struct zo2_segment {
   uint64_t canonical;
   uint64_t count;
   uint64_t wire_offset;    /* bytes from the start of the unit's wire bytes; a multiple of 64 */
-  uint64_t scratch_offset; /* bytes from the start of W+ and of W-; a multiple of 64 */
+  uint64_t scratch_offset; /* bytes from the start of every scratch; a multiple of 64 */
   uint64_t row_width;      /* GATHERED: elements in a row; otherwise 0 */
   uint32_t wire_dtype;     /* F32, F16, BF16 */
   uint32_t scratch_dtype;  /* F32, F16, BF16: the compute dtype (F32 for one-dimensional parameters) */
@@ -139,26 +139,24 @@ typedef enum zo2_noise_kind { ZO2_NOISE_GAUSSIAN = 0, ZO2_NOISE_RADEMACHER = 1, 
 
 typedef enum zo2_rounding { ZO2_ROUND_NEAREST = 0, ZO2_ROUND_STOCHASTIC = 1 } zo2_rounding;
 
-/* The result of one step and direction, in DEVICE memory; `gradient` writes g, prepare reads it. */
-typedef struct zo2_step_state {
-  double loss_plus; /* after `gradient`: L+; before: the running sum */
-  double loss_minus;
-  float g;         /* projected gradient: fp32((L+ - L-) / (2 eps)), computed in fp64 */
-  uint32_t finite; /* 1 when g is finite */
-  uint64_t reserved;
-} zo2_step_state;
+/* What a step found along one of its directions, in DEVICE memory: `gradient` writes it, the step's update reads it. */
+typedef struct zo2_coefficient {
+  float value;     /* by how much the loss grows along the direction: see zo2_gradient_args */
+  uint32_t finite; /* 1 when value is finite */
+} zo2_coefficient;
 
 enum { ZO2_STICKY_NOT_FINITE = 1, ZO2_STICKY_OVERFLOW = 2 };
 
 /* Flags that stay set once an update went wrong, in DEVICE memory; the caller zeroes them. `step` is that of the first
- * update or step for which a flag was set. NOT_FINITE: a projected gradient is not finite. OVERFLOW: a new weight does
- * not fit its wire dtype. */
+ * update or step for which a flag was set. NOT_FINITE: a coefficient is not finite. OVERFLOW: a new weight does not fit
+ * its wire dtype. */
 typedef struct zo2_sticky {
   uint32_t flags;
   uint32_t step;
 } zo2_sticky;
 
-/* An update that has not reached the unit yet. Element by element, with D directions d = 0..D-1 and g_d = states[d].g:
+/* An update that has not reached the unit yet. Element by element, with D directions d = 0..D-1 and g_d =
+ * coefficients[d].value:
  *   a_d = fp32(lr * g_d / D), b = fp32(lr * weight_decay), both computed in fp64 and rounded once (b = 0 without
  *   SEGMENT_DECAY);
  *   u = b * w; u = fma(a_d, z_d, u) for d in order; w' = w - u; rounded to the wire dtype.
@@ -169,34 +167,41 @@ typedef struct zo2_update {
   uint32_t step;
   uint32_t directions; /* D, 1..64 */
   uint64_t seed;
-  zo2_span states; /* D consecutive zo2_step_state, DEVICE */
+  zo2_span coefficients; /* D consecutive zo2_coefficient, DEVICE */
   double learning_rate;
   double weight_decay;
   zo2_span z;        /* BUFFER noise: fp32 table of direction 0 */
   uint64_t z_stride; /* bytes from the table of one direction to the next */
 } zo2_update;
 
+/* Where prepare leaves the weights, and how far along the direction they are moved there. The sides of W+ and W- have
+ * the eps of a step and its negative. */
+typedef struct zo2_side {
+  zo2_span scratch; /* DEVICE */
+  float eps;        /* finite */
+} zo2_side;
+
 /*
- * prepare: pending updates in, updated wire bytes out, W+ and W- out, in one pass over the unit.
+ * prepare: pending updates in, updated wire bytes out, perturbed weights out, in one pass over the unit.
  *
  * For every segment and element: w = wire value widened to fp32; the updates are applied in order, each rounded to the
  * wire dtype (so that many pending updates equal updates applied one by one); with `store` the result is written back
- * to the wire; then, from the rounded value, plus = fma(eps, z, w) and minus = fma(-eps, z, w) in fp32, each rounded
- * once, to nearest even, to the scratch dtype. FROZEN segments are neither updated nor perturbed: plus = minus = w.
- *   plus.buffer == NULL: no scratch is written (a flush). minus.buffer == NULL: only W+ is written; with eps == 0 that
- *   is W itself and no noise is drawn.
+ * to the wire; then, from the rounded value, every side s gets fma(eps_s, z, w) in fp32, rounded once, to nearest even,
+ * to the scratch dtype. FROZEN segments are neither updated nor perturbed: every side gets w.
+ *   side_count == 0: nothing is perturbed (a flush). When every eps is 0, no noise is drawn, and a side gets w itself,
+ *   rounded.
  * STOCHASTIC rounding concerns wire dtypes below fp32 and draws with the seed and step of the update being applied,
- * purpose 2.
+ * purpose 2. What is written (wire, scratches, sticky) shares no byte with what else is written, nor with the rows and
+ * coefficients that are read.
  */
 typedef struct zo2_prepare_args {
   const zo2_layout* layout;
   zo2_span wire;
-  zo2_span plus;
-  zo2_span minus;
-  zo2_span rows; /* GATHERED segments: int32 row numbers, DEVICE */
+  const zo2_side* sides;
+  uint32_t side_count; /* 0..2 */
+  zo2_span rows;       /* GATHERED segments: int32 row numbers, DEVICE */
   uint64_t row_count;
-  float eps;
-  zo2_noise_kind noise;
+  zo2_noise_kind noise; /* of z, which all sides share */
   uint64_t seed;
   uint32_t step;
   uint32_t direction; /* 0..2^24-1 */
@@ -223,8 +228,8 @@ typedef struct zo2_prepare_args {
  * is within its maximum and that each bound space is large enough.
  */
 enum {
-  ZO2_SPACE_WEIGHTS = 0,   /* W+ or W- of the unit (or its wire bytes, when those are used as they are) */
-  ZO2_SPACE_CARRIED = 1,   /* activations that live from unit to unit, of one branch and micro-batch */
+  ZO2_SPACE_WEIGHTS = 0,   /* a scratch of the unit (or its wire bytes, when those are used as they are) */
+  ZO2_SPACE_CARRIED = 1,   /* activations that live from unit to unit, of one probe and micro-batch */
   ZO2_SPACE_WORKSPACE = 2, /* activations that live inside one run */
   ZO2_SPACE_INPUTS = 3,    /* int32 tables of one micro-batch */
   ZO2_SPACE_RESULTS = 4,   /* log-probabilities, logits */
@@ -338,8 +343,8 @@ typedef enum zo2_loss_kind {
   ZO2_LOSS_SPANS = 5
 } zo2_loss_kind;
 
-/* Adds the micro-batch's summed loss, in fp64 and in batch order, to loss_plus (branch 0) or loss_minus (branch 1) of
- * `state`; with `first` it starts from 0. Spans that a kind does not name may be none. */
+/* Adds the micro-batch's summed loss, in fp64 and in batch order, to losses[probe]; with `first` it starts from 0. The
+ * other losses stay as they are. Spans that a kind does not name may be none. */
 typedef struct zo2_loss_args {
   zo2_loss_kind kind;
   zo2_span values; /* f32 [targets], DEVICE: log-probabilities, or logits */
@@ -349,17 +354,34 @@ typedef struct zo2_loss_args {
   uint64_t choice_count;
   zo2_span examples;
   uint64_t example_count;
-  zo2_span state;
-  uint32_t branch;
+  zo2_span losses; /* f64, one for each probe of the step, DEVICE */
+  uint32_t probe;
   uint32_t first;
 } zo2_loss_args;
 
-/* Divides both losses by `total` (labelled tokens or examples of the whole batch) and writes g and finite; a g that is
- * not finite sets NOT_FINITE in `sticky` with `step`. */
+/* Which losses a coefficient is the difference of: numbers of probes, which may be the same. */
+typedef struct zo2_difference {
+  uint32_t minuend;
+  uint32_t subtrahend;
+} zo2_difference;
+
+/*
+ * gradient: the end of a step. Divides every loss by `total` (labelled tokens or examples of the whole batch), in fp64
+ * and in place; then, for each direction d,
+ *   coefficients[d].value = fp32((losses[minuend] - losses[subtrahend]) / divisor), computed in fp64 and rounded once,
+ * with the losses of differences[d]. A value that is not finite sets NOT_FINITE in `sticky` with `step`. What is
+ * written (losses, coefficients, sticky) shares no byte.
+ *
+ * MeZO (arXiv 2305.17333) has the probes w + eps z and w - eps z, one difference {0, 1} and the divisor 2 eps.
+ */
 typedef struct zo2_gradient_args {
-  zo2_span state;
-  double total;
-  double eps;
+  zo2_span losses; /* f64 [probe_count], DEVICE */
+  uint32_t probe_count;
+  double total; /* positive */
+  const zo2_difference* differences;
+  uint32_t direction_count; /* 1..64 */
+  double divisor;           /* positive */
+  zo2_span coefficients;    /* direction_count consecutive zo2_coefficient, DEVICE */
   uint32_t step;
   zo2_span sticky;
 } zo2_gradient_args;

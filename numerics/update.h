@@ -25,12 +25,12 @@ ZO2_HD static inline float update_begin(float b, float w) { return f32_mul(b, w)
 ZO2_HD static inline float update_add(float a, float z, float u) { return f32_fma(a, z, u); }
 ZO2_HD static inline float update_end(float w, float u) { return f32_sub(w, u); }
 
-// W+ with eps, W- with -eps; fp32, before it is rounded to the compute dtype.
-ZO2_HD static inline float perturb(float signed_eps, float z, float w) { return f32_fma(signed_eps, z, w); }
+// The weight of one side, fp32, before it is rounded to the compute dtype.
+ZO2_HD static inline float perturb(float eps, float z, float w) { return f32_fma(eps, z, w); }
 
-// g = (L+ - L-) / (2 eps) in fp64, rounded once. 2 eps is exact.
-ZO2_HD static inline float projected_gradient(double loss_plus, double loss_minus, double eps) {
-  return f32_from_f64(f64_div(f64_sub(loss_plus, loss_minus), f64_mul(2.0, eps)));
+// g = (minuend - subtrahend) / divisor in fp64, rounded once.
+ZO2_HD static inline float difference_quotient(double minuend, double subtrahend, double divisor) {
+  return f32_from_f64(f64_div(f64_sub(minuend, subtrahend), divisor));
 }
 
 }  // namespace zo2::numerics

@@ -32,11 +32,11 @@ void measure_prepare(Device& device, const Visit& visit) {
   Memory wire(count * bytes_of(visit.wire)), plus(count * bytes_of(visit.scratch)),
       minus(count * bytes_of(visit.scratch));
   fill_random(wire, visit.wire, 0.02f);
-  Memory segments(sizeof segment), states(sizeof(zo2_step_state)), sticky(sizeof(zo2_sticky)),
+  Memory segments(sizeof segment), coefficients(sizeof(zo2_coefficient)), sticky(sizeof(zo2_sticky)),
       tally(sizeof(zo2::cuda::PrepareTally));
   segments.put(&segment, sizeof segment);
-  const zo2_step_state state{0, 0, 1.0f, 1, 0};
-  states.put(&state, sizeof state);
+  const zo2_coefficient coefficient{1.0f, 1};
+  coefficients.put(&coefficient, sizeof coefficient);
   const std::vector<uint8_t> zeros(64, 0);
   sticky.put(zeros.data(), sticky.bytes());
   tally.put(zeros.data(), tally.bytes());
@@ -44,9 +44,10 @@ void measure_prepare(Device& device, const Visit& visit) {
   zo2::contract::PrepareCommand command{};
   command.layout = &layout;
   command.wire = wire.as<uint8_t>();
-  command.plus = plus.as<uint8_t>();
-  command.minus = minus.as<uint8_t>();
-  command.eps = 1e-3f;
+  command.sides[0] = {plus.as<uint8_t>(), 1e-3f};
+  command.sides[1] = {minus.as<uint8_t>(), -1e-3f};
+  command.side_count = 2;
+  command.draws = true;
   command.noise = visit.noise;
   command.seed = 1;
   command.step = 7;
@@ -59,7 +60,7 @@ void measure_prepare(Device& device, const Visit& visit) {
     pending.directions = 1;
     pending.seed = 1;
     pending.learning_rate = 1e-7;
-    pending.states = states.as<zo2_step_state>();
+    pending.coefficients = coefficients.as<zo2_coefficient>();
     command.updates.push_back(pending);
     command.store = true;
     command.sticky = sticky.as<zo2_sticky>();

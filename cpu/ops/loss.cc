@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "contract/fault.h"
+#include "numerics/update.h"
 
 namespace zo2::cpu {
 namespace {
@@ -122,17 +123,21 @@ double summed_loss(const contract::LossCommand& t) {
 
 void run_loss(const contract::LossCommand& command) {
   const double sum = summed_loss(command);
-  double& loss = command.minus ? command.state->loss_minus : command.state->loss_plus;
-  loss = command.first ? sum : loss + sum;
+  *command.loss = command.first ? sum : *command.loss + sum;
 }
 
 void run_gradient(const contract::GradientCommand& command) {
-  zo2_step_state& state = *command.state;
-  state.loss_plus /= command.total;
-  state.loss_minus /= command.total;
-  state.g = static_cast<float>((state.loss_plus - state.loss_minus) / (2 * command.eps));
-  state.finite = std::isfinite(state.g) ? 1 : 0;
-  if (state.finite == 1) return;
+  for (uint32_t p = 0; p < command.probe_count; ++p) command.losses[p] /= command.total;
+  bool finite = true;
+  for (uint32_t d = 0; d < command.direction_count; ++d) {
+    const zo2_difference& difference = command.differences[d];
+    const float value = numerics::difference_quotient(command.losses[difference.minuend],
+                                                      command.losses[difference.subtrahend], command.divisor);
+    const bool good = numerics::f32_is_finite(value);
+    command.coefficients[d] = {value, good ? 1u : 0u};
+    finite = finite && good;
+  }
+  if (finite) return;
   if (command.sticky->flags == 0) command.sticky->step = command.step;
   command.sticky->flags |= ZO2_STICKY_NOT_FINITE;
 }

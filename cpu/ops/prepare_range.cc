@@ -18,8 +18,7 @@ struct Piece {
   uint64_t canonical;
   uint64_t count;
   unsigned char* wire;
-  unsigned char* plus;
-  unsigned char* minus;
+  unsigned char* sides[contract::kMaxSides];
   zo2_dtype wire_dtype;
   zo2_dtype scratch_dtype;
   bool decay;
@@ -103,23 +102,25 @@ void apply_update(const PrepareJob& job, uint32_t index, const Piece& piece, con
   if (!fits) merge_tallies(flags, {ZO2_STICKY_OVERFLOW, index});
 }
 
-void write_scratch(const PrepareJob& job, const Piece& piece, const Tile& tile, uint64_t offset, const float* w) {
-  const TileKernels& kernels = job.kernels;
+void write_sides(const PrepareJob& job, const Piece& piece, const Tile& tile, uint64_t offset, const float* w) {
   const contract::PreparePass& pass = job.command;
   const uint64_t at = offset * dtype_bytes(piece.scratch_dtype);
-  TileOutput plus(tile, piece.scratch_dtype, piece.plus + at);
-  TileOutput minus(tile, piece.scratch_dtype, piece.minus == nullptr ? nullptr : piece.minus + at);
-  if (piece.frozen || (pass.eps == 0.0f && piece.minus == nullptr)) {
-    kernels.narrow(piece.scratch_dtype, w, tile.n, plus.place());
-    if (piece.minus != nullptr) kernels.narrow(piece.scratch_dtype, w, tile.n, minus.place());
+  static_assert(contract::kMaxSides == 2, "a tile is perturbed to at most two sides at once");
+  TileOutput outputs[contract::kMaxSides] = {
+      {tile, piece.scratch_dtype, piece.sides[0] + at},
+      {tile, piece.scratch_dtype, pass.side_count < 2 ? nullptr : piece.sides[1] + at}};
+  if (piece.frozen || !pass.draws) {
+    for (uint32_t s = 0; s < pass.side_count; ++s)
+      job.kernels.narrow(piece.scratch_dtype, w, tile.n, outputs[s].place());
   } else {
     alignas(64) float z[kTile];
     const NoiseSource source = {pass.noise, pass.seed, pass.step, pass.direction, pass.z};
-    fill_noise_tile(kernels, source, tile.first, tile.n, tile.begin, tile.end, z);
-    kernels.perturb(piece.scratch_dtype, pass.eps, z, w, tile.n, plus.place(), minus.place());
+    fill_noise_tile(job.kernels, source, tile.first, tile.n, tile.begin, tile.end, z);
+    const TileSide sides[contract::kMaxSides] = {{outputs[0].place(), pass.sides[0].eps},
+                                                 {outputs[1].place(), pass.sides[1].eps}};
+    job.kernels.perturb(piece.scratch_dtype, sides, pass.side_count, z, w, tile.n);
   }
-  plus.put();
-  minus.put();
+  for (const TileOutput& output : outputs) output.put();
 }
 
 void prepare_piece(const PrepareJob& job, const Piece& piece, PrepareTally* flags) {
@@ -150,7 +151,7 @@ void prepare_piece(const PrepareJob& job, const Piece& piece, PrepareTally* flag
         out.put();
       }
     }
-    if (piece.plus != nullptr) write_scratch(job, piece, tile, done, w);
+    if (job.command.side_count != 0) write_sides(job, piece, tile, done, w);
     done += tile.end - tile.begin;
   }
 }
@@ -165,8 +166,8 @@ Piece piece_at(const contract::PreparePass& pass, const zo2_segment& segment, ui
   piece.scratch_dtype = static_cast<zo2_dtype>(segment.scratch_dtype);
   piece.wire = pass.wire + segment.wire_offset + element * dtype_bytes(piece.wire_dtype);
   const uint64_t scratch = segment.scratch_offset + element * dtype_bytes(piece.scratch_dtype);
-  piece.plus = pass.plus == nullptr ? nullptr : pass.plus + scratch;
-  piece.minus = pass.minus == nullptr ? nullptr : pass.minus + scratch;
+  for (uint32_t s = 0; s < contract::kMaxSides; ++s)
+    piece.sides[s] = s < pass.side_count ? pass.sides[s].scratch + scratch : nullptr;
   piece.decay = (segment.flags & ZO2_SEGMENT_DECAY) != 0;
   piece.frozen = (segment.flags & ZO2_SEGMENT_FROZEN) != 0;
   return piece;
@@ -176,11 +177,11 @@ ResolvedUpdate resolve_update(const contract::PendingUpdate& pending) {
   ResolvedUpdate resolved = {
       pending, {}, numerics::decay_coefficient(pending.learning_rate, pending.weight_decay), true};
   for (uint32_t d = 0; d < pending.directions; ++d) {
-    if (!numerics::f32_is_finite(pending.states[d].g)) resolved.finite = false;
+    if (!numerics::f32_is_finite(pending.coefficients[d].value)) resolved.finite = false;
   }
   for (uint32_t d = 0; d < pending.directions; ++d) {
-    resolved.a[d] = numerics::update_coefficient(pending.learning_rate, resolved.finite ? pending.states[d].g : 0.0f,
-                                                 pending.directions);
+    resolved.a[d] = numerics::update_coefficient(
+        pending.learning_rate, resolved.finite ? pending.coefficients[d].value : 0.0f, pending.directions);
   }
   return resolved;
 }

@@ -1,11 +1,11 @@
-// The prepare pass (contract/zo2.h, zo2_prepare_args): pending updates in, updated wire bytes out, W+ and W- out, one
-// read of the wire.
+// The prepare pass (contract/zo2.h, zo2_prepare_args): pending updates in, updated wire bytes out, perturbed
+// weights out, one read of the wire.
 //
 // The caller makes a job of the command, splits segments into ranges of elements among its threads, and merges the
 // flags of the ranges. Every range gives the same bytes wherever it is cut; cuts at canonical indices that are
 // multiples of kGrain (128) waste nothing. Only noise of one tile (512 elements) exists at a time.
 //
-// Bytes moved for one element: wire read, wire written if stored, W+ and W- written.
+// Bytes moved for one element: wire read, wire written if stored, every side written.
 #pragma once
 
 #include <stdint.h>
@@ -17,17 +17,17 @@
 
 namespace zo2::cpu {
 
-// An update once its projected gradients are known.
+// An update once its coefficients are known.
 struct ResolvedUpdate {
   contract::PendingUpdate pending;
-  float a[contract::kMaxDirections];  // the coefficient of each direction
+  float a[contract::kMaxDirections];  // by direction
   float b;                            // for segments with ZO2_SEGMENT_DECAY
-  bool finite;                        // false: some g was not finite, and every a is 0
+  bool finite;                        // false: a coefficient was not finite, and every a is 0
 };
 
 struct PrepareJob {
-  // Reads the projected gradients: call it when the command runs, not when it is enqueued. `command` outlives the job.
-  // `generic` forces the portable kernels (same bits).
+  // Reads the coefficients of the updates: call it when the command runs, not when it is enqueued. `command` outlives
+  // the job. `generic` forces the portable kernels (same bits).
   PrepareJob(const contract::PrepareCommand& command, bool generic);
 
   const contract::PrepareCommand& command;
@@ -48,7 +48,7 @@ uint64_t prepare_elements(const PrepareJob& job, uint64_t segment);
 // not overlap may run at the same time, each with flags of its own.
 void prepare_range(const PrepareJob& job, uint64_t segment, uint64_t begin, uint64_t end, PrepareTally* flags);
 
-// The flags that need no pass over the weights: updates whose g is not finite. Call it once per job.
+// The flags that need no pass over the weights: updates with a coefficient that is not finite. Call it once per job.
 void prepare_check_updates(const PrepareJob& job, PrepareTally* flags);
 
 // into := both, order does not matter.

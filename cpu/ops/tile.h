@@ -22,6 +22,12 @@ struct TileRounding {
   const uint32_t* words;
 };
 
+// Where a tile's weights go once they are perturbed.
+struct TileSide {
+  void* to;
+  float eps;
+};
+
 // Arrays of n elements need no alignment.
 struct TileKernels {
   const char* name;
@@ -41,8 +47,9 @@ struct TileKernels {
   // The three for one direction, without writing u.
   bool (*update_once)(const TileRounding& rounding, float a, float b, const float* z, uint32_t n, uint32_t begin,
                       uint32_t end, float* w);
-  // plus = fma(eps, z, w), minus = fma(-eps, z, w), each rounded once to `dtype`; minus may be null.
-  void (*perturb)(zo2_dtype dtype, float eps, const float* z, const float* w, uint32_t n, void* plus, void* minus);
+  // Every side becomes fma(eps, z, w), rounded once to `dtype`. One or two sides.
+  void (*perturb)(zo2_dtype dtype, const TileSide* sides, uint32_t side_count, const float* z, const float* w,
+                  uint32_t n);
 };
 
 const TileKernels& generic_tile_kernels();

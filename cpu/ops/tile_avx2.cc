@@ -342,30 +342,33 @@ ZO2_INLINE void store_as_f16(void* to, uint32_t i, __m256 x) { store_f16(static_
 ZO2_INLINE void store_as_bf16(void* to, uint32_t i, __m256 x) { store_bf16(static_cast<uint16_t*>(to) + i, x); }
 
 template <void (*Store)(void*, uint32_t, __m256)>
-ZO2_INLINE void perturb_as(float eps, const float* z, const float* w, uint32_t n, void* plus, void* minus) {
-  const __m256 up = _mm256_set1_ps(eps), down = _mm256_set1_ps(-eps);
-  if (minus == nullptr) {
+ZO2_INLINE void perturb_as(const TileSide* sides, uint32_t side_count, const float* z, const float* w, uint32_t n) {
+  void* const to = sides[0].to;
+  const __m256 eps = _mm256_set1_ps(sides[0].eps);
+  if (side_count == 1) {
     for (uint32_t i = 0; i < n; i += 8)
-      Store(plus, i, _mm256_fmadd_ps(up, _mm256_loadu_ps(z + i), _mm256_loadu_ps(w + i)));
+      Store(to, i, _mm256_fmadd_ps(eps, _mm256_loadu_ps(z + i), _mm256_loadu_ps(w + i)));
     return;
   }
+  void* const other_to = sides[1].to;
+  const __m256 other_eps = _mm256_set1_ps(sides[1].eps);
   for (uint32_t i = 0; i < n; i += 8) {
     const __m256 noise = _mm256_loadu_ps(z + i), weight = _mm256_loadu_ps(w + i);
-    Store(plus, i, _mm256_fmadd_ps(up, noise, weight));
-    Store(minus, i, _mm256_fmadd_ps(down, noise, weight));
+    Store(to, i, _mm256_fmadd_ps(eps, noise, weight));
+    Store(other_to, i, _mm256_fmadd_ps(other_eps, noise, weight));
   }
 }
 
-void perturb(zo2_dtype dtype, float eps, const float* z, const float* w, uint32_t n, void* plus, void* minus) {
+void perturb(zo2_dtype dtype, const TileSide* sides, uint32_t side_count, const float* z, const float* w, uint32_t n) {
   switch (dtype) {
     case ZO2_F16:
-      perturb_as<store_as_f16>(eps, z, w, n, plus, minus);
+      perturb_as<store_as_f16>(sides, side_count, z, w, n);
       break;
     case ZO2_BF16:
-      perturb_as<store_as_bf16>(eps, z, w, n, plus, minus);
+      perturb_as<store_as_bf16>(sides, side_count, z, w, n);
       break;
     default:
-      perturb_as<store_as_f32>(eps, z, w, n, plus, minus);
+      perturb_as<store_as_f32>(sides, side_count, z, w, n);
   }
 }
 

@@ -109,10 +109,10 @@ bool update_once(const TileRounding& rounding, float a, float b, const float* z,
   return all_finite;
 }
 
-void perturb(zo2_dtype dtype, float eps, const float* z, const float* w, uint32_t n, void* plus, void* minus) {
-  for (uint32_t i = 0; i < n; ++i) narrow_one(dtype, numerics::perturb(eps, z[i], w[i]), i, plus);
-  if (minus == nullptr) return;
-  for (uint32_t i = 0; i < n; ++i) narrow_one(dtype, numerics::perturb(-eps, z[i], w[i]), i, minus);
+void perturb(zo2_dtype dtype, const TileSide* sides, uint32_t side_count, const float* z, const float* w, uint32_t n) {
+  for (uint32_t s = 0; s < side_count; ++s) {
+    for (uint32_t i = 0; i < n; ++i) narrow_one(dtype, numerics::perturb(sides[s].eps, z[i], w[i]), i, sides[s].to);
+  }
 }
 
 }  // namespace

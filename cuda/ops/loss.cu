@@ -12,6 +12,7 @@ using contract::FaultKind;
 using contract::kIgnored;
 using contract::LossCommand;
 
+constexpr int kGradientThreads = static_cast<int>(contract::kMaxDirections);
 constexpr uint64_t kPerLane = 8;
 constexpr uint64_t kTile = 32 * kPerLane;
 
@@ -194,18 +195,25 @@ __global__ void __launch_bounds__(32) loss_kernel(LossCommand c, const uint32_t*
   if (*poison != 0) return;
   const double sum = summed_loss(c);
   if (threadIdx.x != 0) return;
-  double& loss = c.minus ? c.state->loss_minus : c.state->loss_plus;
-  loss = c.first ? sum : loss + sum;
+  *c.loss = c.first ? sum : *c.loss + sum;
 }
 
-__global__ void __launch_bounds__(1) gradient_kernel(contract::GradientCommand c, const uint32_t* poison) {
+// One thread for each direction.
+__global__ void __launch_bounds__(kGradientThreads)
+    gradient_kernel(const __grid_constant__ contract::GradientCommand c, const uint32_t* poison) {
   if (*poison != 0) return;
-  c.state->loss_plus = numerics::f64_div(c.state->loss_plus, c.total);
-  c.state->loss_minus = numerics::f64_div(c.state->loss_minus, c.total);
-  const float g = numerics::projected_gradient(c.state->loss_plus, c.state->loss_minus, c.eps);
-  c.state->g = g;
-  c.state->finite = numerics::f32_is_finite(g) ? 1 : 0;
-  if (numerics::f32_is_finite(g)) return;
+  for (uint32_t p = threadIdx.x; p < c.probe_count; p += kGradientThreads)
+    c.losses[p] = numerics::f64_div(c.losses[p], c.total);
+  __syncthreads();
+  bool finite = true;
+  if (threadIdx.x < c.direction_count) {
+    const zo2_difference difference = c.differences[threadIdx.x];
+    const float value =
+        numerics::difference_quotient(c.losses[difference.minuend], c.losses[difference.subtrahend], c.divisor);
+    finite = numerics::f32_is_finite(value);
+    c.coefficients[threadIdx.x] = {value, finite ? 1u : 0u};
+  }
+  if (__syncthreads_and(finite ? 1 : 0) != 0 || threadIdx.x != 0) return;
   if (c.sticky->flags == 0) c.sticky->step = c.step;
   c.sticky->flags |= ZO2_STICKY_NOT_FINITE;
 }
@@ -222,7 +230,7 @@ cudaError_t launch_loss(const Launch& launch, const LossCommand& command) {
 }
 
 cudaError_t launch_gradient(const Launch& launch, const contract::GradientCommand& command) {
-  return ZO2_LAUNCH(gradient_kernel, 1, 1, 0, launch.stream, command, launch.poison());
+  return ZO2_LAUNCH(gradient_kernel, 1, kGradientThreads, 0, launch.stream, command, launch.poison());
 }
 
 }  // namespace zo2::cuda

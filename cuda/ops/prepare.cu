@@ -104,9 +104,10 @@ __device__ inline void stage(const Job& job, uint32_t first, Batch* batch) {
   }
   if (d >= update.directions) return;
   bool finite = true;
-  for (uint32_t e = 0; e < update.directions; ++e) finite = finite && numerics::f32_is_finite(update.states[e].g);
-  batch->a[k][d] =
-      numerics::update_coefficient(update.learning_rate, finite ? update.states[d].g : 0.0f, update.directions);
+  for (uint32_t e = 0; e < update.directions; ++e)
+    finite = finite && numerics::f32_is_finite(update.coefficients[e].value);
+  batch->a[k][d] = numerics::update_coefficient(update.learning_rate, finite ? update.coefficients[d].value : 0.0f,
+                                                update.directions);
 }
 
 // Group number `index` of a segment; empty past its end.
@@ -148,18 +149,17 @@ __device__ inline bool apply_update(const Job& job, const Batch& batch, uint32_t
   return replace_group(s.wire_dtype, stochastic(job), update.seed, update.step, group, u, w);
 }
 
-__device__ inline void write_scratch(const Job& job, const zo2_segment& s, const Group& group,
-                                     const float (&w)[kGroup]) {
-  const bool plain = (s.flags & ZO2_SEGMENT_FROZEN) != 0 || (job.eps == 0.0f && job.minus == nullptr);
+__device__ inline void write_sides(const Job& job, const zo2_segment& s, const Group& group, const float (&w)[kGroup]) {
+  const bool plain = (s.flags & ZO2_SEGMENT_FROZEN) != 0 || !job.draws;
   float z[kGroup], x[kGroup];
   if (!plain) noise_group(job.noise, job.seed, job.step, job.direction, job.z, group, z);
 #pragma unroll
-  for (int i = 0; i < kGroup; ++i) x[i] = plain ? w[i] : numerics::perturb(job.eps, z[i], w[i]);
-  store_group(s.scratch_dtype, job.plus + s.scratch_offset, group, x);
-  if (job.minus == nullptr) return;
+  for (uint32_t side = 0; side < contract::kMaxSides; ++side) {
+    if (side >= job.side_count) return;
 #pragma unroll
-  for (int i = 0; i < kGroup; ++i) x[i] = plain ? w[i] : numerics::perturb(-job.eps, z[i], w[i]);
-  store_group(s.scratch_dtype, job.minus + s.scratch_offset, group, x);
+    for (int i = 0; i < kGroup; ++i) x[i] = plain ? w[i] : numerics::perturb(job.sides[side].eps, z[i], w[i]);
+    store_group(s.scratch_dtype, job.sides[side].scratch + s.scratch_offset, group, x);
+  }
 }
 
 __global__ void __launch_bounds__(kThreads, kResidentBlocks)
@@ -191,7 +191,7 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks)
     }
     if (!group.exists()) continue;
     if (job.store && update_count > 0) store_group(s.wire_dtype, job.wire + s.wire_offset, group, w);
-    if (job.plus != nullptr) write_scratch(job, s, group, w);
+    if (job.side_count != 0) write_sides(job, s, group, w);
   }
   if (overflowed == UINT32_MAX) return;
   atomicOr(&job.tally->flags, static_cast<uint32_t>(ZO2_STICKY_OVERFLOW));
@@ -207,7 +207,7 @@ __global__ void __launch_bounds__(32) fold_sticky_kernel(const __grid_constant__
     const PendingUpdate& update = job.update(index);
     bool finite = true;
     for (uint32_t d = threadIdx.x; d < update.directions; d += 32)
-      finite = finite && numerics::f32_is_finite(update.states[d].g);
+      finite = finite && numerics::f32_is_finite(update.coefficients[d].value);
     if (__all_sync(0xffffffffu, finite ? 1 : 0) != 0) continue;
     flags |= ZO2_STICKY_NOT_FINITE;
     if (index < first) first = index;

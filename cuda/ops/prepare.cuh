@@ -1,8 +1,8 @@
-// The prepare pass on the GPU (contract/zo2.h, zo2_prepare_args): pending updates in, updated wire bytes out, W+ and W-
-// out, one read of the wire. The bytes are those of the CPU backend: all arithmetic is that of numerics/. The update
-// and the perturbation are MeZO's (Malladi et al., NeurIPS 2023).
+// The prepare pass on the GPU (contract/zo2.h, zo2_prepare_args): pending updates in, updated wire bytes out, perturbed
+// weights out, one read of the wire. The bytes are those of the CPU backend: all arithmetic is that of numerics/. The
+// update and the perturbation are MeZO's (Malladi et al., NeurIPS 2023).
 //
-// Bytes moved for one element: wire read, wire written if stored, W+ and W- written.
+// Bytes moved for one element: wire read, wire written if stored, every side written.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -1,7 +1,7 @@
 /**
  * The numbers of `contract/zo2.h`, under the same words. `scripts/check-api.mjs` compares them with the header.
  */
-export const CONTRACT_VERSION = 3;
+export const CONTRACT_VERSION = 4;
 
 export const DTYPE = { f32: 0, f16: 1, bf16: 2, i32: 3 } as const;
 
@@ -38,12 +38,10 @@ export const OP = {
 
 export const LOSS = { tokens: 0, choicesMean: 1, choicesSum: 2, binary: 3, squared: 4, spans: 5 } as const;
 
-/** Bytes of `zo2_step_state` and `zo2_sticky`. */
-export const STEP_STATE_BYTES = 32;
+/** Bytes of the loss of a probe (f64), of `zo2_coefficient` and of `zo2_sticky`. */
+export const LOSS_BYTES = 8;
+export const COEFFICIENT_BYTES = 8;
 export const STICKY_BYTES = 8;
-
-/** Where g and finite lie in `zo2_step_state`. Bytes. */
-export const STEP_GRADIENT = { offset: 16, bytes: 8 } as const;
 
 /**
  * Opcodes of the command list that `Device.submit` takes; they exist only between `commands.ts` and

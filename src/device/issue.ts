@@ -1,6 +1,6 @@
 import type { Buffer, Device, Event, Layout, Program, Stream } from "zo2/native";
-import { CommandList, type LossArgs, type Span, type UpdateArgs } from "./words.js";
-import { LOSS, NOISE, ROUND, SEGMENT, SPACE, STEP_GRADIENT, STEP_STATE_BYTES, SYMBOL } from "../contract/constants.js";
+import { CommandList, type LossArgs, type SideArgs, type Span, type UpdateArgs } from "./words.js";
+import { COEFFICIENT_BYTES, LOSS, NOISE, ROUND, SEGMENT, SPACE, STICKY_BYTES, SYMBOL } from "../contract/constants.js";
 import { rowsOf, type Parameter } from "../ops/parameter.js";
 import type { Recording } from "../ops/record.js";
 import {
@@ -14,7 +14,7 @@ import {
 import { objectiveTables, type Batch } from "../memory/batch-tables.js";
 import type { RowRange } from "../memory/cache-layout.js";
 import { align, BYTES_OF } from "../base/dtype.js";
-import { CONTROL, READBACK, STEP_STATES, type Plan, type Region } from "../memory/plan.js";
+import { CONTROL, READBACK, STEP_STATE, STEP_STATES, type Plan, type Region } from "../memory/plan.js";
 import { encodeProgram, FLOAT_DTYPE, spaceBytes } from "../ops/encode.js";
 import { LANES, type Command, type Lane, type Pass } from "../schedule/pass.js";
 import type { WeightStore } from "./store.js";
@@ -257,9 +257,12 @@ export class Executor {
         if (data.step === null) return;
         const { state, eps, step } = data.step;
         return list.gradient(stream, {
-          state: this.state(state),
+          losses: this.state(state, STEP_STATE.losses),
+          probes: 2,
           total: data.labelled,
-          eps,
+          differences: [{ minuend: 0, subtrahend: 1 }],
+          divisor: 2 * eps,
+          coefficients: this.state(state, STEP_STATE.coefficient),
           step,
           sticky: this.sticky(),
         });
@@ -268,9 +271,9 @@ export class Executor {
         if (data.step === null) return;
         return list.copy(
           stream,
-          offsetBy(this.state(data.step.state), STEP_GRADIENT.offset),
-          offsetBy(this.inputs(command.ring), plan.batch.state + STEP_GRADIENT.offset),
-          STEP_GRADIENT.bytes,
+          this.state(data.step.state, STEP_STATE.coefficient),
+          offsetBy(this.inputs(command.ring), plan.batch.coefficient),
+          COEFFICIENT_BYTES,
         );
       case "readback":
         return this.readbackCommands(list, stream, command.ring, data);
@@ -312,17 +315,14 @@ export class Executor {
     data: PassData,
   ): void {
     const { pending, pass } = data;
-    const { plan } = this;
     const both = pass.kind === "train";
     const direction = both ? data.step : data.perturbation;
     list.prepare(stream, {
       layout: target.layout,
       wire: target.wire,
-      plus: target.scratch ? this.deviceSpan(plan.device.plus) : null,
-      minus: target.scratch && both ? this.deviceSpan(plan.device.minus) : null,
+      sides: target.scratch ? this.sides(direction?.eps ?? 0, both) : [],
       rows: target.rows,
       rowCount: target.rowCount,
-      eps: direction?.eps ?? 0,
       noise: NOISE[direction?.noise.kind ?? "gaussian"],
       seed: direction?.seed ?? 0n,
       step: direction?.step ?? 0,
@@ -335,13 +335,19 @@ export class Executor {
     });
   }
 
+  private sides(eps: number, both: boolean): SideArgs[] {
+    const { plus, minus } = this.plan.device;
+    const up = { scratch: this.deviceSpan(plus), eps };
+    return both ? [up, { scratch: this.deviceSpan(minus), eps: -eps }] : [up];
+  }
+
   private updateArgs(pending: PendingUpdate): UpdateArgs {
     return {
       noise: NOISE[pending.noise.kind],
       seed: pending.seed,
       step: pending.step,
       directions: 1,
-      states: this.state(pending.state),
+      coefficients: this.state(pending.state, STEP_STATE.coefficient),
       learningRate: pending.learningRate,
       weightDecay: pending.weightDecay,
       z: tableOf(pending.noise),
@@ -382,17 +388,17 @@ export class Executor {
     list.loss(stream, {
       ...lossTables(micro, tables),
       values: this.deviceSpan(at(this.plan.device.results, area)),
-      state: this.state(data.step.state),
-      branch: command.branch,
+      losses: this.state(data.step.state, STEP_STATE.losses),
+      probe: command.branch,
       first: command.microBatch === 0,
     });
   }
 
   private readbackCommands(list: CommandList, stream: Stream, ring: number, data: PassData): void {
     const region = this.hostSpan(at(this.plan.host.readback, ring));
-    list.copy(stream, offsetBy(region, READBACK.sticky), this.sticky(), 8);
+    list.copy(stream, offsetBy(region, READBACK.sticky), this.sticky(), STICKY_BYTES);
     if (data.step !== null)
-      list.copy(stream, offsetBy(region, READBACK.state), this.state(data.step.state), STEP_STATE_BYTES);
+      list.copy(stream, offsetBy(region, READBACK.state), this.state(data.step.state), STEP_STATE.bytes);
     if (data.pass.kind === "flush" || (data.pass.kind === "train" && data.pass.gradient !== "caller")) return;
     const areas = data.batch.length * (data.pass.kind === "train" ? 2 : 1);
     for (let area = 0; area < areas; area++) {
@@ -456,8 +462,9 @@ export class Executor {
     return this.deviceSpan(at(this.plan.device.inputs, ring));
   }
 
-  private state(index: number): Span {
-    return { buffer: this.control, offset: CONTROL.states + (index % STEP_STATES) * STEP_STATE_BYTES };
+  /** A part of the state of a step. */
+  private state(index: number, part = 0): Span {
+    return { buffer: this.control, offset: CONTROL.states + (index % STEP_STATES) * STEP_STATE.bytes + part };
   }
 
   private sticky(): Span {

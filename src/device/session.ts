@@ -4,7 +4,7 @@ import type { Output, Recording } from "../ops/record.js";
 import { canonicalLength, type Parameter } from "../ops/parameter.js";
 import { KeyValueCache, type CacheUse } from "./key-value-cache.js";
 import { CommandList } from "./words.js";
-import { STEP_GRADIENT, STEP_STATE_BYTES, STICKY } from "../contract/constants.js";
+import { COEFFICIENT_BYTES, LOSS_BYTES, STICKY } from "../contract/constants.js";
 import { labelledCount, outputOf } from "../data/batch.js";
 import { capacityOf, holds, joinCapacity, touchedRows, writeBatch, type Batch } from "../memory/batch-tables.js";
 import type { FloatType } from "../base/dtype.js";
@@ -21,6 +21,7 @@ import {
   CONTROL,
   planMemory,
   READBACK,
+  STEP_STATE,
   STEP_STATES,
   STEPS_IN_FLIGHT,
   type Plan,
@@ -130,7 +131,7 @@ export class Engine {
     private readonly recording: Recording,
     private readonly units: readonly Unit[],
     private readonly control: Buffer,
-    /** Host memory of the step states, for gradients that come from the caller. */
+    /** Host memory of the coefficients of the last steps, for those that come from the caller. */
     private readonly gradients: Buffer,
     private readonly options: EngineOptions,
   ) {
@@ -154,7 +155,7 @@ export class Engine {
     await ready.done();
     ready.dispose();
     stream.dispose();
-    const gradients = await device.createBuffer("host", STEP_STATES * STEP_STATE_BYTES);
+    const gradients = await device.createBuffer("host", STEP_STATES * COEFFICIENT_BYTES);
     return new Engine(device, store, recording, units, control, gradients, options);
   }
 
@@ -302,15 +303,15 @@ export class Engine {
       }
       const executor = await this.ensure(NOTHING);
       const step = await this.newStep(request);
-      const offset = step.state * STEP_STATE_BYTES;
-      writeGradient(new DataView(this.gradients.view(offset, STEP_STATE_BYTES)), g);
+      const offset = step.state * COEFFICIENT_BYTES;
+      writeCoefficient(new DataView(this.gradients.view(offset, COEFFICIENT_BYTES)), g);
       const commands = new CommandList();
       // On the compute lane, where what reads it comes later.
       commands.copy(
         executor.stream("compute"),
-        { buffer: this.control, offset: CONTROL.states + offset },
+        { buffer: this.control, offset: CONTROL.states + step.state * STEP_STATE.bytes + STEP_STATE.coefficient },
         { buffer: this.gradients, offset },
-        STEP_STATE_BYTES,
+        COEFFICIENT_BYTES,
       );
       this.device.submit(commands.words, commands.handles);
       this.setPending(step, request);
@@ -510,7 +511,7 @@ export class Engine {
     if (kind !== "flush") {
       const staging = executor.staging(ring);
       writeBatch(batch, plan.batch, staging, table, this.options.positionRow);
-      if (inject !== null) writeGradient(new DataView(staging, plan.batch.state), inject);
+      if (inject !== null) writeCoefficient(new DataView(staging, plan.batch.coefficient), inject);
     }
     const { commands, after } = schedulePass(schedulePlan(plan, this.options), pass, this.frontier);
     const { rounding, wire } = this.options;
@@ -586,18 +587,18 @@ function schedulePlan(plan: Plan, options: EngineOptions): SchedulePlan {
   };
 }
 
-/** The fields g and finite of a `zo2_step_state`. */
-function writeGradient(view: DataView, g: number): void {
-  view.setFloat32(STEP_GRADIENT.offset, g, true);
-  view.setUint32(STEP_GRADIENT.offset + 4, Number.isFinite(g) ? 1 : 0, true);
+/** A `zo2_coefficient`. */
+function writeCoefficient(view: DataView, g: number): void {
+  view.setFloat32(0, g, true);
+  view.setUint32(4, Number.isFinite(g) ? 1 : 0, true);
 }
 
 function readStep(memory: ArrayBuffer): StepResult {
   const state = new DataView(memory, READBACK.state);
   return {
-    lossPlus: state.getFloat64(0, true),
-    lossMinus: state.getFloat64(8, true),
-    projectedGradient: state.getFloat32(STEP_GRADIENT.offset, true),
+    lossPlus: state.getFloat64(STEP_STATE.losses, true),
+    lossMinus: state.getFloat64(STEP_STATE.losses + LOSS_BYTES, true),
+    projectedGradient: state.getFloat32(STEP_STATE.coefficient, true),
   };
 }
 

@@ -13,22 +13,26 @@ export interface UpdateArgs {
   readonly seed: bigint;
   readonly step: number;
   readonly directions: number;
-  readonly states: Span;
+  readonly coefficients: Span;
   readonly learningRate: number;
   readonly weightDecay: number;
   readonly z: Span | null;
   readonly zStride: number;
 }
 
+/** `zo2_side`: where prepare leaves weights that stand eps away along its direction. */
+export interface SideArgs {
+  readonly scratch: Span;
+  readonly eps: number;
+}
+
 /** `zo2_prepare_args`. */
 export interface PrepareArgs {
   readonly layout: Layout;
   readonly wire: Span;
-  readonly plus: Span | null;
-  readonly minus: Span | null;
+  readonly sides: readonly SideArgs[];
   readonly rows: Span | null;
   readonly rowCount: number;
-  readonly eps: number;
   readonly noise: number;
   readonly seed: bigint;
   readonly step: number;
@@ -62,16 +66,26 @@ export interface LossArgs {
   readonly choiceCount: number;
   readonly examples: Span | null;
   readonly exampleCount: number;
-  readonly state: Span;
-  readonly branch: 0 | 1;
+  readonly losses: Span;
+  readonly probe: number;
   readonly first: boolean;
+}
+
+/** `zo2_difference`: which losses a coefficient is the difference of. */
+export interface DifferenceArgs {
+  readonly minuend: number;
+  readonly subtrahend: number;
 }
 
 /** `zo2_gradient_args`. */
 export interface GradientArgs {
-  readonly state: Span;
+  readonly losses: Span;
+  readonly probes: number;
   readonly total: number;
-  readonly eps: number;
+  /** One for each direction. */
+  readonly differences: readonly DifferenceArgs[];
+  readonly divisor: number;
+  readonly coefficients: Span;
   readonly step: number;
   readonly sticky: Span;
 }
@@ -81,7 +95,7 @@ type Handle = Stream | Event | Gate | Buffer | Layout | Program;
 /**
  * Encodes a list of commands for `Device.submit`: each is its opcode, the number of words that follow, and the words;
  * handles are indices into `handles` (-1: none), a seed is two words (low and high 32 bits), a span is a handle and an
- * offset in bytes.
+ * offset in bytes, a list is the number of its entries and the entries.
  */
 export class CommandList {
   private readonly data: number[] = [];
@@ -136,11 +150,8 @@ export class CommandList {
       this.handle(stream),
       this.handle(args.layout),
       ...this.span(args.wire),
-      ...this.span(args.plus),
-      ...this.span(args.minus),
       ...this.span(args.rows),
       args.rowCount,
-      args.eps,
       args.noise,
       ...seedWords(args.seed),
       args.step,
@@ -149,6 +160,8 @@ export class CommandList {
       args.store ? 1 : 0,
       args.rounding,
       ...this.span(args.sticky),
+      args.sides.length,
+      ...args.sides.flatMap((side) => [...this.span(side.scratch), side.eps]),
       args.updates.length,
     ];
     for (const u of args.updates) {
@@ -157,7 +170,7 @@ export class CommandList {
         ...seedWords(u.seed),
         u.step,
         u.directions,
-        ...this.span(u.states),
+        ...this.span(u.coefficients),
         u.learningRate,
         u.weightDecay,
         ...this.span(u.z),
@@ -183,8 +196,8 @@ export class CommandList {
       args.choiceCount,
       ...this.span(args.examples),
       args.exampleCount,
-      ...this.span(args.state),
-      args.branch,
+      ...this.span(args.losses),
+      args.probe,
       args.first ? 1 : 0,
     ]);
   }
@@ -192,11 +205,15 @@ export class CommandList {
   gradient(stream: Stream, args: GradientArgs): void {
     this.push(COMMAND.gradient, [
       this.handle(stream),
-      ...this.span(args.state),
+      ...this.span(args.losses),
+      args.probes,
       args.total,
-      args.eps,
+      args.divisor,
+      ...this.span(args.coefficients),
       args.step,
       ...this.span(args.sticky),
+      args.differences.length,
+      ...args.differences.flatMap((d) => [d.minuend, d.subtrahend]),
     ]);
   }
 

@@ -1,6 +1,6 @@
 import { formatBytes } from "../base/bytes.js";
 import { Zo2Error } from "../base/errors.js";
-import { STEP_STATE_BYTES } from "../contract/constants.js";
+import { COEFFICIENT_BYTES, LOSS_BYTES } from "../contract/constants.js";
 import { rowsOf } from "../ops/parameter.js";
 import { SEQUENCE_FIELDS, type Output } from "../ops/record.js";
 import { cacheLayout, type CacheLayout } from "./cache-layout.js";
@@ -12,6 +12,13 @@ import type { Unit } from "./units.js";
 export const STEPS_IN_FLIGHT = 2;
 /** Step states outlive their step by one visit of every unit; a power of two above STEPS_IN_FLIGHT + 1. */
 export const STEP_STATES = 4;
+
+/** The state of a step: the losses of its two probes, then its coefficient. Bytes. */
+export const STEP_STATE = {
+  losses: 0,
+  coefficient: 2 * LOSS_BYTES,
+  bytes: 2 * LOSS_BYTES + COEFFICIENT_BYTES,
+} as const;
 
 export type Tier = "device" | "host";
 
@@ -59,8 +66,8 @@ export interface BatchLayout {
   readonly microBatch: InputLayout;
   /** int32 row numbers of the gathered table. */
   readonly tableRows: number;
-  /** A `zo2_step_state` whose g comes from outside. */
-  readonly state: number;
+  /** A `zo2_coefficient` that comes from outside. */
+  readonly coefficient: number;
   readonly bytes: number;
 }
 
@@ -105,8 +112,8 @@ export interface Plan {
  */
 export const CONTROL = {
   states: 0,
-  sticky: STEP_STATES * STEP_STATE_BYTES,
-  bytes: STEP_STATES * STEP_STATE_BYTES + 64,
+  sticky: STEP_STATES * STEP_STATE.bytes,
+  bytes: STEP_STATES * STEP_STATE.bytes + 64,
 } as const;
 
 /** A readback region: sticky flags, state of the step, then the results area by area. Bytes. */
@@ -134,8 +141,8 @@ class Arena {
 function batchLayout(capacity: Capacity, cached: boolean): BatchLayout {
   const microBatch = inputLayout(capacity, cached);
   const tableRows = microBatch.bytes * capacity.microBatches;
-  const state = tableRows + align(capacity.tableRows * 4);
-  return { microBatch, tableRows, state, bytes: state + align(STEP_STATE_BYTES) };
+  const coefficient = tableRows + align(capacity.tableRows * 4);
+  return { microBatch, tableRows, coefficient, bytes: coefficient + align(COEFFICIENT_BYTES) };
 }
 
 function inputLayout(capacity: Capacity, cached: boolean): InputLayout {

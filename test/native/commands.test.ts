@@ -1,5 +1,14 @@
 import { CommandList } from "../../src/device/words.js";
-import { LOSS, OP, SPACE, STEP_STATE_BYTES } from "../../src/contract/constants.js";
+import {
+  COEFFICIENT_BYTES,
+  LOSS,
+  LOSS_BYTES,
+  NOISE,
+  OP,
+  ROUND,
+  SPACE,
+  STICKY_BYTES,
+} from "../../src/contract/constants.js";
 import { contents, errorOf, hostBytes, submit, submitted, withDevice } from "./support.js";
 import { DEVICE } from "./device.js";
 
@@ -219,15 +228,15 @@ test("disposing a closed gate lets its stream go on", async () => {
   });
 });
 
-test("a loss of logits reaches the state with the labels it was given", async () => {
+test("a loss of logits reaches its probe with the labels it was given", async () => {
   await withDevice({}, async (device) => {
     const stream = device.createStream("loss");
     const given = await hostBytes(device, new Uint8Array(Float32Array.of(5, 2, 1, -4).buffer));
     const values = await device.createBuffer("device", 8);
-    const state = await device.createBuffer("device", STEP_STATE_BYTES);
-    const back = await device.createBuffer("host", STEP_STATE_BYTES);
+    const losses = await device.createBuffer("device", 2 * LOSS_BYTES);
+    const back = await device.createBuffer("host", 2 * LOSS_BYTES);
     await submitted(device, stream, (list) => {
-      list.fill(stream, span(state), 0, STEP_STATE_BYTES);
+      list.fill(stream, span(losses), 0, 2 * LOSS_BYTES);
       list.copy(stream, span(values), span(given), 8);
       list.loss(stream, {
         kind: LOSS.squared,
@@ -238,13 +247,90 @@ test("a loss of logits reaches the state with the labels it was given", async ()
         choiceCount: 0,
         examples: null,
         exampleCount: 0,
-        state: span(state),
-        branch: 1,
+        losses: span(losses),
+        probe: 1,
         first: true,
       });
-      list.copy(stream, span(back), span(state), STEP_STATE_BYTES);
+      list.copy(stream, span(back), span(losses), 2 * LOSS_BYTES);
     });
     expect([...new Float64Array(contents(back).buffer, 0, 2)]).toEqual([0, 16 + 36]);
+  });
+});
+
+test("a step of three probes along two directions moves the weights, and two sides stand off them", async () => {
+  await withDevice({}, async (device) => {
+    const stream = device.createStream("step");
+    const onDevice = async (values: Float32Array | Float64Array) => {
+      const { byteLength } = values;
+      const given = await hostBytes(device, new Uint8Array(values.buffer));
+      const buffer = await device.createBuffer("device", byteLength);
+      await submitted(device, stream, (list) => list.copy(stream, span(buffer), span(given), byteLength));
+      return buffer;
+    };
+    const wire = await onDevice(Float32Array.of(1, 1, 1, 1));
+    const z = await onDevice(Float32Array.of(1, 2, 3, 4, 8, 0, -8, 16));
+    const losses = await onDevice(Float64Array.of(12, 4, 8));
+    const coefficients = await device.createBuffer("device", 2 * COEFFICIENT_BYTES);
+    const sticky = await device.createBuffer("device", STICKY_BYTES);
+    const scratch = await device.createBuffer("device", 128);
+    const back = await device.createBuffer("host", 64);
+    await submitted(device, stream, (list) => {
+      list.fill(stream, span(sticky), 0, STICKY_BYTES);
+      list.gradient(stream, {
+        losses: span(losses),
+        probes: 3,
+        total: 4,
+        differences: [
+          { minuend: 0, subtrahend: 1 },
+          { minuend: 2, subtrahend: 1 },
+        ],
+        divisor: 2,
+        coefficients: span(coefficients),
+        step: 0,
+        sticky: span(sticky),
+      });
+      list.prepare(stream, {
+        layout: device.createLayout(Float64Array.of(0, 4, 0, 0, 0, 0, 0, 0)),
+        wire: span(wire),
+        sides: [
+          { scratch: span(scratch), eps: 0.5 },
+          { scratch: span(scratch, 64), eps: 2 },
+        ],
+        rows: null,
+        rowCount: 0,
+        noise: NOISE.buffer,
+        seed: 1n,
+        step: 1,
+        direction: 0,
+        z: span(z),
+        store: true,
+        rounding: ROUND.nearest,
+        sticky: span(sticky),
+        updates: [
+          {
+            noise: NOISE.buffer,
+            seed: 1n,
+            step: 0,
+            directions: 2,
+            coefficients: span(coefficients),
+            learningRate: 0.5,
+            weightDecay: 0,
+            z: span(z),
+            zStride: 16,
+          },
+        ],
+      });
+      list.copy(stream, span(back), span(coefficients), 2 * COEFFICIENT_BYTES);
+      list.copy(stream, span(back, 16), span(wire), 16);
+      list.copy(stream, span(back, 32), span(scratch), 16);
+      list.copy(stream, span(back, 48), span(scratch, 64), 16);
+    });
+    const { buffer } = contents(back);
+    expect([...new Float32Array(buffer, 0, 3)].filter((_, i) => i !== 1)).toEqual([1, 0.5]);
+    expect([...new Uint32Array(buffer, 0, 4)].filter((_, i) => i % 2 === 1)).toEqual([1, 1]);
+    expect([...new Float32Array(buffer, 16, 4)]).toEqual([-0.25, 0.5, 1.25, -2]);
+    expect([...new Float32Array(buffer, 32, 4)]).toEqual([0.25, 1.5, 2.75, 0]);
+    expect([...new Float32Array(buffer, 48, 4)]).toEqual([1.75, 4.5, 7.25, 6]);
   });
 });
 

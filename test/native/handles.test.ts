@@ -112,6 +112,7 @@ function places(handles: Handles): { name: string; needs: Kind; words: number[];
   ];
   const span = [b, 0];
   const none = [-1, 0];
+  const side = [...span, 0];
   const update = [0, 0, 0, 0, 1, ...span, 0, 0, ...none, 0];
   const lists: { name: string; words: number[]; handles: [number, Kind][] }[] = [
     {
@@ -167,17 +168,17 @@ function places(handles: Handles): { name: string; needs: Kind; words: number[];
     },
     {
       name: "prepare",
-      words: [s, l, ...span, ...span, ...span, ...span, 0, 0, 0, 0, 0, 0, 0, ...span, 0, 0, ...span, 1, ...update],
+      words: [s, l, ...span, ...span, 0, 0, 0, 0, 0, 0, ...span, 0, 0, ...span, 2, ...side, ...side, 1, ...update],
       handles: [
         [0, "Stream"],
         [1, "Layout"],
         [2, "Buffer"],
         [4, "Buffer"],
-        [6, "Buffer"],
-        [8, "Buffer"],
-        [17, "Buffer"],
-        [21, "Buffer"],
-        [29, "Buffer"],
+        [12, "Buffer"],
+        [16, "Buffer"],
+        [19, "Buffer"],
+        [22, "Buffer"],
+        [31, "Buffer"],
       ],
     },
     {
@@ -208,11 +209,12 @@ function places(handles: Handles): { name: string; needs: Kind; words: number[];
     },
     {
       name: "gradient",
-      words: [s, ...span, 1, 1, 0, ...span],
+      words: [s, ...span, 2, 1, 1, ...span, 0, ...span, 1, 0, 1],
       handles: [
         [0, "Stream"],
         [1, "Buffer"],
         [6, "Buffer"],
+        [9, "Buffer"],
       ],
     },
   ];

@@ -53,12 +53,12 @@ async function everything(device: Device): Promise<Target> {
     [0, 3, 64, 255, 64],
     [0, 3, 0, 4, 0, 4, 1024, 2, 0, 8],
     [
-      0, 5, 3, 0, 3, 1024, 3, 2048, -1, 0, 0, 1e-3, 0, 1, 0, 0, 0, -1, 0, 1, 0, 3, 3072, 1, 0, 1, 0, 0, 1, 3, 3584,
-      1e-6, 0, -1, 0, 0,
+      0, 5, 3, 0, -1, 0, 0, 0, 1, 0, 0, 0, -1, 0, 1, 0, 3, 3072, 2, 3, 1024, 1e-3, 3, 2048, -1e-3, 1, 0, 1, 0, 0, 1, 3,
+      3648, 1e-6, 0, -1, 0, 0,
     ],
     [0, 6, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, 0, 0, 0, 0, 0],
     [0, 0, 3, 0, 4, -1, 0, -1, 0, 0, -1, 0, 0, 3, 3584, 0, 1],
-    [0, 3, 3584, 4, 1e-3, 1, 3, 3072],
+    [0, 3, 3584, 2, 4, 2e-3, 3, 3648, 1, 3, 3072, 1, 0, 1],
   ];
   return { handles, words: commands.flatMap((words, i) => [i + 1, words.length, ...words]) };
 }
@@ -170,7 +170,10 @@ test("messages name the word, its meaning and the bound", async () => {
     expect(await message(5, 5, 0, 1, 4, 0, 5)).toMatch(/5 bytes from offset 4 pass the end of a buffer of 8 bytes/);
     expect(await message(5, 5, 0, 2, 0, 0, 8)).toMatch(/word 3 .*2 is not an index into the 2 handles/);
     expect(await message(4, 6, 0, 1, 0, 1, 4, 8)).toMatch(/bytes at the source.*8 bytes from offset 4/);
-    expect(await message(10, 8, 0, 1, 0, NaN, 1, 0, 1, 0)).toMatch(/\(total\): nan is not a finite number/);
+    expect(await message(10, 9, 0, 1, 0, 2, NaN, 1, 0, 1, 0)).toMatch(/\(total\): nan is not a finite number/);
+    const gradient = [10, 14, 0, 1, 0, 2, 4, 1, 1, 0, 0, 1, 0];
+    expect(await message(...gradient, 9, 0, 1)).toMatch(/word 13 \(difference count\): 9 is not an integer of 0 .. 3/);
+    expect(await message(...gradient, 2, 0, 1)).toMatch(/command 0 \(gradient\) ends at word 16, before its "minuend"/);
   });
 });
 

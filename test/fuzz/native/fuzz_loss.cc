@@ -1,5 +1,7 @@
 // loss, gradient, copy, fill and gather with arguments from outside: refused with a message, or run within the buffers
 // that were given.
+#include <algorithm>
+
 #include "drawn.h"
 
 namespace {
@@ -7,8 +9,9 @@ namespace {
 using namespace zo2::fuzz;
 
 constexpr uint64_t kMostRows = 24;
+constexpr uint64_t kMostProbes = 5;
 
-void enqueue_loss(FuzzedDataProvider& from, World& world, const zo2_span& state) {
+void enqueue_loss(FuzzedDataProvider& from, World& world, const zo2_span& losses) {
   zo2_loss_args args = {};
   draw(from, &args.kind, ZO2_LOSS_SPANS);
   args.targets = drawn(from, kMostRows);
@@ -22,17 +25,27 @@ void enqueue_loss(FuzzedDataProvider& from, World& world, const zo2_span& state)
   args.example_count = drawn(from, kMostRows);
   args.examples = drawn_span(from, world, args.example_count > kMostRows ? 64 : args.example_count * 16, 4);
   fill(from, args.examples, false);
-  args.state = state;
-  args.branch = static_cast<uint32_t>(drawn(from, 1));
+  args.losses = losses;
+  args.probe = static_cast<uint32_t>(drawn(from, kMostProbes - 1));
   args.first = from.ConsumeBool() ? 1 : 0;
   accepted(table().loss(world.stream(), &args, &world.error), world.error);
 }
 
-void enqueue_gradient(FuzzedDataProvider& from, World& world, const zo2_span& state) {
+void enqueue_gradient(FuzzedDataProvider& from, World& world, const zo2_span& losses) {
   zo2_gradient_args args = {};
-  args.state = state;
+  args.losses = losses;
+  args.probe_count = static_cast<uint32_t>(drawn(from, kMostProbes));
   args.total = from.ConsumeBool() ? 4 : from.ConsumeFloatingPoint<double>();
-  args.eps = from.ConsumeBool() ? 1e-3 : from.ConsumeFloatingPoint<double>();
+  args.divisor = from.ConsumeBool() ? 1e-3 : from.ConsumeFloatingPoint<double>();
+  std::vector<zo2_difference> differences(from.ConsumeIntegralInRange(0, 7) == 0
+                                              ? from.ConsumeIntegralInRange<size_t>(0, 65)
+                                              : from.ConsumeIntegralInRange<size_t>(1, 4));
+  const uint64_t last = std::clamp<uint64_t>(args.probe_count, 1, kMostProbes) - 1;
+  for (zo2_difference& difference : differences)
+    difference = {static_cast<uint32_t>(drawn(from, last)), static_cast<uint32_t>(drawn(from, last))};
+  args.differences = differences.data();
+  args.direction_count = static_cast<uint32_t>(differences.size());
+  args.coefficients = drawn_span(from, world, differences.size() * sizeof(zo2_coefficient), alignof(zo2_coefficient));
   args.step = from.ConsumeIntegral<uint32_t>();
   args.sticky = drawn_span(from, world, sizeof(zo2_sticky), 4);
   accepted(table().gradient(world.stream(), &args, &world.error), world.error);
@@ -63,7 +76,7 @@ void enqueue_copy(FuzzedDataProvider& from, World& world) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t bytes) {
   FuzzedDataProvider from(data, bytes);
   World world(devices(from.ConsumeBool()).one);
-  const zo2_span state = drawn_span(from, world, sizeof(zo2_step_state), alignof(zo2_step_state));
+  const zo2_span losses = drawn_span(from, world, kMostProbes * sizeof(double), alignof(double));
   for (int left = from.ConsumeIntegralInRange(1, 6); left > 0; left--) {
     switch (from.ConsumeIntegralInRange(0, 5)) {
       case 0:
@@ -73,10 +86,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t bytes) {
         enqueue_copy(from, world);
         break;
       case 2:
-        enqueue_gradient(from, world, state);
+        enqueue_gradient(from, world, losses);
         break;
       default:
-        enqueue_loss(from, world, state);
+        enqueue_loss(from, world, losses);
     }
   }
   world.finish();

@@ -56,8 +56,8 @@ zo2_update drawn_update(FuzzedDataProvider& from, World& world, uint64_t canonic
   update.directions = static_cast<uint32_t>(drawn(from, 5));
   update.seed = from.ConsumeIntegral<uint64_t>();
   const uint64_t directions = std::min<uint64_t>(update.directions, 64);
-  update.states = drawn_span(from, world, directions * sizeof(zo2_step_state), alignof(zo2_step_state));
-  fill(from, update.states, true);
+  update.coefficients = drawn_span(from, world, directions * sizeof(zo2_coefficient), alignof(zo2_coefficient));
+  fill(from, update.coefficients, true);
   update.learning_rate = from.ConsumeFloatingPointInRange<double>(-1, 1);
   update.weight_decay = from.ConsumeBool() ? from.ConsumeFloatingPoint<double>() : 0.1;
   update.z_stride = 4 * drawn(from, canonical_end);
@@ -87,13 +87,15 @@ Outcome prepare_on(zo2_device* device, const uint8_t* data, size_t bytes) {
   if (layout.wire_bytes(rows) > kMostBytes || layout.scratch_bytes(rows) > kMostBytes) return {};
   args.wire = drawn_span(from, world, layout.wire_bytes(rows), 64);
   fill(from, args.wire, true);
-  args.plus =
-      from.ConsumeIntegralInRange(0, 3) == 0 ? zo2_span{} : drawn_span(from, world, layout.scratch_bytes(rows), 64);
-  args.minus =
-      from.ConsumeIntegralInRange(0, 3) == 0 ? zo2_span{} : drawn_span(from, world, layout.scratch_bytes(rows), 64);
+  std::vector<zo2_side> sides(from.ConsumeIntegralInRange<size_t>(0, 3));
+  for (zo2_side& side : sides) {
+    side.scratch = drawn_span(from, world, layout.scratch_bytes(rows), 64);
+    side.eps = from.ConsumeBool() ? 1e-3f : from.ConsumeFloatingPoint<float>();
+  }
+  args.sides = sides.data();
+  args.side_count = static_cast<uint32_t>(sides.size());
   args.rows = drawn_span(from, world, rows * 4, 4);
   fill(from, args.rows, false);
-  args.eps = from.ConsumeBool() ? 1e-3f : from.ConsumeFloatingPoint<float>();
   draw(from, &args.noise, 2);
   args.seed = from.ConsumeIntegral<uint64_t>();
   args.step = from.ConsumeIntegral<uint32_t>();

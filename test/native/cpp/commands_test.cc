@@ -100,11 +100,13 @@ void transfers_outside_their_buffers_are_refused_before_anything_is_enqueued() {
 struct Losses {
   Rig rig;
   zo2_stream* const stream = rig.stream("compute");
-  zo2_buffer* const state = rig.on_device(stream, std::vector<zo2_step_state>{{111, 222, 0, 0, 0}});
+  // Beside those of two probes, one of which nothing knows.
+  zo2_buffer* const losses = rig.on_device(stream, std::vector<double>{111, 222, 333});
+  zo2_buffer* const coefficients = rig.on_device(stream, std::vector<zo2_coefficient>{{-7, 9}, {-8, 9}});
   zo2_buffer* const sticky = rig.on_device(stream, std::vector<zo2_sticky>{{0, 0}});
 
   void add(zo2_loss_kind kind, const std::vector<float>& logprobs, const std::vector<int32_t>& choices,
-           const std::vector<int32_t>& examples, uint32_t branch, uint32_t first,
+           const std::vector<int32_t>& examples, uint32_t probe, uint32_t first,
            const std::vector<float>& labels = {}) {
     zo2_loss_args args = {};
     args.kind = kind;
@@ -115,18 +117,24 @@ struct Losses {
     if (!examples.empty()) args.examples = {rig.on_device(stream, examples), 0};
     args.example_count = examples.size() / (kind == ZO2_LOSS_SPANS ? 4 : 3);
     if (!labels.empty()) args.labels = {rig.on_device(stream, labels), 0};
-    args.state = {state, 0};
-    args.branch = branch;
+    args.losses = {losses, 0};
+    args.probe = probe;
     args.first = first;
     rig.launched(rig.table->loss(stream, &args, &rig.error));
   }
 
-  void gradient(double total, double eps, uint32_t step) {
-    const zo2_gradient_args args = {{state, 0}, total, eps, step, {sticky, 0}};
+  // Of two probes, along one direction.
+  void gradient(double total, double divisor, uint32_t step) {
+    static constexpr zo2_difference kDifference = {0, 1};
+    const zo2_gradient_args args = {{losses, 0},       2,    total,      &kDifference, 1, divisor,
+                                    {coefficients, 0}, step, {sticky, 0}};
     rig.launched(rig.table->gradient(stream, &args, &rig.error));
   }
 
-  zo2_step_state read() { return rig.read<zo2_step_state>(stream, state, 1)[0]; }
+  double loss(size_t probe) { return rig.read<double>(stream, losses, 3)[probe]; }
+  zo2_coefficient coefficient(size_t direction) {
+    return rig.read<zo2_coefficient>(stream, coefficients, 2)[direction];
+  }
   zo2_sticky read_sticky() { return rig.read<zo2_sticky>(stream, sticky, 1)[0]; }
 };
 
@@ -136,10 +144,11 @@ void token_losses_add_up_over_micro_batches() {
   l.add(ZO2_LOSS_TOKENS, {-3}, {}, {}, 1, 1);
   l.add(ZO2_LOSS_TOKENS, {-0.5f}, {}, {}, 0, 0);
   l.add(ZO2_LOSS_TOKENS, {}, {}, {}, 0, 0);
-  CHECK(l.read().loss_plus == 4.25 && l.read().loss_minus == 3.0);
-  l.gradient(4, 0.5, 9);
-  const zo2_step_state state = l.read();
-  CHECK(state.loss_plus == 1.0625 && state.loss_minus == 0.75 && state.g == 0.3125f && state.finite == 1);
+  CHECK(l.loss(0) == 4.25 && l.loss(1) == 3.0);
+  l.gradient(4, 1, 9);
+  CHECK(l.loss(0) == 1.0625 && l.loss(1) == 0.75 && l.loss(2) == 333);
+  CHECK(l.coefficient(0).value == 0.3125f && l.coefficient(0).finite == 1);
+  CHECK(l.coefficient(1).value == -8 && l.coefficient(1).finite == 9, "there is one direction");
   CHECK(l.read_sticky().flags == 0);
   CHECK(l.rig.info().launches == 5);
 }
@@ -150,7 +159,7 @@ void token_losses_are_summed_in_double_precision() {
   logprobs[0] = -16777216.0f;
   Losses l;
   l.add(ZO2_LOSS_TOKENS, logprobs, {}, {}, 0, 1);
-  CHECK(l.read().loss_plus == 16777216.0 + 1000);
+  CHECK(l.loss(0) == 16777216.0 + 1000);
 }
 
 void choices_are_scored_by_mean_or_sum() {
@@ -161,15 +170,15 @@ void choices_are_scored_by_mean_or_sum() {
   const auto entropy = [](double label, double other) { return log(exp(label) + exp(other)) - label; };
   Losses mean;
   mean.add(ZO2_LOSS_CHOICES_MEAN, logprobs, choices, examples, 1, 1);
-  CHECK(fabs(mean.read().loss_minus - (entropy(-3, -1.5) + entropy(-5, -1))) < 1e-12);
-  CHECK(mean.read().loss_plus == 111, "the other branch is left alone");
+  CHECK(fabs(mean.loss(1) - (entropy(-3, -1.5) + entropy(-5, -1))) < 1e-12);
+  CHECK(mean.loss(0) == 111 && mean.loss(2) == 333, "the other probes are left alone");
   Losses sum;
   sum.add(ZO2_LOSS_CHOICES_SUM, logprobs, choices, examples, 0, 1);
-  CHECK(fabs(sum.read().loss_plus - (entropy(-3, -3) + entropy(-15, -1))) < 1e-12);
+  CHECK(fabs(sum.loss(0) - (entropy(-3, -3) + entropy(-15, -1))) < 1e-12);
   // Scores far below the range of exp.
   Losses far;
   far.add(ZO2_LOSS_CHOICES_SUM, {-5000, -5001}, {0, 1, 1, 2}, {0, 2, 1}, 0, 1);
-  CHECK(fabs(far.read().loss_plus - (1 + log(1 + exp(-1)))) < 1e-9);
+  CHECK(fabs(far.loss(0) - (1 + log(1 + exp(-1)))) < 1e-9);
 }
 
 // In long double, and without the forms that keep the kernels from overflowing.
@@ -184,8 +193,8 @@ void logits_have_the_binary_entropy_of_their_labels() {
   for (size_t i = 0; i < logits.size(); ++i) expected += binary_entropy(logits[i], labels[i]);
   Losses l;
   l.add(ZO2_LOSS_BINARY, logits, {}, {}, 1, 1, labels);
-  CHECK(fabs(l.read().loss_minus - static_cast<double>(expected)) < 1e-12, "%.17g", l.read().loss_minus);
-  CHECK(l.read().loss_plus == 111, "the other branch is left alone");
+  CHECK(fabs(l.loss(1) - static_cast<double>(expected)) < 1e-12, "%.17g", l.loss(1));
+  CHECK(l.loss(0) == 111, "the other probes are left alone");
   // One by one, so that no large term hides a small one; 1e30 is far beyond what exp takes.
   const struct {
     float x, y;
@@ -199,13 +208,13 @@ void logits_have_the_binary_entropy_of_their_labels() {
   for (const auto& one : cases) {
     Losses single;
     single.add(ZO2_LOSS_BINARY, {one.x}, {}, {}, 0, 1, {one.y});
-    const double got = single.read().loss_plus;
+    const double got = single.loss(0);
     CHECK(fabs(got - one.expected) <= 1e-13 * fabs(one.expected), "logit %g, label %g: %.17g",
           static_cast<double>(one.x), static_cast<double>(one.y), got);
   }
   Losses spoiled;
   spoiled.add(ZO2_LOSS_BINARY, {1, NAN, 1}, {}, {}, 0, 1, {1, 1, 1});
-  CHECK(isnan(spoiled.read().loss_plus));
+  CHECK(isnan(spoiled.loss(0)));
 }
 
 void squares_are_summed_in_double_precision_and_in_order() {
@@ -222,11 +231,11 @@ void squares_are_summed_in_double_precision_and_in_order() {
     const double difference = static_cast<double>(values[i]) - static_cast<double>(labels[i]);
     expected += difference * difference;
   }
-  CHECK(l.read().loss_plus == expected);
+  CHECK(l.loss(0) == expected);
   l.add(ZO2_LOSS_SQUARED, {5, 2}, {}, {}, 0, 1, {2, 6});
   l.add(ZO2_LOSS_SQUARED, {}, {}, {}, 0, 0);
   l.add(ZO2_LOSS_SQUARED, {16777216.0f}, {}, {}, 0, 0, {-1});
-  CHECK(l.read().loss_plus == 25 + 281475010265089.0, "fp32 would make 2^48 of (2^24 + 1)^2");
+  CHECK(l.loss(0) == 25 + 281475010265089.0, "fp32 would make 2^48 of (2^24 + 1)^2");
 }
 
 void spans_add_half_the_entropy_of_their_start_and_of_their_end() {
@@ -255,7 +264,7 @@ void spans_add_half_the_entropy_of_their_start_and_of_their_end() {
   for (const auto& one : cases) {
     Losses l;
     l.add(ZO2_LOSS_SPANS, values, {}, one.examples, 1, 1);
-    const double got = l.read().loss_minus;
+    const double got = l.loss(1);
     CHECK(fabs(got - one.expected) <= 1e-12, "example %zu: %.17g, not %.17g", static_cast<size_t>(&one - cases), got,
           one.expected);
   }
@@ -303,43 +312,120 @@ void ranges_and_labels_out_of_bounds_poison_the_stream() {
   }
 }
 
-void a_gradient_that_is_not_finite_raises_the_flag_of_the_first_step() {
+void a_step_may_have_many_probes_and_directions() {
+  constexpr uint32_t kProbes = 130, kDirections = 64;
+  Rig rig;
+  zo2_stream* const stream = rig.stream("compute");
+  std::vector<double> sums;
+  for (uint32_t p = 0; p < kProbes; ++p) sums.push_back(0.1 * p * p);
+  zo2_buffer* const losses = rig.on_device(stream, sums);
+  zo2_buffer* const coefficients = rig.buffer(ZO2_BUFFER_DEVICE, (kDirections + 1) * sizeof(zo2_coefficient));
+  rig.ok(rig.table->fill(stream, {coefficients, 0}, 0xa5, (kDirections + 1) * sizeof(zo2_coefficient), &rig.error));
+  zo2_buffer* const sticky = rig.on_device(stream, std::vector<zo2_sticky>{{0, 0}});
+  // One-sided differences against the last probe; the last is that of a probe with itself.
+  std::vector<zo2_difference> differences;
+  for (uint32_t d = 0; d + 1 < kDirections; ++d) differences.push_back({2 * d, kProbes - 1});
+  differences.push_back({5, 5});
+  const zo2_gradient_args args = {{losses, 0}, kProbes,           7, differences.data(), kDirections,
+                                  3e-3,        {coefficients, 0}, 4, {sticky, 0}};
+  rig.launched(rig.table->gradient(stream, &args, &rig.error));
+  const std::vector<double> found = rig.read<double>(stream, losses, kProbes);
+  for (uint32_t p = 0; p < kProbes; ++p) CHECK(found[p] == sums[p] / 7, "probe %u: %.17g", p, found[p]);
+  const auto written = rig.read<zo2_coefficient>(stream, coefficients, kDirections + 1);
+  for (uint32_t d = 0; d < kDirections; ++d) {
+    const double difference = sums[differences[d].minuend] / 7 - sums[differences[d].subtrahend] / 7;
+    CHECK(written[d].value == static_cast<float>(difference / 3e-3) && written[d].finite == 1, "direction %u: %.9g", d,
+          static_cast<double>(written[d].value));
+  }
+  CHECK(written[kDirections].finite == 0xa5a5a5a5u, "a coefficient behind the last was written");
+  CHECK(rig.read<zo2_sticky>(stream, sticky, 1)[0].flags == 0);
+}
+
+void a_coefficient_that_is_not_finite_raises_the_flag_of_the_first_step() {
   Losses l;
   l.add(ZO2_LOSS_TOKENS, {NAN}, {}, {}, 0, 1);
-  l.gradient(1, 1e-3, 7);
-  CHECK(l.read().finite == 0);
+  l.gradient(1, 2e-3, 7);
+  CHECK(l.coefficient(0).finite == 0);
   CHECK(l.read_sticky().flags == ZO2_STICKY_NOT_FINITE && l.read_sticky().step == 7);
-  l.gradient(1, 1e-3, 8);
+  l.gradient(1, 2e-3, 8);
   CHECK(l.read_sticky().step == 7);
   // Finite losses whose difference is too large for fp32.
   Losses wide;
   wide.add(ZO2_LOSS_TOKENS, {-3e38f}, {}, {}, 0, 1);
   wide.add(ZO2_LOSS_TOKENS, {0}, {}, {}, 1, 1);
-  wide.gradient(1, 1e-3, 3);
-  CHECK(wide.read().finite == 0 && wide.read_sticky().flags == ZO2_STICKY_NOT_FINITE && wide.read_sticky().step == 3);
+  wide.gradient(1, 2e-3, 3);
+  CHECK(wide.coefficient(0).finite == 0 && wide.read_sticky().flags == ZO2_STICKY_NOT_FINITE &&
+        wide.read_sticky().step == 3);
+  // One of two directions.
+  Losses one;
+  one.add(ZO2_LOSS_TOKENS, {-INFINITY}, {}, {}, 1, 1);
+  const zo2_difference differences[] = {{0, 1}, {0, 2}};
+  const zo2_gradient_args args = {{one.losses, 0}, 3, 1, differences, 2, 2, {one.coefficients, 0}, 5, {one.sticky, 0}};
+  one.rig.launched(one.rig.table->gradient(one.stream, &args, &one.rig.error));
+  CHECK(one.coefficient(0).finite == 0 && one.coefficient(1).finite == 1 && one.coefficient(1).value == -111);
+  CHECK(one.read_sticky().flags == ZO2_STICKY_NOT_FINITE && one.read_sticky().step == 5);
 }
 
-void loss_and_gradient_refuse_what_they_cannot_use() {
+void gradient_refuses_what_it_cannot_use() {
+  Losses l;
+  std::vector<zo2_difference> differences(65, {0, 1});
+  const auto refused = [&](const char* text, auto change) {
+    zo2_gradient_args args = {{l.losses, 0}, 2, 1, differences.data(), 1, 1, {l.coefficients, 0}, 0, {l.sticky, 0}};
+    change(args);
+    invalid(l.rig, l.rig.table->gradient(l.stream, &args, &l.rig.error), text);
+  };
+  zo2_buffer* const host = l.rig.buffer(ZO2_BUFFER_HOST, 64);
+  refused("gradient: total is 0", [](auto& a) { a.total = 0; });
+  refused("gradient: divisor is nan", [](auto& a) { a.divisor = NAN; });
+  refused("gradient: divisor is 0", [](auto& a) { a.divisor = 0; });
+  refused("gradient: divisor is -1", [](auto& a) { a.divisor = -1; });
+  refused("gradient: direction_count is 0; use 1 to 64", [](auto& a) { a.direction_count = 0; });
+  refused("gradient: direction_count is 65; use 1 to 64", [](auto& a) { a.direction_count = 65; });
+  refused("gradient: differences is null, but direction_count is 1", [](auto& a) { a.differences = nullptr; });
+  refused("gradient: losses is none", [](auto& a) { a.losses = kNone; });
+  refused("gradient: losses needs 32 bytes", [](auto& a) { a.probe_count = 4; });
+  refused("gradient: losses needs 34359738360 bytes", [](auto& a) { a.probe_count = UINT32_MAX; });
+  refused("gradient: losses starts at offset 4", [](auto& a) { a.losses.offset = 4; });
+  refused("gradient: losses is a host buffer", [&](auto& a) { a.losses = {host, 0}; });
+  refused("gradient: coefficients is none", [](auto& a) { a.coefficients = kNone; });
+  refused("gradient: coefficients needs 24 bytes", [](auto& a) { a.direction_count = 3; });
+  refused("gradient: coefficients starts at offset 2", [](auto& a) { a.coefficients.offset = 2; });
+  refused("gradient: coefficients is a host buffer", [&](auto& a) { a.coefficients = {host, 0}; });
+  refused("gradient: sticky is none", [](auto& a) { a.sticky = kNone; });
+  refused("coefficients (8 bytes) overlaps losses (16 bytes)", [&](auto& a) { a.coefficients = {l.losses, 12}; });
+  refused("sticky (8 bytes) overlaps losses (16 bytes)", [&](auto& a) { a.sticky = {l.losses, 0}; });
+  refused("sticky (8 bytes) overlaps coefficients (8 bytes)", [&](auto& a) { a.sticky = {l.coefficients, 4}; });
+  differences[1] = {2, 0};
+  refused("gradient: differences[1].minuend is 2, but there are 2 probes", [](auto& a) { a.direction_count = 2; });
+  differences[1] = {0, UINT32_MAX};
+  refused("gradient: differences[1].subtrahend is 4294967295, but there are 2 probes",
+          [](auto& a) { a.direction_count = 2; });
+  refused("gradient: differences[0].minuend is 0, but there are 0 probes", [](auto& a) { a.probe_count = 0; });
+  CHECK(l.loss(0) == 111 && l.read_sticky().flags == 0);
+  CHECK(l.rig.info().launches == 0);
+}
+
+void loss_refuses_what_it_cannot_use() {
   Losses l;
   Rig& rig = l.rig;
-  zo2_gradient_args gradient = {{l.state, 0}, 1, 1, 0, {l.sticky, 0}};
-  gradient.total = 0;
-  invalid(rig, rig.table->gradient(l.stream, &gradient, &rig.error), "total is 0");
-  gradient.total = 1;
-  gradient.eps = NAN;
-  invalid(rig, rig.table->gradient(l.stream, &gradient, &rig.error), "eps is");
-  gradient.eps = 1;
-  gradient.sticky = kNone;
-  invalid(rig, rig.table->gradient(l.stream, &gradient, &rig.error), "sticky is none");
   zo2_loss_args loss = {};
   loss.values = {rig.on_device(l.stream, std::vector<float>{0, 0}), 0};
   loss.targets = 3;
-  loss.state = {l.state, 0};
+  loss.losses = {l.losses, 0};
   invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "values needs 12 bytes");
   loss.targets = 2;
-  loss.branch = 2;
-  invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "branch is 2");
-  loss.branch = 0;
+  loss.probe = 3;
+  invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "losses needs 32 bytes");
+  loss.probe = UINT32_MAX;
+  invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "losses needs 34359738368 bytes");
+  loss.probe = 0;
+  loss.losses = kNone;
+  invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "losses is none");
+  loss.losses = {l.losses, 4};
+  invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "losses starts at offset 4");
+  loss.losses = {rig.buffer(ZO2_BUFFER_HOST, 8), 0};
+  invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "losses is a host buffer");
+  loss.losses = {l.losses, 0};
   loss.kind = static_cast<zo2_loss_kind>(6);
   invalid(rig, rig.table->loss(l.stream, &loss, &rig.error), "kind is 6");
   loss.kind = ZO2_LOSS_TOKENS;
@@ -376,7 +462,9 @@ int main() {
   squares_are_summed_in_double_precision_and_in_order();
   spans_add_half_the_entropy_of_their_start_and_of_their_end();
   spans_out_of_bounds_poison_the_stream();
-  a_gradient_that_is_not_finite_raises_the_flag_of_the_first_step();
-  loss_and_gradient_refuse_what_they_cannot_use();
+  a_step_may_have_many_probes_and_directions();
+  a_coefficient_that_is_not_finite_raises_the_flag_of_the_first_step();
+  loss_refuses_what_it_cannot_use();
+  gradient_refuses_what_it_cannot_use();
   return zo2::test::report();
 }

@@ -39,34 +39,34 @@ std::vector<float> logprobs(uint64_t count) {
 
 // What the CPU backend makes of a command whose tables are in host memory.
 double loss_on_cpu(contract::LossCommand command) {
-  zo2_step_state state{};
-  command.state = &state;
+  double loss = NAN;
+  command.loss = &loss;
   command.first = true;
   cpu::run_loss(command);
-  return state.loss_plus;
+  return loss;
 }
 
 void tokens(CudaRig& rig) {
   for (const uint64_t count : {0, 1, 31, 32, 255, 256, 257, 1000, 5000}) {
     const std::vector<float> values = logprobs(count);
-    Guarded device(values), state(std::vector<zo2_step_state>{{1.25, 3.5, 7.0f, 9, 11}});
+    Guarded device(values), losses(std::vector<double>{1.25, 3.5, 7});
     contract::LossCommand command{};
     command.kind = ZO2_LOSS_TOKENS;
     command.values = values.data();
     command.targets = count;
     const double expected = loss_on_cpu(command);
     command.values = device.at<float>();
-    command.state = state.at<zo2_step_state>();
+    command.loss = losses.at<double>();
     command.first = true;
     MUST(cuda::launch_loss(rig.launch(), command));
-    command.first = false, command.minus = true;
+    command.first = false, command.loss++;
     MUST(cuda::launch_loss(rig.launch(), command));
     CHECK(rig.fault().kind == FaultKind::kNone);
-    const zo2_step_state found = state.get<zo2_step_state>()[0];
-    CHECK(same_bits(found.loss_plus, expected), "%llu tokens: %.17g, not %.17g", static_cast<unsigned long long>(count),
-          found.loss_plus, expected);
-    CHECK(same_bits(found.loss_minus, 3.5 + expected), "%llu tokens", static_cast<unsigned long long>(count));
-    CHECK(found.g == 7.0f && found.finite == 9 && found.reserved == 11 && state.intact());
+    const std::vector<double> found = losses.get<double>();
+    CHECK(same_bits(found[0], expected), "%llu tokens: %.17g, not %.17g", static_cast<unsigned long long>(count),
+          found[0], expected);
+    CHECK(same_bits(found[1], 3.5 + expected), "%llu tokens", static_cast<unsigned long long>(count));
+    CHECK(found[2] == 7 && losses.intact());
   }
 }
 
@@ -101,16 +101,15 @@ void choices(CudaRig& rig) {
       const Choices tables(count);
       contract::LossCommand command = tables.command(kind);
       const double expected = loss_on_cpu(command);
-      Guarded values(tables.values), list(tables.choices), examples(tables.examples),
-          state(std::vector<zo2_step_state>(1));
+      Guarded values(tables.values), list(tables.choices), examples(tables.examples), loss(std::vector<double>(1));
       command.values = values.at<float>();
       command.choices = list.at<int32_t>();
       command.examples = examples.at<int32_t>();
-      command.state = state.at<zo2_step_state>();
+      command.loss = loss.at<double>();
       command.first = true;
       MUST(cuda::launch_loss(rig.launch(), command));
       CHECK(rig.fault().kind == FaultKind::kNone);
-      const double found = state.get<zo2_step_state>()[0].loss_plus;
+      const double found = loss.get<double>()[0];
       // exp and log of the GPU are not those of the host's library.
       CHECK(fabs(found - expected) <= 1e-13 * fabs(expected), "%d examples: %.17g, not %.17g", count, found, expected);
     }
@@ -121,15 +120,14 @@ void choice_faults(CudaRig& rig) {
   const auto run = [&](const Choices& tables) {
     rig.clear();
     contract::LossCommand command = tables.command(ZO2_LOSS_CHOICES_MEAN);
-    Guarded values(tables.values), list(tables.choices), examples(tables.examples),
-        state(std::vector<zo2_step_state>{{5, 6, 0, 0, 0}});
+    Guarded values(tables.values), list(tables.choices), examples(tables.examples), loss(std::vector<double>{5});
     command.values = values.at<float>();
     command.choices = list.at<int32_t>();
     command.examples = examples.at<int32_t>();
-    command.state = state.at<zo2_step_state>();
+    command.loss = loss.at<double>();
     MUST(cuda::launch_loss(rig.launch(), command));
     const Fault fault = rig.fault();
-    CHECK(state.get<zo2_step_state>()[0].loss_plus == 5, "the loss of faulty tables was added");
+    CHECK(loss.get<double>()[0] == 5, "the loss of faulty tables was added");
     rig.clear();
     return fault;
   };
@@ -161,7 +159,7 @@ void logits(CudaRig& rig) {
         examples.insert(examples.end(),
                         {begin, begin + rows, begin % 4 == 1 ? -100 : begin % rows, begin % 5 == 0 ? -100 : rows - 1});
       }
-      Guarded on_device(values), label_list(labels), example_list(examples), state(std::vector<zo2_step_state>(1));
+      Guarded on_device(values), label_list(labels), example_list(examples), loss(std::vector<double>(1));
       contract::LossCommand command{};
       command.kind = kind;
       command.values = values.data();
@@ -172,11 +170,11 @@ void logits(CudaRig& rig) {
       command.values = on_device.at<float>();
       command.labels = label_list.at<float>();
       command.examples = example_list.at<int32_t>();
-      command.state = state.at<zo2_step_state>();
+      command.loss = loss.at<double>();
       command.first = true;
       MUST(cuda::launch_loss(rig.launch(), command));
       CHECK(rig.fault().kind == FaultKind::kNone);
-      const double found = state.get<zo2_step_state>()[0].loss_plus;
+      const double found = loss.get<double>()[0];
       const double allowed = kind == ZO2_LOSS_SQUARED ? 0 : 1e-13 * fabs(expected);
       CHECK(fabs(found - expected) <= allowed, "kind %d, %d values: %.17g, not %.17g", static_cast<int>(kind), count,
             found, expected);
@@ -184,27 +182,58 @@ void logits(CudaRig& rig) {
   }
 }
 
+contract::GradientCommand gradient_command(double* losses, uint32_t probes, zo2_coefficient* coefficients,
+                                           const std::vector<zo2_difference>& differences, zo2_sticky* sticky) {
+  contract::GradientCommand command{};
+  command.losses = losses;
+  command.probe_count = probes;
+  command.direction_count = static_cast<uint32_t>(differences.size());
+  std::copy(differences.begin(), differences.end(), command.differences);
+  command.total = 7;
+  command.divisor = 2e-3;
+  command.coefficients = coefficients;
+  command.step = 12;
+  command.sticky = sticky;
+  return command;
+}
+
 void gradients(CudaRig& rig) {
-  const auto run = [&](double plus, double minus, zo2_sticky sticky) {
-    const zo2_step_state start = {plus, minus, -1, 5, 3};
-    Guarded state(std::vector<zo2_step_state>{start}), flags(std::vector<zo2_sticky>{sticky});
-    MUST(cuda::launch_gradient(rig.launch(), {state.at<zo2_step_state>(), 7, 1e-3, 12, flags.at<zo2_sticky>()}));
+  const auto run = [&](std::vector<double> losses, const std::vector<zo2_difference>& differences, zo2_sticky sticky) {
+    const auto probes = static_cast<uint32_t>(losses.size());
+    std::vector<zo2_coefficient> coefficients(differences.size(), {-1, 5});
+    Guarded sums(losses), found(coefficients), flags(std::vector<zo2_sticky>{sticky});
+    MUST(cuda::launch_gradient(rig.launch(), gradient_command(sums.at<double>(), probes, found.at<zo2_coefficient>(),
+                                                              differences, flags.at<zo2_sticky>())));
     rig.finish();
-    zo2_step_state expected = start;
-    cpu::run_gradient({&expected, 7, 1e-3, 12, &sticky});
-    const zo2_step_state found = state.get<zo2_step_state>()[0];
+    cpu::run_gradient(gradient_command(losses.data(), probes, coefficients.data(), differences, &sticky));
+    const std::vector<double> divided = sums.get<double>();
+    for (uint32_t p = 0; p < probes; ++p)
+      CHECK(same_bits(divided[p], losses[p]), "probe %u of %u: %g, not %g", p, probes, divided[p], losses[p]);
+    const std::vector<zo2_coefficient> written = found.get<zo2_coefficient>();
+    for (size_t d = 0; d < differences.size(); ++d) {
+      const float value = written[d].value, expected = coefficients[d].value;
+      CHECK(value == expected || (value != value && expected != expected), "direction %zu: %g, not %g", d,
+            static_cast<double>(value), static_cast<double>(expected));
+      CHECK(written[d].finite == coefficients[d].finite, "direction %zu", d);
+    }
     const zo2_sticky raised = flags.get<zo2_sticky>()[0];
-    const bool same = found.g == expected.g || (found.g != found.g && expected.g != expected.g);
-    CHECK(same_bits(found.loss_plus, expected.loss_plus) && same_bits(found.loss_minus, expected.loss_minus) && same,
-          "%g and %g", plus, minus);
-    CHECK(found.finite == expected.finite && found.reserved == 3 && raised.flags == sticky.flags &&
-          raised.step == sticky.step);
-    CHECK(state.intact() && flags.intact());
+    CHECK(raised.flags == sticky.flags && raised.step == sticky.step);
+    CHECK(sums.intact() && found.intact() && flags.intact());
     return raised;
   };
-  CHECK(run(3.1, 2.9, {0, 0}).flags == 0);
-  CHECK(run(3.1, INFINITY, {0, 0}).step == 12);
-  CHECK(run(1e300, -1e300, {ZO2_STICKY_OVERFLOW, 3}).step == 3);
+  CHECK(run({3.1, 2.9}, {{0, 1}}, {0, 0}).flags == 0);
+  CHECK(run({3.1, INFINITY}, {{0, 1}}, {0, 0}).step == 12);
+  CHECK(run({1e300, -1e300}, {{0, 1}}, {ZO2_STICKY_OVERFLOW, 3}).step == 3);
+  // A loss that no difference asks for raises nothing.
+  CHECK(run({3.1, 2.9, NAN}, {{1, 0}}, {0, 0}).flags == 0);
+  // More probes than threads, and as many directions as there may be; then the last of them alone is not finite.
+  std::vector<double> many;
+  for (int p = 0; p < 200; ++p) many.push_back(exp(sin(p) * 3));
+  std::vector<zo2_difference> all;
+  for (uint32_t d = 0; d < contract::kMaxDirections; ++d) all.push_back({199 - d, d % 7});
+  CHECK(run(many, all, {0, 0}).flags == 0);
+  many[199 - 63] = INFINITY;
+  CHECK(run(many, all, {0, 0}).step == 12);
 }
 
 void gathers(CudaRig& rig) {
@@ -356,20 +385,20 @@ void tables(CudaRig& rig) {
 
 // Once a fault is raised, it stays, and nothing else of the stream happens.
 void the_first_fault_stays(CudaRig& rig) {
-  Guarded bad(std::vector<int32_t>{7}), worse(std::vector<int32_t>{-3}),
-      state(std::vector<zo2_step_state>{{5, 6, 4, 0, 0}}), to(16);
+  Guarded bad(std::vector<int32_t>{7}), worse(std::vector<int32_t>{-3}), losses(std::vector<double>{5, 6}),
+      coefficients(std::vector<zo2_coefficient>{{4, 0}}), to(16);
   Guarded flags(std::vector<zo2_sticky>(1)), values(logprobs(3)),
       rows(std::vector<int32_t>{0}, 0, Guarded::Kind::kPinned);
   MUST(cuda::launch_check_index(rig.launch(), 1, bad.at<int32_t>(), 1, 1, 4, FaultKind::kIndexRow));
   MUST(cuda::launch_check_index(rig.launch(), 2, worse.at<int32_t>(), 1, 1, 4, FaultKind::kScatterRow));
   MUST(cuda::launch_gather(rig.launch(), {to.at(), values.at(), rows.at<int32_t>(), 1, 0, 12, 1}));
   MUST(cuda::launch_loss(rig.launch(), {ZO2_LOSS_TOKENS, values.at<float>(), 3, nullptr, nullptr, 0, nullptr, 0,
-                                        state.at<zo2_step_state>(), false, false}));
-  MUST(cuda::launch_gradient(rig.launch(), {state.at<zo2_step_state>(), 7, 1e-3, 12, flags.at<zo2_sticky>()}));
+                                        losses.at<double>(), false}));
+  MUST(cuda::launch_gradient(rig.launch(), gradient_command(losses.at<double>(), 2, coefficients.at<zo2_coefficient>(),
+                                                            {{0, 1}}, flags.at<zo2_sticky>())));
   const Fault fault = rig.fault();
   CHECK(is(fault, FaultKind::kIndexRow, 0, {7, 4}) && fault.op == 1);
-  const zo2_step_state left = state.get<zo2_step_state>()[0];
-  CHECK(left.loss_plus == 5 && left.loss_minus == 6 && left.g == 4);
+  CHECK(losses.get<double>() == std::vector<double>({5, 6}) && coefficients.get<zo2_coefficient>()[0].value == 4);
   CHECK(to.get() == std::vector<unsigned char>(16, 0xA5));
   rig.clear();
 }

@@ -73,7 +73,7 @@ struct Case {
   uint32_t updates = 1;
   uint32_t directions = 1;
   bool store = true;
-  int sides = 2;  // 0: flush, 1: W+ only, 2: both
+  uint32_t sides = 2;  // 0: flush, 1: W+ only, 2: both
   float eps = 1e-3f;
   uint64_t offset = 0;               // of the wire and of W+ from a 256-byte boundary
   float scale = 0.02f;               // of the weights
@@ -92,14 +92,14 @@ float projected(const Case& c, uint32_t k, uint32_t d) {
 // The updates of a case with their tables, on the device and on the host.
 struct Updates {
   std::vector<float> z;
-  std::vector<zo2_step_state> states;
-  Guarded device_states, device_z;
+  std::vector<zo2_coefficient> coefficients;
+  Guarded device_coefficients, device_z;
   std::vector<contract::PendingUpdate> on_device, on_host;
 
-  static std::vector<zo2_step_state> flat(const Case& c) {
-    std::vector<zo2_step_state> all;
+  static std::vector<zo2_coefficient> flat(const Case& c) {
+    std::vector<zo2_coefficient> all;
     for (uint32_t k = 0; k < c.updates; ++k) {
-      for (uint32_t d = 0; d < c.directions; ++d) all.push_back({0, 0, projected(c, k, d), 0, 0});
+      for (uint32_t d = 0; d < c.directions; ++d) all.push_back({projected(c, k, d), 0});
     }
     return all;
   }
@@ -110,7 +110,7 @@ struct Updates {
     }
     return z;
   }
-  explicit Updates(const Case& c) : z(noise(c)), states(flat(c)), device_states(states), device_z(z) {
+  explicit Updates(const Case& c) : z(noise(c)), coefficients(flat(c)), device_coefficients(coefficients), device_z(z) {
     for (uint32_t k = 0; k < c.updates; ++k) {
       contract::PendingUpdate update{};
       update.noise = c.noise;
@@ -120,10 +120,10 @@ struct Updates {
       update.learning_rate = 1e-3 * c.scale / 0.02;
       update.weight_decay = 0.1;
       update.z_stride = kTable * sizeof(float);
-      update.states = states.data() + k * c.directions;
+      update.coefficients = coefficients.data() + k * c.directions;
       update.z = c.noise == ZO2_NOISE_BUFFER ? z.data() : nullptr;
       on_host.push_back(update);
-      update.states = device_states.at<zo2_step_state>() + k * c.directions;
+      update.coefficients = device_coefficients.at<zo2_coefficient>() + k * c.directions;
       update.z = c.noise == ZO2_NOISE_BUFFER ? device_z.at<float>() : nullptr;
       on_device.push_back(update);
     }
@@ -133,7 +133,7 @@ struct Updates {
 void describe(const Case& c, char* text, size_t size) {
   const auto number = [](uint64_t n) { return static_cast<unsigned long long>(n); };
   snprintf(text, size,
-           "wire %u, scratch %u, noise %d, rounding %d, %u updates of %u, store %d, sides %d, eps %g, offset %llu, "
+           "wire %u, scratch %u, noise %d, rounding %d, %u updates of %u, store %d, sides %u, eps %g, offset %llu, "
            "rows %llu, far %llu, pieces %llu",
            c.wire, c.scratch, c.noise, c.rounding, c.updates, c.directions, c.store, c.sides,
            static_cast<double>(c.eps), number(c.offset), number(c.row_count), number(c.far), number(c.pieces));
@@ -160,11 +160,9 @@ zo2_sticky run_case(CudaRig& rig, const Case& c) {
   contract::PrepareCommand command{};
   command.layout = &layout;
   command.wire = behind(wire.at(), c.far);
-  command.plus = c.sides >= 1 ? behind(plus.at(), c.far) : nullptr;
-  command.minus = c.sides == 2 ? behind(minus.at(), c.far) : nullptr;
+  test::set_sides(command, behind(plus.at(), c.far), behind(minus.at(), c.far), c.eps, c.sides);
   command.rows = c.row_count == 0 ? nullptr : rows.at<int32_t>();
   command.row_count = c.row_count;
-  command.eps = c.eps;
   command.noise = c.noise;
   command.seed = 77;
   command.step = 6;
@@ -184,8 +182,7 @@ zo2_sticky run_case(CudaRig& rig, const Case& c) {
   std::vector<unsigned char> plus_expected(unit.scratch_bytes, 0xA5), minus_expected = plus_expected;
   contract::PrepareCommand on_host = command;
   on_host.wire = behind(wire_expected.data(), c.far);
-  on_host.plus = c.sides >= 1 ? behind(plus_expected.data(), c.far) : nullptr;
-  on_host.minus = c.sides == 2 ? behind(minus_expected.data(), c.far) : nullptr;
+  test::set_sides(on_host, behind(plus_expected.data(), c.far), behind(minus_expected.data(), c.far), c.eps, c.sides);
   on_host.rows = unit.rows.data();
   on_host.z = table.data();
   on_host.updates = updates.on_host;
@@ -291,14 +288,14 @@ void overflow_of_no_element(CudaRig& rig) {
   }
   Guarded segments(std::vector<zo2_segment>{segment}), wire(weights), tally(std::vector<cuda::PrepareTally>(1)),
       sticky(std::vector<zo2_sticky>(1));
-  Guarded states(std::vector<zo2_step_state>{{0, 0, 65530.0f, 1, 0}});
+  Guarded coefficients(std::vector<zo2_coefficient>{{65530.0f, 1}});
   contract::PendingUpdate update{};
   update.noise = ZO2_NOISE_RADEMACHER;
   update.step = 1;
   update.directions = 1;
   update.seed = 5;
   update.learning_rate = 1;
-  update.states = states.at<zo2_step_state>();
+  update.coefficients = coefficients.at<zo2_coefficient>();
   contract::PrepareCommand command{};
   command.layout = &layout;
   command.wire = wire.at();
@@ -343,11 +340,11 @@ void row_faults(CudaRig& rig) {
   const std::vector<float> table(200);
   Guarded segments(std::vector<zo2_segment>{segment}), z(table), tally(std::vector<cuda::PrepareTally>(1));
   // An update that would raise NOT_FINITE, were it looked at.
-  Guarded states(std::vector<zo2_step_state>{{0, 0, INFINITY, 0, 0}});
+  Guarded coefficients(std::vector<zo2_coefficient>{{INFINITY, 0}});
   contract::PendingUpdate update{};
   update.directions = 1;
   update.learning_rate = 1;
-  update.states = states.at<zo2_step_state>();
+  update.coefficients = coefficients.at<zo2_coefficient>();
   const auto run = [&](const std::vector<int32_t>& list, zo2_noise_kind noise) {
     rig.clear();
     Guarded rows(list), wire(std::vector<float>(4000, 1.0f)), plus(4000 * sizeof(float)),
@@ -355,10 +352,11 @@ void row_faults(CudaRig& rig) {
     contract::PrepareCommand command{};
     command.layout = &layout;
     command.wire = wire.at();
-    command.plus = plus.at();
+    command.sides[0] = {plus.at(), 1e-3f};
+    command.side_count = 1;
+    command.draws = true;
     command.rows = rows.at<int32_t>();
     command.row_count = list.size();
-    command.eps = 1e-3f;
     command.noise = noise;
     command.z = z.at<float>();
     command.noise_elements = noise == ZO2_NOISE_BUFFER ? table.size() : UINT64_MAX;

@@ -24,7 +24,7 @@ struct Prepare {
   zo2_rounding rounding;
   uint32_t updates, directions;
   bool store;
-  int sides;  // 0: flush, 1: W+ only, 2: both
+  uint32_t sides;  // 0: flush, 1: W+ only, 2: both
   float eps;
   float gradient = 0.7f;
   float weight = 0.02f;  // size of the weights
@@ -111,11 +111,11 @@ Outcome prepare_on(const zo2_backend* backend, const Prepare& p) {
     update.seed = 0xfedcba9876543210u;
     update.learning_rate = 1e-3;
     update.weight_decay = 0.1;
-    std::vector<zo2_step_state> states;
+    std::vector<zo2_coefficient> coefficients;
     for (uint32_t d = 0; d < p.directions; d++) {
-      states.push_back({0, 0, p.gradient - 0.3f * static_cast<float>(d) + 0.01f * static_cast<float>(k), 1, 0});
+      coefficients.push_back({p.gradient - 0.3f * static_cast<float>(d) + 0.01f * static_cast<float>(k), 1});
     }
-    update.states = {rig.on_device(stream, states), 0};
+    update.coefficients = {rig.on_device(stream, coefficients), 0};
     if (p.noise == ZO2_NOISE_BUFFER) update.z = {rig.on_device(stream, noise), 0};
     update.z_stride = kNoise * sizeof(float);
   }
@@ -127,11 +127,11 @@ Outcome prepare_on(const zo2_backend* backend, const Prepare& p) {
   zo2_prepare_args args = {};
   args.layout = rig.layout(layout.segments);
   args.wire = {wire, kGuard};
-  if (p.sides >= 1) args.plus = {plus, kGuard};
-  if (p.sides >= 2) args.minus = {minus, kGuard};
+  const zo2_side sides[] = {{{plus, kGuard}, p.eps}, {{minus, kGuard}, -p.eps}};
+  args.sides = sides;
+  args.side_count = p.sides;
   args.rows = {rig.on_device(stream, std::vector<int32_t>{5, 0, 17, 2}), 0};
   args.row_count = 4;
-  args.eps = p.eps;
   args.noise = p.noise;
   args.seed = 77;
   args.step = 6;
@@ -164,7 +164,7 @@ Outcome test_prepare(const Prepare& p) {
   const Outcome expected = prepare_on(zo2_cpu_backend(), p), got = prepare_on(zo2_cuda_backend(), p);
   char name[200];
   std::snprintf(name, sizeof name,
-                "wire %u, scratch %u, noise %d, rounding %d, %u updates of %u, store %d, sides %d, eps %g, g %g",
+                "wire %u, scratch %u, noise %d, rounding %d, %u updates of %u, store %d, sides %u, eps %g, g %g",
                 p.wire, p.scratch, p.noise, p.rounding, p.updates, p.directions, p.store, p.sides,
                 static_cast<double>(p.eps), static_cast<double>(p.gradient));
   const long long wire = difference(got.wire, expected.wire), plus = difference(got.plus, expected.plus);
@@ -207,7 +207,7 @@ void test_every_prepare() {
 // The noise itself: W+ of weights that are 0, with eps 1.
 void test_noise() {
   for (const zo2_noise_kind noise : {ZO2_NOISE_GAUSSIAN, ZO2_NOISE_RADEMACHER}) {
-    for (int sides : {1, 2}) {
+    for (uint32_t sides : {1, 2}) {
       Prepare p = {ZO2_BF16, ZO2_F32, noise, ZO2_ROUND_NEAREST, 0, 1, false, sides, 1.0f};
       p.weight = 0;
       const Outcome zero = test_prepare(p);
@@ -224,14 +224,24 @@ struct Losses {
   std::vector<int32_t> choices, examples;
 };
 
-zo2_step_state loss_on(const zo2_backend* backend, const std::vector<Losses>& batches, double eps, zo2_sticky& flags) {
+// What a step of three probes and two directions finds: the losses, the coefficients, the flags.
+struct Step {
+  std::vector<double> losses;
+  std::vector<zo2_coefficient> coefficients;
+  zo2_sticky sticky;
+};
+
+constexpr uint32_t kProbes = 3;
+
+Step step_on(const zo2_backend* backend, const std::vector<Losses>& batches, double divisor) {
   Rig rig({}, backend);
   zo2_stream* const stream = rig.stream("loss");
-  zo2_buffer* const state = rig.on_device(stream, std::vector<zo2_step_state>{{5, 6, 7, 0, 0}});
+  zo2_buffer* const losses = rig.on_device(stream, std::vector<double>{5, 6, 7});
+  zo2_buffer* const coefficients = rig.on_device(stream, std::vector<zo2_coefficient>(2));
   zo2_buffer* const sticky = rig.on_device(stream, std::vector<zo2_sticky>{{0, 0}});
-  for (uint32_t branch = 0; branch < 2; branch++) {
+  for (uint32_t probe = 0; probe < kProbes; probe++) {
     for (size_t i = 0; i < batches.size(); i++) {
-      const Losses& batch = batches[(i + branch) % batches.size()];
+      const Losses& batch = batches[(i + probe) % batches.size()];
       zo2_loss_args args = {};
       args.kind = batch.kind;
       args.values = {rig.on_device(stream, batch.logprobs), 0};
@@ -240,19 +250,23 @@ zo2_step_state loss_on(const zo2_backend* backend, const std::vector<Losses>& ba
       args.choice_count = batch.choices.size() / 2;
       args.examples = {rig.on_device(stream, batch.examples), 0};
       args.example_count = batch.examples.size() / 3;
-      args.state = {state, 0};
-      args.branch = branch;
+      args.losses = {losses, 0};
+      args.probe = probe;
       args.first = i == 0;
       rig.launched(rig.table->loss(stream, &args, &rig.error));
-      // Branches with equal sums would hide a wrong one.
-      if (branch == 1 && i == 0) break;
+      // Probes with equal sums would hide a wrong one.
+      if (probe > 0 && i == 0) break;
     }
   }
-  const zo2_gradient_args args = {{state, 0}, 37, eps, 12, {sticky, 0}};
+  const zo2_difference differences[] = {{0, 1}, {2, 0}};
+  const zo2_gradient_args args = {{losses, 0}, kProbes,           37, differences, 2,
+                                  divisor,     {coefficients, 0}, 12, {sticky, 0}};
   rig.launched(rig.table->gradient(stream, &args, &rig.error));
-  const zo2_step_state result = rig.read<zo2_step_state>(stream, state, 1)[0];
-  flags = rig.read<zo2_sticky>(stream, sticky, 1)[0];
-  return result;
+  Step step;
+  step.losses = rig.read<double>(stream, losses, kProbes);
+  step.coefficients = rig.read<zo2_coefficient>(stream, coefficients, 2);
+  step.sticky = rig.read<zo2_sticky>(stream, sticky, 1)[0];
+  return step;
 }
 
 void test_loss() {
@@ -276,24 +290,29 @@ void test_loss() {
           begin = end;
         }
       }
-      for (const double eps : {1e-3, 1e-300}) {
-        zo2_sticky expected_flags, flags;
-        const zo2_step_state expected = loss_on(zo2_cpu_backend(), batches, eps, expected_flags);
-        const zo2_step_state got = loss_on(zo2_cuda_backend(), batches, eps, flags);
+      for (const double divisor : {2e-3, 2e-300}) {
+        const Step expected = step_on(zo2_cpu_backend(), batches, divisor);
+        const Step got = step_on(zo2_cuda_backend(), batches, divisor);
         // Sums of log-probabilities are the same bits; scores go through exp and log, whose last bits are each
         // library's own.
         const bool exact = kind == ZO2_LOSS_TOKENS;
         const auto close = [&](double a, double b) {
           return a == b || (!exact && std::fabs(a - b) <= 1e-12 * std::fabs(b));
         };
-        CHECK(close(got.loss_plus, expected.loss_plus) && close(got.loss_minus, expected.loss_minus),
-              "kind %d, %d targets: %.17g and %.17g, not %.17g and %.17g", kind, targets, got.loss_plus, got.loss_minus,
-              expected.loss_plus, expected.loss_minus);
-        const double g = static_cast<double>(got.g), want = static_cast<double>(expected.g);
-        CHECK(g == want || (!exact && std::fabs(g - want) <= 1e-6 * std::fabs(want)),
-              "kind %d, %d targets: g is %.9g, not %.9g", kind, targets, g, want);
-        CHECK(got.finite == expected.finite && flags.flags == expected_flags.flags && flags.step == expected_flags.step,
-              "kind %d, %d targets: finite %u, flags %u", kind, targets, got.finite, flags.flags);
+        for (uint32_t p = 0; p < kProbes; p++) {
+          CHECK(close(got.losses[p], expected.losses[p]), "kind %d, %d targets, probe %u: %.17g, not %.17g", kind,
+                targets, p, got.losses[p], expected.losses[p]);
+        }
+        for (size_t d = 0; d < 2; d++) {
+          const double g = static_cast<double>(got.coefficients[d].value),
+                       want = static_cast<double>(expected.coefficients[d].value);
+          CHECK(g == want || (!exact && std::fabs(g - want) <= 1e-6 * std::fabs(want)),
+                "kind %d, %d targets, direction %zu: g is %.9g, not %.9g", kind, targets, d, g, want);
+          CHECK(got.coefficients[d].finite == expected.coefficients[d].finite, "kind %d, %d targets, direction %zu",
+                kind, targets, d);
+        }
+        CHECK(got.sticky.flags == expected.sticky.flags && got.sticky.step == expected.sticky.step,
+              "kind %d, %d targets: flags %u", kind, targets, got.sticky.flags);
       }
     }
   }

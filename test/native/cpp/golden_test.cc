@@ -56,17 +56,15 @@ static uint64_t prepare_hash(uint32_t wire, uint32_t scratch, zo2_rounding round
   segment.wire_dtype = wire;
   segment.scratch_dtype = scratch;
   segment.flags = ZO2_SEGMENT_DECAY;
-  zo2_step_state states[3] = {};
-  states[0].g = 0.75f;
-  states[1].g = -2.5f;
-  states[2].g = 1.0f / 3.0f;
+  const zo2_coefficient coefficients[3] = {{0.75f, 1}, {-2.5f, 1}, {1.0f / 3.0f, 1}};
   const contract::Layout layout(nullptr, &segment, 1);
   contract::PrepareCommand command = {};
   command.layout = &layout;
   command.wire = bytes.data();
-  command.plus = plus.data();
-  command.minus = minus.data();
-  command.eps = 1e-3f;
+  command.sides[0] = {plus.data(), 1e-3f};
+  command.sides[1] = {minus.data(), -1e-3f};
+  command.side_count = 2;
+  command.draws = true;
   command.noise = noise;
   command.seed = uint64_t{1} << 63;
   command.step = 12;
@@ -80,7 +78,7 @@ static uint64_t prepare_hash(uint32_t wire, uint32_t scratch, zo2_rounding round
     pending.seed = uint64_t{1} << 63;
     pending.learning_rate = 1e-3;
     pending.weight_decay = 0.1;
-    pending.states = states + k;
+    pending.coefficients = coefficients + k;
     command.updates.push_back(pending);
   }
   const cpu::PrepareJob job(command, generic);

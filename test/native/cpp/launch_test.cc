@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include <algorithm>
+#include <iterator>
 #include <string>
 
 #include "prepare_reference.h"
@@ -47,10 +49,11 @@ struct Unit {
       : rig(options), elements(elements) {
     args.layout = rig.layout(segments);
     args.wire = {rig.on_device(stream, ramp(elements)), 0};
-    args.plus = {rig.buffer(ZO2_BUFFER_DEVICE, elements * 4), 0};
-    args.minus = {rig.buffer(ZO2_BUFFER_DEVICE, elements * 4), 0};
+    sides[0] = {{rig.buffer(ZO2_BUFFER_DEVICE, elements * 4), 0}, 0.5f};
+    sides[1] = {{rig.buffer(ZO2_BUFFER_DEVICE, elements * 4), 0}, -0.5f};
+    args.sides = sides;
+    args.side_count = 2;
     args.sticky = {rig.on_device(stream, std::vector<zo2_sticky>{{0, 0}}), 0};
-    args.eps = 0.5f;
     args.noise = ZO2_NOISE_BUFFER;
     args.seed = 42;
     args.step = 7;
@@ -65,9 +68,9 @@ struct Unit {
   void buffer_noise(const std::vector<float>& z) { args.z = update.z = {rig.on_device(stream, z), 0}; }
 
   void pend(const std::vector<float>& gradients) {
-    std::vector<zo2_step_state> states;
-    for (float g : gradients) states.push_back({0, 0, g, isfinite(g) ? 1u : 0u, 0});
-    update.states = {rig.on_device(stream, states), 0};
+    std::vector<zo2_coefficient> coefficients;
+    for (float g : gradients) coefficients.push_back({g, isfinite(g) ? 1u : 0u});
+    update.coefficients = {rig.on_device(stream, coefficients), 0};
     update.directions = static_cast<uint32_t>(gradients.size());
     args.updates = &update;
     args.update_count = 1;
@@ -81,6 +84,7 @@ struct Unit {
   zo2_stream* const stream = rig.stream("compute");
   const size_t elements;
   zo2_prepare_args args = {};
+  zo2_side sides[2] = {};
   zo2_update update = {};
 };
 
@@ -94,8 +98,8 @@ void prepare_perturbs_with_the_noise_of_the_canonical_index(const zo2_device_opt
   unit.args.direction = 3;
   unit.prepare_well();
   const std::vector<float> w = ramp(unit.elements);
-  const std::vector<float> plus = unit.read(unit.args.plus);
-  const std::vector<float> minus = unit.read(unit.args.minus);
+  const std::vector<float> plus = unit.read(unit.sides[0].scratch);
+  const std::vector<float> minus = unit.read(unit.sides[1].scratch);
   std::vector<float> z(kGap + 777);
   for (size_t i = 0; i < z.size(); ++i) {
     const uint64_t canonical = i < kGap ? kFirst + i : (uint64_t{1} << 33) + i - kGap;
@@ -122,8 +126,8 @@ void prepare_applies_the_update_to_what_is_neither_frozen_nor_without_decay() {
   unit.prepare_well();
   const std::vector<float> before = ramp(48);
   const std::vector<float> wire = unit.read(unit.args.wire);
-  const std::vector<float> plus = unit.read(unit.args.plus);
-  const std::vector<float> minus = unit.read(unit.args.minus);
+  const std::vector<float> plus = unit.read(unit.sides[0].scratch);
+  const std::vector<float> minus = unit.read(unit.sides[1].scratch);
   for (size_t i = 0; i < 48; ++i) {
     // Exact in fp32: all are small multiples of 2^-12.
     float expected = before[i];
@@ -140,16 +144,16 @@ void a_flush_writes_the_wire_alone_and_without_store_the_wire_stays() {
   unit.buffer_noise(std::vector<float>(16, 1.0f));
   unit.pend({2});
   unit.args.store = 0;
-  unit.args.minus = kNone;
-  unit.args.eps = 0;
+  unit.args.side_count = 1;
+  unit.sides[0].eps = 0;
   unit.prepare_well();
   std::vector<float> updated = ramp(16);
   for (float& w : updated) w -= 1;
   CHECK(unit.read(unit.args.wire) == ramp(16));
-  CHECK(unit.read(unit.args.plus) == updated, "with eps 0, W+ is the updated weight itself");
-  const zo2_span plus = unit.args.plus;
+  CHECK(unit.read(unit.sides[0].scratch) == updated, "with eps 0, a side is the updated weight itself");
+  const zo2_span plus = unit.sides[0].scratch;
   unit.rig.ok(unit.rig.table->fill(unit.stream, plus, 0, 64, &unit.rig.error));
-  unit.args.plus = kNone;
+  unit.args.side_count = 0;
   unit.args.store = 1;
   unit.prepare_well();
   CHECK(unit.read(unit.args.wire) == updated);
@@ -176,10 +180,10 @@ void gathered_segments_take_the_noise_of_their_rows() {
   unit.buffer_noise(z);
   unit.args.rows = {unit.rig.host(std::vector<int32_t>{5, 0, 9}), 0};
   unit.args.row_count = 3;
-  unit.rig.ok(unit.rig.table->fill(unit.stream, unit.args.plus, 0, 128, &unit.rig.error));
+  unit.rig.ok(unit.rig.table->fill(unit.stream, unit.sides[0].scratch, 0, 128, &unit.rig.error));
   unit.prepare_well();
   const std::vector<float> w = ramp(32);
-  const std::vector<float> plus = unit.read(unit.args.plus);
+  const std::vector<float> plus = unit.read(unit.sides[0].scratch);
   const int rows[3] = {5, 0, 9};
   for (size_t e = 0; e < 12; ++e) {
     const float noise = static_cast<float>(128 + rows[e / 4] * 4 + static_cast<int>(e % 4));
@@ -209,19 +213,31 @@ void prepare_refuses_what_it_cannot_use() {
   unit.pend({1});
   const zo2_prepare_args good = unit.args;
   const zo2_update good_update = unit.update;
+  const zo2_side good_sides[2] = {unit.sides[0], unit.sides[1]};
   const auto refused = [&](const char* text, auto change) {
     unit.args = good;
     unit.update = good_update;
+    std::copy(std::begin(good_sides), std::end(good_sides), unit.sides);
     change(unit.args, unit.update);
     invalid(unit.rig, unit.prepare(), text);
   };
   refused("layout is none", [](auto& a, auto&) { a.layout = nullptr; });
   refused("wire needs 64 bytes from offset 4 on", [](auto& a, auto&) { a.wire.offset = 4; });
-  refused("plus starts at offset 2", [&](auto& a, auto&) { a.plus = {unit.rig.buffer(ZO2_BUFFER_DEVICE, 80), 2}; });
-  refused("minus is given without plus", [](auto& a, auto&) { a.plus = kNone; });
-  refused("minus (64 bytes) overlaps plus (64 bytes)", [](auto& a, auto&) { a.minus = a.plus; });
-  refused("overlaps wire", [](auto& a, auto&) { a.plus = a.wire; });
-  refused("overlaps states of an update", [](auto& a, auto& u) { a.sticky = u.states; });
+  zo2_side* const sides = unit.sides;
+  refused("sides[0].scratch starts at offset 2",
+          [&](auto&, auto&) { sides[0].scratch = {unit.rig.buffer(ZO2_BUFFER_DEVICE, 80), 2}; });
+  refused("sides[1].scratch is none", [&](auto&, auto&) { sides[1].scratch = kNone; });
+  refused("sides[1].scratch needs 64 bytes from offset 4 on", [&](auto&, auto&) { sides[1].scratch.offset = 4; });
+  refused("sides[1].scratch is a host buffer",
+          [&](auto&, auto&) { sides[1].scratch = {unit.rig.buffer(ZO2_BUFFER_HOST, 64), 0}; });
+  refused("sides[1].scratch (64 bytes) overlaps sides[0].scratch (64 bytes)",
+          [&](auto&, auto&) { sides[1].scratch = sides[0].scratch; });
+  refused("sides[0].scratch (64 bytes) overlaps wire", [&](auto& a, auto&) { sides[0].scratch = a.wire; });
+  refused("sides is null, but side_count is 2", [](auto& a, auto&) { a.sides = nullptr; });
+  refused("side_count is 3, but may be at most 2", [](auto& a, auto&) { a.side_count = 3; });
+  refused("sides[0].eps is inf, but must be finite", [&](auto&, auto&) { sides[0].eps = INFINITY; });
+  refused("sides[1].eps is nan, but must be finite", [&](auto&, auto&) { sides[1].eps = NAN; });
+  refused("overlaps coefficients of an update", [](auto& a, auto& u) { a.sticky = u.coefficients; });
   refused("wire is a host buffer", [&](auto& a, auto&) { a.wire = {unit.rig.buffer(ZO2_BUFFER_HOST, 64), 0}; });
   refused("sticky is none", [](auto& a, auto&) { a.sticky = kNone; });
   refused("z needs 64 bytes", [](auto& a, auto&) { a.z.offset = 4; });
@@ -229,11 +245,10 @@ void prepare_refuses_what_it_cannot_use() {
   refused("noise is 3", [](auto& a, auto&) { a.noise = static_cast<zo2_noise_kind>(3); });
   refused("rounding is 2", [](auto& a, auto&) { a.rounding = static_cast<zo2_rounding>(2); });
   refused("direction is 16777216", [](auto& a, auto&) { a.direction = 1u << 24; });
-  refused("eps is", [](auto& a, auto&) { a.eps = INFINITY; });
   refused("updates is null", [](auto& a, auto&) { a.updates = nullptr; });
   refused("65 directions", [](auto&, auto& u) { u.directions = 65; });
   refused("0 directions", [](auto&, auto& u) { u.directions = 0; });
-  refused("states of an update needs 64 bytes", [](auto&, auto& u) { u.directions = 2; });
+  refused("coefficients of an update needs 16 bytes", [](auto&, auto& u) { u.directions = 2; });
   refused("learning rate", [](auto&, auto& u) { u.learning_rate = NAN; });
   refused("z of an update is none", [](auto&, auto& u) { u.z = kNone; });
   refused("stride of z of an update is 2", [](auto&, auto& u) { u.z_stride = 2; });

@@ -13,7 +13,7 @@ extern "C" __global__ void numerics_probe(uint64_t seed, uint32_t step, float ep
   gaussian_quad(noise_stream(seed, step, kPurposeGaussian, 1), i, quad);
   const PhiloxWords signs = philox_at(noise_stream(seed, step, kPurposeRademacher, 1), i >> 7);
   const PhiloxWords words = philox_at(noise_stream(seed, step, kPurposeRounding, 0), i >> 2);
-  const float g = projected_gradient(loss, weight_decay, learning_rate);
+  const float g = difference_quotient(loss, weight_decay, learning_rate);
   float u = update_begin(decay_coefficient(learning_rate, weight_decay), w[i]);
   u = update_add(update_coefficient(learning_rate, g, 3), quad[i & 3], u);
   const float next = update_end(f16_to_f32(half[i]), u);

@@ -66,11 +66,11 @@ inline float rounded(uint32_t dtype, zo2_rounding rounding, float x, uint64_t se
 struct OwnedUpdate {
   contract::PendingUpdate pending = {};
 
-  void set_gradients(const std::vector<float>& g) {
-    states_ = std::make_shared<std::vector<zo2_step_state>>(g.size());
-    for (size_t d = 0; d < g.size(); ++d) (*states_)[d].g = g[d];
+  void set_coefficients(const std::vector<float>& g) {
+    coefficients_ = std::make_shared<std::vector<zo2_coefficient>>(g.size());
+    for (size_t d = 0; d < g.size(); ++d) (*coefficients_)[d].value = g[d];
     pending.directions = static_cast<uint32_t>(g.size());
-    pending.states = states_->data();
+    pending.coefficients = coefficients_->data();
   }
   // BUFFER: tables of `stride` values, one for each direction.
   void set_noise(std::vector<float> z, uint64_t stride) {
@@ -80,9 +80,17 @@ struct OwnedUpdate {
   }
 
  private:
-  std::shared_ptr<std::vector<zo2_step_state>> states_;
+  std::shared_ptr<std::vector<zo2_coefficient>> coefficients_;
   std::shared_ptr<std::vector<float>> z_;
 };
+
+// The sides of W+ and W-, or the first `count` of them.
+inline void set_sides(contract::PrepareCommand& command, uint8_t* plus, uint8_t* minus, float eps, uint32_t count = 2) {
+  command.sides[0] = {plus, eps};
+  command.sides[1] = {minus, -eps};
+  command.side_count = count;
+  command.draws = count != 0 && eps != 0;
+}
 
 // Prepares element `element` of a segment, whose canonical index is `index`. Returns the sticky flags.
 inline uint32_t reference_element(const contract::PrepareCommand& command, const zo2_segment& segment, uint64_t element,
@@ -93,13 +101,13 @@ inline uint32_t reference_element(const contract::PrepareCommand& command, const
   float w = read_as(segment.wire_dtype, wire);
   for (const contract::PendingUpdate& update : command.updates) {
     bool finite = true;
-    for (uint32_t d = 0; d < update.directions; ++d) finite = finite && isfinite(update.states[d].g);
+    for (uint32_t d = 0; d < update.directions; ++d) finite = finite && isfinite(update.coefficients[d].value);
     if (!finite) flags |= ZO2_STICKY_NOT_FINITE;
     if (frozen) continue;
     const bool decay = (segment.flags & ZO2_SEGMENT_DECAY) != 0;
     float u = (decay ? static_cast<float>(update.learning_rate * update.weight_decay) : 0.0f) * w;
     for (uint32_t d = 0; d < update.directions; ++d) {
-      const double g = finite ? static_cast<double>(update.states[d].g) : 0.0;
+      const double g = finite ? static_cast<double>(update.coefficients[d].value) : 0.0;
       const float a = static_cast<float>(update.learning_rate * g / update.directions);
       const float* const table = update.z == nullptr ? nullptr : update.z + d * (update.z_stride / sizeof(float));
       u = fmaf(a, noise_of(update.noise, update.seed, update.step, d, table, index), u);
@@ -112,14 +120,16 @@ inline uint32_t reference_element(const contract::PrepareCommand& command, const
     }
   }
   if (command.store && !frozen && !command.updates.empty()) write_as(segment.wire_dtype, w, wire);
-  if (command.plus == nullptr) return flags;
+  bool draws = false;
+  for (uint32_t k = 0; k < command.side_count; ++k) draws = draws || command.sides[k].eps != 0;
+  const bool plain = frozen || !draws;
   const uint64_t at = segment.scratch_offset + element * dtype_bytes(segment.scratch_dtype);
-  const bool plain = frozen || (command.minus == nullptr && command.eps == 0);
   const float z =
       plain ? 0.0f : noise_of(command.noise, command.seed, command.step, command.direction, command.z, index);
-  write_as(segment.scratch_dtype, plain ? w : fmaf(command.eps, z, w), command.plus + at);
-  if (command.minus != nullptr)
-    write_as(segment.scratch_dtype, plain ? w : fmaf(-command.eps, z, w), command.minus + at);
+  for (uint32_t k = 0; k < command.side_count; ++k) {
+    const contract::PrepareSide& side = command.sides[k];
+    write_as(segment.scratch_dtype, plain ? w : fmaf(side.eps, z, w), side.scratch + at);
+  }
   return flags;
 }
 

@@ -87,7 +87,7 @@ static OwnedUpdate pending(zo2_noise_kind noise, uint32_t step, uint32_t directi
   one.pending.weight_decay = 0.1;
   std::vector<float> g;
   for (uint32_t d = 0; d < directions; ++d) g.push_back(static_cast<float>(1.3 - 0.9 * d + 0.01 * step));
-  one.set_gradients(g);
+  one.set_coefficients(g);
   if (noise == ZO2_NOISE_BUFFER) {
     std::vector<float> z;
     for (uint64_t i = 0; i < table * directions; ++i)
@@ -105,7 +105,7 @@ struct Case {
   uint32_t updates;
   uint32_t directions;
   bool store;
-  int sides;  // 0: flush, 1: W+ only, 2: both
+  uint32_t sides;  // 0: flush, 1: W+ only, 2: both
   float eps;
   uint64_t cut;  // elements in a range
   bool generic;
@@ -129,11 +129,9 @@ static void run_case(const Case& c) {
   contract::PrepareCommand command = {};
   command.layout = &layout;
   command.wire = wire.data();
-  command.plus = c.sides >= 1 ? plus.data() : nullptr;
-  command.minus = c.sides == 2 ? minus.data() : nullptr;
+  test::set_sides(command, plus.data(), minus.data(), c.eps, c.sides);
   command.rows = unit.rows.data();
   command.row_count = unit.rows.size();
-  command.eps = c.eps;
   command.noise = c.noise;
   command.seed = 77;
   command.step = 6;
@@ -155,8 +153,7 @@ static void run_case(const Case& c) {
   }
   contract::PrepareCommand expected = command;
   expected.wire = wire_expected.data();
-  expected.plus = c.sides >= 1 ? plus_expected.data() : nullptr;
-  expected.minus = c.sides == 2 ? minus_expected.data() : nullptr;
+  test::set_sides(expected, plus_expected.data(), minus_expected.data(), c.eps, c.sides);
   for (uint64_t s = 0; s < unit.segments.size(); ++s) {
     for (uint64_t e = 0; e < unit.segments[s].count; ++e) {
       test::reference_element(expected, unit.segments[s], e, unit.canonical(s, e));
@@ -166,7 +163,7 @@ static void run_case(const Case& c) {
   const bool equal = memcmp(wire.data(), wire_expected.data(), wire.size()) == 0 &&
                      memcmp(plus.data(), plus_expected.data(), plus.size()) == 0 &&
                      memcmp(minus.data(), minus_expected.data(), minus.size()) == 0;
-  CHECK(equal, "%s: wire %u, scratch %u, noise %d, rounding %d, %u updates of %u, store %d, sides %d, eps %g, cut %llu",
+  CHECK(equal, "%s: wire %u, scratch %u, noise %d, rounding %d, %u updates of %u, store %d, sides %u, eps %g, cut %llu",
         description, c.wire, c.scratch, c.noise, c.rounding, c.updates, c.directions, c.store, c.sides,
         static_cast<double>(c.eps), static_cast<unsigned long long>(c.cut));
   CHECK(wire.intact() && plus.intact() && minus.intact(), "%s: written outside of the unit", description);

@@ -42,9 +42,7 @@ struct Weights {
     PrepareCommand command = {};
     command.layout = &layout;
     command.wire = wire.data();
-    command.plus = plus.data();
-    command.minus = minus.data();
-    command.eps = 1e-3f;
+    test::set_sides(command, plus.data(), minus.data(), 1e-3f);
     command.seed = 5;
     command.store = true;
     return command;
@@ -58,7 +56,7 @@ static OwnedUpdate update_of(uint32_t step, const std::vector<float>& g, double 
   update.pending.seed = 5;
   update.pending.learning_rate = learning_rate;
   update.pending.weight_decay = weight_decay;
-  update.set_gradients(g);
+  update.set_coefficients(g);
   return update;
 }
 
@@ -89,7 +87,7 @@ static void decay_survives_small_learning_rates() {
     const float g = static_cast<float>(3.0 * sin(step * 0.37));
     for (Weights* weights : {&decayed, &kept}) {
       PrepareCommand command = weights->command();
-      command.plus = command.minus = nullptr;
+      command.side_count = 0;
       prepared(command, {update_of(step, {g}, learning_rate, weights == &decayed ? weight_decay : 0.0)});
     }
   }
@@ -132,7 +130,7 @@ static void pending_updates_equal_updates_at_once() {
       for (const OwnedUpdate& update : updates) {
         command = one_by_one.command();
         command.rounding = rounding;
-        command.plus = command.minus = nullptr;
+        command.side_count = 0;
         prepared(command, {update});
       }
       CHECK(together.wire == one_by_one.wire, "dtype %u, rounding %d", dtype, rounding);
@@ -255,7 +253,7 @@ static void coefficients_are_rounded_once() {
   CHECK(numerics::decay_coefficient(1e-7, 0.1) == 1e-8f, "%a",
         static_cast<double>(numerics::decay_coefficient(1e-7, 0.1)));
   // The losses agree in 9 digits; fp32 losses would give 0.
-  const float g = numerics::projected_gradient(2.0000000012, 2.0, 1e-3);
+  const float g = numerics::difference_quotient(2.0000000012, 2.0, 2e-3);
   CHECK(fabs(static_cast<double>(g) / 6e-7 - 1) < 1e-6, "%g", static_cast<double>(g));
 }
 
