@@ -22,5 +22,5 @@ export type { Example, ExampleKind, ExampleOptions, ExampleParser } from "./exam
 export type { Template } from "./template.js";
 export { readJsonLines, type JsonLine, type LineSource, type ReadOptions } from "./jsonl.js";
 export { logitLoss, type LogitLoss } from "./logit-loss.js";
-export { batchLoss, choiceScores, tokenLoss, type ChoiceScores, type LossSum } from "./objective.js";
+export { batchLoss, choiceScores, tokenLoss, type ChoiceScores, type LossSum } from "./token-loss.js";
 export { inOrder, Sampler, type SamplerOptions } from "./sampler.js";

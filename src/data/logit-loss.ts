@@ -5,7 +5,7 @@
 import { Zo2Error } from "../base/errors.js";
 import { SPAN_FIELDS, TARGET_FIELDS, type PackedBatch } from "./batch.js";
 import { NOT_SCORED } from "./encoded.js";
-import type { LossSum } from "./objective.js";
+import type { LossSum } from "./token-loss.js";
 
 /** A loss before division, and how many of what can be right are. */
 export interface LogitLoss extends LossSum {

@@ -1,6 +1,6 @@
 import { packBatch } from "../../../src/data/batch.js";
 import type { EncodedExample } from "../../../src/data/encoded.js";
-import { batchLoss, choiceScores, tokenLoss } from "../../../src/data/objective.js";
+import { batchLoss, choiceScores, tokenLoss } from "../../../src/data/token-loss.js";
 import { failure } from "../checkpoint/support.js";
 
 const choices = (label: number, ...ids: number[][]): EncodedExample => ({
