@@ -1,6 +1,7 @@
 /**
  * The dtypes in which a checkpoint's weights may be stored, and how those that no kernel reads become fp32 on the way.
  */
+import { at } from "../base/at.js";
 import { BYTES_OF, type FloatType } from "../base/dtype.js";
 import { DTYPE_BITS, type TensorDtype } from "./safetensors.js";
 
@@ -37,7 +38,7 @@ function fp8Table(exponentBits: number, mantissaBits: number, infinities: boolea
 
 function fromTable(table: Float32Array): (from: Uint8Array, to: Float32Array) => void {
   return (from, to) => {
-    for (let i = 0; i < from.length; i++) to[i] = table[from[i] ?? 0] ?? Number.NaN;
+    for (let i = 0; i < from.length; i++) to[i] = at(table, at(from, i));
   };
 }
 

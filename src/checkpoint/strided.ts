@@ -1,4 +1,5 @@
 /** Reading tensors whose elements are not in row-major order in their file: transposed, sliced and expanded views. */
+import { at } from "../base/at.js";
 import { DTYPE_BITS, type TensorEntry } from "./safetensors.js";
 import type { FileSource } from "./source.js";
 
@@ -64,27 +65,31 @@ export async function readStrided(
 
 /** The row-major range [begin, end) of a tensor as boxes, at most two for each dimension. */
 function* boxes(shape: readonly number[], strides: readonly number[], begin: number, end: number): Generator<Box> {
+  if (shape.length === 0) {
+    yield { axes: [], from: 0, to: 0 };
+    return;
+  }
   const rows = rowMajorStrides(shape);
-  let at = begin;
-  while (at < end) {
+  let element = begin;
+  while (element < end) {
     // The outermost dimension of which whole slices start here and fit.
     let d = 0;
-    while (at % (rows[d] ?? 1) !== 0 || at + (rows[d] ?? 1) > end) d++;
+    while (element % at(rows, d) !== 0 || element + at(rows, d) > end) d++;
     let from = 0;
-    let rest = at;
+    let rest = element;
     for (let k = 0; k <= d; k++) {
-      const index = Math.floor(rest / (rows[k] ?? 1));
-      from += index * (strides[k] ?? 0);
-      rest -= index * (rows[k] ?? 1);
+      const index = Math.floor(rest / at(rows, k));
+      from += index * at(strides, k);
+      rest -= index * at(rows, k);
     }
-    const slice = rows[d] ?? 1;
-    const position = Math.floor(at / slice) % (shape[d] ?? 1);
-    const count = Math.min((shape[d] ?? 1) - position, Math.floor((end - at) / slice));
+    const slice = at(rows, d);
+    const position = Math.floor(element / slice) % at(shape, d);
+    const count = Math.min(at(shape, d) - position, Math.floor((end - element) / slice));
     const axes = shape
       .slice(d)
-      .map((extent, k) => ({ extent: k === 0 ? count : extent, from: strides[d + k] ?? 0, to: rows[d + k] ?? 0 }));
-    yield { axes, from, to: at - begin };
-    at += count * slice;
+      .map((extent, k) => ({ extent: k === 0 ? count : extent, from: at(strides, d + k), to: at(rows, d + k) }));
+    yield { axes, from, to: element - begin };
+    element += count * slice;
   }
 }
 
@@ -136,8 +141,8 @@ function* places(
     yield place;
     let d = 0;
     for (; d < axes.length; d++) {
-      const { extent, from, to } = axes[d] ?? { extent: 0, from: 0, to: 0 };
-      const next = (index[d] ?? 0) + 1;
+      const { extent, from, to } = at(axes, d);
+      const next = at(index, d) + 1;
       index[d] = next === extent ? 0 : next;
       place.from += next === extent ? -from * (extent - 1) : from;
       place.to += next === extent ? -to * (extent - 1) : to;
@@ -157,7 +162,7 @@ function scatter(window: Uint8Array, item: number, axes: readonly Axis[], target
     let source = place.from * item;
     let sink = place.to * item;
     for (let i = 0; i < longest.extent; i++) {
-      for (let b = 0; b < item; b++) target[sink + b] = window[source + b] ?? 0;
+      for (let b = 0; b < item; b++) target[sink + b] = at(window, source + b);
       source += longest.from * item;
       sink += longest.to * item;
     }

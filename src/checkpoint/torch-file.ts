@@ -1,4 +1,5 @@
 /** A PyTorch `.bin` file as a list of tensors. Its pickles are read, its weights are not. */
+import { at } from "../base/at.js";
 import { crc32 } from "node:zlib";
 import { PickleDict, readPickle, type PickleValue } from "./pickle.js";
 import { DTYPE_BITS, tensorBytes, type TensorEntry } from "./safetensors.js";
@@ -184,7 +185,7 @@ function entryOf(path: string, name: string, view: TorchTensor, place: StoragePl
   if (bytes === 0) return { name, dtype, shape, file: path, offset: place.offset, bytes };
   const item = DTYPE_BITS[dtype] / 8;
   // Past 2^53 a sum is not exact, and is past every file's end all the same.
-  const last = shape.reduce((sum, extent, d) => sum + (extent - 1) * (strides[d] ?? 0), first);
+  const last = shape.reduce((sum, extent, d) => sum + (extent - 1) * at(strides, d), first);
   if ((last + 1) * item > declared) {
     throw fail(
       `shape [${shape.join(", ")}] with strides [${strides.join(", ")}] from element ${first} reaches past its ` +

@@ -1,3 +1,4 @@
+import { at } from "../base/at.js";
 /**
  * The known name that a person most likely meant by `given`, or undefined when none is close enough to be worth naming.
  * Case, `-` and `_` do not count as differences; two swapped neighbours count as one.
@@ -28,15 +29,15 @@ function editDistance(a: string, b: string): number {
   for (let i = 1; i <= a.length; i++) {
     const row = [i];
     for (let j = 1; j <= b.length; j++) {
-      const replace = (last[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      let cost = Math.min((last[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1, replace);
+      const replace = at(last, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      let cost = Math.min(at(last, j) + 1, at(row, j - 1) + 1, replace);
       if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
-        cost = Math.min(cost, (beforeLast[j - 2] ?? 0) + 1);
+        cost = Math.min(cost, at(beforeLast, j - 2) + 1);
       }
       row.push(cost);
     }
     beforeLast = last;
     last = row;
   }
-  return last[b.length] ?? 0;
+  return at(last, b.length);
 }

@@ -1,3 +1,4 @@
+import { at } from "../base/at.js";
 import { Zo2Error } from "../base/errors.js";
 import { commonPrefix } from "./tokens.js";
 import {
@@ -186,7 +187,7 @@ class Packer {
     if (last < 1) return;
     const start = this.addSequence(ids, 0, last, 0, 0);
     for (let t = 1; t <= last; t++) {
-      const label = labels[t] ?? NOT_SCORED;
+      const label = at(labels, t);
       if (label !== NOT_SCORED) this.scored.push(start + t - 1, label);
     }
   }
@@ -211,7 +212,7 @@ class Packer {
       const own = ids.length > shared + 1 ? this.addSequence(ids, shared, ids.length - 1, prefix, prefixLength) : 0;
       ranges.push(this.scored.length / TARGET_FIELDS);
       for (let t = from; t < ids.length; t++) {
-        this.scored.push(t <= shared ? prefix + t - 1 : own + t - 1 - shared, ids[t] ?? 0);
+        this.scored.push(t <= shared ? prefix + t - 1 : own + t - 1 - shared, at(ids, t));
       }
       ranges.push(this.scored.length / TARGET_FIELDS);
     }
@@ -222,7 +223,7 @@ class Packer {
   addLabelled({ ids, labels, problem }: EncodedLabelled): readonly number[] {
     const last = this.addSequence(ids, 0, ids.length, 0, 0) + ids.length - 1;
     if (problem === "single_label_classification") {
-      this.scored.push(last, labels[0] ?? 0);
+      this.scored.push(last, at(labels, 0));
       return [];
     }
     this.asked.push(last);
@@ -246,7 +247,7 @@ class Packer {
   private addSequence(ids: Int32Array, begin: number, end: number, prefixStart: number, prefixLength: number): number {
     const start = this.tokens.length;
     for (let t = begin; t < end; t++) {
-      this.tokens.push(ids[t] ?? 0);
+      this.tokens.push(at(ids, t));
       this.positions.push(t);
     }
     this.sequences.push(start, end - begin, prefixStart, prefixLength, start);
@@ -257,14 +258,12 @@ class Packer {
     if (this.scored.length === 0 && this.asked.length === 0)
       throw new Zo2Error("ZO2_ERR_DATA", "the batch has no labelled token, so it has no loss");
     const needed = new Uint8Array(this.tokens.length);
-    for (let i = 0; i < this.scored.length; i += TARGET_FIELDS) needed[this.scored[i] ?? 0] = 1;
+    for (let i = 0; i < this.scored.length; i += TARGET_FIELDS) needed[at(this.scored, i)] = 1;
     for (const row of this.asked) needed[row] = 1;
     const headRows: number[] = [];
     const indexOf = new Int32Array(needed.length);
     for (let row = 0; row < needed.length; row++) if (needed[row] === 1) indexOf[row] = headRows.push(row) - 1;
-    const targets = Int32Array.from(this.scored, (value, i) =>
-      i % TARGET_FIELDS === 0 ? (indexOf[value] ?? 0) : value,
-    );
+    const targets = Int32Array.from(this.scored, (value, i) => (i % TARGET_FIELDS === 0 ? at(indexOf, value) : value));
     return {
       tokens: Int32Array.from(this.tokens),
       positions: Int32Array.from(this.positions),

@@ -1,3 +1,4 @@
+import { at } from "../base/at.js";
 import { open, type FileHandle } from "node:fs/promises";
 import { messageOf } from "../base/guards.js";
 import { Zo2Error } from "../base/errors.js";
@@ -109,7 +110,7 @@ class LineIndex {
   }
 
   at(index: number): { offset: number; length: number; number: number } {
-    return { offset: this.offsets[index] ?? 0, length: this.lengths[index] ?? 0, number: this.numbers[index] ?? 0 };
+    return { offset: at(this.offsets, index), length: at(this.lengths, index), number: at(this.numbers, index) };
   }
 }
 

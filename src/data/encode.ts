@@ -1,3 +1,4 @@
+import { at } from "../base/at.js";
 import { Zo2Error } from "../base/errors.js";
 import type { ChatMessage, Tokenizer } from "../tokenizer/index.js";
 import { encodeLabelled, encodeSpan } from "./encode-labelled.js";
@@ -164,7 +165,7 @@ function encodeTurns(context: Context, messages: readonly ChatMessage[]): Encode
         `${context.place}: no labelled token in messages[${index}]: it has no token of its own`,
       );
     }
-    for (let t = from; t < to; t++) labels[t] = ids[t] ?? NOT_SCORED;
+    for (let t = from; t < to; t++) labels[t] = at(ids, t);
     first = Math.min(first, from);
     last = Math.max(last, to);
   }

@@ -2,6 +2,7 @@
  * From the logits of a batch to its loss and predictions, in fp64 and in batch order: heads other than the language
  * model's.
  */
+import { at } from "../base/at.js";
 import { Zo2Error } from "../base/errors.js";
 import { SPAN_FIELDS, TARGET_FIELDS, type PackedBatch } from "./batch.js";
 import { NOT_SCORED } from "./encoded.js";
@@ -39,8 +40,8 @@ function classes(targets: Int32Array, logits: Float32Array, columns: number): Lo
   let sum = 0;
   let correct = 0;
   for (let i = 0; i < targets.length; i += TARGET_FIELDS) {
-    const row = targets[i] ?? 0;
-    const label = targets[i + 1] ?? 0;
+    const row = at(targets, i);
+    const label = at(targets, i + 1);
     const scores = logits.subarray(row * columns, (row + 1) * columns);
     sum += crossEntropy(scores, label);
     if (largest(scores) === label) correct++;
@@ -53,7 +54,7 @@ function binary(labels: Float32Array, logits: Float32Array): LogitLoss {
   let sum = 0;
   let correct = 0;
   labels.forEach((y, i) => {
-    const x = logits[i] ?? Number.NaN;
+    const x = at(logits, i);
     sum += Math.max(x, 0) - x * y + Math.log1p(Math.exp(-Math.abs(x)));
     if (x > 0 === y > 0.5) correct++;
   });
@@ -62,7 +63,7 @@ function binary(labels: Float32Array, logits: Float32Array): LogitLoss {
 
 function squared(labels: Float32Array, logits: Float32Array): LogitLoss {
   let sum = 0;
-  labels.forEach((y, i) => (sum += ((logits[i] ?? Number.NaN) - y) ** 2));
+  labels.forEach((y, i) => (sum += (at(logits, i) - y) ** 2));
   return { sum, count: labels.length, correct: null, called: 0 };
 }
 
@@ -89,14 +90,13 @@ export function spanScores(
   begin: number,
   end: number,
 ): { readonly starts: Float32Array; readonly ends: Float32Array } {
-  const column = (c: number) =>
-    Float32Array.from({ length: end - begin }, (_, i) => logits[2 * (begin + i) + c] ?? Number.NaN);
+  const column = (c: number) => Float32Array.from({ length: end - begin }, (_, i) => at(logits, 2 * (begin + i) + c));
   return { starts: column(0), ends: column(1) };
 }
 
 /** The first of the largest. */
 export function largest(scores: Float32Array): number {
-  return scores.reduce((best, score, i) => (score > (scores[best] ?? 0) ? i : best), 0);
+  return scores.reduce((best, score, i) => (score > at(scores, best) ? i : best), 0);
 }
 
 /** exp(score) over their sum. */
@@ -111,5 +111,5 @@ function crossEntropy(scores: Float32Array, label: number): number {
   const most = scores.reduce((a, b) => Math.max(a, b), -Infinity);
   let sum = 0;
   for (const score of scores) sum += Math.exp(score - most);
-  return most + Math.log(sum) - (scores[label] ?? Number.NaN);
+  return most + Math.log(sum) - at(scores, label);
 }

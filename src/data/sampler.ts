@@ -1,3 +1,4 @@
+import { at } from "../base/at.js";
 import { Zo2Error } from "../base/errors.js";
 import type { Dataset } from "./dataset.js";
 import type { Example } from "./example.js";
@@ -40,7 +41,7 @@ export class Sampler {
       this.order = undefined;
     }
     this.order ??= this.permutation();
-    return this.order[this.position++] ?? 0;
+    return at(this.order, this.position++);
   }
 
   /**
@@ -54,8 +55,8 @@ export class Sampler {
     const random = new SplitMix64((BigInt(mixed[0]) << 32n) | BigInt(mixed[1]));
     for (let i = this.size - 1; i > 0; i--) {
       const j = random.below(i + 1);
-      const held = order[i] ?? 0;
-      order[i] = order[j] ?? 0;
+      const held = at(order, i);
+      order[i] = at(order, j);
       order[j] = held;
     }
     return order;

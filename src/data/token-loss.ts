@@ -1,4 +1,5 @@
 /** From the log-probabilities of a batch's targets to its loss, in fp64 and in batch order. */
+import { at } from "../base/at.js";
 import { Zo2Error } from "../base/errors.js";
 import { CHOICE_FIELDS, EXAMPLE_FIELDS, TARGET_FIELDS, labelledCount, type PackedBatch } from "./batch.js";
 
@@ -53,10 +54,10 @@ export function choiceScores(batch: PackedBatch, logprobs: Float32Array): Choice
       for (const logprob of logprobs.subarray(first, last)) sum += logprob;
       scores[c - begin] = reduction === "mean" ? sum / (last - first) : sum;
     }
-    const best = scores.reduce((at, score, i) => (score > (scores[at] ?? 0) ? i : at), 0);
+    const best = scores.reduce((most, score, i) => (score > at(scores, most) ? i : most), 0);
     result.scores.push(scores);
     result.predictions.push(best);
-    result.losses.push(logSumExp(scores) - (scores[label] ?? Number.NaN));
+    result.losses.push(logSumExp(scores) - at(scores, label));
   }
   return result;
 }

@@ -1,3 +1,4 @@
+import { at } from "../base/at.js";
 const DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS = [
   "January",
@@ -28,8 +29,8 @@ export function strftime(date: Date, format: string): string {
 
 function directiveText(date: Date, directive: string): string | undefined {
   const two = (value: number) => String(value).padStart(2, "0");
-  const day = DAYS[date.getDay()] ?? "";
-  const month = MONTHS[date.getMonth()] ?? "";
+  const day = at(DAYS, date.getDay());
+  const month = at(MONTHS, date.getMonth());
   switch (directive) {
     case "Y":
       return String(date.getFullYear());
