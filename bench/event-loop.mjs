@@ -42,9 +42,9 @@ const EXAMPLES = 256;
 
 const CASES = {
   "tiny-opt": () => ({
-    model: path.join(root, "models", "tiny-opt"),
+    model: path.join(root, "docs", "demo", "tiny-opt"),
     wire: "fp32",
-    data: path.join(root, "models", "reviews", "train.jsonl"),
+    data: path.join(root, "docs", "demo", "reviews", "train.jsonl"),
     trainer: {
       method: { name: "mezo-sgd", learningRate: 1e-4 },
       batchSize: 32,

@@ -22,7 +22,7 @@ import { oneOf, readOptions, runMain } from "./lib/options.mjs";
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const DEFAULTS = {
   model: null,
-  reviews: path.join(root, "models", "reviews"),
+  reviews: path.join(root, "docs", "demo", "reviews"),
   steps: 600,
   batch: 16,
   learningRate: 4e-5,

@@ -23,7 +23,6 @@ node --input-type=module -e '
   if (block === null) throw new Error("README.md has no ts block");
   writeFileSync("program.ts", block[1]);
 ' "$root/README.md"
-cp -r node_modules/zo2/models .
 "$root/node_modules/.bin/tsc" --target es2022 --module nodenext --moduleResolution nodenext --strict --skipLibCheck \
   --lib es2023,esnext.disposable --types node --typeRoots "$root/node_modules/@types" program.ts
 node program.js

@@ -25,7 +25,9 @@ const tracked = spawnSync("git", ["ls-files", "--cached", "--others", "--exclude
 })
   .stdout.split("\n")
   .filter((file) => file !== "" && existsSync(path.join(root, file)));
-const ours = tracked.filter((file) => !/^(models|test\/fixtures|test\/fuzz\/regressions|bench\/results)\//.test(file));
+const ours = tracked.filter(
+  (file) => !/^(docs\/demo|test\/fixtures|test\/fuzz\/regressions|bench\/results)\//.test(file),
+);
 const cpp = ours.filter((file) => /\.(h|cc|cu|cuh)$/.test(file));
 const script = ours.filter((file) => /\.(ts|mjs|cjs|cts)$/.test(file));
 

@@ -33,7 +33,7 @@ const COPIED = [
   "cuda",
   "dist",
   "emulator",
-  "models",
+  "docs/demo",
   "numerics",
   "package.json",
   "scripts",

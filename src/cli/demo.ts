@@ -55,8 +55,8 @@ export const demoCommand: CommandSpec = {
   ],
   examples: ["zo2 demo", "zo2 demo --steps 100 --seed 1 --json", "zo2 demo --offload device --out tuned"],
   async run(given, context, output) {
-    const modelDir = join(context.packageRoot, "models", "tiny-opt");
-    const reviews = join(context.packageRoot, "models", "reviews");
+    const modelDir = join(context.packageRoot, "docs", "demo", "tiny-opt");
+    const reviews = join(context.packageRoot, "docs", "demo", "reviews");
     const { modelOptions, trainerOptions, evaluateOptions } = demoOptions(given);
     if (given.out !== undefined) await checkTarget(given.out, modelDir);
     const api = await context.loadApi();

@@ -6,8 +6,8 @@ import path from "node:path";
 /** The command line as users run it: the compiled program in a process of its own, with the addon. */
 const root = path.join(__dirname, "../..");
 const program = path.join(root, "dist/esm/cli/main.js");
-const model = path.join(root, "models/tiny-opt");
-const reviews = path.join(root, "models/reviews");
+const model = path.join(root, "docs/demo/tiny-opt");
+const reviews = path.join(root, "docs/demo/reviews");
 const task = [
   "--prompt",
   "{text} How is it?",

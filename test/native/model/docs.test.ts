@@ -14,7 +14,7 @@ function blocks(page: string): string[] {
     code
       .replace(/steps: \d+/, "steps: 2")
       .replace(/batchSize: \d+/, `batchSize: ${EXAMPLES}`)
-      .replace('"reviews/', `"${path.join(root, "models/reviews")}/`),
+      .replace('"reviews/', `"${path.join(root, "docs/demo/reviews")}/`),
   );
 }
 
@@ -34,7 +34,7 @@ async function run(code: string, model: Model): Promise<Pick<Step, "index" | "lo
 describe("the examples of docs/objectives.md", () => {
   const [fromLogits = "", fromText = "", ...more] = blocks("docs/objectives.md");
   const load = (body: (model: Model) => Promise<void>) =>
-    withModel(path.join(root, "models/tiny-opt"), { offload: { wire: "fp32" } }, body);
+    withModel(path.join(root, "docs/demo/tiny-opt"), { offload: { wire: "fp32" } }, body);
 
   it("are two", () => expect(more).toHaveLength(0));
 

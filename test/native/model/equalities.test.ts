@@ -414,7 +414,7 @@ describe.each(some(FAMILIES, 1))("%s", (name) => {
 });
 
 describe("with a device smaller than the model", () => {
-  const tiny = path.join(fixtures, "../../models/tiny-opt");
+  const tiny = path.join(fixtures, "../../docs/demo/tiny-opt");
   const wide = { unitBytes: 200_000, slots: 2 };
   const texts = examples.slice(0, 8).map((e) => ({ ids: e.ids.slice(0, 40) }));
   const run = async (model: Model) => {

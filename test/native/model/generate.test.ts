@@ -11,7 +11,7 @@ import { Trainer } from "../../../src/train/trainer.js";
 import { continuationsOf, folder, greedyOf, NEW_TOKENS } from "./greedy.js";
 import { sameBits, weightBits, withModel } from "./helpers.js";
 
-const tiny = path.join(__dirname, "../../../models/tiny-opt");
+const tiny = path.join(__dirname, "../../../docs/demo/tiny-opt");
 
 /** What the whole model, run anew for every token, goes on with. */
 async function recomputed(model: Model, prompt: readonly number[], count: number): Promise<number[]> {

@@ -272,7 +272,7 @@ it("tokenizer, generation and licence files go along byte for byte; other files 
   for (const [file, text] of Object.entries({ ...companions, ...others }))
     fs.writeFileSync(path.join(source, file), text);
   for (const file of ["vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"]) {
-    fs.copyFileSync(path.join(fixtures, "../../models/tiny-opt", file), path.join(source, file));
+    fs.copyFileSync(path.join(fixtures, "../../docs/demo/tiny-opt", file), path.join(source, file));
     companions[file] = fs.readFileSync(path.join(source, file), "utf8");
   }
   const out = path.join(work, "out");

@@ -7,7 +7,7 @@ import { openCheckpoint, writeCheckpoint, type TensorDtype, type TensorSource } 
 import { cleanUp, failure, temporaryFolder } from "./support.js";
 
 const ROOT = join(__dirname, "../../..");
-const TINY = join(ROOT, "models/tiny-opt");
+const TINY = join(ROOT, "docs/demo/tiny-opt");
 
 function source(name: string, dtype: TensorDtype, shape: number[], content: Uint8Array): TensorSource {
   return {

@@ -475,10 +475,10 @@ describe("eval, score, info, demo", () => {
       steps: 3,
       seconds: 1.5,
     });
-    expect(named("fit")).toEqual([["/pkg/models/reviews/train.jsonl"]]);
+    expect(named("fit")).toEqual([["/pkg/docs/demo/reviews/train.jsonl"]]);
     expect(named("evaluate").map(([data]) => data)).toEqual([
-      "/pkg/models/reviews/test.jsonl",
-      "/pkg/models/reviews/test.jsonl",
+      "/pkg/docs/demo/reviews/test.jsonl",
+      "/pkg/docs/demo/reviews/test.jsonl",
     ]);
     expect(named("createTrainer")[0]?.[0]).toMatchObject({
       steps: 3,

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { openDataset } from "../../../src/data/dataset.js";
 import { cleanUp, failure, temporaryFolder } from "../checkpoint/support.js";
 
-const REVIEWS = join(__dirname, "../../../models/reviews/train.jsonl");
+const REVIEWS = join(__dirname, "../../../docs/demo/reviews/train.jsonl");
 const TEMPLATE = { prompt: "{text} How is it?", choices: [" terrible", " great"] };
 
 async function file(content: string | Uint8Array): Promise<string> {

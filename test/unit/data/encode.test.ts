@@ -171,7 +171,7 @@ describe("an encoded example with choices", () => {
   });
 
   test("with tiny-opt's tokenizer scores one token for each verdict", async () => {
-    const tokenizer = await loadTokenizer(join(__dirname, "../../../models/tiny-opt"));
+    const tokenizer = await loadTokenizer(join(__dirname, "../../../docs/demo/tiny-opt"));
     const prompt = "Soggy and not good. How is it?";
     const encoded = encodeExample(tokenizer, parse({ prompt, choices: [" terrible", " great"], label: "terrible" }), {
       maxLength: 512,

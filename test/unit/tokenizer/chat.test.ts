@@ -9,7 +9,7 @@ import { cleanUp, failure, temporaryFolder } from "../checkpoint/support.js";
 import { fixtureChats, fixtureEdges, fixtureTokenizer } from "./support.js";
 
 const HI: ChatMessage[] = [{ role: "user", content: "Hi" }];
-const TINY = join(__dirname, "../../../models/tiny-opt");
+const TINY = join(__dirname, "../../../docs/demo/tiny-opt");
 
 afterAll(cleanUp);
 

@@ -38,7 +38,7 @@ async function json<T>(...path: string[]): Promise<T> {
 async function folder(name: Name): Promise<string> {
   switch (name) {
     case "tiny-opt":
-      return join(__dirname, "../../../models/tiny-opt");
+      return join(__dirname, "../../../docs/demo/tiny-opt");
     case "smollm2":
       return join(FIXTURES, "smollm2");
     case "gpt2": {

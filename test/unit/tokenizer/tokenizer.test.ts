@@ -4,7 +4,7 @@ import { hasTokenizer, loadTokenizer } from "../../../src/tokenizer/tokenizer.js
 import type { Tokenizer } from "../../../src/tokenizer/types.js";
 import { cleanUp, failure, temporaryFolder } from "../checkpoint/support.js";
 
-const TINY = join(__dirname, "../../../models/tiny-opt");
+const TINY = join(__dirname, "../../../docs/demo/tiny-opt");
 
 interface Row {
   text: string;
