@@ -18,4 +18,4 @@ const base = {
   },
 };
 const project = (name) => ({ ...base, displayName: name, testMatch: [`<rootDir>/test/${name}/**/*.test.ts`] });
-module.exports = { projects: ["unit", "native", "gpu", "stress"].map(project), testTimeout: 120000 };
+module.exports = { projects: ["unit", "native", "stress"].map(project), testTimeout: 120000 };

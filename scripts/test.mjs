@@ -2,7 +2,7 @@
  * What `npm test` runs, with one closing line "N passed, N failed" over all runners; exit code 1 when anything failed.
  *
  *   npm test                          everything but the stress tests
- *   npm test -- unit native           some parts: typecheck, api, layers, cpp, unit, native, gpu, stress
+ *   npm test -- unit native           some parts: typecheck, api, layers, cpp, unit, native, stress
  *   npm test -- unit config           one part, of it the files (of cpp: the programs) whose path has "config"
  *   ZO2_SANITIZE=address|thread npm test -- cpp      the C++ tests under a sanitizer
  *   ZO2_CUDA=emulated npm test -- cpp                with the CUDA backend too; off when it is not set
@@ -11,7 +11,7 @@
  *                                     ZO2_CUDA=emulated
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
@@ -20,7 +20,7 @@ import { fileURLToPath } from "node:url";
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const require = createRequire(import.meta.url);
-const PARTS = ["typecheck", "api", "layers", "cpp", "unit", "native", "gpu", "stress"];
+const PARTS = ["typecheck", "api", "layers", "cpp", "unit", "native", "stress"];
 
 /** @typedef {{passed: number, failed: number, skipped: number}} Counts */
 
@@ -130,22 +130,13 @@ const runners = {
   cpp,
   unit: (patterns) => jest("unit", patterns),
   native: (patterns) => withAddon("native", patterns),
-  gpu: (patterns) => withAddon("gpu", patterns),
   stress: (patterns) => withAddon("stress", patterns),
 };
-
-function hasTests(project) {
-  const folder = path.join(root, "test", project);
-  return (
-    existsSync(folder) && readdirSync(folder, { recursive: true }).some((name) => String(name).endsWith(".test.ts"))
-  );
-}
 
 const args = process.argv.slice(2);
 const asked = PARTS.filter((part) => args.includes(part));
 const patterns = args.filter((arg) => !PARTS.includes(arg));
-const chosen =
-  asked.length > 0 ? asked : PARTS.filter((part) => part !== "stress" && (part !== "gpu" || hasTests("gpu")));
+const chosen = asked.length > 0 ? asked : PARTS.filter((part) => part !== "stress");
 if (chosen.includes("cpp") && process.env.ZO2_BUILD_DIR && !process.env.ZO2_SANITIZE) process.env.ZO2_TESTS = "on";
 const total = counts(0, 0);
 const lines = [];

@@ -41,7 +41,7 @@ const COPIED = [
   "test/native/cpp",
 ];
 /** What jest runs there. */
-const TESTS = ["src", "test/native", "test/gpu"];
+const TESTS = ["src", "test/native"];
 
 const root = path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url))));
 const target = path.resolve(process.argv[2] ?? path.join(root, "gpu-pack"));
@@ -51,11 +51,7 @@ function fill(tree) {
   if (!fs.existsSync(path.join(root, "dist", "esm", "index.js")))
     throw new Error("dist/ is missing; run npm run build:ts first");
   for (const name of COPIED) fs.cpSync(path.join(root, name), path.join(tree, name), { recursive: true });
-  const compiled = precompile(
-    root,
-    tree,
-    TESTS.filter((folder) => fs.existsSync(path.join(root, folder))),
-  );
+  const compiled = precompile(root, tree, TESTS);
   fs.writeFileSync(path.join(tree, "jest.config.cjs"), jestConfig(root));
   // The package's own .js files are ES modules; these are not.
   for (const folder of ["src", "test"])
