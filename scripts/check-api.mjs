@@ -1,6 +1,6 @@
 /**
  * Holds the native surface together: contract/zo2.h, the C++ of binding/, native.d.cts, native.cjs,
- * src/contract/constants.ts and src/base/errors.ts. Prints every difference and fails.
+ * src/contract/constants.ts, src/ops/table.ts and src/base/errors.ts. Prints every difference and fails.
  */
 import { readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
@@ -15,6 +15,7 @@ const withoutComments = (text) => text.replace(/\/\*[\s\S]*?\*\//g, "").replace(
 const header = withoutComments(read("contract", "zo2.h"));
 const declarations = withoutComments(read("binding", "native.d.cts"));
 const constants = withoutComments(read("src", "contract", "constants.ts"));
+const table = withoutComments(read("src", "ops", "table.ts"));
 const sources = Object.fromEntries(
   readdirSync(path.join(root, "binding"))
     .filter((name) => /\.(h|cc)$/.test(name))
@@ -24,11 +25,12 @@ const allSources = Object.values(sources).join("\n");
 
 /** Table functions that binding/ does not call, and why. */
 const NOT_BOUND = { buffer_bytes: "a Resource keeps the size it asked for" };
-/** Header constants that have no twin in constants.ts, and why. */
+/** Header constants that have no twin in TypeScript, and why. */
 const NOT_IN_TYPESCRIPT = [
   [/^ZO2_OK$|^ZO2_STATUS_/, "become error codes (binding/errors.cc)"],
   [/^ZO2_BUFFER_/, 'become the strings "device" and "host"'],
   [/^ZO2_SPACES$|^ZO2_SYMBOLS$/, "counts, checked below"],
+  [/^ZO2_OP_CAST$/, "no model needs it"],
 ];
 
 function compare(what, left, leftPlace, right, rightPlace) {
@@ -73,11 +75,13 @@ function checkConstants() {
     for (const [, key, value] of body.matchAll(/(\w+):\s*(\d+)/g))
       inTypeScript.set(prefix + upperSnake(key), Number(value));
   }
+  for (const [, name, code] of table.matchAll(/^ {2}(\w+): \{\s*code: (\d+),/gm))
+    inTypeScript.set(`ZO2_OP_${upperSnake(name)}`, Number(code));
   const expected = [...inHeader.keys()].filter((name) => !NOT_IN_TYPESCRIPT.some(([pattern]) => pattern.test(name)));
-  compare("constant", expected, "zo2.h", [...inTypeScript.keys()], "constants.ts");
+  compare("constant", expected, "zo2.h", [...inTypeScript.keys()], "TypeScript");
   for (const [name, value] of inTypeScript) {
     if (inHeader.has(name) && inHeader.get(name) !== value)
-      problems.push(`${name} is ${inHeader.get(name)} in zo2.h and ${value} in constants.ts`);
+      problems.push(`${name} is ${inHeader.get(name)} in zo2.h and ${value} in TypeScript`);
   }
   for (const [count, prefix] of [
     ["ZO2_SPACES", "ZO2_SPACE_"],

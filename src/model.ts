@@ -22,7 +22,7 @@ import { defineModel } from "./models/index.js";
 import type { ModelDefinition } from "./models/family.js";
 import type { HeadSpec } from "./models/head.js";
 import { numberParameters, type Parameter } from "./ops/parameter.js";
-import { Recorder, type Recording } from "./ops/record.js";
+import { createRecorder, type Recording } from "./ops/record.js";
 import { openDevice } from "./device/open.js";
 import type { FloatType } from "./base/dtype.js";
 import { Engine } from "./device/session.js";
@@ -157,7 +157,7 @@ async function loadFrom(
 }
 
 function record(definition: ModelDefinition, parameters: readonly Parameter[]): Recording {
-  const recorder = new Recorder(parameters);
+  const recorder = createRecorder(parameters);
   definition.record(recorder);
   return recorder.finish();
 }
@@ -235,7 +235,7 @@ export class Model implements AsyncDisposable {
 
   /** Logits of one head row: the vocabulary, the labels, or the start and the end of an answer. */
   get logitColumns(): number {
-    return this.parts.recording.head.logits.columns;
+    return this.parts.recording.logits.columns;
   }
 
   /** For `Trainer`. @throws Zo2Error ZO2_ERR_DISPOSED */

@@ -14,14 +14,16 @@ import fs from "node:fs";
 import { packBatch } from "../../dist/esm/data/index.js";
 import { loadModel } from "../../dist/esm/index.js";
 import { CommandList } from "../../dist/esm/device/words.js";
-import { OP } from "../../dist/esm/contract/constants.js";
-import { encodeProgram } from "../../dist/esm/ops/encode.js";
+import { unitProgram } from "../../dist/esm/memory/operands.js";
+import { OPS } from "../../dist/esm/ops/table.js";
 import { inside, weightsAtRest } from "../lib/inside.mjs";
 import { readOptions, runMain } from "../lib/options.mjs";
 import { splitProgram } from "../lib/split-program.mjs";
 import { idsFor } from "../lib/tokens.mjs";
 import { DEFAULT_CACHE, ensureModel } from "../peer/make-model.mjs";
 import { overlapOf, predictStep } from "./lanes.mjs";
+
+const OPCODES = Object.fromEntries(Object.entries(OPS).map(([name, { code }]) => [name, code]));
 
 const DEFAULTS = {
   device: "cuda",
@@ -58,7 +60,7 @@ class Tracer {
     this.passes = [];
     const { plan } = executor;
     this.flops = plan.units.map((unit) =>
-      splitProgram(encodeProgram(plan, unit, recording.inputs), OP).map(({ flops }) => flops),
+      splitProgram(unitProgram(plan, unit, recording.inputs), OPCODES).map(({ flops }) => flops),
     );
     executor.submit = (commands, data, doneEvent) => this.submit(commands, data, doneEvent);
   }

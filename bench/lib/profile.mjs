@@ -1,8 +1,10 @@
 import { CommandList } from "../../dist/esm/device/words.js";
-import { OP } from "../../dist/esm/contract/constants.js";
-import { encodeProgram, spaceBytes } from "../../dist/esm/ops/encode.js";
+import { spaceBytes, unitProgram } from "../../dist/esm/memory/operands.js";
+import { OPS } from "../../dist/esm/ops/table.js";
 import { inside } from "./inside.mjs";
 import { splitProgram } from "./split-program.mjs";
+
+const OPCODES = Object.fromEntries(Object.entries(OPS).map(([name, { code }]) => [name, code]));
 
 /**
  * Times the commands of every pass that `model` runs from now on, one by one, by an event after each. The model must
@@ -44,7 +46,7 @@ class ProfiledPass {
     this.events = [];
     const { plan } = executor;
     this.programs = plan.units.map((unit) =>
-      splitProgram(encodeProgram(plan, unit, recording.inputs), OP).map(({ words, ...op }) => ({
+      splitProgram(unitProgram(plan, unit, recording.inputs), OPCODES).map(({ words, ...op }) => ({
         ...op,
         program: device.createProgram(words, spaceBytes(plan)),
       })),

@@ -3,7 +3,7 @@ const OPERAND_WORDS = 6;
 /**
  * Cuts the words of a program ("programs" in `contract/zo2.h`) into programs of one op each, over the same operands.
  *
- * @param opcodes `OP` of src/contract/constants.ts
+ * @param opcodes by the names of src/ops/table.ts
  * @returns for each op its words, its name, and its multiply-adds as 2 M N K for the symbols of a run (0 for what is no
  *   matrix product)
  */

@@ -2,7 +2,7 @@ import type { Device } from "zo2/native";
 import { Zo2Error } from "../base/errors.js";
 import { rowsOf, type Parameter } from "../ops/parameter.js";
 import { BYTES_OF, type FloatType } from "../base/dtype.js";
-import { FLOAT_DTYPE } from "../ops/encode.js";
+import { FLOAT_DTYPE } from "../memory/operands.js";
 import type { HostBytes, WeightStore } from "../device/store.js";
 import type { TensorSlice, Unit } from "../memory/units.js";
 import type { Checkpoint } from "./checkpoint.js";

@@ -1,5 +1,6 @@
 /**
- * The numbers of `contract/zo2.h`, under the same words. `scripts/check-api.mjs` compares them with the header.
+ * The numbers of `contract/zo2.h`, under the same words; those of ops stand in `ops/table.ts`. `scripts/check-api.mjs`
+ * compares them with the header.
  */
 export const CONTRACT_VERSION = 4;
 
@@ -20,21 +21,6 @@ export const SYMBOL = { rows: 0, sequences: 1, headRows: 2, targets: 3, tableRow
 export const ACTIVATION = { none: 0, relu: 1, gelu: 2, geluTanh: 3, silu: 4 } as const;
 
 export const TILE = { first: 1, last: 2 } as const;
-
-export const OP = {
-  embed: 1,
-  linear: 2,
-  layerNorm: 3,
-  attention: 4,
-  gatherRows: 5,
-  crossEntropy: 6,
-  rmsNorm: 7,
-  rope: 8,
-  gatedActivation: 9,
-  cast: 10,
-  transpose: 11,
-  scatterRows: 12,
-} as const;
 
 export const LOSS = { tokens: 0, choicesMean: 1, choicesSum: 2, binary: 3, squared: 4, spans: 5 } as const;
 

@@ -67,7 +67,7 @@ export interface PackOptions {
 }
 
 /** Columns of the tables. */
-export { SEQUENCE_FIELDS } from "../ops/record.js";
+export { SEQUENCE_FIELDS } from "../ops/value.js";
 export const TARGET_FIELDS = 2;
 export const CHOICE_FIELDS = 2;
 export const EXAMPLE_FIELDS = 3;

@@ -1,7 +1,7 @@
 import type { Buffer, Device, Event, Layout, Program, Stream } from "zo2/native";
 import { CommandList, type LossArgs, type SideArgs, type Span, type UpdateArgs } from "./words.js";
 import { COEFFICIENT_BYTES, LOSS, NOISE, ROUND, SEGMENT, SPACE, STICKY_BYTES, SYMBOL } from "../contract/constants.js";
-import { rowsOf, type Parameter } from "../ops/parameter.js";
+import type { Parameter } from "../ops/parameter.js";
 import type { Recording } from "../ops/record.js";
 import {
   CHOICE_FIELDS,
@@ -14,11 +14,12 @@ import {
 import { objectiveTables, type Batch } from "../memory/batch-tables.js";
 import type { RowRange } from "../memory/cache-layout.js";
 import { align, BYTES_OF } from "../base/dtype.js";
-import { CONTROL, READBACK, STEP_STATE, STEP_STATES, type Plan, type Region } from "../memory/plan.js";
-import { encodeProgram, FLOAT_DTYPE, spaceBytes } from "../ops/encode.js";
+import type { Region } from "../memory/arena.js";
+import { CONTROL, READBACK, STEP_STATE, STEP_STATES, type Plan } from "../memory/plan.js";
+import { FLOAT_DTYPE, spaceBytes, unitProgram } from "../memory/operands.js";
 import { LANES, type Command, type Lane, type Pass } from "../schedule/pass.js";
 import type { WeightStore } from "./store.js";
-import type { Unit } from "../memory/units.js";
+import type { GatheredTable, Unit } from "../memory/units.js";
 
 /** The noise of one step; `buffer` (tests only) is a table of z in the canonical order. */
 export type NoiseSource = { readonly kind: "gaussian" | "rademacher" } | { readonly kind: "buffer"; readonly z: Span };
@@ -112,12 +113,11 @@ export class Executor {
       (unit): UnitObjects => ({
         unit,
         layout: device.createLayout(unitSegments(unit, frozen)),
-        gathered:
-          unit.gathered === null ? null : device.createLayout(gatheredSegment(plan, unit, unit.gathered, frozen)),
-        program: device.createProgram(encodeProgram(plan, unit, recording.inputs), spaces),
+        gathered: unit.gathered === null ? null : device.createLayout(gatheredSegment(plan, unit.gathered, frozen)),
+        program: device.createProgram(unitProgram(plan, unit, recording.inputs), spaces),
       }),
     );
-    return new Executor(plan, device, store, control, arena, host, streams, units, recording.head.logits.columns);
+    return new Executor(plan, device, store, control, arena, host, streams, units, recording.logits.columns);
   }
 
   /** Host memory of a batch, to be filled before its pass is submitted. */
@@ -283,14 +283,14 @@ export class Executor {
   }
 
   private gather(list: CommandList, stream: Stream, ring: number, table: Int32Array | null): void {
-    const parameter = this.units.find((u) => u.unit.gathered !== null)?.unit.gathered ?? null;
-    if (parameter === null || table === null) return;
-    const rowBytes = rowsOf(parameter).width * BYTES_OF[this.plan.options.wire];
+    const source = this.units.find((u) => u.unit.gathered !== null)?.unit.gathered ?? null;
+    if (source === null || table === null) return;
+    const rowBytes = source.width * BYTES_OF[this.plan.options.wire];
     const rows = offsetBy(this.hostSpan(at(this.plan.host.staging, ring)), this.plan.batch.tableRows);
     const gathered = this.deviceSpan(this.plan.device.gathered);
     for (const { unit } of this.units) {
       for (const tensor of unit.tensors) {
-        if (tensor.parameter !== parameter) continue;
+        if (tensor.parameter !== source.parameter) continue;
         const begin = lowerBound(table, tensor.rowStart);
         const end = lowerBound(table, tensor.rowStart + tensor.rowCount);
         if (begin === end) continue;
@@ -435,7 +435,7 @@ export class Executor {
   }
 
   private cachePiece(unit: number) {
-    return this.plan.cache?.units.find((u) => u.unit === unit) ?? null;
+    return this.plan.cache?.units[unit] ?? null;
   }
 
   private poison(list: CommandList, stream: Stream, command: Extract<Command, { kind: "poison" }>): void {
@@ -501,13 +501,12 @@ function unitSegments(unit: Unit, frozen: Frozen): Float64Array {
   return Float64Array.from(words);
 }
 
-function gatheredSegment(plan: Plan, unit: Unit, parameter: Parameter, frozen: Frozen): Float64Array {
-  const { width } = rowsOf(parameter);
+function gatheredSegment(plan: Plan, { parameter, width, scratchOffset }: GatheredTable, frozen: Frozen): Float64Array {
   return Float64Array.from([
     parameter.canonical,
     plan.options.capacity.tableRows * width,
     0,
-    align(unit.scratchBytes),
+    scratchOffset,
     width,
     FLOAT_DTYPE[plan.options.wire],
     FLOAT_DTYPE[plan.options.compute],

@@ -1,6 +1,7 @@
 import type { Buffer, Device } from "zo2/native";
 import { isZo2Error, Zo2Error } from "../base/errors.js";
-import type { Output, Recording } from "../ops/record.js";
+import type { Recording } from "../ops/record.js";
+import type { Output } from "../ops/value.js";
 import { canonicalLength, type Parameter } from "../ops/parameter.js";
 import { KeyValueCache, type CacheUse } from "./key-value-cache.js";
 import { CommandList } from "./words.js";
@@ -569,13 +570,13 @@ function sameCache(a: PlanOptions["cache"], b: PlanOptions["cache"]): boolean {
 }
 
 function schedulePlan(plan: Plan, options: EngineOptions): SchedulePlan {
-  const table = plan.units.find((u) => u.gathered !== null)?.gathered ?? null;
+  const table = plan.units.find((u) => u.gathered !== null)?.gathered?.parameter ?? null;
   return {
     tier: plan.options.tier,
     units: plan.units.map((u) => ({
       gathered: u.gathered !== null,
       direct: u.gathered === null && u.tensors.every((t) => t.wire === t.scratch),
-      cached: plan.cache?.units.some((c) => c.unit === u.index) ?? false,
+      cached: (plan.cache?.units[u.index] ?? null) !== null,
     })),
     gatherSources: plan.units
       .filter((u) => table !== null && u.tensors.some((t) => t.parameter === table))

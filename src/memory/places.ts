@@ -1,7 +1,10 @@
-import { valuesOf, type Op, type Output, type RowSymbol, type Value } from "../ops/record.js";
-import { activationTypes } from "./activations.js";
 import { align, BYTES_OF, type FloatType } from "../base/dtype.js";
-import type { Unit, UnitOp } from "./units.js";
+import type { UnitOp } from "../ops/encode.js";
+import { isParameter, valuesOf } from "../ops/record.js";
+import type { Op } from "../ops/row.js";
+import type { Output, RowSymbol, Value } from "../ops/value.js";
+import { storageTypes } from "./storage.js";
+import type { Unit } from "./units.js";
 
 /** The largest batch that a plan can hold, per micro-batch; `tableRows` for the whole batch. */
 export interface Capacity extends Readonly<Record<RowSymbol, number>> {
@@ -11,11 +14,11 @@ export interface Capacity extends Readonly<Record<RowSymbol, number>> {
 }
 
 /**
- * Where an activation lies: in the area that lives from unit to unit (one per branch and micro-batch), or within one
+ * Where an activation lies: in the area that lives from unit to unit (one per probe and micro-batch), or within one
  * run.
  */
 export interface Place {
-  readonly space: "carried" | "workspace" | "inputs" | "results";
+  readonly space: "carried" | "workspace" | "results";
   readonly offset: number;
   readonly bytes: number;
   readonly type: FloatType;
@@ -40,11 +43,14 @@ type Sized = (value: Value) => { readonly bytes: number; readonly type: FloatTyp
 
 /**
  * Gives every activation a place. Values used by more than one unit are carried: they share memory only when no unit
- * sees both. The others live in the workspace, where they share memory when no op sees both. A sum takes the place of
- * the residual that ends in it.
+ * sees both. The others live in the workspace, where they share memory when no op sees both. What an op makes takes the
+ * place of the operand that its row names (`OpRow.over`), where nothing needs that any more.
  */
 export function placeValues(units: readonly Unit[], capacity: Capacity, compute: FloatType, output: Output): Places {
-  const types = activationTypes(units, compute);
+  const types = storageTypes(
+    units.flatMap((unit) => unit.ops.map(({ op }) => op)),
+    compute,
+  );
   const sized: Sized = (value) => {
     const type = types.get(value.id) ?? "fp32";
     const rows = typeof value.rows === "number" ? value.rows : capacity[value.rows];
@@ -98,34 +104,19 @@ function inPlace(
   const root = new Map<Value, Value>();
   for (const op of new Set(ops)) {
     const over = overwritten(op);
-    if (
-      over === null ||
-      !("out" in op) ||
-      over.kind !== "activation" ||
-      over.view !== undefined ||
-      lastUse.get(over) !== op
-    )
-      continue;
-    if (over.columns === op.out.columns && types.get(over.id) === types.get(op.out.id))
-      root.set(op.out, root.get(over) ?? over);
+    const out = op.operands["out"] ?? null;
+    if (over === null || out === null || isParameter(out)) continue;
+    if (over.kind !== "activation" || over.view !== undefined || lastUse.get(over) !== op) continue;
+    if (over.columns === out.columns && types.get(over.id) === types.get(out.id)) root.set(out, root.get(over) ?? over);
   }
   return root;
 }
 
-/** The operand that an op's result may take the place of (`contract/zo2.h`: "out may be ... own memory"). */
-function overwritten(op: Op): Value | null {
-  switch (op.kind) {
-    case "linear":
-      return op.residual === op.x ? null : op.residual;
-    case "layerNorm":
-    case "rmsNorm":
-    case "rope":
-      return op.x;
-    case "gatedActivation":
-      return op.gate === op.up ? null : op.gate;
-    default:
-      return null;
-  }
+/** The operand that an op's result may take the place of, unless it is another operand of the op too. */
+function overwritten({ row, operands }: Op): Value | null {
+  const over = row.over === undefined ? null : (operands[row.over] ?? null);
+  if (over === null || isParameter(over)) return null;
+  return Object.values(operands).filter((operand) => operand === over).length > 1 ? null : over;
 }
 
 /** First and last position (inclusive) at which each value is used. */

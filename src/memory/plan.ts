@@ -1,8 +1,8 @@
 import { formatBytes } from "../base/bytes.js";
 import { Zo2Error } from "../base/errors.js";
 import { COEFFICIENT_BYTES, LOSS_BYTES } from "../contract/constants.js";
-import { rowsOf } from "../ops/parameter.js";
-import { SEQUENCE_FIELDS, type Output } from "../ops/record.js";
+import { SEQUENCE_FIELDS, type Output } from "../ops/value.js";
+import { Arena, ARENA_ALIGNMENT, type Region } from "./arena.js";
 import { cacheLayout, type CacheLayout } from "./cache-layout.js";
 import { align, BYTES_OF, type FloatType } from "../base/dtype.js";
 import { placeValues, type Capacity, type Places } from "./places.js";
@@ -21,12 +21,6 @@ export const STEP_STATE = {
 } as const;
 
 export type Tier = "device" | "host";
-
-/** A piece of an arena. Bytes. */
-export interface Region {
-  readonly offset: number;
-  readonly bytes: number;
-}
 
 /** What the caller decides. */
 export interface PlanOptions {
@@ -119,24 +113,8 @@ export const CONTROL = {
 /** A readback region: sticky flags, state of the step, then the results area by area. Bytes. */
 export const READBACK = { sticky: 0, state: 64, results: 256 } as const;
 
-const ARENA_ALIGNMENT = 256;
-
 /** One piece of a cache in host memory is worked with while the next comes and the one before goes. */
 const CACHE_SLOTS = 3;
-
-class Arena {
-  bytes = 0;
-
-  take(bytes: number): Region {
-    const region = { offset: this.bytes, bytes };
-    this.bytes += align(bytes, ARENA_ALIGNMENT);
-    return region;
-  }
-
-  takeEach(count: number, bytes: number): Region[] {
-    return Array.from({ length: count }, () => this.take(bytes));
-  }
-}
 
 function batchLayout(capacity: Capacity, cached: boolean): BatchLayout {
   const microBatch = inputLayout(capacity, cached);
@@ -175,9 +153,9 @@ export function planMemory(units: readonly Unit[], options: PlanOptions): Plan {
   const places = placeValues(units, capacity, options.compute, options.output);
   const batch = batchLayout(capacity, options.cache !== null);
   const cache = options.cache === null ? null : cacheLayout(units, options.cache.rows, options.compute);
-  const cachePieces = options.cache?.tier === "host" ? (cache?.units ?? []) : [];
+  const cachePieces = options.cache?.tier === "host" ? (cache?.units ?? []).filter((piece) => piece !== null) : [];
   const table = units.find((u) => u.gathered !== null)?.gathered ?? null;
-  const tableRow = table === null ? 0 : rowsOf(table).width;
+  const tableRow = table === null ? 0 : table.width;
   const gatheredScratch = align(capacity.tableRows * tableRow * BYTES_OF[options.compute]);
   const scratchBytes = Math.max(
     ...units.map((u) => align(u.scratchBytes) + (u.gathered === null ? 0 : gatheredScratch)),

@@ -1,6 +1,10 @@
-import { rowsOf, type Parameter } from "../ops/parameter.js";
-import { parametersOf, valuesOf, type Block, type Op, type Recording, type Value } from "../ops/record.js";
+import { at } from "../base/at.js";
 import { align, BYTES_OF, storageType, type FloatType } from "../base/dtype.js";
+import type { UnitOp } from "../ops/encode.js";
+import { rowsOf, type Parameter } from "../ops/parameter.js";
+import { isParameter, parametersOf, type Recording, valuesOf } from "../ops/record.js";
+import type { Op } from "../ops/row.js";
+import type { Value } from "../ops/value.js";
 
 /** A parameter, or those of its rows that one unit holds, with its place in the unit's wire bytes and in scratch. */
 export interface TensorSlice {
@@ -17,15 +21,17 @@ export interface TensorSlice {
   readonly scratchOffset: number;
 }
 
-/** An op of a unit; `rows` says which rows of its (first) parameter it works with when the op was cut along them. */
-export interface UnitOp {
-  readonly op: Op;
-  readonly rows: {
-    readonly start: number;
-    readonly count: number;
-    readonly first: boolean;
-    readonly last: boolean;
-  } | null;
+/**
+ * A table of which a unit works with the rows that the batch touches: a tied embedding at the front. They are gathered
+ * from the units that hold it, updated without being stored and perturbed; the visits of those units are the only
+ * writers of the tensor.
+ */
+export interface GatheredTable {
+  readonly parameter: Parameter;
+  /** Elements of a row. */
+  readonly width: number;
+  /** Where its rows lie in the unit's scratch, behind the unit's own tensors. Bytes. */
+  readonly scratchOffset: number;
 }
 
 /** What one transfer moves: a whole block, or a slice of it no larger than `unitBytes`. */
@@ -34,21 +40,22 @@ export interface Unit {
   readonly name: string;
   readonly ops: readonly UnitOp[];
   readonly tensors: readonly TensorSlice[];
-  /** Bytes on the wire and of W+ (or W-) in scratch; the gathered table is not among them. */
+  /** Bytes on the wire, and of its own tensors in scratch. */
   readonly wireBytes: number;
   readonly scratchBytes: number;
-  /**
-   * A tied embedding at the front: the rows that the batch touches are gathered from the head's units, updated without
-   * being stored and perturbed. The head's visit is the only writer of the tensor.
-   */
-  readonly gathered: Parameter | null;
+  readonly gathered: GatheredTable | null;
 }
 
 export interface UnitOptions {
   readonly wire: FloatType;
   readonly compute: FloatType;
   /** Largest unit in wire bytes; absent: the largest `layer` block. A single row is never cut. */
-  readonly unitBytes?: number;
+  readonly unitBytes?: number | undefined;
+}
+
+/** Whether a unit's program can read its wire bytes as they are, where nothing changes them. */
+export function isDirect({ gathered, tensors }: Unit): boolean {
+  return gathered === null && tensors.every(({ wire, scratch }) => wire === scratch);
 }
 
 /** Cuts a recording into units: between ops, and along the rows of a parameter that is larger than a unit. */
@@ -59,38 +66,49 @@ export function cutUnits(recording: Recording, options: UnitOptions): readonly U
       (sum, p) => sum + (owner.get(p) === op ? align(p.count * BYTES_OF[storageType(p.shape, options.wire)]) : 0),
       0,
     );
-  const blockBytes = (b: Block) => b.ops.reduce((sum, op) => sum + wireBytesOf(op), 0);
+  const blockBytes = (ops: readonly Op[]) => ops.reduce((sum, op) => sum + wireBytesOf(op), 0);
   const unitBytes =
-    options.unitBytes ?? Math.max(1, ...recording.blocks.filter((b) => b.kind === "layer").map(blockBytes));
+    options.unitBytes ??
+    Math.max(1, ...recording.blocks.filter((b) => b.kind === "layer").map((b) => blockBytes(b.ops)));
 
   const units: Unit[] = [];
   for (const block of recording.blocks) {
-    const parts = block.ops.flatMap((op): Part[] => {
-      const bytes = wireBytesOf(op);
-      const ops = bytes > unitBytes && isSliceable(op) ? sliceRows(op, unitBytes, options) : [{ op, rows: null }];
-      return ops.map((unitOp) => ({ unitOp, bytes: bytes / ops.length }));
+    const parts = joined(block.ops).flatMap((ops): Part[] => {
+      const bytes = blockBytes(ops);
+      const [op] = ops;
+      if (bytes <= unitBytes || ops.length > 1 || op === undefined || cutParameter(op) === null) {
+        return [{ ops: ops.map((whole) => ({ op: whole, slice: null })), bytes }];
+      }
+      const slices = sliceRows(op, unitBytes, options);
+      return slices.map((slice) => ({ ops: [slice], bytes: bytes / slices.length }));
     });
     const pieces = groupParts(parts, unitBytes);
     pieces.forEach((piece, i) => {
       const name = pieces.length > 1 ? `${block.name}[${i}]` : block.name;
-      units.push(
-        layOut(
-          units.length,
-          name,
-          piece.map((p) => p.unitOp),
-          owner,
-          options,
-        ),
-      );
+      const ops = piece.flatMap((part) => part.ops);
+      units.push(layOut({ index: units.length, name, ops }, owner, options));
     });
   }
   return units;
 }
 
+/** Ops that are never torn apart. */
 interface Part {
-  readonly unitOp: UnitOp;
+  readonly ops: readonly UnitOp[];
   /** On the wire. */
   readonly bytes: number;
+}
+
+/** The ops of a block, those together that have to stand in one unit. */
+function joined(ops: readonly Op[]): Op[][] {
+  const groups: Op[][] = [];
+  let open = false;
+  for (const op of ops) {
+    if (open) groups.at(-1)?.push(op);
+    else groups.push([op]);
+    open = op.row.joined === true;
+  }
+  return groups;
 }
 
 /**
@@ -105,18 +123,17 @@ function groupParts(parts: readonly Part[], unitBytes: number): Part[][] {
     let filled = 0;
     let choice = { units: Infinity, carried: Infinity, from: end - 1 };
     for (let from = end - 1; from >= 0; from--) {
-      filled += parts[from]?.bytes ?? 0;
+      filled += at(parts, from).bytes;
       if (filled > unitBytes && from < end - 1) break;
-      const before = best[from];
-      if (before === undefined) break;
-      const cost = { units: before.units + 1, carried: before.carried + (carried[from] ?? 0), from };
+      const before = at(best, from);
+      const cost = { units: before.units + 1, carried: before.carried + at(carried, from), from };
       if (cost.units < choice.units || (cost.units === choice.units && cost.carried < choice.carried)) choice = cost;
     }
     best.push(choice);
   }
   const groups: Part[][] = [];
   for (let end = parts.length; end > 0; ) {
-    const from = best[end]?.from ?? 0;
+    const { from } = at(best, end);
     groups.unshift(parts.slice(from, end));
     end = from;
   }
@@ -129,7 +146,7 @@ function carriedColumns(parts: readonly Part[]): number[] {
   const last = new Map<Value, number>();
   parts.forEach((part, i) => {
     // Units are the same whatever a pass makes of the head.
-    for (const value of valuesOf(part.unitOp.op, "logprobs")) {
+    for (const value of part.ops.flatMap(({ op }) => valuesOf(op, "logprobs"))) {
       if (value.kind !== "activation") continue;
       if (!first.has(value)) first.set(value, i);
       last.set(value, i);
@@ -137,23 +154,20 @@ function carriedColumns(parts: readonly Part[]): number[] {
   });
   const columns = new Array<number>(parts.length + 1).fill(0);
   for (const [value, from] of first) {
-    for (let i = from + 1; i <= (last.get(value) ?? from); i++) columns[i] = (columns[i] ?? 0) + value.columns;
+    for (let i = from + 1; i <= (last.get(value) ?? from); i++) columns[i] = at(columns, i) + value.columns;
   }
   return columns;
 }
 
-/**
- * The op that uses a parameter last: its unit holds the parameter. An earlier use has to be an `embed`, which gathers
- * rows.
- */
+/** The op that uses a parameter last: its unit holds the parameter. An earlier use has to gather rows of it. */
 function lastUses(recording: Recording): ReadonlyMap<Parameter, Op> {
   const owner = new Map<Parameter, Op>();
   for (const block of recording.blocks) {
     for (const op of block.ops) {
       for (const parameter of parametersOf(op)) {
         const before = owner.get(parameter);
-        if (before !== undefined && before.kind !== "embed") {
-          throw new Error(`${parameter.name} is used twice, and its first use (${before.kind}) cannot gather rows`);
+        if (before !== undefined && before.row.gathers !== true) {
+          throw new Error(`${parameter.name} is used twice, and its first use (${before.name}) cannot gather rows`);
         }
         owner.set(parameter, op);
       }
@@ -162,13 +176,15 @@ function lastUses(recording: Recording): ReadonlyMap<Parameter, Op> {
   return owner;
 }
 
-function isSliceable(op: Op): boolean {
-  return (op.kind === "linear" && op.turned === null) || op.kind === "head" || op.kind === "embed";
+/** The parameter along whose rows an op can be cut. */
+function cutParameter({ row, operands }: Op): Parameter | null {
+  const along = row.cut === undefined ? null : (operands[row.cut.along] ?? null);
+  return along !== null && isParameter(along) ? along : null;
 }
 
 function sliceRows(op: Op, unitBytes: number, options: UnitOptions): UnitOp[] {
-  const [parameter] = parametersOf(op);
-  if (parameter === undefined) return [];
+  const parameter = cutParameter(op);
+  if (parameter === null) return [];
   const { rows } = rowsOf(parameter);
   const rowBytes = parametersOf(op).reduce(
     (sum, p) => sum + rowsOf(p).width * BYTES_OF[storageType(p.shape, options.wire)],
@@ -181,15 +197,13 @@ function sliceRows(op: Op, unitBytes: number, options: UnitOptions): UnitOp[] {
   const parts: UnitOp[] = [];
   for (let start = 0; start < rows; start += count) {
     const taken = Math.min(count, rows - start);
-    parts.push({ op, rows: { start, count: taken, first: start === 0, last: start + taken === rows } });
+    parts.push({ op, slice: { start, count: taken, first: start === 0, last: start + taken === rows } });
   }
   return parts;
 }
 
 function layOut(
-  index: number,
-  name: string,
-  ops: readonly UnitOp[],
+  unit: Pick<Unit, "index" | "name" | "ops">,
   owner: ReadonlyMap<Parameter, Op>,
   options: UnitOptions,
 ): Unit {
@@ -197,32 +211,33 @@ function layOut(
   let wireBytes = 0;
   let scratchBytes = 0;
   let gathered: Parameter | null = null;
-  for (const { op, rows } of ops) {
+  for (const { op, slice } of unit.ops) {
     for (const parameter of parametersOf(op)) {
       if (owner.get(parameter) !== op) {
         gathered = parameter;
         continue;
       }
-      const whole = rowsOf(parameter);
-      const rowStart = rows?.start ?? 0;
-      const rowCount = rows?.count ?? whole.rows;
-      const count = rowCount * whole.width;
+      const { rows, width } = rowsOf(parameter);
+      const rowStart = slice?.start ?? 0;
+      const rowCount = slice?.count ?? rows;
+      const count = rowCount * width;
       const wire = storageType(parameter.shape, options.wire);
       const scratch = storageType(parameter.shape, options.compute);
-      tensors.push({
-        parameter,
-        rowStart,
-        rowCount,
-        count,
-        canonical: parameter.canonical + rowStart * whole.width,
-        wire,
-        wireOffset: wireBytes,
-        scratch,
-        scratchOffset: scratchBytes,
-      });
+      const canonical = parameter.canonical + rowStart * width;
+      const places = { wire, wireOffset: wireBytes, scratch, scratchOffset: scratchBytes };
+      tensors.push({ parameter, rowStart, rowCount, count, canonical, ...places });
       wireBytes += align(count * BYTES_OF[wire]);
       scratchBytes += align(count * BYTES_OF[scratch]);
     }
   }
-  return { index, name, ops, tensors, wireBytes, scratchBytes, gathered };
+  return {
+    ...unit,
+    tensors,
+    wireBytes,
+    scratchBytes,
+    gathered:
+      gathered === null
+        ? null
+        : { parameter: gathered, width: rowsOf(gathered).width, scratchOffset: align(scratchBytes) },
+  };
 }

@@ -1,5 +1,5 @@
 import { unsupported } from "./fields.js";
-import type { Activation } from "../ops/record.js";
+import type { Activation } from "../ops/table.js";
 
 /** Activations by transformers' names. */
 const ACTIVATIONS: Readonly<Record<string, Activation>> = {

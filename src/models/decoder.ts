@@ -1,7 +1,10 @@
+import { at } from "../base/at.js";
 import { headParameters, recordHead, tieAliases, type HeadSpec } from "./head.js";
 import type { ModelDefinition } from "./family.js";
 import type { ParameterSpec } from "../ops/parameter.js";
-import type { Activation, Recorder, Rotary, Value } from "../ops/record.js";
+import type { Recorder } from "../ops/record.js";
+import type { Activation, Rotary } from "../ops/table.js";
+import type { Value } from "../ops/value.js";
 
 /**
  * What tells the Llama-like families apart: RMS norms first, rotary positions, grouped-query attention, a gated
@@ -76,34 +79,32 @@ function parameterSpecs(d: GatedDecoder, tied: string | null): ParameterSpec[] {
 function record(d: GatedDecoder, r: Recorder, tied: string | null): void {
   const parameter = (name: string) => r.parameter(`${d.prefix}${name}`);
   const linear = (x: Value, name: string, residual?: Value) =>
-    r.linear(
-      x,
-      parameter(`${name}.weight`),
-      r.optional(`${d.prefix}${name}.bias`),
-      residual === undefined ? {} : { residual },
-    );
-  const norm = (x: Value, name: string) => r.rmsNorm(x, parameter(`${name}.weight`), d.epsilon);
-  const turn = (x: Value, name: string) => r.rope(d.headNorms ? norm(x, name) : x, d.rotary);
+    r.linear({ x, weight: parameter(`${name}.weight`), bias: r.optional(`${d.prefix}${name}.bias`), residual });
+  const norm = (x: Value, name: string) => r.rmsNorm({ x, gain: parameter(`${name}.weight`), epsilon: d.epsilon });
+  const rotate = (x: Value, name: string) => r.rope({ x: d.headNorms ? norm(x, name) : x, rotary: d.rotary });
+  const { heads, kvHeads, activation } = d;
   const scale = 1 / Math.sqrt(d.headSize);
 
-  let x = r.block("embedding", "embedding", () => r.embed(parameter("embed_tokens.weight"), r.inputs.tokens));
+  let x = r.block("embedding", "embedding", () =>
+    r.embed({ table: parameter("embed_tokens.weight"), index: r.inputs.tokens }),
+  );
   for (let i = 0; i < d.layers; i++) {
     const layer = `layers.${i}.`;
     x = r.block(`layers.${i}`, "layer", () => {
       const h = norm(x, `${layer}input_layernorm`);
-      const q = turn(linear(h, `${layer}self_attn.q_proj`), `${layer}self_attn.q_norm`);
-      const k = turn(linear(h, `${layer}self_attn.k_proj`), `${layer}self_attn.k_norm`);
+      const q = rotate(linear(h, `${layer}self_attn.q_proj`), `${layer}self_attn.q_norm`);
+      const k = rotate(linear(h, `${layer}self_attn.k_proj`), `${layer}self_attn.k_norm`);
       const v = linear(h, `${layer}self_attn.v_proj`);
-      const attended = r.attention(q, k, v, { heads: d.heads, kvHeads: d.kvHeads, scale, window: d.windows[i] ?? 0 });
+      const attended = r.attention({ q, k, v, heads, kvHeads, scale, window: at(d.windows, i) });
       const middle = linear(attended, `${layer}self_attn.o_proj`, x);
       const wide = norm(middle, `${layer}post_attention_layernorm`);
-      const gated = r.gatedActivation(
-        linear(wide, `${layer}mlp.gate_proj`),
-        linear(wide, `${layer}mlp.up_proj`),
-        d.activation,
-      );
-      return linear(gated, `${layer}mlp.down_proj`, middle);
+      const gate = linear(wide, `${layer}mlp.gate_proj`);
+      const up = linear(wide, `${layer}mlp.up_proj`);
+      return linear(r.gatedActivation({ gate, up, activation }), `${layer}mlp.down_proj`, middle);
     });
   }
-  r.block("head", "head", () => recordHead(r, d.head, norm(r.gatherRows(x, r.inputs.headRows), "norm"), tied));
+  r.block("head", "head", () => {
+    const rows = r.gatherRows({ x, index: r.inputs.headRows });
+    recordHead(r, d.head, norm(rows, "norm"), tied);
+  });
 }

@@ -18,7 +18,7 @@ export interface ModelDefinition {
   readonly namePrefixes: readonly string[];
   /** Other names under which a tensor may be stored: those of what is tied to it. */
   readonly aliases: ReadonlyMap<string, readonly string[]>;
-  /** Position p of a sequence (from 0) reads this row of the position table, or turns by this many steps. */
+  /** Position p of a sequence (from 0) reads this row of the position table, or rotates by this many steps. */
   positionRow(position: number): number;
   record(recorder: Recorder): void;
 }

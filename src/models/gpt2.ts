@@ -4,7 +4,9 @@ import type { ModelDefinition, ModelFamily } from "./family.js";
 import { readFields, size, unsupported } from "./fields.js";
 import { headParameters, recordHead, tieAliases, type HeadSpec } from "./head.js";
 import type { ParameterSpec } from "../ops/parameter.js";
-import type { Recorder, Value } from "../ops/record.js";
+import type { Recorder } from "../ops/record.js";
+import type { Activation } from "../ops/table.js";
+import type { Value } from "../ops/value.js";
 
 const schema = z.object({
   vocab_size: size,
@@ -42,7 +44,7 @@ const EMBEDDING = `${PREFIX}wte.weight`;
 
 /**
  * GPT-2 (Radford et al. 2019), all sizes. Its linear layers (`Conv1D`) are stored as [inputs, outputs], and stay so at
- * rest and in the canonical order; they are turned on the device before each product.
+ * rest and in the canonical order; they are transposed on the device before each product.
  */
 export const gpt2: ModelFamily = {
   modelType: "gpt2",
@@ -76,7 +78,7 @@ function parameterSpecs(c: Gpt2Config): ParameterSpec[] {
     specs.push({ name: `${PREFIX}${name}`, shape: [rows, columns], decay: true });
   const vector = (name: string, length: number) =>
     specs.push({ name: `${PREFIX}${name}`, shape: [length], decay: false });
-  const turned = (name: string, inputs: number, outputs: number) => {
+  const transposed = (name: string, inputs: number, outputs: number) => {
     matrix(`${name}.weight`, inputs, outputs);
     vector(`${name}.bias`, outputs);
   };
@@ -89,11 +91,11 @@ function parameterSpecs(c: Gpt2Config): ParameterSpec[] {
   for (let i = 0; i < c.n_layer; i++) {
     const layer = `h.${i}.`;
     norm(`${layer}ln_1`);
-    turned(`${layer}attn.c_attn`, hidden, 3 * hidden);
-    turned(`${layer}attn.c_proj`, hidden, hidden);
+    transposed(`${layer}attn.c_attn`, hidden, 3 * hidden);
+    transposed(`${layer}attn.c_proj`, hidden, hidden);
     norm(`${layer}ln_2`);
-    turned(`${layer}mlp.c_fc`, hidden, ffn);
-    turned(`${layer}mlp.c_proj`, ffn, hidden);
+    transposed(`${layer}mlp.c_fc`, hidden, ffn);
+    transposed(`${layer}mlp.c_proj`, ffn, hidden);
   }
   norm("ln_f");
   return specs;
@@ -102,31 +104,42 @@ function parameterSpecs(c: Gpt2Config): ParameterSpec[] {
 function record(c: Gpt2Config, r: Recorder, head: HeadSpec, tied: string | null): void {
   const parameter = (name: string) => r.parameter(`${PREFIX}${name}`);
   const norm = (x: Value, name: string) =>
-    r.layerNorm(x, parameter(`${name}.weight`), parameter(`${name}.bias`), c.layer_norm_epsilon);
-  const linear = (x: Value, name: string, o: Parameters<Recorder["linear"]>[3] = {}) =>
-    r.linear(x, parameter(`${name}.weight`), parameter(`${name}.bias`), { ...o, turned: true });
+    r.layerNorm({
+      x,
+      gain: parameter(`${name}.weight`),
+      bias: parameter(`${name}.bias`),
+      epsilon: c.layer_norm_epsilon,
+    });
+  const linear = (x: Value, name: string, o: { activation?: Activation; residual?: Value } = {}) =>
+    r.linear({
+      x,
+      weight: r.transpose({ x: parameter(`${name}.weight`) }),
+      bias: parameter(`${name}.bias`),
+      ...o,
+    });
   const { n_embd: hidden, n_head: heads } = c;
 
-  let x = r.block("embedding", "embedding", () =>
-    r.embed(parameter("wpe.weight"), r.inputs.positions, r.embed(parameter("wte.weight"), r.inputs.tokens)),
-  );
+  let x = r.block("embedding", "embedding", () => {
+    const tokens = r.embed({ table: parameter("wte.weight"), index: r.inputs.tokens });
+    return r.embed({ table: parameter("wpe.weight"), index: r.inputs.positions, onto: tokens });
+  });
   for (let i = 0; i < c.n_layer; i++) {
     const layer = `h.${i}.`;
     x = r.block(`h.${i}`, "layer", () => {
       const fused = linear(norm(x, `${layer}ln_1`), `${layer}attn.c_attn`);
-      const [q, k, v] = [
-        r.columns(fused, 0, hidden),
-        r.columns(fused, hidden, hidden),
-        r.columns(fused, 2 * hidden, hidden),
-      ];
+      const q = r.columns(fused, 0, hidden);
+      const k = r.columns(fused, hidden, hidden);
+      const v = r.columns(fused, 2 * hidden, hidden);
       const scale =
         (c.scale_attn_weights ? 1 / Math.sqrt(hidden / heads) : 1) / (c.scale_attn_by_inverse_layer_idx ? i + 1 : 1);
-      const middle = linear(r.attention(q, k, v, { heads, kvHeads: heads, scale }), `${layer}attn.c_proj`, {
-        residual: x,
-      });
+      const attended = r.attention({ q, k, v, heads, kvHeads: heads, scale });
+      const middle = linear(attended, `${layer}attn.c_proj`, { residual: x });
       const wide = linear(norm(middle, `${layer}ln_2`), `${layer}mlp.c_fc`, { activation: c.activation_function });
       return linear(wide, `${layer}mlp.c_proj`, { residual: middle });
     });
   }
-  r.block("head", "head", () => recordHead(r, head, norm(r.gatherRows(x, r.inputs.headRows), "ln_f"), tied));
+  r.block("head", "head", () => {
+    const rows = r.gatherRows({ x, index: r.inputs.headRows });
+    recordHead(r, head, norm(rows, "ln_f"), tied);
+  });
 }

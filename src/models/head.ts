@@ -1,6 +1,7 @@
 import { unsupported } from "./fields.js";
 import type { ParameterSpec } from "../ops/parameter.js";
-import type { Recorder, Value } from "../ops/record.js";
+import type { Recorder } from "../ops/record.js";
+import type { Value } from "../ops/value.js";
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -93,13 +94,16 @@ export function tieAliases(head: HeadSpec, tied: string | null): ReadonlyMap<str
 }
 
 /** Records the head over x, which has the head rows. */
-export function recordHead(recorder: Recorder, head: HeadSpec, x: Value, tied: string | null): void {
+export function recordHead(r: Recorder, head: HeadSpec, x: Value, tied: string | null): void {
   switch (head.kind) {
     case "causal":
-      return recorder.head(x, recorder.parameter(tied ?? "lm_head.weight"));
+      r.head({ x, weight: r.parameter(tied ?? "lm_head.weight") });
+      break;
     case "classification":
-      return recorder.head(x, recorder.parameter("score.weight"));
+      r.head({ x, weight: r.parameter("score.weight") });
+      break;
     case "spans":
-      return recorder.head(x, recorder.parameter("qa_outputs.weight"), recorder.parameter("qa_outputs.bias"));
+      r.head({ x, weight: r.parameter("qa_outputs.weight"), bias: r.parameter("qa_outputs.bias") });
+      break;
   }
 }

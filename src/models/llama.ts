@@ -19,7 +19,7 @@ export const llama: ModelFamily = {
       ...gatedParts(c),
       family: "llama",
       head,
-      windows: [],
+      windows: new Array<number>(c.num_hidden_layers).fill(0),
       biases: { queryKeyValue: c.attention_bias, out: c.attention_bias, feedForward: c.mlp_bias },
       headNorms: false,
       prefix: head.kind === "spans" ? "transformer." : "model.",

@@ -4,7 +4,9 @@ import type { ModelDefinition, ModelFamily } from "./family.js";
 import { readFields, size, unsupported } from "./fields.js";
 import { headParameters, recordHead, tieAliases, type HeadSpec } from "./head.js";
 import type { ParameterSpec } from "../ops/parameter.js";
-import type { Recorder, Value } from "../ops/record.js";
+import type { Recorder } from "../ops/record.js";
+import type { Activation } from "../ops/table.js";
+import type { Value } from "../ops/value.js";
 
 /** OPT's position table has two rows in front; row 1 belongs to padding, which never reaches the device. */
 const POSITION_OFFSET = 2;
@@ -122,10 +124,16 @@ function parameterSpecs(c: OptConfig): ParameterSpec[] {
 function record(c: OptConfig, r: Recorder, head: HeadSpec, tied: string | null): void {
   const parameter = (name: string) => r.parameter(`${PREFIX}${name}`);
   const norm = (x: Value, name: string) =>
-    r.layerNorm(x, parameter(`${name}.weight`), parameter(`${name}.bias`), LAYER_NORM_EPSILON);
-  const linear = (x: Value, name: string, o?: Parameters<Recorder["linear"]>[3]) =>
-    r.linear(x, parameter(`${name}.weight`), r.optional(`${PREFIX}${name}.bias`), o);
-  const project = (x: Value, name: string) => (isProjected(c) ? r.linear(x, parameter(`${name}.weight`), null) : x);
+    r.layerNorm({
+      x,
+      gain: parameter(`${name}.weight`),
+      bias: parameter(`${name}.bias`),
+      epsilon: LAYER_NORM_EPSILON,
+    });
+  const linear = (x: Value, name: string, o: { activation?: Activation; residual?: Value } = {}) =>
+    r.linear({ x, weight: parameter(`${name}.weight`), bias: r.optional(`${PREFIX}${name}.bias`), ...o });
+  const project = (x: Value, name: string) =>
+    isProjected(c) ? r.linear({ x, weight: parameter(`${name}.weight`) }) : x;
   const heads = c.num_attention_heads;
   const scale = 1 / Math.sqrt(c.hidden_size / heads);
   const first = c.do_layer_norm_before;
@@ -134,8 +142,9 @@ function record(c: OptConfig, r: Recorder, head: HeadSpec, tied: string | null):
   const after = (x: Value, name: string) => (first ? x : norm(x, name));
 
   let x = r.block("embedding", "embedding", () => {
-    const tokens = project(r.embed(parameter("embed_tokens.weight"), r.inputs.tokens), "project_in");
-    return r.embed(parameter("embed_positions.weight"), r.inputs.positions, tokens);
+    const tokens = r.embed({ table: parameter("embed_tokens.weight"), index: r.inputs.tokens });
+    const onto = project(tokens, "project_in");
+    return r.embed({ table: parameter("embed_positions.weight"), index: r.inputs.positions, onto });
   });
   for (let i = 0; i < c.num_hidden_layers; i++) {
     const layer = `layers.${i}.`;
@@ -144,11 +153,9 @@ function record(c: OptConfig, r: Recorder, head: HeadSpec, tied: string | null):
       const k = linear(h, `${layer}self_attn.k_proj`);
       const v = linear(h, `${layer}self_attn.v_proj`);
       const q = linear(h, `${layer}self_attn.q_proj`);
-      const attended = r.attention(q, k, v, { heads, kvHeads: heads, scale });
-      const middle = after(
-        linear(attended, `${layer}self_attn.out_proj`, { residual: x }),
-        `${layer}self_attn_layer_norm`,
-      );
+      const attended = r.attention({ q, k, v, heads, kvHeads: heads, scale });
+      const sum = linear(attended, `${layer}self_attn.out_proj`, { residual: x });
+      const middle = after(sum, `${layer}self_attn_layer_norm`);
       const wide = linear(before(middle, `${layer}final_layer_norm`), `${layer}fc1`, {
         activation: c.activation_function,
       });
@@ -156,7 +163,7 @@ function record(c: OptConfig, r: Recorder, head: HeadSpec, tied: string | null):
     });
   }
   r.block("head", "head", () => {
-    const rows = r.gatherRows(x, r.inputs.headRows);
+    const rows = r.gatherRows({ x, index: r.inputs.headRows });
     recordHead(r, head, project(hasFinalNorm(c) ? norm(rows, "final_layer_norm") : rows, "project_out"), tied);
   });
 }

@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { unsupported } from "./fields.js";
-import type { Rotary } from "../ops/record.js";
+import type { Rotary } from "../ops/table.js";
 
 /**
- * Fields of a `config.json` that say how positions turn: transformers 5 has `rope_parameters`, older ones the others.
+ * Fields of a `config.json` that say how positions rotate: transformers 5 has `rope_parameters`, older ones the others.
  */
 export const rotaryFields = {
   rope_theta: z.number().positive().optional(),
@@ -52,13 +52,13 @@ export function readRotary(config: RotaryConfig, headSize: number): Rotary {
   };
   const base = number("rope_theta", config.rope_theta ?? DEFAULT_BASE);
   const partial = number("partial_rotary_factor", config.partial_rotary_factor ?? 1);
-  const turned = Math.floor(headSize * partial);
+  const rotated = Math.floor(headSize * partial);
   if (headSize > MOST_COLUMNS)
     throw unsupported("head_dim", headSize, `heads of more than ${MOST_COLUMNS} columns are not`);
-  if (partial > 1) throw unsupported(`${field}.partial_rotary_factor`, partial, "at most all columns can turn");
-  if (turned % 2 !== 0 || turned < 2)
-    throw unsupported("head_dim", headSize, `${turned} of its columns would turn, and they turn in pairs`);
-  const frequencies = baseFrequencies(base, turned);
+  if (partial > 1) throw unsupported(`${field}.partial_rotary_factor`, partial, "at most all columns can rotate");
+  if (rotated % 2 !== 0 || rotated < 2)
+    throw unsupported("head_dim", headSize, `${rotated} of its columns would rotate, and they rotate in pairs`);
+  const frequencies = baseFrequencies(base, rotated);
   const type = given["rope_type"] ?? given["type"] ?? "default";
   const known = {
     default: [],
@@ -107,11 +107,11 @@ export function readRotary(config: RotaryConfig, headSize: number): Rotary {
  * 1 / base^(2 j / d) in fp32, each operation rounded as transformers rounds it: angles grow with these times thousands
  * of positions.
  */
-function baseFrequencies(base: number, turned: number): number[] {
-  return Array.from({ length: turned / 2 }, (_, j) => fround(1 / fround(base ** fround((2 * j) / turned))));
+function baseFrequencies(base: number, rotated: number): number[] {
+  return Array.from({ length: rotated / 2 }, (_, j) => fround(1 / fround(base ** fround((2 * j) / rotated))));
 }
 
-/** Slow turns are slowed by `factor`, fast ones are kept, and those between are blended. */
+/** Slow rotations are slowed by `factor`, fast ones are kept, and those between are blended. */
 function llama3(
   frequencies: readonly number[],
   { factor, low, high, context }: { factor: number; low: number; high: number; context: number },

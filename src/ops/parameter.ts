@@ -1,4 +1,4 @@
-/** Each tensor's first element has a canonical index that is a multiple of this many elements (DESIGN section 5.1). */
+/** Each tensor's first element has a canonical index that is a multiple of this many elements. */
 export const CANONICAL_ALIGNMENT = 128;
 
 /** A tensor of a checkpoint, before it has a place in the canonical order. */

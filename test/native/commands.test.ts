@@ -4,11 +4,11 @@ import {
   LOSS,
   LOSS_BYTES,
   NOISE,
-  OP,
   ROUND,
   SPACE,
   STICKY_BYTES,
 } from "../../src/contract/constants.js";
+import { OPS } from "../../src/ops/table.js";
 import { contents, errorOf, hostBytes, submit, submitted, withDevice } from "./support.js";
 import { DEVICE } from "./device.js";
 
@@ -343,7 +343,7 @@ test("a program writes into the cache space, and spaces that it does not use may
     const back = await device.createBuffer("host", 24);
     const sizes = new Float64Array(Object.keys(SPACE).length);
     sizes[SPACE.weights] = sizes[SPACE.cache] = 24;
-    const words = [3, 2, 1, 0, SPACE.cache, 0, 0, 3, 2, 2, SPACE.weights, 0, 0, 2, 3, 3, OP.transpose, 2, 0, 1];
+    const words = [3, 2, 1, 0, SPACE.cache, 0, 0, 3, 2, 2, SPACE.weights, 0, 0, 2, 3, 3, OPS.transpose.code, 2, 0, 1];
     const program = device.createProgram(Float64Array.from(words), sizes);
     await submitted(device, stream, (list) => {
       list.copy(stream, span(source), span(weights), 24);

@@ -5,7 +5,7 @@ import { checkTensors, loadWeights } from "../../../src/checkpoint/weights.js";
 import { CommandList } from "../../../src/device/words.js";
 import { defineModel } from "../../../src/models/index.js";
 import { numberParameters } from "../../../src/ops/parameter.js";
-import { Recorder } from "../../../src/ops/record.js";
+import { createRecorder } from "../../../src/ops/record.js";
 import { capacityOf, touchedRows, writeBatch } from "../../../src/memory/batch-tables.js";
 import { Executor, type PassData } from "../../../src/device/issue.js";
 import { CONTROL, planMemory } from "../../../src/memory/plan.js";
@@ -29,7 +29,7 @@ async function firstPass(device: Device, overlap: boolean) {
   const checkpoint = await openCheckpoint(dir);
   const definition = defineModel(checkpoint.config);
   const parameters = numberParameters(definition.parameters);
-  const recorder = new Recorder(parameters);
+  const recorder = createRecorder(parameters);
   definition.record(recorder);
   const recording = recorder.finish();
   const units = cutUnits(recording, { wire: "fp32", compute: "fp32" });

@@ -1,12 +1,14 @@
 import { defineModel } from "../../../src/models/index.js";
 import { numberParameters } from "../../../src/ops/parameter.js";
-import { Recorder } from "../../../src/ops/record.js";
-import { OP, SYMBOL } from "../../../src/contract/constants.js";
+import { createRecorder } from "../../../src/ops/record.js";
+import { SYMBOL } from "../../../src/contract/constants.js";
 import { planMemory } from "../../../src/memory/plan.js";
-import { encodeProgram } from "../../../src/ops/encode.js";
+import { OPS } from "../../../src/ops/table.js";
+import { unitProgram } from "../../../src/memory/operands.js";
 import { cutUnits } from "../../../src/memory/units.js";
 import { inModule } from "./modules.js";
 
+const OP = Object.fromEntries(Object.entries(OPS).map(([name, { code }]) => [name, code]));
 const LAYERS = 2;
 const HIDDEN = 64;
 const FFN = 256;
@@ -24,7 +26,7 @@ const config = {
 /** The programs of all units, as words. */
 function programs(): number[][] {
   const definition = defineModel(config);
-  const recorder = new Recorder(numberParameters(definition.parameters));
+  const recorder = createRecorder(numberParameters(definition.parameters));
   definition.record(recorder);
   const recording = recorder.finish();
   const units = cutUnits(recording, { wire: "fp32", compute: "fp32" });
@@ -39,7 +41,7 @@ function programs(): number[][] {
     wire: "fp32",
     compute: "fp32",
   });
-  return units.map((unit) => Array.from(encodeProgram(plan, unit, recording.inputs)));
+  return units.map((unit) => Array.from(unitProgram(plan, unit, recording.inputs)));
 }
 
 interface Piece {

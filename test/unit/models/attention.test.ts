@@ -1,16 +1,17 @@
+import { operandValue } from "../memory/ops.js";
 import { define, opsOf, type Config } from "./support.js";
 
 const attentions = (name: string, change: Config = {}) => opsOf(define(name, change), "attention");
-const windows = (name: string, change: Config = {}) => attentions(name, change).map((op) => op.window);
+const windows = (name: string, change: Config = {}) => attentions(name, change).map((op) => op.attributes.window);
 /** fp32 rounding of a frequency, of its exponent (times ln base < 14) and of the blend. */
 const ROTARY_TOLERANCE = 2e-6;
 
 function frequencies(name: string, change: Config = {}): readonly number[] {
-  const turns = opsOf(define(name, change), "rope").map((op) => op.rotary.frequencies);
-  // Queries and keys of all layers turn alike.
-  for (const other of turns) expect(other).toEqual(turns[0]);
-  expect(turns.length).toBeGreaterThanOrEqual(4);
-  return turns[0] ?? [];
+  const rotations = opsOf(define(name, change), "rope").map((op) => op.attributes.rotary.frequencies);
+  // Queries and keys of all layers rotate alike.
+  for (const other of rotations) expect(other).toEqual(rotations[0]);
+  expect(rotations.length).toBeGreaterThanOrEqual(4);
+  return rotations[0] ?? [];
 }
 
 function expectClose(ours: readonly number[], want: readonly number[]): void {
@@ -38,8 +39,8 @@ describe("rotary frequencies", () => {
 
   test("are those of the first columns alone where only a part turns", () => {
     const [op] = opsOf(define("llama", { rope_parameters: { rope_theta: 1e4, partial_rotary_factor: 0.25 } }), "rope");
-    expect(op?.rotary.headSize).toBe(64);
-    expectClose(op?.rotary.frequencies ?? [], plain(10_000, 16));
+    expect(op?.attributes.rotary.headSize).toBe(64);
+    expectClose(op?.attributes.rotary.frequencies ?? [], plain(10_000, 16));
   });
 
   test("are divided by the factor of a linear scaling, in the old form and in the new one", () => {
@@ -183,21 +184,22 @@ describe("attention", () => {
     ["qwen3-bf16", 4, 2, 64],
   ])("of %s has %d heads over %d keys and divides by the root of %d", (name, heads, kvHeads, size) => {
     for (const op of attentions(name)) {
-      expect(op).toMatchObject({ heads, kvHeads });
-      expect(op.scale).toBeCloseTo(size ** -0.5, 15);
-      expect([op.q.columns, op.k.columns, op.v.columns]).toEqual([heads * size, kvHeads * size, kvHeads * size]);
+      expect(op.attributes).toMatchObject({ heads, kvHeads });
+      expect(op.attributes.scale).toBeCloseTo(size ** -0.5, 15);
+      expect(
+        [operandValue(op, "q"), operandValue(op, "k"), operandValue(op, "v")].map(({ columns }) => columns),
+      ).toEqual([heads * size, kvHeads * size, kvHeads * size]);
     }
   });
 
   test("has as many keys as queries in a Llama that does not say, and eight in such a Mistral", () => {
-    expect(attentions("llama", { num_key_value_heads: undefined })[0]).toMatchObject({ kvHeads: 2 });
-    expect(attentions("mistral-window", { num_key_value_heads: undefined, num_attention_heads: 16 })[0]).toMatchObject({
-      kvHeads: 8,
-    });
+    const keys = (name: string, change: Config) => attentions(name, change)[0].attributes.kvHeads;
+    expect(keys("llama", { num_key_value_heads: undefined })).toBe(2);
+    expect(keys("mistral-window", { num_key_value_heads: undefined, num_attention_heads: 16 })).toBe(8);
   });
 
   test("of GPT-2 is scaled, or not, and by the layer too, as its config says", () => {
-    const scales = (change: Config) => attentions("gpt2", change).map((op) => op.scale);
+    const scales = (change: Config) => attentions("gpt2", change).map((op) => op.attributes.scale);
     expect(scales({ scale_attn_weights: false })).toEqual([1, 1]);
     expect(scales({ scale_attn_by_inverse_layer_idx: true })).toEqual([1 / 8, 1 / 16]);
   });
@@ -219,12 +221,11 @@ test.each([
 ])("the activation %s is computed as %s", (given, want) => {
   const used = (name: string, field: string) =>
     opsOf(define(name, { [field]: given }), "linear")
-      .map((op) => op.activation)
+      .map((op) => op.attributes.activation)
       .filter((activation) => activation !== "none");
   expect(used("opt", "activation_function")).toEqual([want, want]);
   expect(used("gpt2", "activation_function")).toEqual([want, want]);
-  expect(opsOf(define("llama", { hidden_act: given }), "gatedActivation").map((op) => op.activation)).toEqual([
-    want,
-    want,
-  ]);
+  expect(
+    opsOf(define("llama", { hidden_act: given }), "gatedActivation").map((op) => op.attributes.activation),
+  ).toEqual([want, want]);
 });

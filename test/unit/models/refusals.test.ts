@@ -135,8 +135,8 @@ describe("a field that zo2 does not know", () => {
     const scaled = configOf("llama3-scaled-bf16");
     const [first] = opsOf(defineModel(scaled), "rope");
     const [plain] = opsOf(defineModel(scaled, ["rope_scaling"]), "rope");
-    expect(plain?.rotary.frequencies).not.toEqual(first?.rotary.frequencies);
-    expect(plain?.rotary.frequencies[0]).toBe(1);
+    expect(plain?.attributes.rotary.frequencies).not.toEqual(first?.attributes.rotary.frequencies);
+    expect(plain?.attributes.rotary.frequencies[0]).toBe(1);
   });
 });
 

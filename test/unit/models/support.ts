@@ -3,7 +3,9 @@ import { join } from "node:path";
 import type { ModelDefinition } from "../../../src/models/family.js";
 import { defineModel } from "../../../src/models/index.js";
 import { numberParameters } from "../../../src/ops/parameter.js";
-import { Recorder, type Op } from "../../../src/ops/record.js";
+import { createRecorder } from "../../../src/ops/record.js";
+import type { Op } from "../../../src/ops/row.js";
+import type { OPS, OpName } from "../../../src/ops/table.js";
 
 export type Config = Record<string, unknown>;
 
@@ -30,14 +32,14 @@ export function define(name: string, change: Config = {}): ModelDefinition {
   return defineModel(configOf(name, change));
 }
 
-type OpOf<K extends Op["kind"]> = Extract<Op, { kind: K }>;
+type OpOf<K extends OpName> = Op<K, (typeof OPS)[K]>;
 
-/** The ops of one kind, in the order in which the model records them. */
-export function opsOf<K extends Op["kind"]>(definition: ModelDefinition, kind: K): OpOf<K>[] {
-  const recorder = new Recorder(numberParameters(definition.parameters));
+/** The ops of one name, in the order in which the model records them. */
+export function opsOf<K extends OpName>(definition: ModelDefinition, name: K): OpOf<K>[] {
+  const recorder = createRecorder(numberParameters(definition.parameters));
   definition.record(recorder);
   return recorder
     .finish()
     .blocks.flatMap(({ ops }) => ops)
-    .filter((op): op is OpOf<K> => op.kind === kind);
+    .filter((op) => op.name === name) as unknown as OpOf<K>[];
 }

@@ -1,6 +1,9 @@
-import type { Op, Output, Value } from "../../../src/ops/record.js";
+import type { Op } from "../../../src/ops/row.js";
+import type { Output, Value } from "../../../src/ops/value.js";
 import type { Capacity, Place, Places } from "../../../src/memory/places.js";
-import type { Unit, UnitOp } from "../../../src/memory/units.js";
+import type { UnitOp } from "../../../src/ops/encode.js";
+import type { Unit } from "../../../src/memory/units.js";
+import { optionalValue, operandValue } from "./ops.js";
 
 /** Columns first .. first + count of a value. */
 interface Part {
@@ -20,50 +23,52 @@ interface Access {
   readonly over: Part | null;
 }
 
-function accesses({ op, rows }: UnitOp, output: Output): Access[] {
+function accesses({ op, slice }: UnitOp, output: Output): Access[] {
   const all = (value: Value): Part =>
     value.view === undefined
       ? { value, first: 0, count: value.columns }
       : { value: value.view.of, first: value.view.first, count: value.columns };
-  const cut = (value: Value): Part => (rows === null ? all(value) : { value, first: rows.start, count: rows.count });
-  switch (op.kind) {
+  const whole = (...names: string[]) => names.map((name) => all(operandValue(op, name)));
+  const cut = (value: Value): Part => (slice === null ? all(value) : { value, first: slice.start, count: slice.count });
+  const [out] = "out" in op.operands ? whole("out") : [];
+  switch (op.name) {
     case "embed":
-      return [
-        { reads: op.accumulate ? [all(op.out)] : [], writes: [all(op.out)], over: op.accumulate ? all(op.out) : null },
-      ];
+      return op.attributes["accumulate"] === true
+        ? [{ reads: [out], writes: [out], over: out }]
+        : [{ reads: [], writes: [out], over: null }];
     case "linear": {
-      const turned = op.turned === null ? [] : [all(op.turned)];
-      const residual = op.residual === null ? null : cut(op.residual);
-      return [
-        ...(op.turned === null ? [] : [{ reads: [], writes: turned, over: null }]),
-        {
-          reads: [all(op.x), ...turned, ...(residual === null ? [] : [residual])],
-          writes: [cut(op.out)],
-          over: residual,
-        },
-      ];
+      const sum = optionalValue(op, "residual");
+      const residual = sum === null ? null : cut(sum);
+      // A weight that was transposed is a value.
+      const weight = "kind" in (op.operands["weight"] ?? {}) ? whole("weight") : [];
+      const reads = [...whole("x"), ...weight, ...(residual === null ? [] : [residual])];
+      return [{ reads, writes: [cut(operandValue(op, "out"))], over: residual }];
     }
+    case "transpose":
+      return [{ reads: [], writes: [out], over: null }];
     case "layerNorm":
     case "rmsNorm":
     case "rope":
-      return [{ reads: [all(op.x)], writes: [all(op.out)], over: all(op.x) }];
+      return [{ reads: whole("x"), writes: [out], over: all(operandValue(op, "x")) }];
     case "gatedActivation":
-      return [{ reads: [all(op.gate), all(op.up)], writes: [all(op.out)], over: all(op.gate) }];
+      return [{ reads: whole("gate", "up"), writes: [out], over: all(operandValue(op, "gate")) }];
     case "attention":
-      return [{ reads: [all(op.q), all(op.k), all(op.v)], writes: [all(op.out)], over: all(op.q) }];
+      return [{ reads: whole("q", "k", "v"), writes: [out], over: all(operandValue(op, "q")) }];
     case "gatherRows":
-      return [{ reads: [all(op.x)], writes: [all(op.out)], over: null }];
+      return [{ reads: whole("x"), writes: [out], over: null }];
     case "head": {
-      if (output === "logits") return [{ reads: [all(op.x)], writes: [cut(op.logits)], over: null }];
+      if (output === "logits") return [{ reads: whole("x"), writes: [cut(operandValue(op, "logits"))], over: null }];
       // A later tile goes on with what the one before has left.
-      const running = [all(op.logprob), all(op.state)];
-      if (rows === null || rows.first) return [{ reads: [all(op.x)], writes: running, over: null }];
+      const running = whole("logprob", "state");
+      if (slice === null || slice.first) return [{ reads: whole("x"), writes: running, over: null }];
       return [
-        { reads: [all(op.x)], writes: [], over: null },
+        { reads: whole("x"), writes: [], over: null },
         { reads: running, writes: [], over: null },
         { reads: [], writes: running, over: null },
       ];
     }
+    default:
+      throw new Error(`nothing is known of the op ${op.name}`);
   }
 }
 
@@ -87,7 +92,7 @@ export function lostValues(units: readonly Unit[], places: Places, capacity: Cap
   const lost = new Set<string>();
   const placeOf = ({ value }: Part): Place => {
     const place = places.of.get(value.id);
-    if (place === undefined || place.space === "inputs") throw new Error(`${value.name} has no place`);
+    if (place === undefined) throw new Error(`${value.name} has no place`);
     return place;
   };
   const rowsOf = (value: Value) => (typeof value.rows === "number" ? value.rows : capacity[value.rows]);
@@ -111,7 +116,7 @@ export function lostValues(units: readonly Unit[], places: Places, capacity: Cap
   const read = (part: Part, op: Op, unit: Unit) => {
     const cells = spaceOf(part);
     visit(part, (cell, tag) => {
-      if (cells[cell] !== tag) lost.add(`${unit.name}: ${op.kind} reads ${part.value.name}, which is not there`);
+      if (cells[cell] !== tag) lost.add(`${unit.name}: ${op.name} reads ${part.value.name}, which is not there`);
     });
   };
   for (const unit of units) {
@@ -128,7 +133,7 @@ export function lostValues(units: readonly Unit[], places: Places, capacity: Cap
             const under = operands.get(`${placeOf(part).space} ${cell}`);
             const allowed = under === undefined || (onOver && samePlace(under, part));
             if (!allowed)
-              lost.add(`${unit.name}: ${unitOp.op.kind} writes ${part.value.name} over ${under.value.name}`);
+              lost.add(`${unit.name}: ${unitOp.op.name} writes ${part.value.name} over ${under.value.name}`);
             cells[cell] = tag;
           });
         }
@@ -137,8 +142,8 @@ export function lostValues(units: readonly Unit[], places: Places, capacity: Cap
   }
   const last = units.at(-1);
   const head = last?.ops.at(-1)?.op;
-  if (last === undefined || head?.kind !== "head") throw new Error("the last op is not the head");
-  const result = output === "logits" ? head.logits : head.logprob;
+  if (last === undefined || head?.name !== "head") throw new Error("the last op is not the head");
+  const result = operandValue(head, output === "logits" ? "logits" : "logprob");
   read({ value: result, first: 0, count: result.columns }, head, last);
   return [...lost];
 }

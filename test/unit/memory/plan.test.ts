@@ -3,14 +3,17 @@ import path from "node:path";
 import { packBatch } from "../../../src/data/index.js";
 import { defineModel } from "../../../src/models/index.js";
 import { CANONICAL_ALIGNMENT, canonicalLength, numberParameters } from "../../../src/ops/parameter.js";
-import { parametersOf, Recorder, valuesOf, type Output } from "../../../src/ops/record.js";
-import { activationTypes } from "../../../src/memory/activations.js";
+import { createRecorder, parametersOf, valuesOf } from "../../../src/ops/record.js";
+import type { Output } from "../../../src/ops/value.js";
+import { storageTypes } from "../../../src/memory/storage.js";
+import { spaceBytes, unitProgram } from "../../../src/memory/operands.js";
 import { capacityOf, touchedRows } from "../../../src/memory/batch-tables.js";
 import { placeValues } from "../../../src/memory/places.js";
-import { CONTROL, deviceBytes, deviceParts, planMemory, type PlanOptions } from "../../../src/memory/plan.js";
-import { encodeProgram, spaceBytes } from "../../../src/ops/encode.js";
+import { CONTROL, deviceBytes, deviceParts } from "../../../src/memory/plan.js";
 import { cutUnits, type UnitOptions } from "../../../src/memory/units.js";
+import { optionalValue, parameterOf, operandValue } from "./ops.js";
 import { lostValues, touchedValues } from "./shadow.js";
+import { capacity, type Changed, planOf } from "./support.js";
 
 const opt = {
   model_type: "opt",
@@ -21,22 +24,13 @@ const opt = {
   ffn_dim: 256,
   max_position_embeddings: 128,
 };
-const capacity = {
-  rows: 40,
-  sequences: 3,
-  headRows: 30,
-  targets: 30,
-  tableRows: 40,
-  microBatches: 2,
-  objectiveWords: 1,
-};
 const fixture = (name: string): object =>
   JSON.parse(fs.readFileSync(path.join(__dirname, "../../fixtures/models", name, "config.json"), "utf8"));
 
 function recorded(config: object) {
   const definition = defineModel(config);
   const parameters = numberParameters(definition.parameters);
-  const recorder = new Recorder(parameters);
+  const recorder = createRecorder(parameters);
   definition.record(recorder);
   return { parameters, recording: recorder.finish(), causal: definition.head.kind === "causal" };
 }
@@ -44,20 +38,6 @@ function recorded(config: object) {
 function model(options: Partial<UnitOptions> = {}, config: object = opt) {
   const { recording, ...rest } = recorded(config);
   return { ...rest, recording, units: cutUnits(recording, { wire: "fp16", compute: "fp32", ...options }) };
-}
-
-function planOptions(o: Partial<PlanOptions> = {}): PlanOptions {
-  return {
-    tier: "host",
-    slots: 3,
-    branches: 2,
-    capacity,
-    output: "logprobs",
-    cache: null,
-    wire: "fp16",
-    compute: "fp32",
-    ...o,
-  };
 }
 
 describe("the canonical order", () => {
@@ -138,11 +118,11 @@ describe.each(cases)("$name cut into $cut", ({ config, options }) => {
     expect([...new Set(cut.map((c) => c.op))]).toEqual(order);
     for (const op of order) {
       const parts = cut.filter((c) => c.op === op);
-      if (parts.length === 1 && parts[0].rows === null) continue;
+      if (parts.length === 1 && parts[0].slice === null) continue;
       const rows = parametersOf(op)[0].shape[0];
-      expect(parts.map((p) => p.rows?.start)).toEqual(parts.map((_, i) => i * (parts[0].rows?.count ?? 0)));
-      expect(parts.reduce((sum, p) => sum + (p.rows?.count ?? 0), 0)).toBe(rows);
-      expect([parts[0].rows?.first, parts.at(-1)?.rows?.last]).toEqual([true, true]);
+      expect(parts.map((p) => p.slice?.start)).toEqual(parts.map((_, i) => i * (parts[0].slice?.count ?? 0)));
+      expect(parts.reduce((sum, p) => sum + (p.slice?.count ?? 0), 0)).toBe(rows);
+      expect([parts[0].slice?.first, parts.at(-1)?.slice?.last]).toEqual([true, true]);
     }
   });
 
@@ -169,7 +149,10 @@ describe.each(cases)("$name cut into $cut", ({ config, options }) => {
       for (const output of outputs) {
         const places = placeValues(units, small, compute, output);
         expect(lostValues(units, places, small, output)).toEqual([]);
-        const types = activationTypes(units, compute);
+        const types = storageTypes(
+          units.flatMap((u) => u.ops.map((o) => o.op)),
+          compute,
+        );
         const placed = new Set(units.flatMap((u) => u.ops.flatMap((o) => [...touchedValues(o, output)])));
         expect([...placed].filter((id) => places.of.get(id)?.type !== types.get(id))).toEqual([]);
       }
@@ -182,14 +165,14 @@ describe.each(cases)("$name cut into $cut", ({ config, options }) => {
         const named = valuesOf(op, output)
           .filter((v) => v.kind !== "input")
           .map((v) => v.id);
-        expect(new Set(named)).toEqual(touchedValues({ op, rows: null }, output));
+        expect(new Set(named)).toEqual(touchedValues({ op, slice: null }, output));
       }
     }
   });
 
   it.each([null, { tier: "host" as const, rows: 70 }])("every operand lies in its space (cache: %o)", (cache) => {
     for (const output of outputs) {
-      const plan = planMemory(units, planOptions({ output, cache }));
+      const plan = planOf(units, { output, cache });
       const sizes = spaceBytes(plan);
       expect(Array.from(sizes)).toEqual([
         plan.device.plus.bytes,
@@ -197,11 +180,11 @@ describe.each(cases)("$name cut into $cut", ({ config, options }) => {
         plan.places.workspaceBytes,
         plan.batch.microBatch.bytes,
         plan.places.resultBytes,
-        cache === null ? 0 : Math.max(...(plan.cache?.units ?? []).map((u) => u.bytes)),
+        cache === null ? 0 : Math.max(...(plan.cache?.units ?? []).map((u) => u?.bytes ?? 0)),
       ]);
       for (const unit of units) {
-        const piece = plan.cache?.units.find((u) => u.unit === unit.index)?.bytes ?? 0;
-        const operands = operandsOf(encodeProgram(plan, unit, recording.inputs));
+        const piece = plan.cache?.units[unit.index]?.bytes ?? 0;
+        const operands = operandsOf(unitProgram(plan, unit, recording.inputs));
         expect(operands.filter(({ space, end }) => end > (space === CACHE ? piece : sizes[space]))).toEqual([]);
       }
     }
@@ -209,12 +192,12 @@ describe.each(cases)("$name cut into $cut", ({ config, options }) => {
 
   it("a unit whose wire bytes are in the compute dtype reads them as they lie", () => {
     const direct = cutUnits(recording, { ...options, wire: "fp32", compute: "fp32" });
-    const plan = planMemory(direct, planOptions({ wire: "fp32", output: outputs[0] }));
+    const plan = planOf(direct, { wire: "fp32", output: outputs[0] });
     for (const unit of direct.filter((u) => u.gathered === null)) {
       expect(unit.tensors.map((t) => [t.scratchOffset, t.scratch])).toEqual(
         unit.tensors.map((t) => [t.wireOffset, t.wire]),
       );
-      const operands = operandsOf(encodeProgram(plan, unit, recording.inputs));
+      const operands = operandsOf(unitProgram(plan, unit, recording.inputs));
       expect(operands.filter(({ space, end }) => space === WEIGHTS && end > unit.wireBytes)).toEqual([]);
     }
   });
@@ -245,7 +228,9 @@ describe("memory in place", () => {
     for (const name of ["OPT", "GPT-2", "Llama 3, tied"]) {
       const { ops, of } = places(CONFIGS[name]);
       const sums = ops.flatMap((op) =>
-        op.kind === "linear" && op.residual !== null ? [[op.out.id, op.residual.id]] : [],
+        op.name === "linear" && op.operands["residual"] !== null
+          ? [[operandValue(op, "out").id, operandValue(op, "residual").id]]
+          : [],
       );
       expect(sums.length).toBeGreaterThan(3);
       for (const [out, residual] of sums) expect([name, of.get(out)]).toEqual([name, of.get(residual)]);
@@ -253,21 +238,25 @@ describe("memory in place", () => {
   });
 
   it(
-    "turned queries and gated activations take the place of what they are made from, and a norm does not where " +
+    "rotated queries and gated activations take the place of what they are made from, and a norm does not where " +
       "its operand is added later",
     () => {
       const { ops, of } = places(CONFIGS["Qwen3"]);
       const pairs = ops.flatMap((op) =>
-        op.kind === "rope" ? [[op.out, op.x]] : op.kind === "gatedActivation" ? [[op.out, op.gate]] : [],
+        op.name === "rope"
+          ? [[operandValue(op, "out"), operandValue(op, "x")]]
+          : op.name === "gatedActivation"
+            ? [[operandValue(op, "out"), operandValue(op, "gate")]]
+            : [],
       );
       expect(pairs.length).toBeGreaterThanOrEqual(6);
       for (const [out, over] of pairs) expect(of.get(out.id)).toEqual(of.get(over.id));
       const residuals = new Set(
-        ops.flatMap((op) => (op.kind === "linear" && op.residual !== null ? [op.residual] : [])),
+        ops.flatMap((op) => (op.name === "linear" ? (optionalValue(op, "residual") ?? []) : [])),
       );
-      const norms = ops.flatMap((op) => (op.kind === "rmsNorm" && residuals.has(op.x) ? [op] : []));
+      const norms = ops.filter((op) => op.name === "rmsNorm" && residuals.has(operandValue(op, "x")));
       expect(norms.length).toBeGreaterThanOrEqual(4);
-      for (const { out, x } of norms) expect(of.get(out.id)).not.toEqual(of.get(x.id));
+      for (const op of norms) expect(of.get(operandValue(op, "out").id)).not.toEqual(of.get(operandValue(op, "x").id));
     },
   );
 });
@@ -276,7 +265,9 @@ it("a block is cut where few activations are carried: between attention and feed
   // One layer is 98 kB on the wire; two units of 65 kB hold it, cut after out_proj (64 columns) or after fc1 (320).
   const names = model({ unitBytes: 70_000 })
     .units.filter((u) => u.name.startsWith("layers.0"))
-    .map((u) => u.ops.map((o) => (o.op.kind === "linear" ? o.op.weight.name.split(".").at(-2) : o.op.kind)));
+    .map((u) =>
+      u.ops.map((o) => (o.op.name === "linear" ? parameterOf(o.op, "weight").name.split(".").at(-2) : o.op.name)),
+    );
   expect(names.map((n) => n.at(-1))).toEqual(["out_proj", "fc2"]);
 });
 
@@ -284,7 +275,7 @@ it("a tied embedding is held once, by the head, and gathered at the front", () =
   const { units } = model();
   const holders = units.filter((u) => u.tensors.some((t) => t.parameter.name.endsWith("embed_tokens.weight")));
   expect(holders.map((u) => u.name.replace(/\[.*/, ""))).toEqual(holders.map(() => "head"));
-  expect(units.map((u) => u.gathered?.name ?? null)).toEqual([
+  expect(units.map((u) => u.gathered?.parameter.name ?? null)).toEqual([
     "model.decoder.embed_tokens.weight",
     ...units.slice(1).map(() => null),
   ]);
@@ -292,7 +283,7 @@ it("a tied embedding is held once, by the head, and gathered at the front", () =
 
 describe("a memory plan", () => {
   it("gives every region its own bytes within the arena", () => {
-    const plan = planMemory(model().units, planOptions({ cache: { tier: "host", rows: 100 } }));
+    const plan = planOf(model().units, { cache: { tier: "host", rows: 100 } });
     const d = plan.device;
     expect(d.cacheSlots).toHaveLength(3);
     const regions = [
@@ -317,7 +308,7 @@ describe("a memory plan", () => {
 
   it("shrinks with the units, below the size of the model", () => {
     const sizes = [100_000, 20_000, 3_000].map((unitBytes) => {
-      const plan = planMemory(model({ unitBytes }).units, planOptions());
+      const plan = planOf(model({ unitBytes }).units);
       return plan.device.slots.reduce((a, r) => a + r.bytes, 0) + plan.device.plus.bytes * 2;
     });
     expect(sizes[0]).toBeGreaterThan(sizes[1]);
@@ -325,7 +316,7 @@ describe("a memory plan", () => {
   });
 
   it("of resident weights that are too large advises to stream them", () => {
-    expect(() => planMemory(model().units, planOptions({ tier: "device", deviceMemory: 1000 }))).toThrow(
+    expect(() => planOf(model().units, { tier: "device", deviceMemory: 1000 })).toThrow(
       expect.objectContaining({
         code: "ZO2_ERR_MEMORY_BUDGET",
         message: expect.stringMatching(/resident weights.*"offload.to" = "host"/),
@@ -335,9 +326,9 @@ describe("a memory plan", () => {
 
   it("refuses a budget one byte too small, with the number and what to change", () => {
     const { units } = model();
-    const needed = deviceBytes(planMemory(units, planOptions()));
-    expect(deviceBytes(planMemory(units, planOptions({ deviceMemory: needed })))).toBe(needed);
-    expect(() => planMemory(units, planOptions({ deviceMemory: needed - 1 }))).toThrow(
+    const needed = deviceBytes(planOf(units));
+    expect(deviceBytes(planOf(units, { deviceMemory: needed }))).toBe(needed);
+    expect(() => planOf(units, { deviceMemory: needed - 1 })).toThrow(
       expect.objectContaining({
         code: "ZO2_ERR_MEMORY_BUDGET",
         message: expect.stringMatching(new RegExp(`${needed} bytes.*offload.unitBytes.*offload.deviceMemory`)),
@@ -348,11 +339,14 @@ describe("a memory plan", () => {
 
 describe("a key/value cache", () => {
   const ROWS = 100;
-  const cached = (tier: "host" | "device", o: Partial<PlanOptions> = {}, config = CONFIGS["Llama 3, tied"]) =>
-    planMemory(
-      model({ unitBytes: 30_000 }, config).units,
-      planOptions({ branches: 1, output: "logits", cache: { tier, rows: ROWS }, ...o }),
-    );
+  const CONTROL_BYTES = CONTROL.bytes;
+  const cached = (tier: "host" | "device", o: Changed = {}, config = CONFIGS["Llama 3, tied"]) =>
+    planOf(model({ unitBytes: 30_000 }, config).units, {
+      branches: 1,
+      output: "logits",
+      cache: { tier, rows: ROWS },
+      ...o,
+    });
 
   it.each([
     ["Llama 3, tied", 2, 2 * 64],
@@ -367,7 +361,7 @@ describe("a key/value cache", () => {
         ["fp16", 2],
       ] as const) {
         const { cache } = cached("host", { compute }, CONFIGS[name]);
-        const attentions = cache?.units.flatMap((u) => u.attentions) ?? [];
+        const attentions = cache?.units.flatMap((u) => u?.attentions ?? []) ?? [];
         expect(attentions.map((a) => a.rowBytes)).toEqual(Array.from({ length: layers }, () => 2 * keyColumns * bytes));
         expect(new Set(attentions.map((a) => a.op)).size).toBe(layers);
       }
@@ -378,12 +372,13 @@ describe("a key/value cache", () => {
     for (const name of Object.keys(CONFIGS)) {
       const { units, cache } = cached("host", {}, CONFIGS[name]);
       let end = 0;
-      for (const piece of cache?.units ?? []) {
+      for (const [u, piece] of (cache?.units ?? []).entries()) {
+        if (piece === null) continue;
         expect(piece.offset).toBeGreaterThanOrEqual(end);
         end = piece.offset + piece.bytes;
         let used = 0;
         for (const { op, offset, rowBytes } of piece.attentions) {
-          expect(units[piece.unit].ops.map((o) => o.op)).toContain(op);
+          expect(units[u].ops.map((o) => o.op)).toContain(op);
           expect(offset).toBeGreaterThanOrEqual(used);
           used = offset + ROWS * rowBytes;
         }
@@ -395,10 +390,10 @@ describe("a key/value cache", () => {
 
   it("counts as device memory whole where it rests there, else in slots that each hold the largest piece", () => {
     const [device, host] = [cached("device"), cached("host")];
-    const pieces = device.cache?.units.map((u) => u.bytes) ?? [];
+    const pieces = device.cache?.units.flatMap((u) => u?.bytes ?? []) ?? [];
     expect(pieces).toHaveLength(2);
-    expect(deviceBytes(device)).toBe(device.device.bytes + pieces[0] + pieces[1] + CONTROL.bytes);
-    expect(deviceBytes(host)).toBe(host.device.bytes + CONTROL.bytes);
+    expect(deviceBytes(device)).toBe(device.device.bytes + pieces[0] + pieces[1] + CONTROL_BYTES);
+    expect(deviceBytes(host)).toBe(host.device.bytes + CONTROL_BYTES);
     expect(device.device.cacheSlots).toEqual([]);
     expect(host.device.cacheSlots.map((r) => r.bytes)).toEqual([Math.max(...pieces), Math.max(...pieces)]);
     expect(deviceParts(device).find((p) => p.name === "key/value cache")?.bytes).toBe(pieces[0] + pieces[1]);
@@ -429,11 +424,11 @@ it("OPT-175B's shapes fit in 6 GiB of device memory, one sequence of 2048 tokens
   });
   const parameters = numberParameters(definition.parameters);
   expect(parameters.reduce((sum, p) => sum + p.count, 0)).toBeGreaterThan(174e9);
-  const recorder = new Recorder(parameters);
+  const recorder = createRecorder(parameters);
   definition.record(recorder);
   const units = cutUnits(recorder.finish(), { wire: "fp16", compute: "fp16", unitBytes: 256 * 2 ** 20 });
   const ids = Int32Array.from({ length: 2048 }, (_, i) => i);
   const batch = [packBatch([{ kind: "tokens", ids, labels: ids }])];
-  const plan = planMemory(units, planOptions({ capacity: capacityOf(batch, touchedRows(batch)), compute: "fp16" }));
+  const plan = planOf(units, { capacity: capacityOf(batch, touchedRows(batch)), compute: "fp16" });
   expect(deviceBytes(plan)).toBeLessThan(6 * 2 ** 30);
 });
