@@ -1,0 +1,85 @@
+import { AT_WEIGHTS, coefficientsOf, drawsOf, METHODS, type Probe, UpdateLog } from "../../../src/method/index.js";
+
+const probe = (direction: number, sign: 1 | -1): Probe => ({ direction, sign });
+
+describe("probes are drawn for", () => {
+  it("once for both sides of a direction", () => {
+    expect(drawsOf([probe(0, 1), probe(0, -1)])).toEqual([{ direction: 0, probes: [0, 1], signs: [1, -1] }]);
+  });
+
+  it("once for each direction, and not at all at the weights", () => {
+    expect(drawsOf([AT_WEIGHTS, probe(0, 1), probe(1, 1)])).toEqual([
+      { direction: null, probes: [0], signs: [0] },
+      { direction: 0, probes: [1], signs: [1] },
+      { direction: 1, probes: [2], signs: [1] },
+    ]);
+  });
+
+  it("two sides at a time, as many as there are scratches", () => {
+    const sides = [probe(0, 1), probe(0, -1), probe(0, 1)];
+    expect(drawsOf(sides).map(({ probes }) => probes)).toEqual([[0, 1], [2]]);
+  });
+
+  it("anew where a direction comes again behind another", () => {
+    const draws = drawsOf([probe(0, 1), probe(1, 1), probe(0, -1)]);
+    expect(draws.map(({ direction, probes }) => [direction, probes])).toEqual([
+      [0, [0]],
+      [1, [1]],
+      [0, [2]],
+    ]);
+  });
+});
+
+describe("coefficients", () => {
+  it("are differences of losses over the divisor, rounded once to fp32", () => {
+    const differences = [
+      { minuend: 1, subtrahend: 0 },
+      { minuend: 2, subtrahend: 0 },
+    ];
+    expect(coefficientsOf({ differences, divisor: 0.5 }, [1, 1.25, 0.1])).toEqual([0.5, Math.fround(-1.8)]);
+  });
+
+  it("of MeZO are g = (loss+ - loss-) / (2 eps) (arXiv 2305.17333, algorithm 1)", () => {
+    const { probes, rule } = METHODS["mezo-sgd"].step({ eps: 1e-2 });
+    expect(probes).toEqual([probe(0, 1), probe(0, -1)]);
+    expect(coefficientsOf(rule, [3.5, 3.25])).toEqual([12.5]);
+  });
+
+  it("that lack a loss are refused, and not taken for 0", () => {
+    expect(() => coefficientsOf({ differences: [{ minuend: 0, subtrahend: 1 }], divisor: 1 }, [2])).toThrow(RangeError);
+  });
+});
+
+describe("the log of what is pending", () => {
+  const update = (step: number) => ({
+    ...{ step, seed: 1n, noise: "gaussian", state: step % 4, directions: 1, learningRate: 1, weightDecay: 0 },
+  });
+
+  it("holds a step's update back from what counts until the step is committed", () => {
+    const log = new UpdateLog<string>();
+    log.add(update(3));
+    expect([log.all, log.taken]).toEqual([[update(3)], []]);
+    log.commit();
+    expect([log.all, log.taken]).toEqual([[update(3)], [update(3)]]);
+  });
+
+  it("forgets a step that was discarded, and none that was committed", () => {
+    const log = new UpdateLog<string>();
+    log.add(update(0));
+    log.discard();
+    expect(log.all).toEqual([]);
+    log.add(update(1));
+    log.commit();
+    log.discard();
+    expect(log.taken).toEqual([update(1)]);
+  });
+
+  it("is empty when a pass has stored what was pending, and a commit without a step changes nothing", () => {
+    const log = new UpdateLog<string>();
+    log.add(update(0));
+    log.commit();
+    log.applied();
+    log.commit();
+    expect([log.all, log.taken]).toEqual([[], []]);
+  });
+});
