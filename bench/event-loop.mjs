@@ -14,7 +14,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { loadModel, Trainer } from "../dist/esm/index.js";
 import { loadNative } from "zo2/native";
-import { inside } from "./lib/inside.mjs";
+import { sessionOf } from "./lib/session.mjs";
 import { RESOLUTION_MS, watchLoop } from "./lib/loop-delay.mjs";
 import { describeCommit, describeMachine, machineSeconds, processSeconds } from "./lib/machine.mjs";
 import { OPT_125M } from "./lib/opt-shape.mjs";
@@ -105,7 +105,7 @@ async function measure(name, o) {
     return {
       model: name,
       phases: { idle: idle.row, load: load.row, "first step": first, train },
-      waits: inside(model).device.waits,
+      waits: sessionOf(model).waits,
     };
   } finally {
     await model.dispose();

@@ -18,11 +18,11 @@ import { loadModel } from "../dist/esm/index.js";
 import { canonicalLength } from "../dist/esm/ops/parameter.js";
 import { loadNative } from "zo2/native";
 import { breakdown } from "./lib/breakdown.mjs";
-import { inside, weightsAtRest } from "./lib/inside.mjs";
 import { watchLoop } from "./lib/loop-delay.mjs";
 import { ownMemory } from "./lib/machine.mjs";
 import { oneOf, readOptions, runMain } from "./lib/options.mjs";
 import { profile } from "./lib/profile.mjs";
+import { mezoStep, sessionOf } from "./lib/session.mjs";
 import { median } from "./lib/summary.mjs";
 import { idsFor } from "./lib/tokens.mjs";
 
@@ -82,11 +82,12 @@ function noiseOf(o, model) {
 
 function stepper(model, o) {
   const noise = noiseOf(o, model);
+  const session = sessionOf(model);
   return async (index) => {
     const examples = examplesOf(o, index, model.vocabSize);
     const { value, delay } = await watchLoop(async () => {
       const begin = performance.now();
-      const { result } = await model.engine.train([packBatch(examples)], {
+      const losses = await mezoStep(session, [packBatch(examples)], {
         step: index,
         seed: BigInt(o["zo-seed"]),
         eps: o.eps,
@@ -94,10 +95,9 @@ function stepper(model, o) {
         weightDecay: o.wd,
         noise,
       });
-      const losses = await result;
       const back = performance.now();
-      model.engine.commit();
-      if (index > 0) await weightsAtRest(model);
+      // Losses may be back before the last unit is.
+      await session.settle();
       const end = performance.now();
       return { ...losses, t: (end - begin) / 1000, t_losses: (back - begin) / 1000 };
     });
@@ -110,14 +110,14 @@ function stepper(model, o) {
       t,
       t_losses,
       loop: delay,
-      waits: inside(model).device.waits,
+      waits: session.waits,
     };
   };
 }
 
 async function timedFlush(model) {
   const begin = performance.now();
-  await model.engine.flush();
+  await sessionOf(model).flush();
   return (performance.now() - begin) / 1000;
 }
 
@@ -156,7 +156,7 @@ function summary(model, o, steps, about) {
       p99: Math.max(...measured.map((s) => s.loop.p99)),
       max: Math.max(...measured.map((s) => s.loop.max)),
     },
-    waits: inside(model).device.waits,
+    waits: sessionOf(model).waits,
     plan: {
       deviceBytes: plan.deviceBytes,
       hostBytes: plan.hostBytes,
@@ -177,15 +177,15 @@ await runMain("mezo-step", async () => {
   const model = await loadModel(o.model, modelOptions(o));
   try {
     const rss_model_mib = ownMemory().now;
-    const profiler = o.profile ? profile(model) : null;
+    let profiler = null;
     const profiles = [];
     const step = stepper(model, o);
     const steps = await takeSteps(o, step, (s) => {
       console.log(JSON.stringify(s));
       const entries = profiler?.take() ?? [];
       if (entries.length > 0) profiles.push(entries);
-      // The first step makes the plan, and a larger batch another one: steps from the next on are timed.
-      profiler?.attach();
+      // The first step makes the plan: steps from the next on are timed.
+      if (o.profile) profiler ??= profile(model);
     });
     const flush_s = await timedFlush(model);
     const result = summary(model, o, steps, { flush_s, rss_import_mib, rss_model_mib, rss_peak_mib: ownMemory().peak });

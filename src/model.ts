@@ -1,10 +1,9 @@
-import type { Device, DeviceInfo } from "zo2/native";
-import { openCheckpoint, writeCheckpoint, type Checkpoint } from "./checkpoint/index.js";
-import { unusedTensors } from "./checkpoint/names.js";
-import { checkTensors, loadWeights, storedType, torchDtype, weightSources } from "./checkpoint/weights.js";
+import { at } from "./base/at.js";
+import { writeCheckpoint } from "./checkpoint/index.js";
+import { torchDtype, weightSources } from "./checkpoint/weights.js";
 import { evaluateOptionsSchema, type EvaluateOptions } from "./config/evaluate.js";
 import { generateOptionsSchema, type GenerateOptions } from "./config/generate.js";
-import { modelOptionsSchema, type ModelOptions, type ResolvedModelOptions } from "./config/model.js";
+import type { ResolvedModelOptions } from "./config/model.js";
 import { parseOptions } from "./config/parse.js";
 import { openDataset, packBatch, type Dataset, type DatasetSource, type Template } from "./data/index.js";
 import { Zo2Error } from "./base/errors.js";
@@ -17,19 +16,16 @@ import {
   type Generation,
   type Inputs,
 } from "./infer/generate/index.js";
-import { resolveModel, type DownloadProgress } from "./hub/index.js";
-import { defineModel } from "./models/index.js";
 import type { ModelDefinition } from "./models/family.js";
 import type { HeadSpec } from "./models/head.js";
-import { numberParameters, type Parameter } from "./ops/parameter.js";
-import { createRecorder, type Recording } from "./ops/record.js";
-import { openDevice } from "./device/open.js";
+import type { Parameter } from "./ops/parameter.js";
+import type { DeviceInfo } from "./device/open.js";
 import type { FloatType } from "./base/dtype.js";
-import { Engine } from "./device/session.js";
-import { deviceBytes, deviceParts, type Tier } from "./memory/plan.js";
-import { WeightStore } from "./device/store.js";
-import { cutUnits, type Unit } from "./memory/units.js";
-import { hasTokenizer, loadTokenizer, type Tokenizer } from "./tokenizer/index.js";
+import type { Session } from "./device/session.js";
+import { deviceBytes, deviceParts, hostBytes } from "./memory/plan.js";
+import type { Tier } from "./memory/residence.js";
+import { METHODS } from "./method/index.js";
+import type { Tokenizer } from "./tokenizer/index.js";
 import { evaluateDataset, type Evaluation } from "./infer/evaluate.js";
 import { predictInputs, type LabelPrediction, type PredictInput, type SpanPrediction } from "./infer/predict.js";
 import { scoreInputs, type Score, type ScoreInput } from "./infer/score.js";
@@ -55,136 +51,11 @@ interface ModelParts {
   readonly definition: ModelDefinition;
   readonly parameters: readonly Parameter[];
   readonly unused: readonly string[];
-  readonly recording: Recording;
-  readonly device: Device;
-  readonly store: WeightStore;
-  readonly units: readonly Unit[];
-  readonly wire: FloatType;
-  readonly engine: Engine;
-}
-
-export interface LoadOptions {
-  /** Stops the download or the loading. */
-  readonly signal?: AbortSignal;
-  /** Sees the download of a model from the Hub. */
-  readonly onProgress?: (progress: DownloadProgress) => void;
+  readonly session: Session;
 }
 
 const DEFAULT_SCORE_BATCH = 16;
 const DEFAULT_SEQUENCES = 8;
-
-/** What older checkpoints store beside the weights: causal masks, and rotary tables that follow from the config. */
-const BUFFERS = [/\.attn\.(masked_)?bias$/, /\.rotary_emb\.inv_freq$/];
-
-/**
- * Loads a model onto a device: a Hugging Face folder (`config.json`; safetensors or `pytorch_model.bin`; tokenizer), or
- * the id of a repository of the Hugging Face Hub ("org/name", "org/name@revision"), which is downloaded to the cache
- * that all tools of Hugging Face share.
- *
- * @throws Zo2Error ZO2_ERR_CONFIG, ZO2_ERR_MODEL_UNSUPPORTED, ZO2_ERR_CHECKPOINT, ZO2_ERR_TOKENIZER, ZO2_ERR_DEVICE,
- *   ZO2_ERR_OUT_OF_MEMORY or ZO2_ERR_MEMORY_BUDGET; nothing is left open then.
- */
-export async function loadModel(name: string, options: ModelOptions = {}, o: LoadOptions = {}): Promise<Model> {
-  const resolved = parseOptions(modelOptionsSchema, options, "model options");
-  const dir = await resolveModel(name, { ...resolved.hub, ...o });
-  const checkpoint = await openCheckpoint(dir);
-  try {
-    return await loadFrom(dir, checkpoint, resolved, o.signal);
-  } finally {
-    await checkpoint.close();
-  }
-}
-
-async function loadFrom(
-  dir: string,
-  checkpoint: Checkpoint,
-  resolved: ResolvedModelOptions,
-  signal: AbortSignal | undefined,
-): Promise<Model> {
-  const definition = defineModel(checkpoint.config, resolved.ignoreConfigFields);
-  const parameters = numberParameters(definition.parameters);
-  const entries = checkTensors(checkpoint, parameters, definition.namePrefixes, definition.aliases);
-  const used = new Map([...entries].map(([parameter, entry]) => [parameter.name, entry]));
-  const unused = unusedTensors(checkpoint, used, {
-    prefixes: definition.namePrefixes,
-    aliases: definition.aliases,
-    ignored: BUFFERS,
-  });
-  const tokenizer = (await hasTokenizer(dir)) ? await loadTokenizer(dir) : null;
-  const { offload } = resolved;
-  const wire =
-    offload.wire === "stored"
-      ? storedType(checkpoint, parameters, definition.namePrefixes, definition.aliases)
-      : offload.wire;
-  const recording = record(definition, parameters);
-  const units = cutUnits(recording, {
-    wire,
-    compute: resolved.dtype,
-    ...(offload.unitBytes === undefined ? {} : { unitBytes: offload.unitBytes }),
-  });
-  const device = await openDevice({
-    device: resolved.device,
-    threads: resolved.threads,
-    deviceMemory: offload.deviceMemory,
-    delayMicroseconds: resolved.test?.delayMicroseconds,
-    delaySeed: resolved.test?.delaySeed,
-    genericKernels: resolved.test?.genericKernels,
-    tf32: resolved.tf32,
-  });
-  try {
-    const store = await WeightStore.create(device, units, offload.to);
-    await loadWeights(device, store, units, checkpoint, entries, signal);
-    const engine = await createEngine({ device, store, recording, units, definition, options: resolved, wire });
-    return new Model({
-      dir,
-      config: checkpoint.config as Readonly<Record<string, unknown>>,
-      tokenizer,
-      options: resolved,
-      definition,
-      parameters,
-      unused,
-      recording,
-      device,
-      store,
-      units,
-      wire,
-      engine,
-    });
-  } catch (error) {
-    await device.close();
-    throw error;
-  }
-}
-
-function record(definition: ModelDefinition, parameters: readonly Parameter[]): Recording {
-  const recorder = createRecorder(parameters);
-  definition.record(recorder);
-  return recorder.finish();
-}
-
-function createEngine(parts: {
-  device: Device;
-  store: WeightStore;
-  recording: Recording;
-  units: readonly Unit[];
-  definition: ModelDefinition;
-  options: ResolvedModelOptions;
-  wire: FloatType;
-}): Promise<Engine> {
-  const { options, definition } = parts;
-  const { slots, overlap, deviceMemory } = options.offload;
-  return Engine.create(parts.device, parts.store, parts.recording, parts.units, {
-    slots,
-    overlap,
-    wire: parts.wire,
-    compute: options.dtype,
-    rounding: options.rounding,
-    positionRow: definition.positionRow,
-    poison: options.test?.poison ?? false,
-    ...(deviceMemory === undefined ? {} : { deviceMemory }),
-    ...(options.test?.onPass === undefined ? {} : { onPass: options.test.onPass }),
-  });
-}
 
 /** A model on a device. Made by `loadModel`; free it with `dispose` or `await using`. */
 export class Model implements AsyncDisposable {
@@ -198,8 +69,6 @@ export class Model implements AsyncDisposable {
   readonly parameters: readonly Parameter[];
   /** Tensors of the checkpoint that the architecture has no use for, masks and rotary tables left out. */
   readonly unusedTensors: readonly string[];
-  private disposing: Promise<void> | null = null;
-  private user: string | null = null;
 
   constructor(private readonly parts: ModelParts) {
     this.dir = parts.dir;
@@ -235,13 +104,13 @@ export class Model implements AsyncDisposable {
 
   /** Logits of one head row: the vocabulary, the labels, or the start and the end of an answer. */
   get logitColumns(): number {
-    return this.parts.recording.logits.columns;
+    return this.parts.session.recording.logits.columns;
   }
 
   /** For `Trainer`. @throws Zo2Error ZO2_ERR_DISPOSED */
-  get engine(): Engine {
-    this.alive();
-    return this.parts.engine;
+  get session(): Session {
+    this.parts.session.checkOpen();
+    return this.parts.session;
   }
 
   /**
@@ -252,7 +121,7 @@ export class Model implements AsyncDisposable {
     inputs: AsyncIterable<ScoreInput> | Iterable<ScoreInput>,
     o: { readonly signal?: AbortSignal; readonly batchSize?: number } = {},
   ): AsyncIterable<Score> {
-    return scoreInputs(this.engine, this.tokenizer, inputs, {
+    return scoreInputs(this.session, this.tokenizer, inputs, {
       batchSize: o.batchSize ?? DEFAULT_SCORE_BATCH,
       maxTokens: this.maxTokens(this.maxPositions),
       maxLength: this.maxPositions,
@@ -269,7 +138,7 @@ export class Model implements AsyncDisposable {
     inputs: AsyncIterable<PredictInput> | Iterable<PredictInput>,
     o: { readonly signal?: AbortSignal; readonly batchSize?: number } = {},
   ): AsyncIterable<LabelPrediction | SpanPrediction> {
-    return predictInputs(this.engine, this.tokenizer, inputs, {
+    return predictInputs(this.session, this.tokenizer, inputs, {
       head: this.head,
       batchSize: o.batchSize ?? DEFAULT_SCORE_BATCH,
       maxLength: this.maxPositions,
@@ -326,7 +195,7 @@ export class Model implements AsyncDisposable {
     const opened = await this.openData(data, o.template);
     try {
       return await evaluateDataset(
-        this.engine,
+        this.session,
         this.tokenizer,
         this.head,
         opened.dataset,
@@ -351,12 +220,12 @@ export class Model implements AsyncDisposable {
    * memory.
    */
   async logits(ids: readonly number[]): Promise<Float32Array> {
-    this.alive();
+    this.parts.session.checkOpen();
     // A label behind every token asks for the logits of every row.
     const batch = [
       packBatch([{ kind: "tokens", ids: Int32Array.from([...ids, 0]), labels: Int32Array.from([-100, ...ids]) }]),
     ];
-    const [logits] = await this.engine.forward(batch, { output: "logits" });
+    const [logits] = await this.session.forward(batch, { output: "logits" });
     return logits ?? new Float32Array();
   }
 
@@ -365,13 +234,12 @@ export class Model implements AsyncDisposable {
    * @throws Zo2Error ZO2_ERR_INVALID_ARGUMENT for a name the model does not have
    */
   async parameterValues(name: string): Promise<Float32Array> {
-    this.alive();
-    await this.engine.flush();
-    const { device, store, units, parameters } = this.parts;
+    this.parts.session.checkOpen();
+    await this.session.flush();
+    const { session, parameters } = this.parts;
     const source = weightSources(
-      device,
-      store,
-      units,
+      session.store,
+      session.units,
       parameters.filter((p) => p.name === name),
       "fp32",
     )[0];
@@ -393,14 +261,14 @@ export class Model implements AsyncDisposable {
     dir: string,
     o: { readonly dtype?: FloatType | "wire"; readonly maxShardBytes?: number; readonly signal?: AbortSignal } = {},
   ): Promise<void> {
-    this.alive();
-    await this.engine.flush();
-    const { device, store, units, parameters, wire } = this.parts;
+    this.parts.session.checkOpen();
+    await this.session.flush();
+    const { session, parameters } = this.parts;
     const dtype = o.dtype ?? "wire";
-    const stored = torchDtype(dtype === "wire" ? wire : dtype);
+    const stored = torchDtype(dtype === "wire" ? session.wire : dtype);
     const { dtype: newer, ...config } = this.config;
     await writeCheckpoint(dir, {
-      tensors: weightSources(device, store, units, parameters, dtype),
+      tensors: weightSources(session.store, session.units, parameters, dtype),
       config: newer === undefined ? { ...config, torch_dtype: stored } : { ...config, dtype: stored },
       copyFrom: this.dir,
       ...(o.maxShardBytes === undefined ? {} : { maxShardBytes: o.maxShardBytes }),
@@ -410,48 +278,34 @@ export class Model implements AsyncDisposable {
 
   /** The memory plan in force; before the first batch, that of one sequence of `maxLength` tokens. */
   plan(maxLength: number = this.maxPositions): PlanSummary {
-    const { engine, store, units } = this.parts;
+    const { session } = this.parts;
     const ids = Int32Array.from({ length: Math.max(2, maxLength) }, (_, i) => i % this.vocabSize);
-    const plan = engine.plan ?? engine.planForBatch([packBatch([{ kind: "tokens", ids, labels: ids }])], 2);
+    const { probes } = METHODS["mezo-sgd"].step({ eps: 1 });
+    const plan = session.plan ?? session.planForBatch([packBatch([{ kind: "tokens", ids, labels: ids }])], probes);
     return {
-      units: units.map((u) => ({ name: u.name, tier: store.tier, bytes: u.wireBytes })),
+      units: plan.units.map((u) => ({
+        name: u.name,
+        tier: at(plan.options.residences, u.index).rest,
+        bytes: u.wireBytes,
+      })),
       parts: deviceParts(plan),
       deviceBytes: deviceBytes(plan),
-      hostBytes: plan.host.bytes + (store.tier === "host" ? store.bytes : 0),
+      hostBytes: hostBytes(plan),
     };
   }
 
   deviceInfo(): DeviceInfo {
-    this.alive();
-    return this.parts.device.info();
+    this.parts.session.checkOpen();
+    return this.parts.session.info();
   }
 
   /** Frees the device. Work under way ends first. A second call does nothing. */
   dispose(): Promise<void> {
-    this.disposing ??= (async () => {
-      await this.parts.engine.dispose();
-      this.parts.store.dispose();
-      await this.parts.device.close();
-    })();
-    return this.disposing;
+    return this.parts.session.dispose();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
-  }
-
-  /** Runs `body` with the model reserved for training. @throws Zo2Error ZO2_ERR_BUSY when another one trains it */
-  reserve(user: string): () => void {
-    this.alive();
-    if (this.user !== null)
-      throw new Zo2Error(
-        "ZO2_ERR_BUSY",
-        `the model is being trained by ${this.user}; wait for its loop to end, or leave it`,
-      );
-    this.user = user;
-    return () => {
-      this.user = null;
-    };
   }
 
   /** @throws Zo2Error ZO2_ERR_LENGTH past the model's positions */
@@ -485,7 +339,7 @@ export class Model implements AsyncDisposable {
    * For generation, and objectives over what is generated. @throws Zo2Error ZO2_ERR_MODEL_UNSUPPORTED, ZO2_ERR_DISPOSED
    */
   generating(): GenerateModel {
-    const { engine, tokenizer, dir, config, vocabSize, maxPositions } = this;
+    const { session, tokenizer, dir, config, vocabSize, maxPositions } = this;
     const { head } = this.parts.definition;
     if (head.kind !== "causal") {
       throw new Zo2Error(
@@ -494,11 +348,7 @@ export class Model implements AsyncDisposable {
           "such a checkpoint",
       );
     }
-    return { engine, tokenizer, dir, config, vocabSize, maxPositions, maxTokens: this.maxTokens(maxPositions) };
-  }
-
-  private alive(): void {
-    if (this.disposing !== null) throw new Zo2Error("ZO2_ERR_DISPOSED", "the model was disposed; load it again");
+    return { session, tokenizer, dir, config, vocabSize, maxPositions, maxTokens: this.maxTokens(maxPositions) };
   }
 }
 

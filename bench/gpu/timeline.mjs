@@ -13,17 +13,11 @@
 import fs from "node:fs";
 import { packBatch } from "../../dist/esm/data/index.js";
 import { loadModel } from "../../dist/esm/index.js";
-import { CommandList } from "../../dist/esm/device/words.js";
-import { unitProgram } from "../../dist/esm/memory/operands.js";
-import { OPS } from "../../dist/esm/ops/table.js";
-import { inside, weightsAtRest } from "../lib/inside.mjs";
+import { mezoStep, sessionOf } from "../lib/session.mjs";
 import { readOptions, runMain } from "../lib/options.mjs";
-import { splitProgram } from "../lib/split-program.mjs";
 import { idsFor } from "../lib/tokens.mjs";
 import { DEFAULT_CACHE, ensureModel } from "../peer/make-model.mjs";
 import { overlapOf, predictStep } from "./lanes.mjs";
-
-const OPCODES = Object.fromEntries(Object.entries(OPS).map(([name, { code }]) => [name, code]));
 
 const DEFAULTS = {
   device: "cuda",
@@ -48,111 +42,13 @@ const DEFAULTS = {
   "flop-rate": Number.NaN,
 };
 
-/**
- * Puts an event before and after every command of the passes that `model` submits from now on, each on the command's
- * own lane.
- */
-class Tracer {
-  constructor(model) {
-    const { device, executor, recording } = inside(model);
-    this.device = device;
-    this.executor = executor;
-    this.passes = [];
-    const { plan } = executor;
-    this.flops = plan.units.map((unit) =>
-      splitProgram(unitProgram(plan, unit, recording.inputs), OPCODES).map(({ flops }) => flops),
-    );
-    executor.submit = (commands, data, doneEvent) => this.submit(commands, data, doneEvent);
-  }
-
-  async submit(commands, data, doneEvent) {
-    const { executor, device } = this;
-    const list = new SymbolList();
-    const spans = [];
-    for (const command of commands) {
-      if (command.kind === "record" || command.kind === "wait") {
-        executor.encode(list, command, data);
-        continue;
-      }
-      const stream = executor.stream(command.lane);
-      const span = { command, before: device.createEvent(), after: device.createEvent() };
-      list.record(stream, span.before);
-      executor.encode(list, command, data);
-      list.record(stream, span.after);
-      spans.push({ ...span, amounts: this.amounts(command, list.symbols) });
-    }
-    this.passes.push(spans);
-    device.submit(list.words, list.handles);
-    await executor.event(doneEvent).done();
-  }
-
-  /**
-   * What a command moves and computes: `bytes` between host and device, `deviceBytes` within the device, `flops` of
-   * matrix products.
-   */
-  amounts(command, symbols) {
-    const unit = this.executor.plan.units[command.unit];
-    switch (command.kind) {
-      case "upload":
-      case "offload":
-        return { bytes: unit.wireBytes };
-      case "prepare":
-        return {
-          deviceBytes: unit.wireBytes * (command.update ? 2 : 1) + (command.scratch ? 2 * unit.scratchBytes : 0),
-        };
-      case "run":
-        return {
-          deviceBytes: unit.scratchBytes,
-          flops: this.flops[command.unit].reduce((sum, flops) => sum + flops(symbols), 0),
-        };
-      default:
-        return {};
-    }
-  }
-
-  /**
-   * The passes since the last call, their times read and their events given back. Everything submitted must have run.
-   */
-  take() {
-    const taken = this.passes.map((spans) =>
-      spans.map(({ command, before, after, amounts }) => {
-        const { kind, lane, unit, branch } = command;
-        const where = { ...(unit === undefined ? {} : { unit }), ...(branch === undefined ? {} : { branch }) };
-        const span = { lane, kind, ...where, begin: before.time(), end: after.time(), ...amounts };
-        before.dispose();
-        after.dispose();
-        return span;
-      }),
-    );
-    this.passes = [];
-    return taken;
-  }
-}
-
-/** A command list that keeps the symbols of its latest run. */
-class SymbolList extends CommandList {
-  symbols = [];
-
-  run(stream, args) {
-    this.symbols = args.symbols;
-    super.run(stream, args);
-  }
-}
-
 async function step(model, o, index) {
   const ids = idsFor({ seed: 0, step: index, batch: o.batch, seq: o.seq, vocab: model.vocabSize });
   const batch = packBatch(ids.map((row) => ({ kind: "tokens", ids: row, labels: row })));
-  const { result } = await model.engine.train([batch], {
-    step: index,
-    seed: 1n,
-    eps: 1e-3,
-    learningRate: 1e-7,
-    weightDecay: 0,
-    noise: "gaussian",
-  });
-  const losses = await result;
-  model.engine.commit();
-  if (index > 0) await weightsAtRest(model);
+  const session = sessionOf(model);
+  const settings = { step: index, seed: 1n, eps: 1e-3, learningRate: 1e-7, weightDecay: 0, noise: "gaussian" };
+  const losses = await mezoStep(session, [batch], settings);
+  await session.settle();
   return losses;
 }
 
@@ -175,11 +71,12 @@ await runMain("timeline", async () => {
   });
   try {
     for (let i = 0; i < o.warmup; i++) await step(model, o, i);
-    const tracer = new Tracer(model);
+    const session = sessionOf(model);
+    const trace = session.trace();
     const steps = [];
     for (let i = 0; i < o.steps; i++) {
       const losses = await step(model, o, o.warmup + i);
-      const spans = tracer.take().flat();
+      const spans = trace.take();
       const zero = Math.min(...spans.map((span) => span.begin));
       steps.push({
         losses,
@@ -187,14 +84,13 @@ await runMain("timeline", async () => {
         spans: spans.map((span) => ({ ...span, begin: span.begin - zero, end: span.end - zero })),
       });
     }
-    const { device } = inside(model);
-    const info = device.info();
+    const info = session.info();
     const result = {
       bench: "timeline",
       options: o,
       device: { kind: info.kind, name: info.name, features: info.features },
       parameters: model.parameterCount,
-      waits: device.waits,
+      waits: session.waits,
       memory: {
         peakBytes: info.deviceBytesPeak,
         predictedBytes: model.plan().deviceBytes,

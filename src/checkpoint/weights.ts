@@ -1,8 +1,6 @@
-import type { Device } from "zo2/native";
 import { Zo2Error } from "../base/errors.js";
 import { rowsOf, type Parameter } from "../ops/parameter.js";
 import { BYTES_OF, type FloatType } from "../base/dtype.js";
-import { FLOAT_DTYPE } from "../memory/operands.js";
 import type { HostBytes, WeightStore } from "../device/store.js";
 import type { TensorSlice, Unit } from "../memory/units.js";
 import type { Checkpoint } from "./checkpoint.js";
@@ -80,7 +78,6 @@ export function checkTensors(
  * for values that are not finite.
  */
 export async function loadWeights(
-  device: Device,
   store: WeightStore,
   units: readonly Unit[],
   checkpoint: Checkpoint,
@@ -94,18 +91,20 @@ export async function loadWeights(
         if (signal?.aborted === true)
           throw new Zo2Error("ZO2_ERR_ABORTED", `${checkpoint.dir}: loading was stopped`, { cause: signal.reason });
         const entry = entries.get(tensor.parameter);
-        if (entry !== undefined) await loadSlice(device, checkpoint, entry, tensor, memory, piece);
+        if (entry === undefined) throw new Error(`${tensor.parameter.name} was not looked for in the checkpoint`);
+        const to = { ...memory, offset: memory.offset + tensor.wireOffset };
+        await loadSlice(store, checkpoint, entry, tensor, to, piece);
       }
     });
   }
 }
 
 async function loadSlice(
-  device: Device,
+  store: WeightStore,
   checkpoint: Checkpoint,
   entry: TensorEntry,
   tensor: TensorSlice,
-  memory: HostBytes,
+  to: HostBytes,
   piece: Uint8Array,
 ): Promise<void> {
   const source = floatSource(checkpoint, entry);
@@ -120,15 +119,8 @@ async function loadSlice(
       source.widen?.(bytes, wide);
       bytes = new Uint8Array(wide.buffer, 0, count * BYTES_OF[source.type]);
     }
-    const target = memory.offset + tensor.wireOffset + done * BYTES_OF[tensor.wire];
-    const bad = await device.convert(
-      bytes,
-      FLOAT_DTYPE[source.type],
-      memory.buffer,
-      target,
-      FLOAT_DTYPE[tensor.wire],
-      count,
-    );
+    const target = { buffer: to.buffer, offset: to.offset + done * BYTES_OF[tensor.wire] };
+    const bad = await store.convert(bytes, source.type, target, tensor.wire, count);
     if (bad >= 0) throw notFinite(checkpoint, entry, first + done + bad, tensor.wire);
   }
 }
@@ -149,7 +141,6 @@ function notFinite(checkpoint: Checkpoint, entry: TensorEntry, index: number, wi
 
 /** The store's tensors as a writer takes them; `dtype` for all, or each in its wire dtype, which loses no bit. */
 export function weightSources(
-  device: Device,
   store: WeightStore,
   units: readonly Unit[],
   parameters: readonly Parameter[],
@@ -175,7 +166,7 @@ export function weightSources(
           const to = Math.min(end, start + tensor.count);
           if (from >= to) continue;
           const part = into.subarray((from - begin) * BYTES_OF[target], (to - begin) * BYTES_OF[target]);
-          await store.read(unit, (memory) => readSlice(device, memory, tensor, from - start, part, target));
+          await store.read(unit, (memory) => readSlice(store, memory, tensor, from - start, part, target));
         }
       },
     };
@@ -183,7 +174,7 @@ export function weightSources(
 }
 
 async function readSlice(
-  device: Device,
+  store: WeightStore,
   memory: HostBytes,
   tensor: TensorSlice,
   from: number,
@@ -196,19 +187,16 @@ async function readSlice(
     memory.buffer.view(memory.offset + tensor.wireOffset + from * wireBytes, count * wireBytes),
   );
   if (tensor.wire === target) return into.set(source);
-  const converted = await device.createBuffer("host", into.byteLength);
-  try {
-    const bad = await device.convert(source, FLOAT_DTYPE[tensor.wire], converted, 0, FLOAT_DTYPE[target], count);
+  await store.withHostMemory(into.byteLength, async (converted) => {
+    const bad = await store.convert(source, tensor.wire, converted, target, count);
     if (bad >= 0) {
       throw new Zo2Error(
         "ZO2_ERR_NOT_FINITE",
         `${tensor.parameter.name}: element ${from + bad} does not fit in ${target}; save as fp32 or bf16`,
       );
     }
-    into.set(new Uint8Array(converted.view(0, into.byteLength)));
-  } finally {
-    converted.dispose();
-  }
+    into.set(new Uint8Array(converted.buffer.view(converted.offset, into.byteLength)));
+  });
 }
 
 /** `torch_dtype` of `config.json`. */

@@ -4,7 +4,8 @@
 import type { EvaluateOptions } from "../config/evaluate.js";
 import type { ModelOptions } from "../config/model.js";
 import type { TrainerOptions } from "../config/trainer.js";
-import type { LoadOptions, Model } from "../model.js";
+import type { LoadOptions } from "../load.js";
+import type { Model } from "../model.js";
 import type { Evaluation } from "../infer/evaluate.js";
 import type { FitOptions, Step } from "../train/trainer.js";
 

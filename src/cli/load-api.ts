@@ -1,4 +1,4 @@
-import { loadNative } from "zo2/native";
+import { nativeBuild, openDevice } from "../device/open.js";
 import { loadModel, Trainer, type Model } from "../index.js";
 import type { Api, ModelView } from "./api.js";
 
@@ -7,15 +7,10 @@ export const api: Api = {
   loadModel,
   createTrainer: (model, options) => new Trainer(asModel(model), options),
   async systemInfo(options) {
-    const native = loadNative();
-    const device = await native.openDevice("cpu", options);
+    const device = await openDevice({ device: "cpu", ...options });
     try {
       const { name, features, threads, memoryTotal, memoryFree } = device.info();
-      return {
-        build: native.build,
-        backends: native.backends(),
-        cpu: { name, features, threads, memoryTotal, memoryFree },
-      };
+      return { ...nativeBuild(), cpu: { name, features, threads, memoryTotal, memoryFree } };
     } finally {
       await device.close();
     }

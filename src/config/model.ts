@@ -1,5 +1,7 @@
 import { z } from "zod";
-import type { PassObserver } from "../device/session.js";
+import type { DeviceName } from "../device/open.js";
+import type { PassObserver } from "../device/options.js";
+import type { Tier } from "../memory/residence.js";
 import { byteSizeSchema } from "./bytes.js";
 import type { Frozen } from "./parse.js";
 
@@ -45,16 +47,15 @@ const testSchema = z.strictObject({
   delayMicroseconds: z.int().min(0).optional(),
   /** Seed of those delays. @default 0 */
   delaySeed: z.int().min(0).optional(),
-  /** Sees every pass over the model and its commands. @default none */
+  /** Where each unit rests, by its number. @default `offload.to` for all */
+  tier: z
+    .custom<(unit: number) => Tier>((value) => typeof value === "function", { error: "must be a function" })
+    .optional(),
+  /** Sees every pass over the model. @default none */
   onPass: z.custom<PassObserver>((value) => typeof value === "function", { error: "must be a function" }).optional(),
   /** Uses the portable kernels even where the CPU has better ones. @default false */
   genericKernels: z.boolean().optional(),
 });
-
-/**
- * Which device computes. `"auto"` is `"cuda"` where there is such a device and else `"cpu"`; `"cuda"` is `"cuda:0"`.
- */
-export type DeviceName = "auto" | "cpu" | "cuda" | `cuda:${number}`;
 
 export const deviceSchema = z.custom<DeviceName>(
   (value) => typeof value === "string" && /^(auto|cpu|cuda(:\d{1,3})?)$/.test(value),

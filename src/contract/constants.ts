@@ -24,14 +24,15 @@ export const TILE = { first: 1, last: 2 } as const;
 
 export const LOSS = { tokens: 0, choicesMean: 1, choicesSum: 2, binary: 3, squared: 4, spans: 5 } as const;
 
-/** Bytes of the loss of a probe (f64), of `zo2_coefficient` and of `zo2_sticky`. */
+/** Bytes of a loss (fp64), and of `zo2_coefficient`, whose value comes first and whether it is finite second. */
 export const LOSS_BYTES = 8;
 export const COEFFICIENT_BYTES = 8;
+/** Bytes of `zo2_sticky`. */
 export const STICKY_BYTES = 8;
 
 /**
- * Opcodes of the command list that `Device.submit` takes; they exist only between `commands.ts` and
- * `binding/commands.cc`.
+ * Opcodes of the command list that `Device.submit` takes; they exist only between
+ * `device/words.ts` and `binding/commands.cc`.
  */
 export const COMMAND = {
   record: 1,

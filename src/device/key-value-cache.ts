@@ -1,6 +1,6 @@
 import type { Buffer, Device } from "zo2/native";
 import type { RowRange } from "../memory/cache-layout.js";
-import type { Tier } from "../memory/plan.js";
+import type { Tier } from "../memory/residence.js";
 
 /** Memory for the keys and values of a generation, which lives from pass to pass; its layout is `cacheLayout`'s. */
 export class KeyValueCache {

@@ -1,6 +1,18 @@
-import { loadNative, type Device } from "zo2/native";
-import type { DeviceName } from "../config/model.js";
+import { type BackendInfo, type Device, type DeviceInfo, loadNative } from "zo2/native";
 import { Zo2Error } from "../base/errors.js";
+
+export type { DeviceInfo };
+
+/**
+ * Which device computes. `"auto"` is `"cuda"` where there is such a device and else `"cpu"`; `"cuda"` is `"cuda:0"`.
+ */
+export type DeviceName = "auto" | "cpu" | "cuda" | `cuda:${number}`;
+
+/** How the addon was built, and what of it can be used here. @throws Zo2Error ZO2_ERR_ADDON */
+export function nativeBuild(): { readonly build: string; readonly backends: readonly BackendInfo[] } {
+  const native = loadNative();
+  return { build: native.build, backends: native.backends() };
+}
 
 export interface DeviceChoice {
   readonly device: DeviceName;

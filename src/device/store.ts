@@ -1,87 +1,108 @@
-import type { Buffer, Device, Stream } from "zo2/native";
-import { CommandList, type Span } from "./words.js";
-import { residentLayout, type Tier } from "../memory/plan.js";
-import type { Unit } from "../memory/units.js";
+import type { Buffer, Device } from "zo2/native";
+import { at } from "../base/at.js";
+import type { FloatType } from "../base/dtype.js";
+import { FLOAT_DTYPE } from "../memory/operands.js";
+import type { RestLayout } from "../memory/rest.js";
+import type { Tier } from "../memory/residence.js";
+import type { Declared, Work } from "../schedule/command.js";
+import { rest } from "../schedule/resource.js";
+import type { Encode, Queue } from "./queue.js";
+import type { Span } from "./words.js";
+
+/** Host memory, as the native side and `view` take it. */
+export type HostBytes = Span;
 
 /**
- * The wire bytes of every unit, at rest: one host arena that units are uploaded from, or one device buffer in which
- * they stay. Between a resident unit and JavaScript lies a staging buffer of one unit.
+ * The wire bytes of every unit, at rest: a host arena that units are uploaded from, and a device buffer for those that
+ * stay. Between a resident unit and JavaScript lies a staging buffer of one unit.
  */
 export class WeightStore {
-  private constructor(
-    readonly tier: Tier,
-    readonly bytes: number,
-    private readonly units: readonly Unit[],
-    private readonly offsets: readonly number[],
-    private readonly arena: Buffer,
-    private readonly device: Device,
-    private readonly stream: Stream,
-  ) {}
+  private readonly spans: readonly Span[];
 
-  static async create(device: Device, units: readonly Unit[], tier: Tier): Promise<WeightStore> {
-    const { offsets, bytes } = residentLayout(units);
-    const arena = await device.createBuffer(tier, bytes);
-    return new WeightStore(tier, bytes, units, offsets, arena, device, device.createStream("store"));
+  private constructor(
+    readonly layout: RestLayout,
+    private readonly arenas: Readonly<Record<Tier, Buffer>>,
+    private readonly device: Device,
+    private readonly queue: Queue,
+  ) {
+    this.spans = layout.units.map(({ rest: tier, offset }) => ({ buffer: arenas[tier], offset }));
+  }
+
+  /** @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY; nothing is left allocated then */
+  static async create(device: Device, queue: Queue, layout: RestLayout): Promise<WeightStore> {
+    const { bytes } = layout;
+    // Even of no bytes: units without tensors rest there as well.
+    const onDevice = await device.createBuffer("device", bytes.device);
+    try {
+      const host = await device.createBuffer("host", bytes.host);
+      return new WeightStore(layout, { device: onDevice, host }, device, queue);
+    } catch (error) {
+      onDevice.dispose();
+      throw error;
+    }
   }
 
   /** Where a unit's wire bytes rest. */
   span(unit: number): Span {
-    return { buffer: this.arena, offset: this.offset(unit) };
+    return at(this.spans, unit);
   }
 
   /** Calls `fill` with host memory for the unit's wire bytes, and puts them to rest. */
   async write(unit: number, fill: (memory: HostBytes) => Promise<void>): Promise<void> {
-    if (this.tier === "host") return fill({ buffer: this.arena, offset: this.offset(unit) });
-    await this.withStaging(unit, async (staging) => {
-      await fill({ buffer: staging, offset: 0 });
-      await this.copy(this.span(unit), { buffer: staging, offset: 0 }, this.unitBytes(unit));
+    if (at(this.layout.units, unit).rest === "host") return fill(this.span(unit));
+    const { bytes } = at(this.layout.units, unit);
+    await this.withHostMemory(bytes, async (staging) => {
+      await fill(staging);
+      await this.copy({ kind: "put", unit }, staging);
     });
   }
 
   /** Calls `use` with host memory that holds the unit's wire bytes; it may only read them. */
   async read<T>(unit: number, use: (memory: HostBytes) => Promise<T>): Promise<T> {
-    if (this.tier === "host") return use({ buffer: this.arena, offset: this.offset(unit) });
-    return this.withStaging(unit, async (staging) => {
-      await this.copy({ buffer: staging, offset: 0 }, this.span(unit), this.unitBytes(unit));
-      return use({ buffer: staging, offset: 0 });
+    if (at(this.layout.units, unit).rest === "host") return use(this.span(unit));
+    const { bytes } = at(this.layout.units, unit);
+    return this.withHostMemory(bytes, async (staging) => {
+      await this.copy({ kind: "fetch", unit }, staging);
+      return use(staging);
     });
   }
 
+  /**
+   * Converts `count` elements into host memory, off the JavaScript thread, rounding to nearest even.
+   * @returns the index of the first element that is not finite, or not any more in the target's dtype; -1 for none
+   */
+  convert(source: Uint8Array, from: FloatType, to: HostBytes, type: FloatType, count: number): Promise<number> {
+    return this.device.convert(source, FLOAT_DTYPE[from], to.buffer, to.offset, FLOAT_DTYPE[type], count);
+  }
+
+  /** Calls `body` with host memory that lives as long. */
+  async withHostMemory<T>(bytes: number, body: (memory: HostBytes) => Promise<T>): Promise<T> {
+    const buffer = await this.device.createBuffer("host", bytes);
+    try {
+      return await body({ buffer, offset: 0 });
+    } finally {
+      buffer.dispose();
+    }
+  }
+
   dispose(): void {
-    this.stream.dispose();
-    this.arena.dispose();
+    this.arenas.device.dispose();
+    this.arenas.host.dispose();
   }
 
-  private async withStaging<T>(unit: number, body: (staging: Buffer) => Promise<T>): Promise<T> {
-    const staging = await this.device.createBuffer("host", this.unitBytes(unit));
-    try {
-      return await body(staging);
-    } finally {
-      staging.dispose();
-    }
-  }
-
-  private async copy(dst: Span, src: Span, bytes: number): Promise<void> {
-    const event = this.device.createEvent();
-    const commands = new CommandList();
-    commands.copy(this.stream, dst, src, bytes);
-    commands.record(this.stream, event);
-    this.device.submit(commands.words, commands.handles);
-    try {
-      await event.done();
-    } finally {
-      event.dispose();
-    }
-  }
-
-  private offset(unit: number): number {
-    return this.offsets[unit] ?? 0;
-  }
-
-  private unitBytes(unit: number): number {
-    return this.units[unit]?.wireBytes ?? 0;
+  private async copy(work: Extract<Work, { kind: "fetch" | "put" }>, staging: Span): Promise<void> {
+    const { bytes } = at(this.layout.units, work.unit);
+    const own = this.span(work.unit);
+    const [to, from] = work.kind === "put" ? [own, staging] : [staging, own];
+    const touched = [rest(work.unit)];
+    const declared: Declared = {
+      kind: "work",
+      lane: "compute",
+      work,
+      reads: work.kind === "put" ? [] : touched,
+      writes: work.kind === "put" ? touched : [],
+    };
+    const encode: Encode = (words, stream) => words.copy(stream, to, from, bytes);
+    await this.queue.submit([declared], encode).done;
   }
 }
-
-/** Host memory, as the native side and `view` take it. */
-export type HostBytes = Span;

@@ -1,5 +1,6 @@
+/** A list of commands as `Device.submit` takes it (`binding/commands.cc` decodes it). */
 import type { Buffer, Event, Gate, Layout, Program, Stream } from "zo2/native";
-import { COMMAND, SPACE } from "../contract/constants.js";
+import { COMMAND, SPACE, SYMBOL } from "../contract/constants.js";
 
 /** A place in a buffer (`zo2_span`); `null` stands for "none". Offsets in bytes. */
 export interface Span {
@@ -20,13 +21,13 @@ export interface UpdateArgs {
   readonly zStride: number;
 }
 
-/** `zo2_side`: where prepare leaves weights that stand eps away along its direction. */
+/** `zo2_side`: perturbed weights, in a scratch of their own. */
 export interface SideArgs {
   readonly scratch: Span;
   readonly eps: number;
 }
 
-/** `zo2_prepare_args`. */
+/** `zo2_prepare_args`; `sides`: along one direction. */
 export interface PrepareArgs {
   readonly layout: Layout;
   readonly wire: Span;
@@ -44,16 +45,11 @@ export interface PrepareArgs {
   readonly updates: readonly UpdateArgs[];
 }
 
-const SPACES = Object.keys(SPACE).length;
-
-/**
- * `zo2_run_args`: spans by `SPACE`, of which those that the program does not use may be missing, and one value per
- * symbol.
- */
+/** `zo2_run_args`: spans by space, null for those that the program does not use, and one value per symbol. */
 export interface RunArgs {
   readonly program: Program;
-  readonly spaces: readonly (Span | null | undefined)[];
-  readonly symbols: readonly number[];
+  readonly spaces: Readonly<Record<keyof typeof SPACE, Span | null>>;
+  readonly symbols: Readonly<Record<keyof typeof SYMBOL, number>>;
 }
 
 /** `zo2_loss_args`. */
@@ -71,19 +67,12 @@ export interface LossArgs {
   readonly first: boolean;
 }
 
-/** `zo2_difference`: which losses a coefficient is the difference of. */
-export interface DifferenceArgs {
-  readonly minuend: number;
-  readonly subtrahend: number;
-}
-
 /** `zo2_gradient_args`. */
 export interface GradientArgs {
   readonly losses: Span;
   readonly probes: number;
   readonly total: number;
-  /** One for each direction. */
-  readonly differences: readonly DifferenceArgs[];
+  readonly differences: readonly { readonly minuend: number; readonly subtrahend: number }[];
   readonly divisor: number;
   readonly coefficients: Span;
   readonly step: number;
@@ -92,149 +81,225 @@ export interface GradientArgs {
 
 type Handle = Stream | Event | Gate | Buffer | Layout | Program;
 
-/**
- * Encodes a list of commands for `Device.submit`: each is its opcode, the number of words that follow, and the words;
- * handles are indices into `handles` (-1: none), a seed is two words (low and high 32 bits), a span is a handle and an
- * offset in bytes, a list is the number of its entries and the entries.
- */
-export class CommandList {
-  private readonly data: number[] = [];
-  private readonly handleIndex = new Map<Handle, number>();
+const SPACES = (Object.keys(SPACE) as (keyof typeof SPACE)[]).sort((a, b) => SPACE[a] - SPACE[b]);
+const SYMBOLS = (Object.keys(SYMBOL) as (keyof typeof SYMBOL)[]).sort((a, b) => SYMBOL[a] - SYMBOL[b]);
 
-  get words(): Float64Array {
-    return Float64Array.from(this.data);
+/** Streams and arenas are named first, and most often: they are looked for before the others. */
+const FIRST_NAMED = 6;
+
+/**
+ * Each command is its opcode, the number of words that follow, and the words; handles are indices into `handles` (-1:
+ * none), a seed is two words (low and high 32 bits), a span is a handle and an offset in bytes, a list is its length
+ * and its entries.
+ */
+export class CommandWords {
+  private words = new Float64Array(4096);
+  private length = 0;
+  private begin = 0;
+  private named: Handle[] = [];
+  private readonly indexOf = new Map<Handle, number>();
+  /** The buffer that was named last, for most commands name one several times. */
+  private buffer: Buffer | null = null;
+  private bufferIndex = 0;
+  /** The seed that was named last: a run has one. */
+  private seedWords = { of: 0n, low: 0, high: 0 };
+
+  /** The words so far. A view: it is valid until the next command is added. */
+  get list(): Float64Array {
+    return this.words.subarray(0, this.length);
   }
 
   get handles(): readonly Handle[] {
-    return [...this.handleIndex.keys()];
+    return this.named;
   }
 
-  get length(): number {
-    return this.data.length;
+  /** Begins a new list in the same memory. */
+  clear(): void {
+    this.length = 0;
+    this.named = [];
+    this.indexOf.clear();
+    this.buffer = null;
   }
 
   record(stream: Stream, event: Event): void {
-    this.push(COMMAND.record, [this.handle(stream), this.handle(event)]);
+    this.open(COMMAND.record, stream);
+    this.handle(event);
+    this.close();
   }
 
   wait(stream: Stream, event: Event): void {
-    this.push(COMMAND.wait, [this.handle(stream), this.handle(event)]);
+    this.open(COMMAND.wait, stream);
+    this.handle(event);
+    this.close();
   }
 
   hold(stream: Stream, gate: Gate): void {
-    this.push(COMMAND.hold, [this.handle(stream), this.handle(gate)]);
+    this.open(COMMAND.hold, stream);
+    this.handle(gate);
+    this.close();
   }
 
   copy(stream: Stream, dst: Span, src: Span, bytes: number): void {
-    this.push(COMMAND.copy, [this.handle(stream), ...this.span(dst), ...this.span(src), bytes]);
+    this.open(COMMAND.copy, stream);
+    this.span(dst);
+    this.span(src);
+    this.word(bytes);
+    this.close();
   }
 
   fill(stream: Stream, dst: Span, byte: number, bytes: number): void {
-    this.push(COMMAND.fill, [this.handle(stream), ...this.span(dst), byte, bytes]);
+    this.open(COMMAND.fill, stream);
+    this.span(dst);
+    this.word(byte);
+    this.word(bytes);
+    this.close();
   }
 
   gather(stream: Stream, dst: Span, src: Span, rows: Span, count: number, rowBase: number, rowBytes: number): void {
-    this.push(COMMAND.gather, [
-      this.handle(stream),
-      ...this.span(dst),
-      ...this.span(src),
-      ...this.span(rows),
-      count,
-      rowBase,
-      rowBytes,
-    ]);
+    this.open(COMMAND.gather, stream);
+    this.span(dst);
+    this.span(src);
+    this.span(rows);
+    this.word(count);
+    this.word(rowBase);
+    this.word(rowBytes);
+    this.close();
   }
 
   prepare(stream: Stream, args: PrepareArgs): void {
-    const words = [
-      this.handle(stream),
-      this.handle(args.layout),
-      ...this.span(args.wire),
-      ...this.span(args.rows),
-      args.rowCount,
-      args.noise,
-      ...seedWords(args.seed),
-      args.step,
-      args.direction,
-      ...this.span(args.z),
-      args.store ? 1 : 0,
-      args.rounding,
-      ...this.span(args.sticky),
-      args.sides.length,
-      ...args.sides.flatMap((side) => [...this.span(side.scratch), side.eps]),
-      args.updates.length,
-    ];
-    for (const u of args.updates) {
-      words.push(
-        u.noise,
-        ...seedWords(u.seed),
-        u.step,
-        u.directions,
-        ...this.span(u.coefficients),
-        u.learningRate,
-        u.weightDecay,
-        ...this.span(u.z),
-        u.zStride,
-      );
+    this.open(COMMAND.prepare, stream);
+    this.unlisted(args.layout);
+    this.span(args.wire);
+    this.span(args.rows);
+    this.word(args.rowCount);
+    this.word(args.noise);
+    this.seed(args.seed);
+    this.word(args.step);
+    this.word(args.direction);
+    this.span(args.z);
+    this.word(args.store ? 1 : 0);
+    this.word(args.rounding);
+    this.span(args.sticky);
+    this.word(args.sides.length);
+    for (const { scratch, eps } of args.sides) {
+      this.span(scratch);
+      this.word(eps);
     }
-    this.push(COMMAND.prepare, words);
+    this.word(args.updates.length);
+    for (const u of args.updates) {
+      this.word(u.noise);
+      this.seed(u.seed);
+      this.word(u.step);
+      this.word(u.directions);
+      this.span(u.coefficients);
+      this.word(u.learningRate);
+      this.word(u.weightDecay);
+      this.span(u.z);
+      this.word(u.zStride);
+    }
+    this.close();
   }
 
   run(stream: Stream, args: RunArgs): void {
-    const spaces = Array.from({ length: SPACES }, (_, s) => this.span(args.spaces[s] ?? null));
-    this.push(COMMAND.run, [this.handle(stream), this.handle(args.program), ...spaces.flat(), ...args.symbols]);
+    this.open(COMMAND.run, stream);
+    this.unlisted(args.program);
+    for (const space of SPACES) this.span(args.spaces[space]);
+    for (const symbol of SYMBOLS) this.word(args.symbols[symbol]);
+    this.close();
   }
 
   loss(stream: Stream, args: LossArgs): void {
-    this.push(COMMAND.loss, [
-      this.handle(stream),
-      args.kind,
-      ...this.span(args.values),
-      args.targets,
-      ...this.span(args.labels),
-      ...this.span(args.choices),
-      args.choiceCount,
-      ...this.span(args.examples),
-      args.exampleCount,
-      ...this.span(args.losses),
-      args.probe,
-      args.first ? 1 : 0,
-    ]);
+    this.open(COMMAND.loss, stream);
+    this.word(args.kind);
+    this.span(args.values);
+    this.word(args.targets);
+    this.span(args.labels);
+    this.span(args.choices);
+    this.word(args.choiceCount);
+    this.span(args.examples);
+    this.word(args.exampleCount);
+    this.span(args.losses);
+    this.word(args.probe);
+    this.word(args.first ? 1 : 0);
+    this.close();
   }
 
   gradient(stream: Stream, args: GradientArgs): void {
-    this.push(COMMAND.gradient, [
-      this.handle(stream),
-      ...this.span(args.losses),
-      args.probes,
-      args.total,
-      args.divisor,
-      ...this.span(args.coefficients),
-      args.step,
-      ...this.span(args.sticky),
-      args.differences.length,
-      ...args.differences.flatMap((d) => [d.minuend, d.subtrahend]),
-    ]);
+    this.open(COMMAND.gradient, stream);
+    this.span(args.losses);
+    this.word(args.probes);
+    this.word(args.total);
+    this.word(args.divisor);
+    this.span(args.coefficients);
+    this.word(args.step);
+    this.span(args.sticky);
+    this.word(args.differences.length);
+    for (const { minuend, subtrahend } of args.differences) {
+      this.word(minuend);
+      this.word(subtrahend);
+    }
+    this.close();
   }
 
-  private push(opcode: number, words: number[]): void {
-    this.data.push(opcode, words.length, ...words);
+  private open(opcode: number, stream: Stream): void {
+    this.begin = this.length;
+    this.word(opcode);
+    this.word(0);
+    this.handle(stream);
   }
 
-  private handle(handle: Handle): number {
-    let index = this.handleIndex.get(handle);
+  private close(): void {
+    this.words[this.begin + 1] = this.length - this.begin - 2;
+  }
+
+  private word(value: number): void {
+    if (this.length === this.words.length) {
+      const larger = new Float64Array(2 * this.words.length);
+      larger.set(this.words);
+      this.words = larger;
+    }
+    this.words[this.length++] = value;
+  }
+
+  private handle(handle: Handle): void {
+    this.word(this.index(handle));
+  }
+
+  /** A unit's objects come once, or in a row: nobody has to find them again. */
+  private unlisted(handle: Layout | Program): void {
+    const last = this.named.length - 1;
+    this.word(this.named[last] === handle ? last : this.named.push(handle) - 1);
+  }
+
+  private index(handle: Handle): number {
+    for (let i = 0; i < FIRST_NAMED; i++) if (this.named[i] === handle) return i;
+    let index = this.indexOf.get(handle);
     if (index === undefined) {
-      index = this.handleIndex.size;
-      this.handleIndex.set(handle, index);
+      index = this.named.push(handle) - 1;
+      this.indexOf.set(handle, index);
     }
     return index;
   }
 
-  private span(span: Span | null): [number, number] {
-    return span === null ? [-1, 0] : [this.handle(span.buffer), span.offset];
+  private span(span: Span | null): void {
+    if (span === null) {
+      this.word(-1);
+      this.word(0);
+      return;
+    }
+    if (span.buffer !== this.buffer) {
+      this.buffer = span.buffer;
+      this.bufferIndex = this.index(span.buffer);
+    }
+    this.word(this.bufferIndex);
+    this.word(span.offset);
   }
-}
 
-function seedWords(seed: bigint): [number, number] {
-  return [Number(seed & 0xffffffffn), Number((seed >> 32n) & 0xffffffffn)];
+  private seed(seed: bigint): void {
+    if (seed !== this.seedWords.of) {
+      this.seedWords = { of: seed, low: Number(seed & 0xffffffffn), high: Number((seed >> 32n) & 0xffffffffn) };
+    }
+    this.word(this.seedWords.low);
+    this.word(this.seedWords.high);
+  }
 }

@@ -1,7 +1,7 @@
 import { batchLoss, choiceScores, inOrder, logitLoss, type Dataset } from "../data/index.js";
 import { Zo2Error } from "../base/errors.js";
 import type { HeadSpec } from "../models/head.js";
-import type { Engine } from "../device/session.js";
+import type { Session } from "../device/session.js";
 import type { Tokenizer } from "../tokenizer/index.js";
 import { encodeBatch, type EncodeBatchOptions } from "./batching.js";
 
@@ -26,7 +26,7 @@ export interface Evaluation {
 
 /** Loss and, with choices, accuracy over a whole data set, in its own order; sums in fp64. */
 export async function evaluateDataset(
-  engine: Engine,
+  session: Session,
   tokenizer: Tokenizer | null,
   head: HeadSpec,
   dataset: Dataset,
@@ -48,7 +48,7 @@ export async function evaluateDataset(
         { cause: signal.reason },
       );
     const batch = encodeBatch(tokenizer, group, options);
-    const results = await engine.forward(batch, head.kind === "causal" ? {} : { output: "logits" });
+    const results = await session.forward(batch, head.kind === "causal" ? {} : { output: "logits" });
     batch.forEach((micro, i) => {
       const values = results[i] ?? new Float32Array();
       const loss =

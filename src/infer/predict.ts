@@ -2,7 +2,7 @@ import { largest, softmax, spanScores } from "../data/logit-loss.js";
 import { encodeExample, exampleParser, packBatch, packPositions } from "../data/index.js";
 import { Zo2Error } from "../base/errors.js";
 import type { HeadSpec } from "../models/head.js";
-import type { Engine } from "../device/session.js";
+import type { Session } from "../device/session.js";
 import type { Tokenizer } from "../tokenizer/index.js";
 
 /** A text to classify, or a question about a context. */
@@ -49,7 +49,7 @@ const LONGEST_ANSWER = 64;
 
 /** Predictions for inputs, in order, a batch at a time. Throws `ZO2_ERR_MODEL_UNSUPPORTED` for a language model. */
 export async function* predictInputs(
-  engine: Engine,
+  session: Session,
   tokenizer: Tokenizer | null,
   inputs: AsyncIterable<PredictInput> | Iterable<PredictInput>,
   settings: PredictSettings,
@@ -70,10 +70,10 @@ export async function* predictInputs(
       });
     group.push(encode(tokenizer, input, `inputs[${index++}]`, settings));
     if (group.length < settings.batchSize) continue;
-    yield* await predictGroup(engine, tokenizer, group, settings.head);
+    yield* await predictGroup(session, tokenizer, group, settings.head);
     group = [];
   }
-  if (group.length > 0) yield* await predictGroup(engine, tokenizer, group, settings.head);
+  if (group.length > 0) yield* await predictGroup(session, tokenizer, group, settings.head);
 }
 
 function encode(
@@ -94,14 +94,14 @@ function encode(
 }
 
 async function predictGroup(
-  engine: Engine,
+  session: Session,
   tokenizer: Tokenizer | null,
   group: readonly Int32Array[],
   head: Exclude<HeadSpec, { kind: "causal" }>,
 ): Promise<(LabelPrediction | SpanPrediction)[]> {
   if (head.kind === "spans") {
     const batch = packBatch(group.map((ids) => ({ kind: "span" as const, ids, start: 0, end: 0 })));
-    const [logits = new Float32Array()] = await engine.forward([batch]);
+    const [logits = new Float32Array()] = await session.forward([batch]);
     let begin = 0;
     return group.map((ids) => {
       const prediction = bestSpan(logits, begin, ids, tokenizer);
@@ -110,7 +110,7 @@ async function predictGroup(
     });
   }
   const batch = packPositions(group.map((ids) => ({ ids, positions: [ids.length - 1] })));
-  const [all = new Float32Array()] = await engine.forward([batch]);
+  const [all = new Float32Array()] = await session.forward([batch]);
   const columns = head.labels.length;
   return group.map((_, i) => labelPrediction(all.slice(i * columns, (i + 1) * columns), head));
 }

@@ -1,6 +1,6 @@
 import { Zo2Error } from "../base/errors.js";
 import { encodeExample, exampleParser, packBatch, type EncodedTokens } from "../data/index.js";
-import type { Engine } from "../device/session.js";
+import type { Session } from "../device/session.js";
 import type { Tokenizer } from "../tokenizer/index.js";
 
 /** Text gets the model's special tokens; ids are used as they are. */
@@ -27,12 +27,12 @@ export interface ScoreSettings {
 
 /** Scores inputs in order, a batch at a time. What came before an input that cannot be used is scored first. */
 export async function* scoreInputs(
-  engine: Engine,
+  session: Session,
   tokenizer: Tokenizer | null,
   inputs: AsyncIterable<ScoreInput> | Iterable<ScoreInput>,
   settings: ScoreSettings,
 ): AsyncGenerator<Score, void, undefined> {
-  for await (const group of groups(tokenizer, inputs, settings)) yield* await scoreGroup(engine, group);
+  for await (const group of groups(tokenizer, inputs, settings)) yield* await scoreGroup(session, group);
 }
 
 async function* groups(
@@ -68,10 +68,10 @@ async function* groups(
   if (group.length > 0) yield group;
 }
 
-async function scoreGroup(engine: Engine, group: readonly EncodedTokens[]): Promise<Score[]> {
+async function scoreGroup(session: Session, group: readonly EncodedTokens[]): Promise<Score[]> {
   const scored = group.filter((e) => e.ids.length > 1);
   const logprobs =
-    scored.length === 0 ? new Float32Array() : ((await engine.forward([packBatch(scored)]))[0] ?? new Float32Array());
+    scored.length === 0 ? new Float32Array() : ((await session.forward([packBatch(scored)]))[0] ?? new Float32Array());
   let at = 0;
   return group.map(({ ids }) => {
     const own = Array.from(ids, (_, t) => (t === 0 ? null : (logprobs[at++] ?? Number.NaN)));

@@ -1,12 +1,24 @@
-import { SEQUENCE_FIELDS, type PackedBatch } from "../data/batch.js";
+import { SEQUENCE_FIELDS, TARGET_FIELDS, type PackedBatch } from "../data/batch.js";
+import type { RowSymbol } from "../ops/value.js";
+import type { BatchLayout } from "./batch-layout.js";
 import type { Capacity } from "./places.js";
-import type { BatchLayout } from "./plan.js";
 
 /** A batch as its micro-batches; they share one visit of every unit. */
 export type Batch = readonly PackedBatch[];
 
 /** Counts are rounded up to a multiple of this, so that batches of about the same size share a plan. */
 const CAPACITY_STEP = 32;
+
+/** What a pass without a batch needs. */
+export const NO_BATCH: Capacity = {
+  rows: 1,
+  sequences: 1,
+  headRows: 1,
+  targets: 1,
+  tableRows: 1,
+  microBatches: 1,
+  objectiveWords: 1,
+};
 
 /** What a batch needs of a plan. `table`: the rows of the gathered embedding that it touches, if the front gathers. */
 export function capacityOf(batch: Batch, table: Int32Array | null): Capacity {
@@ -15,7 +27,7 @@ export function capacityOf(batch: Batch, table: Int32Array | null): Capacity {
     rows: most((b) => b.tokens.length),
     sequences: most((b) => b.sequences.length / SEQUENCE_FIELDS),
     headRows: most((b) => b.headRows.length),
-    targets: most((b) => b.targets.length / 2),
+    targets: most((b) => b.targets.length / TARGET_FIELDS),
     tableRows: table === null ? 1 : roundUp(table.length),
     microBatches: batch.length,
     objectiveWords: most((b) => objectiveTables(b).reduce((sum, table) => sum + table.length, 0)),
@@ -35,6 +47,17 @@ export function objectiveTables({ objective }: PackedBatch): Int32Array[] {
     case "none":
       return [];
   }
+}
+
+/** How many rows of each kind a run of one micro-batch has. @param table rows of the gathered table, if one is. */
+export function symbolsOf(micro: PackedBatch, table: Int32Array | null): Readonly<Record<RowSymbol, number>> {
+  return {
+    rows: micro.tokens.length,
+    sequences: micro.sequences.length / SEQUENCE_FIELDS,
+    headRows: micro.headRows.length,
+    targets: micro.targets.length / TARGET_FIELDS,
+    tableRows: table?.length ?? 0,
+  };
 }
 
 function roundUp(count: number): number {
@@ -79,21 +102,28 @@ export function writeBatch(
   positionRow: (position: number) => number,
 ): void {
   const place = new Map<number, number>();
-  table?.forEach((row, i) => place.set(row, i));
+  table?.forEach((row, i) => {
+    place.set(row, i);
+  });
+  const rowOf = (token: number): number => {
+    const row = place.get(token);
+    if (row === undefined) throw new RangeError(`token ${token} is not among the rows that are gathered`);
+    return row;
+  };
   const tables = layout.microBatch;
   batch.forEach((b, m) => {
     const at = (offset: number, length: number) => new Int32Array(into, m * tables.bytes + offset, length);
-    at(tables.tokens, b.tokens.length).set(table === null ? b.tokens : b.tokens.map((token) => place.get(token) ?? 0));
+    at(tables.tokens, b.tokens.length).set(table === null ? b.tokens : b.tokens.map(rowOf));
     at(tables.positions, b.positions.length).set(b.positions.map(positionRow));
     at(tables.sequences, b.sequences.length).set(b.sequences);
     if (b.cacheRows !== undefined) at(tables.cacheRows, b.cacheRows.length).set(b.cacheRows);
     at(tables.headRows, b.headRows.length).set(b.headRows);
     at(tables.targets, b.targets.length).set(b.targets);
     let offset = tables.objective;
-    for (const table of objectiveTables(b)) {
-      at(offset, table.length).set(table);
-      offset += table.length * 4;
+    for (const words of objectiveTables(b)) {
+      at(offset, words.length).set(words);
+      offset += words.length * words.BYTES_PER_ELEMENT;
     }
   });
-  if (table !== null) new Int32Array(into, layout.tableRows, table.length).set(table);
+  if (table !== null) new Int32Array(into, layout.tableRows.offset, table.length).set(table);
 }

@@ -1,3 +1,4 @@
+import { at } from "../base/at.js";
 import { DTYPE, SPACE, SYMBOL } from "../contract/constants.js";
 import { BYTES_OF, type FloatType } from "../base/dtype.js";
 import { encodeProgram, type OperandWords, type Operands, type UnitOp } from "../ops/encode.js";
@@ -42,7 +43,7 @@ export function unitProgram(
 /** Bytes of each space that a unit's program is given. */
 export function spaceBytes(plan: Plan): Float64Array {
   const sizes = new Float64Array(Object.keys(SPACE).length);
-  sizes[SPACE.weights] = plan.device.plus.bytes;
+  sizes[SPACE.weights] = at(plan.device.scratch, 0).bytes;
   sizes[SPACE.carried] = plan.places.carriedBytes;
   sizes[SPACE.workspace] = plan.places.workspaceBytes;
   sizes[SPACE.inputs] = plan.batch.microBatch.bytes;

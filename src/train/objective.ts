@@ -1,5 +1,6 @@
 /** Objectives that the caller computes: they split a step into its two branches, and g. */
 import { inspect } from "node:util";
+import { at } from "../base/at.js";
 import type { LogitOutput, ObjectiveContext } from "../config/objective.js";
 import type { ResolvedTrainerOptions } from "../config/trainer.js";
 import { formatBytes } from "../base/bytes.js";
@@ -8,7 +9,8 @@ import { Zo2Error } from "../base/errors.js";
 import { encodePrompt } from "../infer/generate/index.js";
 import type { Model } from "../model.js";
 import type { Batch } from "../memory/batch-tables.js";
-import type { StepRequest, StepResult } from "../device/session.js";
+import type { StepRequest } from "../device/session.js";
+import type { StepOutcome } from "../method/index.js";
 import { groupByTokens } from "../infer/batching.js";
 import { generateBranch } from "./text-objective.js";
 
@@ -30,7 +32,7 @@ export interface EncodedPrompt {
 
 /** What a step with such an objective came to. */
 export interface ObjectiveStep {
-  readonly result: StepResult;
+  readonly result: StepOutcome;
   /** Tokens that went through the model, each once per forward pass of a branch. */
   readonly tokens: number;
 }
@@ -63,24 +65,19 @@ export async function objectiveStep(
       tokens += own;
       losses.push(checked(await objective.loss(outputs, context), context));
     }
-    return { result: await finish(model, request, losses), tokens: tokens / 2 };
+    return { result: await model.session.finish(request, losses), tokens: tokens / 2 };
   }
   const { batch, positions } = logitBatch(model, objective, prompts, limits);
-  const results = await model.engine.branches(batch, request);
+  const results = await model.session.probe(batch, request);
   const losses: number[] = [];
-  for (const context of [plus, minus]) {
-    const outputs = logitOutputs(prompts, positions, results[context.branch], model.logitColumns);
+  for (const [probe, context] of [plus, minus].entries()) {
+    const outputs = logitOutputs(prompts, positions, at(results, probe), model.logitColumns);
     losses.push(checked(await objective.loss(outputs, context), context));
   }
-  return { result: await finish(model, request, losses), tokens: batch.reduce((sum, b) => sum + b.tokens.length, 0) };
-}
-
-function finish(
-  model: Model,
-  request: StepRequest,
-  [plus = Number.NaN, minus = Number.NaN]: readonly number[],
-): Promise<StepResult> {
-  return model.engine.finishStep(request, { plus, minus });
+  return {
+    result: await model.session.finish(request, losses),
+    tokens: batch.reduce((sum, b) => sum + b.tokens.length, 0),
+  };
 }
 
 function checked(loss: unknown, { step, branch }: ObjectiveContext): number {
@@ -140,11 +137,11 @@ function logitOutputs(
   const rows = results.flatMap((logits) =>
     Array.from({ length: logits.length / columns }, (_, r) => logits.subarray(r * columns, (r + 1) * columns)),
   );
-  let at = 0;
+  let first = 0;
   return prompts.map(({ record, ids }, i) => {
     const own = positions[i] ?? [];
-    const logits = rows.slice(at, at + own.length);
-    at += own.length;
+    const logits = rows.slice(first, first + own.length);
+    first += own.length;
     return { record, ids: Array.from(ids), positions: own, logits };
   });
 }

@@ -22,11 +22,11 @@ export async function generateBranch(
   request: StepRequest,
   side: "plus" | "minus",
 ): Promise<{ readonly outputs: TextOutput[]; readonly tokens: number }> {
-  const { engine, tokenizer, dir, config, vocabSize, maxPositions } = model;
-  const parts = { engine, tokenizer, dir, config, vocabSize, maxPositions, maxTokens: limits.maxTokens };
+  const { session, tokenizer, dir, config, vocabSize, maxPositions } = model;
+  const parts = { session, tokenizer, dir, config, vocabSize, maxPositions, maxTokens: limits.maxTokens };
   const seed = BigInt.asUintN(64, generate.seed + BigInt(request.step) * SPREAD);
   const { step, eps, noise } = request;
-  const perturbation = { seed: request.seed, step, eps, noise, side };
+  const probe = { of: { seed: request.seed, step, eps, noise }, sign: side === "plus" ? 1 : -1 } as const;
   const outputs: TextOutput[] = [];
   let tokens = 0;
   for (const group of groupByTokens(prompts, ({ ids }) => ids.length, {
@@ -37,7 +37,7 @@ export async function generateBranch(
       parts,
       group.map(({ ids }) => ids),
       { ...generate, seed },
-      { firstSequence: outputs.length, perturbation },
+      { firstSequence: outputs.length, probe },
     );
     group.forEach(({ record, ids }, i) => {
       const generated = results[i]?.ids ?? [];

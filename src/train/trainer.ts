@@ -6,8 +6,9 @@ import { Zo2Error } from "../base/errors.js";
 import type { DataSource, Model } from "../model.js";
 import { matchParameters } from "../models/match-parameters.js";
 import { learningRateAt } from "../method/learning-rate.js";
-import type { Engine, StepRequest, StepResult } from "../device/session.js";
-import { STEPS_IN_FLIGHT } from "../memory/plan.js";
+import type { Session, StepRequest } from "../device/session.js";
+import { STEPS_IN_FLIGHT } from "../memory/control.js";
+import { METHODS, type StepOutcome } from "../method/index.js";
 import { encodeBatch } from "../infer/batching.js";
 import { objectiveStep } from "./objective.js";
 import { BatchOrder } from "./order.js";
@@ -57,7 +58,7 @@ interface InFlight {
   readonly examples: number;
   readonly labelled: number;
   readonly tokens: number;
-  readonly result: Promise<StepResult>;
+  readonly result: Promise<StepOutcome>;
 }
 
 /**
@@ -94,30 +95,30 @@ export class Trainer {
    *   ZO2_ERR_DATA naming the line
    */
   async *fit(data: DataSource, o: FitOptions = {}): AsyncGenerator<Step, void, undefined> {
-    const release = this.model.reserve("a Trainer");
+    const release = this.model.session.reserve("a Trainer");
     const opened = await this.model
       .openData(data, this.options.template, this.options.objective !== undefined)
       .catch((error: unknown) => {
         release();
         throw error;
       });
-    const engine = this.model.engine;
+    const session = this.model.session;
     const inFlight: InFlight[] = [];
     try {
-      await engine.freeze(matchParameters(this.model.parameters, this.options.freeze));
-      await engine.clearSticky();
-      yield* this.steps(engine, opened.dataset, inFlight, o);
+      await session.freeze(matchParameters(this.model.parameters, this.options.freeze));
+      await session.clearSticky();
+      yield* this.steps(session, opened.dataset, inFlight, o);
     } finally {
       // Steps that were not yielded do not count: their update is forgotten, and their batches come again.
       await Promise.allSettled(inFlight.map((s) => s.result));
-      engine.discard();
+      session.discard();
       await opened.close();
       release();
     }
   }
 
   private async *steps(
-    engine: Engine,
+    session: Session,
     dataset: Dataset,
     inFlight: InFlight[],
     o: FitOptions,
@@ -135,7 +136,7 @@ export class Trainer {
         o.signal?.aborted !== true &&
         !this.evaluatesBefore(next, inFlight)
       ) {
-        inFlight.push(await this.enqueue(engine, next, await order.batch(next)));
+        inFlight.push(await this.enqueue(session, next, await order.batch(next)));
         next++;
       }
       const step = inFlight[0];
@@ -146,8 +147,8 @@ export class Trainer {
       const result = await step.result;
       inFlight.shift();
       this.taken++;
-      if (inFlight.length === 0) engine.commit();
-      if (!deferredUpdate) await engine.flush();
+      if (inFlight.length === 0) session.commit();
+      if (!deferredUpdate) await session.flush();
       const now = performance.now();
       yield this.report(step, result, (now - last) / 1000);
       last = performance.now();
@@ -158,7 +159,7 @@ export class Trainer {
     }
   }
 
-  private async enqueue(engine: Engine, index: number, examples: readonly Example[]): Promise<InFlight> {
+  private async enqueue(session: Session, index: number, examples: readonly Example[]): Promise<InFlight> {
     const { method, steps, seed, truncation, reduction, objective } = this.options;
     const maxLength = this.model.checkLength(this.options.maxLength);
     const limits = {
@@ -173,10 +174,11 @@ export class Trainer {
       step: index,
       seed,
       eps: method.eps,
+      ...METHODS[method.name].step(method),
       learningRate,
       weightDecay: method.weightDecay,
       noise: test?.noise === undefined ? method.noise : { z: test.noise(index) },
-      ...(projectedGradient === undefined ? {} : { projectedGradient }),
+      coefficients: projectedGradient === undefined ? undefined : [projectedGradient],
     };
     if (objective !== undefined) {
       const { result, tokens } = await objectiveStep(this.model, objective, examples, limits, request);
@@ -195,7 +197,7 @@ export class Trainer {
       reduction,
       vocabSize: this.model.vocabSize,
     });
-    const { result } = await engine.train(batch, request);
+    const { result } = await session.step(batch, request);
     // It is awaited in its turn; until then a failure must not count as unhandled.
     result.catch(() => undefined);
     return {
@@ -208,13 +210,10 @@ export class Trainer {
     };
   }
 
-  private report(step: InFlight, result: StepResult, seconds: number): Step {
+  private report(step: InFlight, result: StepOutcome, seconds: number): Step {
     return {
       index: step.index,
-      loss: (result.lossPlus + result.lossMinus) / 2,
-      lossPlus: result.lossPlus,
-      lossMinus: result.lossMinus,
-      projectedGradient: result.projectedGradient,
+      ...METHODS[this.options.method.name].report(result),
       learningRate: step.learningRate,
       examples: step.examples,
       labelled: step.labelled,

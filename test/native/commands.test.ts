@@ -1,4 +1,3 @@
-import { CommandList } from "../../src/device/words.js";
 import {
   COEFFICIENT_BYTES,
   LOSS,
@@ -347,10 +346,9 @@ test("a program writes into the cache space, and spaces that it does not use may
     const program = device.createProgram(Float64Array.from(words), sizes);
     await submitted(device, stream, (list) => {
       list.copy(stream, span(source), span(weights), 24);
-      const spaces = [];
-      spaces[SPACE.weights] = span(source);
-      spaces[SPACE.cache] = span(cache);
-      list.run(stream, { program, spaces, symbols: [0, 0, 0, 0, 0] });
+      const unused = { carried: null, workspace: null, inputs: null, results: null };
+      const symbols = { rows: 0, sequences: 0, headRows: 0, targets: 0, tableRows: 0 };
+      list.run(stream, { program, spaces: { ...unused, weights: span(source), cache: span(cache) }, symbols });
       list.copy(stream, span(back), span(cache), 24);
     });
     expect([...new Float32Array(contents(back).buffer)]).toEqual([1, 4, 2, 5, 3, 6]);
@@ -359,8 +357,7 @@ test("a program writes into the cache space, and spaces that it does not use may
 
 test("an empty list is accepted", async () => {
   await withDevice({}, async (device) => {
-    const list = new CommandList();
-    device.submit(list.words, list.handles);
+    submit(device, () => undefined);
     await device.createBuffer("host", 0);
   });
 });

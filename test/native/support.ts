@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { type Buffer, type Device, type DeviceOptions, type Stream, loadNative, packageRoot } from "zo2/native";
-import { CommandList } from "../../src/device/words.js";
+import { CommandWords } from "../../src/device/words.js";
 import { DEVICE } from "./device.js";
 
 /** What tests of the border share. */
@@ -20,12 +20,12 @@ export async function withDevice<T>(options: DeviceOptions, body: (device: Devic
 }
 
 /** Encodes with `encode`, submits, and resolves when `stream` has run what was given so far. */
-export async function submitted(device: Device, stream: Stream, encode: (list: CommandList) => void): Promise<void> {
-  const list = new CommandList();
+export async function submitted(device: Device, stream: Stream, encode: (list: CommandWords) => void): Promise<void> {
+  const list = new CommandWords();
   const done = device.createEvent();
   encode(list);
   list.record(stream, done);
-  device.submit(list.words, list.handles);
+  device.submit(list.list, list.handles);
   try {
     await done.done();
   } finally {
@@ -33,10 +33,10 @@ export async function submitted(device: Device, stream: Stream, encode: (list: C
   }
 }
 
-export function submit(device: Device, encode: (list: CommandList) => void): void {
-  const list = new CommandList();
+export function submit(device: Device, encode: (list: CommandWords) => void): void {
+  const list = new CommandWords();
   encode(list);
-  device.submit(list.words, list.handles);
+  device.submit(list.list, list.handles);
 }
 
 /** A host buffer with these bytes. */

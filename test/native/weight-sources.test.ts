@@ -6,7 +6,9 @@ import { openCheckpoint, writeCheckpoint, type TensorDtype } from "../../src/che
 import { checkTensors, loadWeights, storedType, weightSources } from "../../src/checkpoint/weights.js";
 import { numberParameters } from "../../src/ops/parameter.js";
 import type { FloatType } from "../../src/base/dtype.js";
+import { Queue } from "../../src/device/queue.js";
 import { WeightStore } from "../../src/device/store.js";
+import { restLayout } from "../../src/memory/rest.js";
 import type { TensorSlice, Unit } from "../../src/memory/units.js";
 import { DEVICE } from "./device.js";
 
@@ -57,15 +59,17 @@ async function load(
     const entries = checkTensors(checkpoint, parameters, [""]);
     const wire = o.wire ?? storedType(checkpoint, parameters, [""]);
     const unit = unitOf(wire);
-    const store = await WeightStore.create(device, [unit], "host");
-    await loadWeights(device, store, [unit], checkpoint, entries);
+    const queue = new Queue(device, true);
+    const store = await WeightStore.create(device, queue, restLayout([unit], [{ rest: "host" }]));
+    await loadWeights(store, [unit], checkpoint, entries);
     const values: Record<string, number[]> = {};
-    for (const source of weightSources(device, store, [unit], parameters, "fp32")) {
+    for (const source of weightSources(store, [unit], parameters, "fp32")) {
       const out = new Uint8Array(source.bytes);
       await source.read(0, out);
       values[source.name] = [...new Float32Array(out.buffer)];
     }
     store.dispose();
+    queue.dispose();
     return { wire, values };
   } finally {
     await device.close();

@@ -1,6 +1,6 @@
 import { Zo2Error } from "../../base/errors.js";
-import type { Engine, Perturbation } from "../../device/session.js";
-import type { Tier } from "../../memory/plan.js";
+import type { ForwardOptions, Session } from "../../device/session.js";
+import type { Tier } from "../../memory/residence.js";
 import { layOut, nextPass, promptPass, type CachedPass, type Running, type Slot } from "./batches.js";
 import { choose, logProbability, unitAt, type Sampling } from "./sampling.js";
 
@@ -37,7 +37,7 @@ export interface DecodeSettings {
   /** Where keys and values rest. @default on the device where the plan has room for them, else in host memory */
   readonly cache?: Tier;
   /** Where the weights stand in every pass. @default in their place */
-  readonly perturbation?: Perturbation;
+  readonly probe?: ForwardOptions["probe"];
   /** Checked before every pass. */
   readonly signal?: AbortSignal;
 }
@@ -50,11 +50,11 @@ export interface DecodeSettings {
  * @throws Zo2Error ZO2_ERR_NOT_FINITE, ZO2_ERR_ABORTED, ZO2_ERR_MEMORY_BUDGET, ZO2_ERR_OUT_OF_MEMORY, ZO2_ERR_DISPOSED
  */
 export async function* decode(
-  engine: Pick<Engine, "createCache" | "forward">,
+  session: Pick<Session, "createCache" | "forward">,
   prompts: readonly Int32Array[],
   settings: DecodeSettings,
 ): AsyncGenerator<readonly Token[], void, undefined> {
-  const { cache: tier, perturbation, signal } = settings;
+  const { cache: tier, probe, signal } = settings;
   if (prompts.length === 0) return;
   const slots = layOut(
     prompts,
@@ -63,17 +63,17 @@ export async function* decode(
   const rows = slots.reduce((sum, { capacity }) => sum + capacity, 0);
   const first = promptPass(slots, settings.maxTokens);
   checkGoing(signal, 0);
-  const cache = await engine.createCache(rows, first.batch, tier);
+  const cache = await session.createCache(rows, first.batch, tier);
   try {
     let pass = first;
     let running: readonly Running[] = [];
     for (let count = 0; ; count++) {
       checkGoing(signal, count);
       const { batch, used, added } = pass;
-      const logits = await engine.forward(batch, {
+      const logits = await session.forward(batch, {
         output: "logits",
         cache: { cache, used, added },
-        ...(perturbation === undefined ? {} : { perturbation }),
+        ...(probe === undefined ? {} : { probe }),
       });
       const tokens = readTokens(pass, logits, count, settings);
       running = tokens.flatMap(({ slot, token }) =>

@@ -1,6 +1,6 @@
 import { Zo2Error } from "../../base/errors.js";
 import type { ResolvedGenerateOptions } from "../../config/generate.js";
-import type { Engine, Perturbation } from "../../device/session.js";
+import type { ForwardOptions, Session } from "../../device/session.js";
 import type { Tokenizer } from "../../tokenizer/index.js";
 import { decode, type DecodeSettings, type FinishReason } from "./decode.js";
 import { readEndIds } from "./end-ids.js";
@@ -9,7 +9,7 @@ import { Continuation, type Generated } from "./text.js";
 
 /** What generation needs to know of a model. */
 export interface GenerateModel {
-  readonly engine: Pick<Engine, "createCache" | "forward">;
+  readonly session: Pick<Session, "createCache" | "forward">;
   readonly tokenizer: Tokenizer | null;
   readonly dir: string;
   /** The parsed `config.json`. */
@@ -94,7 +94,7 @@ async function* pieces(
   const continuation = newContinuation(model, ids, options);
   const settings = await settingsOf(model, options, signal);
   let reason: FinishReason = "length";
-  for await (const [token] of decode(model.engine, [ids], { ...settings, stops: (_, id) => continuation.push(id) })) {
+  for await (const [token] of decode(model.session, [ids], { ...settings, stops: (_, id) => continuation.push(id) })) {
     reason = token?.end ?? reason;
     const piece = continuation.take();
     if (piece !== "") yield piece;
@@ -124,19 +124,19 @@ export async function* generateMany(
   }
 }
 
-/** Continues prompts as one batch. For objectives over generated text, `perturbation` says where the weights stand. */
+/** Continues prompts as one batch. For objectives over generated text, `probe` says where the weights stand. */
 export async function generateGroup(
   model: GenerateModel,
   prompts: readonly Int32Array[],
   options: ResolvedGenerateOptions,
-  o: { readonly firstSequence?: number; readonly signal?: AbortSignal; readonly perturbation?: Perturbation } = {},
+  o: { readonly firstSequence?: number; readonly signal?: AbortSignal; readonly probe?: ForwardOptions["probe"] } = {},
 ): Promise<Generated[]> {
   const continuations = prompts.map((ids) => newContinuation(model, ids, options));
   const { signal, ...rest } = o;
   const settings = await settingsOf(model, options, signal);
   const reasons = prompts.map((): FinishReason => "length");
   const stops = (sequence: number, id: number) => continuations[sequence]?.push(id) ?? false;
-  for await (const tokens of decode(model.engine, prompts, { ...settings, ...rest, stops })) {
+  for await (const tokens of decode(model.session, prompts, { ...settings, ...rest, stops })) {
     for (const { sequence, end } of tokens) if (end !== null) reasons[sequence] = end;
   }
   return continuations.map((continuation, i) => continuation.finish(reasons[i] ?? "length"));

@@ -4,10 +4,23 @@ import type { TrainerOptions } from "../../../src/config/trainer.js";
 import { Trainer, type Step } from "../../../src/train/trainer.js";
 import type { Model } from "../../../src/model.js";
 import { packBatch } from "../../../src/data/index.js";
-import type { PassObserver, StepRequest } from "../../../src/device/session.js";
-import type { Command, Pass } from "../../../src/schedule/pass.js";
+import type { PassObserver } from "../../../src/device/options.js";
+import type { Work } from "../../../src/schedule/command.js";
+import { AT_WEIGHTS } from "../../../src/method/index.js";
+import type { Pass } from "../../../src/schedule/facts.js";
 import { DEVICE } from "../device.js";
-import { fixtures, readJson, sameBits, takeSteps, weightBits, withModel } from "./helpers.js";
+import {
+  fixtures,
+  mezo,
+  readJson,
+  sameBits,
+  sessionOf,
+  takeStep,
+  takeSteps,
+  weightBits,
+  withModel,
+  type MezoStep,
+} from "./helpers.js";
 
 const dir = path.join(fixtures, "trajectories/models/A");
 const inputs = readJson("trajectories", "inputs-A.json");
@@ -159,17 +172,9 @@ describe("a streamed run, bit for bit,", () => {
           const batch = packBatch(
             rows.map((r) => encodeExample(null, parse(r, "row"), { maxLength: 128, vocabSize: 512 })),
           );
-          await (
-            await model.engine.train([batch], {
-              step,
-              seed: 7n,
-              eps: 1e-3,
-              learningRate: 5e-4,
-              weightDecay: 0,
-              noise: "gaussian",
-            })
-          ).result;
-          model.engine.commit();
+          const settings = { seed: 7n, eps: 1e-3, learningRate: 5e-4, weightDecay: 0, noise: "gaussian" } as const;
+          await takeStep(model, [batch], { step, ...settings });
+          sessionOf(model).commit();
         }
         return weightBits(model);
       });
@@ -223,7 +228,7 @@ const sequences = Array.from({ length: 4 }, (_, i) =>
 const batchOf = (...of: Int32Array[]) => packBatch(of.map((ids) => ({ kind: "tokens", ids, labels: ids })));
 const stepBatches = [batchOf(sequences[0], sequences[1]), batchOf(sequences[2]), batchOf(sequences[3], sequences[0])];
 const held = batchOf(sequences[1], sequences[3]);
-const request = (step: number): StepRequest => ({
+const request = (step: number): MezoStep => ({
   step,
   seed: 3n,
   eps: 1e-3,
@@ -233,6 +238,10 @@ const request = (step: number): StepRequest => ({
 });
 /** Of one micro-batch: a sum in fp64, in batch order. */
 const meanLoss = ([logprobs]: Float32Array[]) => -logprobs.reduce((sum, x) => sum + x, 0) / logprobs.length;
+const kindOf = ({ probes, yields }: Pass) => {
+  if (probes.length === 0) return "flush";
+  return yields === "coefficients" ? "train" : "forward";
+};
 const bits = (values: Float32Array[]) => values.map((v) => [...new Uint32Array(v.buffer)]);
 
 /** The emulated device takes seconds for what takes a CPU milliseconds: one of each kind is asked of it. */
@@ -249,7 +258,7 @@ describe.each(some(FAMILIES, 1))("%s", (name) => {
         numbers.push(result.lossPlus, result.lossMinus, result.projectedGradient);
         await between?.(model);
       }
-      const evaluation = bits(await model.engine.forward([held]));
+      const evaluation = bits(await sessionOf(model).forward([held]));
       return { numbers, evaluation, weights: await weightBits(model) };
     });
   let streamed: Awaited<ReturnType<typeof steps>>;
@@ -285,10 +294,9 @@ describe.each(some(FAMILIES, 1))("%s", (name) => {
       expectEqual(
         await steps({ offload }, async (model) => {
           for (let i = 0; i < passes; i++) {
-            await model.engine.forward([held]);
-            await model.engine.forward([held], {
-              perturbation: { ...request(9), side: i % 2 === 0 ? "plus" : "minus" },
-            });
+            await sessionOf(model).forward([held]);
+            const sign = i % 2 === 0 ? 1 : -1;
+            await sessionOf(model).forward([held], { probe: { of: request(9), sign } });
           }
           await model.evaluate(
             sequences.map((ids) => ({ ids: [...ids] })),
@@ -303,13 +311,13 @@ describe.each(some(FAMILIES, 1))("%s", (name) => {
   it.each(["nearest", "stochastic"] as const)(pendingInScratch, async (rounding) => {
     for (const to of ["host", "device"] as const) {
       await withModel(folder, { rounding, offload: { ...offload, to } }, async (model) => {
-        const before = bits(await model.engine.forward([held]));
+        const before = bits(await sessionOf(model).forward([held]));
         await takeSteps(model, stepBatches.slice(0, 1), request);
         const seen = [];
-        // The third pass comes after a flush of the engine's own.
-        for (let i = 0; i < 3; i++) seen.push(bits(await model.engine.forward([held])));
-        await model.engine.flush();
-        const after = bits(await model.engine.forward([held]));
+        // The third pass comes after a flush of the session's own.
+        for (let i = 0; i < 3; i++) seen.push(bits(await sessionOf(model).forward([held])));
+        await sessionOf(model).flush();
+        const after = bits(await sessionOf(model).forward([held]));
         expect(seen).toEqual([after, after, after]);
         expect(before).not.toEqual(after);
       });
@@ -320,26 +328,24 @@ describe.each(some(FAMILIES, 1))("%s", (name) => {
     await withModel(folder, { offload }, async (model) => {
       await takeSteps(model, stepBatches.slice(0, 1), request);
       const sides = [];
-      for (const side of ["plus", "minus"] as const)
-        sides.push(meanLoss(await model.engine.forward([held], { perturbation: { ...request(1), side } })));
-      const { result } = await model.engine.train([held], request(1));
-      const { lossPlus, lossMinus } = await result;
+      for (const sign of [1, -1] as const)
+        sides.push(meanLoss(await sessionOf(model).forward([held], { probe: { of: request(1), sign } })));
+      const { lossPlus, lossMinus } = await takeStep(model, [held], request(1));
       expect(sides).toEqual([lossPlus, lossMinus]);
       expect(lossPlus).not.toBe(lossMinus);
     });
   });
 
-  it("takes the same steps when the caller computes the losses from the results of both branches", async () => {
+  it("takes the same steps when the caller computes the losses from the results of both probes", async () => {
     const outcome = await withModel(folder, { offload }, async (model) => {
       const numbers: number[] = [];
       for (const [step, batch] of stepBatches.entries()) {
-        const { plus, minus } = await model.engine.branches([batch], request(step));
-        const losses = { plus: meanLoss(plus), minus: meanLoss(minus) };
-        const { lossPlus, lossMinus, projectedGradient } = await model.engine.finishStep(request(step), losses);
-        model.engine.commit();
-        numbers.push(lossPlus, lossMinus, projectedGradient);
+        const probes = await sessionOf(model).probe([batch], mezo(request(step)));
+        const { losses, coefficients } = await sessionOf(model).finish(mezo(request(step)), probes.map(meanLoss));
+        sessionOf(model).commit();
+        numbers.push(...losses, ...coefficients);
       }
-      return { numbers, evaluation: bits(await model.engine.forward([held])), weights: await weightBits(model) };
+      return { numbers, evaluation: bits(await sessionOf(model).forward([held])), weights: await weightBits(model) };
     });
     expectEqual(outcome);
   });
@@ -347,11 +353,11 @@ describe.each(some(FAMILIES, 1))("%s", (name) => {
   describe.each(["host", "device"] as const)(
     "with its weights in %s memory, in the trace of evaluation and scoring after steps,",
     (to) => {
-      const passes: { pass: Pass; commands: readonly Command[] }[] = [];
-      const forwards = () => passes.filter(({ pass }) => pass.kind === "forward");
-      const prepared = (commands: readonly Command[]) => commands.flatMap((c) => (c.kind === "prepare" ? [c] : []));
-      let direct: boolean[] = [];
-      const onPass: PassObserver = (pass, commands) => passes.push({ pass, commands });
+      const passes: { pass: Pass; work: readonly Work[] }[] = [];
+      const forwards = () => passes.filter(({ pass }) => kindOf(pass) === "forward");
+      const prepared = (work: readonly Work[]) => work.flatMap((w) => (w.kind === "prepare" ? [w] : []));
+      let units: { readonly direct: boolean; readonly trained: boolean }[] = [];
+      const onPass: PassObserver = (pass, commands) => passes.push({ pass, work: commands.map(({ work }) => work) });
       beforeAll(() =>
         withModel(folder, { offload: { ...offload, to }, test: { onPass } }, async (model) => {
           await takeSteps(model, stepBatches.slice(0, 2), request);
@@ -364,13 +370,16 @@ describe.each(some(FAMILIES, 1))("%s", (name) => {
             sequences.slice(0, 2).map((ids) => ({ ids: [...ids] })),
             { batchSize: 1 },
           ));
-          const { units } = model.engine.plan ?? { units: [] };
-          direct = units.map((u) => u.gathered === null && u.tensors.every((t) => t.wire === t.scratch));
+          const plan = sessionOf(model).plan ?? { units: [] };
+          units = plan.units.map(({ gathered, tensors }) => ({
+            direct: gathered === null && tensors.every((t) => t.wire === t.scratch),
+            trained: tensors.length > 0,
+          }));
         }),
       );
 
       it("nothing is stored but by the flush that is cheaper than a third pass", () => {
-        expect(passes.map(({ pass }) => `${pass.kind}${pass.update ? " with an update" : ""}`)).toEqual([
+        expect(passes.map(({ pass }) => `${kindOf(pass)}${pass.pending.length > 0 ? " with an update" : ""}`)).toEqual([
           "train",
           "train with an update",
           "forward with an update",
@@ -382,16 +391,16 @@ describe.each(some(FAMILIES, 1))("%s", (name) => {
           "forward with an update",
           "forward with an update",
         ]);
-        for (const { commands } of forwards()) {
-          expect(commands.filter((c) => c.kind === "offload")).toEqual([]);
-          expect(prepared(commands).filter((c) => c.store)).toEqual([]);
+        for (const { work } of forwards()) {
+          expect(work.filter((w) => w.kind === "offload")).toEqual([]);
+          expect(prepared(work).filter((w) => w.store)).toEqual([]);
         }
       });
 
-      it("one branch runs", () => {
-        for (const { commands } of forwards()) {
-          expect(commands.flatMap((c) => (c.kind === "run" ? [[c.unit, c.branch]] : []))).toEqual(
-            direct.map((_, u) => [u, 0]),
+      it("one probe runs", () => {
+        for (const { work } of forwards()) {
+          expect(work.flatMap((w) => (w.kind === "run" ? [[w.unit, w.probe]] : []))).toEqual(
+            units.map((_, u) => [u, 0]),
           );
         }
       });
@@ -400,11 +409,16 @@ describe.each(some(FAMILIES, 1))("%s", (name) => {
         "weights are prepared without noise, and only where something is pending or they are not in the compute " +
           "dtype",
         () => {
-          expect(new Set(direct)).toEqual(new Set(name === "gpt2" ? [true, false] : [false]));
-          for (const { pass, commands } of forwards()) {
-            expect(pass.perturbed).toBe(false);
-            expect(prepared(commands).map((c) => [c.unit, c.update])).toEqual(
-              direct.flatMap((d, u) => (d && !pass.update ? [] : [[u, pass.update]])),
+          expect(new Set(units.map(({ direct }) => direct))).toEqual(
+            new Set(name === "gpt2" ? [true, false] : [false]),
+          );
+          for (const { pass, work } of forwards()) {
+            expect(pass.probes).toEqual([AT_WEIGHTS]);
+            const update = pass.pending.length > 0;
+            expect(prepared(work).map((w) => [w.unit, w.update])).toEqual(
+              units.flatMap(({ direct, trained }, u) =>
+                direct && !(update && trained) ? [] : [[u, update && trained]],
+              ),
             );
           }
         },

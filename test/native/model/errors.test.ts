@@ -2,7 +2,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { Worker } from "node:worker_threads";
-import { loadModel } from "../../../src/model.js";
+import { loadModel } from "../../../src/load.js";
 import { Trainer } from "../../../src/train/trainer.js";
 import { fixtures, withModel } from "./helpers.js";
 import { DEVICE } from "../device.js";

@@ -3,8 +3,8 @@ import type { ModelOptions } from "../../../src/config/model.js";
 import { packBatch, type PackedBatch } from "../../../src/data/index.js";
 import type { Model } from "../../../src/model.js";
 import { canonicalLength } from "../../../src/ops/parameter.js";
-import type { StepResult } from "../../../src/device/session.js";
-import { fixtures, sameBits, takeSteps, weightBits, withModel } from "./helpers.js";
+import type { MethodReport } from "../../../src/method/index.js";
+import { fixtures, sameBits, sessionOf, takeSteps, weightBits, withModel } from "./helpers.js";
 
 const { fround } = Math;
 const folder = (name: string) => path.join(fixtures, "models", name);
@@ -35,7 +35,7 @@ const batches: PackedBatch[] = [[23, 5], [40], [2, 9, 31]].map((lengths, b) =>
 );
 
 interface Run {
-  readonly results: StepResult[];
+  readonly results: MethodReport[];
   readonly weights: Uint32Array[];
   readonly units: number;
 }
@@ -133,9 +133,9 @@ describe.each(MODELS)("the update of %s", (name) => {
       const z = direction(model, 1);
       const [batch] = batches;
       const losses: number[] = [];
-      for (const side of ["plus", "minus"] as const) {
-        const [logprobs] = await model.engine.forward([batch], {
-          perturbation: { seed: 0n, step: 0, eps: 1e-3, noise: { z }, side },
+      for (const sign of [1, -1] as const) {
+        const [logprobs] = await sessionOf(model).forward([batch], {
+          probe: { of: { seed: 0n, step: 0, eps: 1e-3, noise: { z } }, sign },
         });
         losses.push(-logprobs.reduce((sum, l) => sum + l, 0) / logprobs.length);
       }
@@ -154,7 +154,7 @@ describe.each(MODELS)("the update of %s", (name) => {
 });
 
 it(
-  "weights moved by hand to w + eps z have the loss of the branch plus: transposed, tied and normalising weights " +
+  "weights moved by hand to w + eps z have the loss of the probe plus: transposed, tied and normalising weights " +
     "alike",
   async () => {
     const fs = await import("node:fs");
@@ -186,7 +186,7 @@ it(
           }));
           return step.lossPlus;
         });
-        const [logprobs] = await withModel(moved, {}, (model) => model.engine.forward(batches.slice(0, 1)));
+        const [logprobs] = await withModel(moved, {}, (model) => sessionOf(model).forward(batches.slice(0, 1)));
         const loss = -logprobs.reduce((sum, l) => sum + l, 0) / logprobs.length;
         expect(Math.abs(lossPlus / loss - 1)).toBeLessThan(2e-6);
       }

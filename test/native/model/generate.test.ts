@@ -3,13 +3,17 @@
  * keys and values may rest.
  */
 import fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import type { ModelOptions } from "../../../src/config/model.js";
 import { decode, type DecodeSettings } from "../../../src/infer/generate/index.js";
 import type { Model } from "../../../src/model.js";
+import { loadModel } from "../../../src/load.js";
 import { Trainer } from "../../../src/train/trainer.js";
+import { DEVICE } from "../device.js";
 import { continuationsOf, folder, greedyOf, NEW_TOKENS } from "./greedy.js";
-import { sameBits, weightBits, withModel } from "./helpers.js";
+import type { Pass } from "../../../src/schedule/facts.js";
+import { cacheTier, sameBits, sessionOf, weightBits, withModel } from "./helpers.js";
 
 const tiny = path.join(__dirname, "../../../docs/demo/tiny-opt");
 
@@ -31,7 +35,7 @@ describe("in little device memory", () => {
     const tiers = new Set<string | undefined>();
     return withModel(
       tiny,
-      { ...options, test: { onPass: (pass) => void tiers.add(pass.cache?.tier) } },
+      { ...options, test: { onPass: (pass) => void tiers.add(cacheTier(pass)) } },
       async (model) => {
         const { ids } = await model.generate("the film is", { maxNewTokens: 200, ignoreEos: true, cache }).result();
         return { ids, peak: model.deviceInfo().deviceBytesPeak, tiers: [...tiers] };
@@ -56,7 +60,7 @@ describe("in little device memory", () => {
     // A cache in host memory has pieces of three layers on the device, one on the device those of all.
     const piece = (free.peak - onHost.peak) / (layers - 3);
     const tiers: (string | undefined)[] = [];
-    const test = { onPass: (pass: { cache: { tier: string } | null }) => void tiers.push(pass.cache?.tier) };
+    const test = { onPass: (pass: Pass) => void tiers.push(cacheTier(pass)) };
     await withModel(
       tiny,
       { offload: { ...small, deviceMemory: onHost.peak + layers * piece }, test },
@@ -158,7 +162,7 @@ describe("decode", () => {
     } = await greedyOf("opt");
     await withModel(folder("opt"), {}, async (model) => {
       const tokens: { id: number; logprob: number | null }[] = [];
-      for await (const [token] of decode(model.engine, [Int32Array.from(prompt)], settings)) tokens.push(token);
+      for await (const [token] of decode(sessionOf(model), [Int32Array.from(prompt)], settings)) tokens.push(token);
       for await (const { logprobs } of model.score([{ ids: [...prompt, ...tokens.map(({ id }) => id)] }])) {
         for (const [i, { logprob }] of tokens.entries())
           expect(logprob).toBeCloseTo(logprobs[prompt.length + i] ?? Number.NaN, 3);
@@ -166,30 +170,26 @@ describe("decode", () => {
     });
   });
 
-  it("moves with the weights where a perturbation says so, and they are in their place afterwards", async () => {
+  it("moves with the weights where a probe says so, and they are in their place afterwards", async () => {
     const {
       prompts: [prompt],
     } = await greedyOf("opt");
     await withModel(folder("opt"), {}, async (model) => {
       const before = await weightBits(model);
-      const run = async (perturbation?: NonNullable<DecodeSettings["perturbation"]>) => {
+      const of = { seed: 3n, step: 0, eps: 1e-2, noise: "gaussian" } as const;
+      const run = async (sign?: 1 | -1) => {
         const logprobs: (number | null)[] = [];
-        for await (const [{ logprob }] of decode(model.engine, [Int32Array.from(prompt)], {
+        for await (const [{ logprob }] of decode(sessionOf(model), [Int32Array.from(prompt)], {
           ...settings,
-          ...(perturbation === undefined ? {} : { perturbation }),
+          ...(sign === undefined ? {} : { probe: { of, sign } }),
         }))
           logprobs.push(logprob);
         return logprobs;
       };
-      const at = { seed: 3n, step: 0, eps: 1e-2, noise: "gaussian" } as const;
-      const [plain, plus, minus] = [
-        await run(),
-        await run({ ...at, side: "plus" }),
-        await run({ ...at, side: "minus" }),
-      ];
+      const [plain, plus, minus] = [await run(), await run(1), await run(-1)];
       expect(plus[0]).not.toBe(plain[0]);
       expect(minus[0]).not.toBe(plus[0]);
-      expect(await run({ ...at, side: "plus" })).toEqual(plus);
+      expect(await run(1)).toEqual(plus);
       expect(await run()).toEqual(plain);
       expect(sameBits(before, await weightBits(model))).toBe(true);
     });
@@ -219,17 +219,17 @@ it("leaving early, aborting and an error free the cache", async () => {
       return model.deviceInfo().deviceBytes;
     };
     let during = 0;
-    for await (const _ of decode(model.engine, prompt, settings)) during = model.deviceInfo().deviceBytes;
+    for await (const _ of decode(sessionOf(model), prompt, settings)) during = model.deviceInfo().deviceBytes;
     const free = await settled((bytes) => bytes < during);
     expect(free).toBeLessThan(during);
-    for await (const _ of decode(model.engine, prompt, settings)) {
+    for await (const _ of decode(sessionOf(model), prompt, settings)) {
       expect(model.deviceInfo().deviceBytes).toBe(during);
       break;
     }
     expect(await settled((bytes) => bytes === free)).toBe(free);
     const abort = new AbortController();
     const aborted = (async () => {
-      for await (const _ of decode(model.engine, prompt, { ...settings, signal: abort.signal })) abort.abort();
+      for await (const _ of decode(sessionOf(model), prompt, { ...settings, signal: abort.signal })) abort.abort();
     })();
     await expect(aborted).rejects.toMatchObject({
       code: "ZO2_ERR_ABORTED",
@@ -237,7 +237,7 @@ it("leaving early, aborting and an error free the cache", async () => {
     });
     expect(await settled((bytes) => bytes === free)).toBe(free);
     const failing = (async () => {
-      for await (const _ of decode(model.engine, prompt, {
+      for await (const _ of decode(sessionOf(model), prompt, {
         ...settings,
         stops: () => {
           throw new Error("mine");
@@ -253,20 +253,21 @@ it("a model that is disposed in the middle ends the generation with ZO2_ERR_DISP
   const {
     prompts: [ids],
   } = await greedyOf("opt");
-  await withModel(folder("opt"), {}, async (model) => {
-    const passes = decode(model.engine, [Int32Array.from(ids)], {
+  const model = await loadModel(folder("opt"), { device: DEVICE, threads: 2 });
+  try {
+    const passes = decode(sessionOf(model), [Int32Array.from(ids)], {
       sampling: { temperature: 0, seed: 0n },
       maxNewTokens: 40,
       maxPositions: 96,
       maxTokens: 64,
     });
     await passes.next();
-    const { kind } = model.deviceInfo();
-    expect(kind).toBeDefined();
-    const disposed = model.engine.dispose();
+    const disposed = model.dispose();
     await expect(passes.next()).rejects.toMatchObject({ code: "ZO2_ERR_DISPOSED" });
     await disposed;
-  });
+  } finally {
+    await model.dispose();
+  }
 });
 
 it("generation between training steps leaves every weight as it would be, bit for bit", async () => {
@@ -325,19 +326,22 @@ describe("text", () => {
   });
 
   it("ends at an end token of config.json, which is not in the ids, and goes on past it when told so", async () => {
-    await withModel(tiny, {}, async (model) => {
-      const free = await model.generate("the film is", { maxNewTokens: 8, ignoreEos: true }).result();
-      const [end] = free.ids.slice(3);
-      const before = free.ids.indexOf(end);
-      const dir = fs.mkdtempSync(path.join(fs.realpathSync(require("node:os").tmpdir()), "zo2-"));
+    const options = { maxNewTokens: 8, ignoreEos: true };
+    const { ids } = await withModel(tiny, {}, (model) => model.generate("the film is", options).result());
+    const end = ids[3];
+    const dir = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), "zo2-"));
+    try {
+      for (const name of fs.readdirSync(tiny)) fs.symlinkSync(path.join(tiny, name), path.join(dir, name));
+      fs.rmSync(path.join(dir, "generation_config.json"), { force: true });
       fs.writeFileSync(path.join(dir, "generation_config.json"), JSON.stringify({ eos_token_id: [-1, end] }));
-      Object.defineProperty(model, "dir", { value: dir });
-      expect(await model.generate("the film is", { maxNewTokens: 8 }).result()).toMatchObject({
-        ids: free.ids.slice(0, before),
-        reason: "eos",
+      await withModel(dir, {}, async (model) => {
+        const ended = await model.generate("the film is", { maxNewTokens: 8 }).result();
+        expect(ended).toMatchObject({ ids: ids.slice(0, ids.indexOf(end)), reason: "eos" });
+        expect((await model.generate("the film is", options).result()).ids).toEqual(ids);
       });
+    } finally {
       fs.rmSync(dir, { recursive: true });
-    });
+    }
   });
 
   it("a generation that was left has no result, and one that failed fails again", async () => {

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import type { ModelOptions } from "../../../src/config/model.js";
 import { DEVICE } from "../device.js";
 import { continuationsOf, folder, greedyOf } from "./greedy.js";
-import { readJson, withModel } from "./helpers.js";
+import { cacheTier, readJson, withModel } from "./helpers.js";
 
 const causal = fs.readdirSync(folder("")).filter((name) => "greedy" in readJson("models", name, "expected.json"));
 
@@ -40,7 +40,7 @@ describe.each(causal)("%s", (name) => {
       folder(name),
       {
         ...options,
-        test: { onPass: (pass) => void tiers.add(pass.cache?.tier), ...("test" in options ? options.test : {}) },
+        test: { onPass: (pass) => void tiers.add(cacheTier(pass)), ...("test" in options ? options.test : {}) },
       },
       async (model) => {
         expect(await continuationsOf(model, prompts, { cache })).toEqual(continuations);

@@ -2,7 +2,7 @@ import path from "node:path";
 import { logitLoss, packBatch, type EncodedExample, type PackedBatch } from "../../../src/data/index.js";
 import { labelledCount } from "../../../src/data/batch.js";
 import type { Problem } from "../../../src/models/head.js";
-import { fixtures, readJson, readTensors, takeSteps, withModel } from "./helpers.js";
+import { fixtures, readJson, readTensors, sessionOf, takeStep, takeSteps, withModel } from "./helpers.js";
 
 const STEP = { seed: 5n, eps: 1e-3, learningRate: 1e-4, weightDecay: 0, noise: "gaussian" } as const;
 
@@ -49,7 +49,7 @@ describe.each([
     const tensors = await readTensors(dir, "expected.safetensors");
     const batch = packBatch(labelled(tensors, problem));
     await withModel(dir, { offload: { to } }, async (model) => {
-      const [logits] = await model.engine.forward([batch], { output: "logits" });
+      const [logits] = await sessionOf(model).forward([batch], { output: "logits" });
       const difference = worst(logits, rows(tensors, "right.logits").flat(), columns);
       expect(difference).toBeLessThan(1e-4);
       expect(difference).toBeGreaterThan(0);
@@ -95,7 +95,7 @@ describe("the question-answering fixture", () => {
     const batch = packBatch(spans(tensors));
     const lengths = realIds(tensors).map((ids) => ids.length);
     await withModel(dir, {}, async (model) => {
-      const [logits] = await model.engine.forward([batch]);
+      const [logits] = await sessionOf(model).forward([batch]);
       let begin = 0;
       for (const [r, length] of lengths.entries()) {
         for (const [c, key] of (["right.start_logits", "right.end_logits"] as const).entries()) {
@@ -129,7 +129,7 @@ describe("the question-answering fixture", () => {
       headRows: Int32Array.from({ length: plain.tokens.length + ids.length }, (_, i) => i),
     };
     await withModel(dir, {}, async (model) => {
-      const [logits] = await model.engine.forward([padded]);
+      const [logits] = await sessionOf(model).forward([padded]);
       let sum = 0;
       let begin = 0;
       for (const [r, { length }] of ids.entries()) {
@@ -187,7 +187,7 @@ describe("the losses of a training step, on the device", () => {
     ["opt-qa", spans],
   ];
 
-  it.each(cases)("equal those of both branches' logits (%s, %#)", async (name, examples) => {
+  it.each(cases)("equal those of both probes' logits (%s, %#)", async (name, examples) => {
     const dir = path.join(fixtures, "models", name);
     const encoded = examples(await readTensors(dir, "expected.safetensors"));
     // Two micro-batches: sums are over all of them.
@@ -195,14 +195,14 @@ describe("the losses of a training step, on the device", () => {
     const count = batch.reduce((sum, b) => sum + labelledCount(b), 0);
     await withModel(dir, {}, async (model) => {
       const expected: number[] = [];
-      for (const side of ["plus", "minus"] as const) {
-        const logits = await model.engine.forward(batch, {
+      for (const sign of [1, -1] as const) {
+        const logits = await sessionOf(model).forward(batch, {
           output: "logits",
-          perturbation: { ...STEP, step: 0, side },
+          probe: { of: { ...STEP, step: 0 }, sign },
         });
         expected.push(batch.reduce((sum, b, i) => sum + logitLoss(b, logits[i]).sum, 0) / count);
       }
-      const result = await (await model.engine.train(batch, { ...STEP, step: 0 })).result;
+      const result = await takeStep(model, batch, { ...STEP, step: 0 });
       expect(result.lossPlus / expected[0] - 1).toBeCloseTo(0, 6);
       expect(result.lossMinus / expected[1] - 1).toBeCloseTo(0, 6);
       expect(expected[0]).not.toBe(expected[1]);

@@ -3,9 +3,13 @@ import path from "node:path";
 import { openCheckpoint } from "../../../src/checkpoint/index.js";
 import { packBatch, type PackedBatch } from "../../../src/data/index.js";
 import { unpackPadded, type PaddedBatch } from "../../support/padded.js";
-import { loadModel, type Model } from "../../../src/model.js";
+import { loadModel } from "../../../src/load.js";
+import { METHODS, type MethodReport } from "../../../src/method/index.js";
+import type { Model } from "../../../src/model.js";
 import type { ModelOptions } from "../../../src/config/model.js";
-import type { StepRequest, StepResult } from "../../../src/device/session.js";
+import type { Direction, Session, StepRequest } from "../../../src/device/session.js";
+import type { Tier } from "../../../src/memory/residence.js";
+import type { Pass } from "../../../src/schedule/facts.js";
 import { DEVICE } from "../device.js";
 
 export const fixtures = path.join(__dirname, "../../fixtures");
@@ -22,35 +26,67 @@ export async function withModel<T>(dir: string, options: ModelOptions, body: (mo
     const { kind, launches } = model.deviceInfo();
     if (!kind.startsWith(options.device ?? DEVICE)) throw new Error(`the model is on a ${kind} device`);
     // A plan for more than one row was made for a batch.
-    if ((model.engine.plan?.options.capacity.rows ?? 0) > 1 && launches === 0) throw new Error("nothing was launched");
+    if ((sessionOf(model).plan?.options.capacity.rows ?? 0) > 1 && launches === 0)
+      throw new Error("nothing was launched");
     return result;
   } finally {
     await model.dispose();
   }
 }
 
+/** Where the pass' key/value cache rests; undefined for a pass without one. */
+export function cacheTier({ cache }: Pass): Tier | undefined {
+  if (cache === null) return undefined;
+  return cache.moves ? "host" : "device";
+}
+
 export function packed(batch: PaddedBatch): PackedBatch {
   return packBatch(unpackPadded(batch));
+}
+
+/** What runs the model's passes. */
+export function sessionOf(model: Model): Session {
+  return model.session;
+}
+
+/** A step of MeZO, as tests ask for it. */
+export interface MezoStep extends Direction {
+  readonly learningRate: number;
+  readonly weightDecay: number;
+  /** In the place of that of the losses. */
+  readonly projectedGradient?: number;
+}
+
+const MEZO = METHODS["mezo-sgd"];
+
+export function mezo({ projectedGradient, ...step }: MezoStep): StepRequest {
+  const coefficients = projectedGradient === undefined ? undefined : [projectedGradient];
+  return { ...step, ...MEZO.step(step), coefficients };
+}
+
+/** Takes one step of MeZO, and does not commit it. */
+export async function takeStep(model: Model, batch: readonly PackedBatch[], step: MezoStep): Promise<MethodReport> {
+  const { result } = await sessionOf(model).step(batch, mezo(step));
+  return MEZO.report(await result);
 }
 
 /** Takes the given steps one after another, each committed, and returns what they came to. */
 export async function takeSteps(
   model: Model,
   batches: readonly PackedBatch[],
-  request: (step: number) => Omit<StepRequest, "step">,
-): Promise<StepResult[]> {
-  const results: StepResult[] = [];
+  request: (step: number) => Omit<MezoStep, "step">,
+): Promise<MethodReport[]> {
+  const results: MethodReport[] = [];
   for (const [step, batch] of batches.entries()) {
-    const { result } = await model.engine.train([batch], { step, ...request(step) });
-    results.push(await result);
-    model.engine.commit();
+    results.push(await takeStep(model, [batch], { step, ...request(step) }));
+    sessionOf(model).commit();
   }
   return results;
 }
 
 /** Mean loss of one batch with the weights as they are, in fp64. */
 export async function batchLoss(model: Model, batch: PackedBatch): Promise<number> {
-  const [logprobs] = await model.engine.forward([batch]);
+  const [logprobs] = await sessionOf(model).forward([batch]);
   return -logprobs.reduce((sum, l) => sum + l, 0) / logprobs.length;
 }
 

@@ -2,10 +2,11 @@ import path from "node:path";
 import type { ModelOptions } from "../../../src/config/model.js";
 import type { LogitOutput, ObjectiveContext } from "../../../src/config/objective.js";
 import type { TrainerOptions } from "../../../src/config/trainer.js";
-import { loadModel, type Model } from "../../../src/model.js";
+import { loadModel } from "../../../src/load.js";
+import type { Model } from "../../../src/model.js";
 import { Trainer, type Step } from "../../../src/train/trainer.js";
 import { DEVICE } from "../device.js";
-import { fixtures, readJson, sameBits, weightBits, withModel } from "./helpers.js";
+import { fixtures, readJson, sameBits, sessionOf, weightBits, withModel } from "./helpers.js";
 
 type Objective = NonNullable<TrainerOptions["objective"]>;
 type Ids = readonly number[];
@@ -41,7 +42,7 @@ const languageModel: Objective = { from: "logits", positions: allButLast, loss: 
 async function fit(model: Model, trainer: Trainer, data: object[] = examples): Promise<Step[]> {
   const steps: Step[] = [];
   for await (const step of trainer.fit(data)) steps.push(step);
-  expect(model.engine.plan).not.toBeNull();
+  expect(sessionOf(model).plan).not.toBeNull();
   return steps;
 }
 

@@ -1,49 +1,64 @@
 import path from "node:path";
 import { loadNative, type Device, type Gate } from "zo2/native";
 import { packBatch, type PackedBatch } from "../../../src/data/index.js";
-import type { Model } from "../../../src/model.js";
-import { CommandList } from "../../../src/device/words.js";
-import type { Executor } from "../../../src/device/issue.js";
-import type { Command } from "../../../src/schedule/pass.js";
+import type { Passes } from "../../../src/device/passes.js";
+import type { Session } from "../../../src/device/session.js";
+import type { Command, Declared } from "../../../src/schedule/command.js";
 import { DEVICE } from "../device.js";
-import { fixtures, withModel } from "./helpers.js";
+import { fixtures, mezo, sessionOf, withModel } from "./helpers.js";
 
-/** The wait to leave out, by its number among all that were scheduled since `waits` was reset; null: none. */
+/** The wait to leave out, by its number among all that were ordered since `waits` was reset; null: none. */
 let omitted: number | null = null;
 let waits: string[] = [];
 let passes = 0;
 
-jest.mock("../../../src/schedule/pass.js", () => {
-  const real = jest.requireActual<typeof import("../../../src/schedule/pass.js")>("../../../src/schedule/pass.js");
-  return {
-    ...real,
-    schedulePass: (...args: Parameters<typeof real.schedulePass>) => {
-      const { commands, after } = real.schedulePass(...args);
-      const kept = commands.filter(
-        (c: Command) =>
-          c.kind !== "wait" || waits.push(`${args[1].kind}: ${c.lane} waits for ${c.event}`) - 1 !== omitted,
-      );
-      passes++;
-      return { commands: kept, after };
-    },
-  };
+jest.mock("../../../src/schedule/timeline.js", () => {
+  const real = jest.requireActual<typeof import("../../../src/schedule/timeline.js")>(
+    "../../../src/schedule/timeline.js",
+  );
+  /** By event, what it was recorded behind. */
+  const behind = new Map<number, string>();
+  class Leaky extends real.Timeline {
+    override order(list: readonly Declared[]) {
+      const { commands, end } = super.order(list);
+      const flush = !list.some(({ work }) => work.kind === "run");
+      let last = "";
+      const keeps = (command: Command): boolean => {
+        if (command.kind === "work") last = `${command.lane}'s ${textOf(command.work)}`;
+        if (command.kind === "record") behind.set(command.event, last);
+        if (command.kind !== "wait") return true;
+        waits.push(`${flush ? "flush" : "pass"}: ${command.lane} waits for ${behind.get(command.event)}`);
+        return waits.length - 1 !== omitted;
+      };
+      if (list.some(({ work }) => work.kind === "readback")) passes++;
+      return { commands: commands.filter(keeps), end };
+    }
+  }
+  return { ...real, Timeline: Leaky };
 });
+
+function textOf(work: Declared["work"]): string {
+  return [work.kind, ...("what" in work ? [work.what] : []), ...("unit" in work ? [work.unit] : [])].join(" ");
+}
 
 const dir = path.join(fixtures, "trajectories/models/A");
 const ids = Int32Array.of(2, 9, 5, 17, 4, 30);
 const batch: PackedBatch[] = [packBatch([{ kind: "tokens", ids, labels: ids }])];
 
-/**
- * Stops the compute lane here, until the gate opens: what follows is in flight together, whatever the machine's speed.
- */
-function hold(model: Model): Gate {
-  const { parts } = model as unknown as {
-    readonly parts: { readonly device: Device; readonly engine: { readonly executor: Executor } };
+/** Stops the compute lane in front of the next pass, until the gate opens: what follows is in flight together. */
+function hold(session: Session): Gate {
+  const { device, passes } = session as unknown as { readonly device: Device; readonly passes: Passes };
+  const gate = device.createGate();
+  let stopped = false;
+  passes.trace = {
+    around: (_plan, _issue, _data, encode) => (words, stream, work, lane) => {
+      if (!stopped && lane === "compute") {
+        words.hold(stream, gate);
+        stopped = true;
+      }
+      encode(words, stream, work, lane);
+    },
   };
-  const gate = parts.device.createGate();
-  const list = new CommandList();
-  list.hold(parts.engine.executor.stream("compute"), gate);
-  parts.device.submit(list.words, list.handles);
   return gate;
 }
 
@@ -63,30 +78,25 @@ async function run(without: number | null): Promise<string | null> {
     await withModel(dir, { offload: { to: "host", wire: "fp32", slots: 1, unitBytes: 400_000 } }, async (model) => {
       const gates: Gate[] = [];
       try {
-        const step = (index: number) =>
-          model.engine.train(batch, {
-            step: index,
-            seed: 5n,
-            eps: 1e-3,
-            learningRate: 1e-3,
-            weightDecay: 0,
-            noise: "gaussian",
-          });
+        const session = sessionOf(model);
+        const step = async (index: number) => {
+          const settings = { seed: 5n, eps: 1e-3, learningRate: 1e-3, weightDecay: 0, noise: "gaussian" } as const;
+          const taken = await session.step(batch, mezo({ step: index, ...settings }));
+          session.commit();
+          return taken;
+        };
         await (await step(0)).result;
-        model.engine.commit();
-        gates.push(hold(model));
+        gates.push(hold(session));
         const first = await step(1);
-        model.engine.commit();
-        gates.push(hold(model));
+        gates.push(hold(session));
         const second = await step(2);
-        model.engine.commit();
-        const ends = [first.result, second.result, model.engine.flush()];
+        const ends = [first.result, second.result, session.flush()];
         const ended = Promise.allSettled(ends);
         gates[0].open();
         await Promise.race([passed(4), ended]);
         gates[1].open();
         await Promise.all(ends);
-        await model.engine.forward(batch);
+        await session.forward(batch);
       } finally {
         for (const gate of gates) gate.open();
       }
@@ -101,7 +111,7 @@ async function run(without: number | null): Promise<string | null> {
  * The host reads the weights when a flush has ended, and the detector does not see the host: test/unit/schedule shows
  * that this wait is needed.
  */
-const forTheHost = (wait: string) => wait.startsWith("flush: compute waits for offloaded");
+const forTheHost = (wait: string) => wait.startsWith("flush: compute waits for offload's offload");
 
 /** Of waits that differ in the unit only, the first and the last, unless ZO2_RACE_EVERY is set: each takes seconds. */
 function chosen(all: readonly string[], wait: number): boolean {

@@ -1,5 +1,5 @@
 import path from "node:path";
-import { batchLoss, fixtures, packed, readJson, readTensors, withModel } from "./helpers.js";
+import { batchLoss, fixtures, packed, readJson, readTensors, sessionOf, withModel } from "./helpers.js";
 
 /** Rows of a [B, T] tensor as arrays of numbers. */
 function rows(t: { shape: readonly number[]; values: ArrayLike<number | bigint> }): number[][] {
@@ -69,7 +69,7 @@ describe.each(CAUSAL)("the fixture %s", (name) => {
       const dropped = expected[side].labelled - want.length;
       expect(dropped).toBeLessThanOrEqual(side === "left" ? 1 : 0);
       await withModel(dir, {}, async (model) => {
-        const [logprobs] = await model.engine.forward([batch]);
+        const [logprobs] = await sessionOf(model).forward([batch]);
         expect(logprobs.length).toBe(want.length);
         logprobs.forEach((l, i) => expect(Math.abs(-l - want[i])).toBeLessThan(2e-5 * Math.max(1, want[i])));
         const reference = dropped === 0 ? expected[side].loss : want.reduce((a, b) => a + b, 0) / want.length;

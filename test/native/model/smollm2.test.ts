@@ -1,7 +1,8 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { loadModel, type Model } from "../../../src/model.js";
+import { loadModel } from "../../../src/load.js";
+import type { Model } from "../../../src/model.js";
 import { DEVICE } from "../device.js";
 import { readJson } from "./helpers.js";
 

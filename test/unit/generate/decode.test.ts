@@ -1,5 +1,5 @@
 import { decode, type DecodeSettings, type Token } from "../../../src/infer/generate/index.js";
-import { tokenEngine } from "./support.js";
+import { tokenSession } from "./support.js";
 
 const VOCABULARY = 50;
 const sumOf = (tokens: readonly number[]) => tokens.reduce((sum, t, i) => sum + t * (i + 1), 0) % VOCABULARY;
@@ -18,10 +18,10 @@ function plain(prompt: readonly number[], count: number): number[] {
 }
 
 async function run(o: Partial<DecodeSettings> = {}, given: readonly number[][] = prompts) {
-  const { engine, passes, caches } = tokenEngine(VOCABULARY, sumOf);
+  const { session, passes, caches } = tokenSession(VOCABULARY, sumOf);
   const tokens: Token[][] = given.map(() => []);
   for await (const pass of decode(
-    engine,
+    session,
     given.map((ids) => Int32Array.from(ids)),
     { ...settings, ...o },
   ))

@@ -3,7 +3,7 @@ import type { PackedBatch } from "../../../src/data/batch.js";
 import type { RowRange } from "../../../src/memory/cache-layout.js";
 import type { Tokenizer } from "../../../src/tokenizer/index.js";
 
-type Engine = GenerateModel["engine"];
+type Session = GenerateModel["session"];
 
 /** What one pass was given. */
 export interface SeenPass {
@@ -13,10 +13,10 @@ export interface SeenPass {
 }
 
 /**
- * An engine whose cache holds tokens: `next` tells, from all tokens of a sequence as the tables say that attention sees
+ * A session whose cache holds tokens: `next` tells, from all tokens of a sequence as the tables say that attention sees
  * them, what follows. It refuses to read a row that was not filled, or filled for another position.
  */
-export function tokenEngine(vocabSize: number, next: (tokens: readonly number[]) => number) {
+export function tokenSession(vocabSize: number, next: (tokens: readonly number[]) => number) {
   const passes: SeenPass[] = [];
   const caches: { readonly rows: number; tier: string | undefined; disposed: boolean }[] = [];
   const stored = new Map<number, { token: number; position: number }>();
@@ -41,7 +41,7 @@ export function tokenEngine(vocabSize: number, next: (tokens: readonly number[])
     }
     return logits;
   };
-  const engine = {
+  const session = {
     createCache: (rows: number, _: readonly PackedBatch[], tier?: string) => {
       const cache = { rows, tier, disposed: false };
       caches.push(cache);
@@ -57,16 +57,16 @@ export function tokenEngine(vocabSize: number, next: (tokens: readonly number[])
       return Promise.resolve(batch.map(logitsOf));
     },
   };
-  return { engine: engine as unknown as Engine, passes, caches };
+  return { session: session as unknown as Session, passes, caches };
 }
 
-/** A model of that engine. */
+/** A model of that session. */
 export function tokenModel(
-  engine: Engine,
+  session: Session,
   o: Partial<GenerateModel> & { readonly tokenizer: Tokenizer | null },
 ): GenerateModel {
   return {
-    engine,
+    session,
     dir: "/no/such/folder",
     config: {},
     vocabSize: o.tokenizer?.vocabSize ?? 100,

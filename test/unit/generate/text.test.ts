@@ -7,7 +7,7 @@ import { encodePrompt, generateMany, generateOne, type GenerateInput } from "../
 import { readEndIds } from "../../../src/infer/generate/end-ids.js";
 import { renderChat } from "../../../src/tokenizer/index.js";
 import { fixtureTokenizer, type Name } from "../tokenizer/support.js";
-import { tokenEngine, tokenModel } from "./support.js";
+import { tokenSession, tokenModel } from "./support.js";
 
 const resolve = (o: GenerateOptions = {}) =>
   parseOptions(generateOptionsSchema, { ignoreEos: true, ...o }, "generation options");
@@ -21,12 +21,12 @@ async function scripted(
 ) {
   const tokenizer = await fixtureTokenizer(name);
   let first: number | undefined;
-  const { engine, passes } = tokenEngine(tokenizer.vocabSize + 3, (tokens) => {
+  const { session, passes } = tokenSession(tokenizer.vocabSize + 3, (tokens) => {
     first ??= tokens.length;
     return script[Math.min(tokens.length - first, script.length - 1)];
   });
   const generation = generateOne(
-    tokenModel(engine, { tokenizer, vocabSize: tokenizer.vocabSize + 3, maxPositions: 4096 }),
+    tokenModel(session, { tokenizer, vocabSize: tokenizer.vocabSize + 3, maxPositions: 4096 }),
     prompt,
     resolve({ maxNewTokens: script.length, ...options }),
   );
@@ -117,10 +117,10 @@ describe("batches", () => {
     given: AsyncIterable<GenerateInput> | Iterable<GenerateInput> = inputs,
     signal?: AbortSignal,
   ) => {
-    const { engine, caches } = tokenEngine(100, (tokens) => (tokens[0] * 7 + tokens.length) % 100);
+    const { session, caches } = tokenSession(100, (tokens) => (tokens[0] * 7 + tokens.length) % 100);
     const all: number[][] = [];
     for await (const { ids } of generateMany(
-      tokenModel(engine, { tokenizer: null }),
+      tokenModel(session, { tokenizer: null }),
       given,
       resolve({ maxNewTokens: 4, ...options }),
       signal,

@@ -5,11 +5,12 @@ import { defineModel } from "../../../src/models/index.js";
 import { CANONICAL_ALIGNMENT, canonicalLength, numberParameters } from "../../../src/ops/parameter.js";
 import { createRecorder, parametersOf, valuesOf } from "../../../src/ops/record.js";
 import type { Output } from "../../../src/ops/value.js";
+import { controlLayout } from "../../../src/memory/control.js";
 import { storageTypes } from "../../../src/memory/storage.js";
 import { spaceBytes, unitProgram } from "../../../src/memory/operands.js";
 import { capacityOf, touchedRows } from "../../../src/memory/batch-tables.js";
 import { placeValues } from "../../../src/memory/places.js";
-import { CONTROL, deviceBytes, deviceParts } from "../../../src/memory/plan.js";
+import { deviceBytes, deviceParts } from "../../../src/memory/plan.js";
 import { cutUnits, type UnitOptions } from "../../../src/memory/units.js";
 import { optionalValue, parameterOf, operandValue } from "./ops.js";
 import { lostValues, touchedValues } from "./shadow.js";
@@ -175,7 +176,7 @@ describe.each(cases)("$name cut into $cut", ({ config, options }) => {
       const plan = planOf(units, { output, cache });
       const sizes = spaceBytes(plan);
       expect(Array.from(sizes)).toEqual([
-        plan.device.plus.bytes,
+        plan.device.scratch[0].bytes,
         plan.places.carriedBytes,
         plan.places.workspaceBytes,
         plan.batch.microBatch.bytes,
@@ -289,13 +290,12 @@ describe("a memory plan", () => {
     const regions = [
       ...d.slots,
       ...d.cacheSlots,
-      d.plus,
-      d.minus,
+      ...d.scratch,
       d.gathered,
       ...d.carried,
       d.workspace,
       ...d.results,
-      ...d.inputs,
+      ...d.inputs.map((r) => r.whole),
     ];
     regions.sort((a, b) => a.offset - b.offset);
     let end = 0;
@@ -309,7 +309,7 @@ describe("a memory plan", () => {
   it("shrinks with the units, below the size of the model", () => {
     const sizes = [100_000, 20_000, 3_000].map((unitBytes) => {
       const plan = planOf(model({ unitBytes }).units);
-      return plan.device.slots.reduce((a, r) => a + r.bytes, 0) + plan.device.plus.bytes * 2;
+      return plan.device.slots.reduce((a, r) => a + r.bytes, 0) + plan.device.scratch[0].bytes * 2;
     });
     expect(sizes[0]).toBeGreaterThan(sizes[1]);
     expect(sizes[1]).toBeGreaterThan(sizes[2]);
@@ -339,10 +339,11 @@ describe("a memory plan", () => {
 
 describe("a key/value cache", () => {
   const ROWS = 100;
-  const CONTROL_BYTES = CONTROL.bytes;
+  const CONTROL_BYTES = controlLayout(2, 1).bytes;
   const cached = (tier: "host" | "device", o: Changed = {}, config = CONFIGS["Llama 3, tied"]) =>
     planOf(model({ unitBytes: 30_000 }, config).units, {
-      branches: 1,
+      probes: 1,
+      sides: 1,
       output: "logits",
       cache: { tier, rows: ROWS },
       ...o,

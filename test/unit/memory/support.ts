@@ -1,4 +1,6 @@
+import { controlLayout } from "../../../src/memory/control.js";
 import { planMemory, type Plan, type PlanOptions } from "../../../src/memory/plan.js";
+import { residencesOf, type Tier } from "../../../src/memory/residence.js";
 import type { Unit } from "../../../src/memory/units.js";
 
 export const capacity = {
@@ -11,14 +13,16 @@ export const capacity = {
   objectiveWords: 1,
 };
 
-export type Changed = Partial<PlanOptions>;
+export type Changed = Partial<PlanOptions> & { readonly tier?: Tier };
 
-/** A step's plan, streamed, unless it is said otherwise. */
-export function planOf(units: readonly Unit[], o: Changed = {}): Plan {
+/** Two probes along one direction, streamed, unless it is said otherwise. */
+export function planOf(units: readonly Unit[], { tier = "host", ...o }: Changed = {}): Plan {
   return planMemory(units, {
-    tier: "host",
+    residences: residencesOf(units, () => tier, new Set()),
+    control: controlLayout(2, 1),
     slots: 3,
-    branches: 2,
+    probes: 2,
+    sides: 2,
     capacity,
     output: "logprobs",
     cache: null,

@@ -1,13 +1,7 @@
-import {
-  doneEvent,
-  hostSaw,
-  schedulePass,
-  START,
-  type Command,
-  type Frontier,
-  type Pass,
-  type SchedulePlan,
-} from "../../../src/schedule/pass.js";
+import { passCommands } from "../../../src/schedule/pass.js";
+import type { Command, Work } from "../../../src/schedule/command.js";
+import type { Pass, SchedulePlan } from "../../../src/schedule/facts.js";
+import { Timeline } from "../../../src/schedule/timeline.js";
 
 interface Touch {
   readonly name: string;
@@ -15,10 +9,10 @@ interface Touch {
 }
 
 /**
- * A command, or what JavaScript does before it submits a pass: it waits for the pass that used the ring before, reads
- * and writes.
+ * A command, or what JavaScript does before it submits a pass: it has seen the end of the pass that used the ring
+ * before (by its number in the list), reads and writes.
  */
-type Issued = Command | { readonly kind: "host"; readonly lane: "host"; readonly after: string | null };
+type Issued = Command | { readonly kind: "host"; readonly lane: "host"; readonly after: number | null };
 
 export interface Entry {
   readonly command: Issued;
@@ -26,90 +20,103 @@ export interface Entry {
   readonly pass: number;
 }
 
+/** A plan, and whether lanes overlap. */
+export interface Planned {
+  readonly plan: SchedulePlan;
+  readonly overlap: boolean;
+}
+
 /** What a command touches, said a second time and independently of the schedule: memory by name. */
-function touches(plan: SchedulePlan, pass: Pass, command: Command): readonly Touch[] {
+function touches(plan: SchedulePlan, pass: Pass, work: Work): readonly Touch[] {
   const w = (name: string) => ({ name, write: true });
   const r = (name: string) => ({ name, write: false });
-  const rest = (u: number) => (plan.tier === "host" ? `host ${u}` : `device ${u}`);
-  const wire = (u: number, slot: number | null) => (slot === null ? `device ${u}` : `slot ${slot}`);
-  const pending = pass.update ? [r("pending state"), w("sticky")] : [];
-  switch (command.kind) {
+  const rest = (u: number) => `rest ${u}`;
+  const wire = (u: number) => (plan.units[u].slot === null ? rest(u) : `slot ${plan.units[u].slot}`);
+  const updating = (update: boolean) => (update ? [...pass.pending.map((s) => r(`state ${s}`)), w("sticky")] : []);
+  const sides = (signs: readonly unknown[]) => signs.map((_, side) => w(`scratch ${side}`));
+  const area = (probe: number, microBatch: number) => probe * pass.microBatches + microBatch;
+  switch (work.kind) {
     case "inputs":
-      return [r(`staging ${command.ring}`), w(`inputs ${command.ring}`)];
+      return [r(`staging ${work.ring}`), w(`inputs ${work.ring}`)];
     case "gather":
-      return [r(`staging ${command.ring}`), ...plan.gatherSources.map((u) => r(rest(u))), w("gathered")];
+      return [r(`staging ${work.ring}`), ...plan.gatherSources.map((u) => r(rest(u))), w("gathered")];
     case "upload":
-      return [r(rest(command.unit)), w(wire(command.unit, command.slot))];
+      return work.what === "weights"
+        ? [r(rest(work.unit)), w(`slot ${work.slot}`)]
+        : [r(`cache ${work.unit}`), w(`cache slot ${work.slot}`)];
+    case "offload":
+      return work.what === "weights"
+        ? [r(`slot ${work.slot}`), w(rest(work.unit))]
+        : [r(`cache slot ${work.slot}`), w(`cache ${work.unit}`)];
     case "prepare":
-      return [
-        { name: wire(command.unit, command.slot), write: command.store },
-        ...(command.scratch ? [w("scratch")] : []),
-        ...pending,
-      ];
+      return [{ name: wire(work.unit), write: work.store }, ...sides(work.signs), ...updating(work.update)];
     case "prepareGathered":
-      return [r("gathered"), r(`inputs ${command.ring}`), w("scratch"), ...pending];
+      return [r("gathered"), r(`inputs ${work.ring}`), ...sides(work.signs), ...updating(work.update)];
     case "run": {
-      const weights = command.direct ? wire(command.unit, command.slot) : "scratch";
-      const piece = pass.cache?.tier === "device" ? `cache ${command.unit}` : `cache slot ${command.cacheSlot}`;
-      const cached = pass.cache !== null && plan.units[command.unit].cached;
-      return [r(weights), r(`inputs ${command.ring}`), w("activations"), w("results"), ...(cached ? [w(piece)] : [])];
+      const weights = work.scratch === null ? wire(work.unit) : `scratch ${work.scratch}`;
+      const piece = pass.cache?.moves === false ? `device cache ${work.unit}` : `cache slot ${work.cacheSlot}`;
+      const cached = pass.cache !== null && plan.units[work.unit].cacheSlot !== null;
+      const own = area(work.probe, work.microBatch);
+      return [
+        ...[r(weights), r(`inputs ${work.ring}`), w(`carried ${own}`), w("workspace"), w(`results ${own}`)],
+        ...(cached ? [w(piece)] : []),
+      ];
     }
     case "loss":
-      return [r("results"), r(`inputs ${command.ring}`), w("state")];
-    case "gradient":
-      return [w("state"), w("sticky")];
+      return [r(`results ${area(work.probe, work.microBatch)}`), r(`inputs ${work.ring}`), w(`state ${pass.state}`)];
+    case "coefficients":
+      return [w(`state ${pass.state}`), w("sticky")];
     case "inject":
-      return [r(`inputs ${command.ring}`), w("state")];
-    case "offload":
-      return [r(wire(command.unit, command.slot)), w(rest(command.unit))];
-    case "uploadCache":
-      return [r(`cache ${command.unit}`), w(`cache slot ${command.slot}`)];
-    case "offloadCache":
-      return [r(`cache slot ${command.slot}`), w(`cache ${command.unit}`)];
+      return [r(`inputs ${work.ring}`), w(`state ${pass.state}`)];
     case "readback": {
-      const results = pass.kind === "forward" || pass.gradient === "caller" ? [r("results")] : [];
-      return [r("state"), r("sticky"), ...results, w(`readback ${command.ring}`)];
+      const areas = work.results ? pass.probes.length * pass.microBatches : 0;
+      const results = Array.from({ length: areas }, (_, a) => r(`results ${a}`));
+      const step = pass.state === null ? [] : [r(`state ${pass.state}`)];
+      return [...step, r("sticky"), ...results, w(`readback ${work.ring}`)];
     }
     case "poison":
-      if (command.what === "scratch") return [w("scratch"), w("activations")];
-      return [w(`${command.what} ${command.index}`)];
-    case "record":
-    case "wait":
-      return [];
+      if (work.what !== "scratch") return [w(`${work.what} ${work.index}`)];
+      return [w("workspace"), ...Array.from({ length: plan.sides }, (_, side) => w(`scratch ${side}`))];
+    default:
+      throw new Error(`${work.kind} is no part of a pass`);
   }
 }
 
 /** Happens-before by vector clocks over the issued list; returns the conflicting pairs that nothing orders. */
 export function races(list: readonly Entry[]): string[] {
   const clock: Record<string, Record<string, number>> = { upload: {}, compute: {}, offload: {}, host: {} };
-  const events = new Map<string, Record<string, number>>();
+  const events = new Map<number, Record<string, number>>();
+  /** By pass, what its last record knew: the one that the host waits for. */
+  const ends = new Map<number, Record<string, number>>();
   const seen = new Map<string, { lane: string; at: number; write: boolean; what: string }[]>();
   const found: string[] = [];
   const learn = (own: Record<string, number>, then: Record<string, number>) => {
     for (const [lane, at] of Object.entries(then)) own[lane] = Math.max(own[lane] ?? 0, at);
   };
-  for (const { command, touched } of list) {
+  for (const { command, touched, pass } of list) {
     const own = clock[command.lane];
     if (command.kind === "record") {
       events.set(command.event, { ...own });
+      if (command.lane === "compute") ends.set(pass, { ...own });
       continue;
     }
     if (command.kind === "wait") {
       const then = events.get(command.event);
-      if (then === undefined) throw new Error(`${command.event} is waited for and was never recorded`);
+      if (then === undefined) throw new Error(`event ${command.event} is waited for and was never recorded`);
       learn(own, then);
       continue;
     }
-    if (command.kind === "host" && command.after !== null) learn(own, events.get(command.after) ?? {});
+    if (command.kind === "host" && command.after !== null) learn(own, ends.get(command.after) ?? {});
     own[command.lane] = (own[command.lane] ?? 0) + 1;
     // Submitting hands over what the host did and saw.
     if (command.kind === "host") for (const lane of ["upload", "compute", "offload"]) learn(clock[lane], own);
+    const what = command.kind === "host" ? "host" : command.work.kind;
     for (const { name, write } of touched) {
       const before = seen.get(name) ?? [];
       for (const b of before) {
-        if ((b.write || write) && (own[b.lane] ?? 0) < b.at) found.push(`${b.what} / ${command.kind} on ${name}`);
+        if ((b.write || write) && (own[b.lane] ?? 0) < b.at) found.push(`${b.what} / ${what} on ${name}`);
       }
-      before.push({ lane: command.lane, at: own[command.lane], write, what: command.kind });
+      before.push({ lane: command.lane, at: own[command.lane], write, what });
       seen.set(name, before);
     }
   }
@@ -117,7 +124,8 @@ export function races(list: readonly Entry[]): string[] {
 }
 
 export interface PlanShape {
-  readonly tier: "host" | "device";
+  /** `mixed`: every third unit rests on the device. */
+  readonly tier: "host" | "device" | "mixed";
   readonly slots: number;
   readonly units: number;
   readonly overlap?: boolean;
@@ -126,79 +134,127 @@ export interface PlanShape {
   /** Whether wire bytes are what programs read; `mixed`: in every other unit. */
   readonly direct?: boolean | "mixed";
   readonly cacheSlots?: number;
+  /** Units in which nothing is trained. */
+  readonly frozen?: readonly number[];
 }
 
-/** The first unit gathers where the embedding is tied; all but the first and the last have a piece of the cache. */
-export function planOf({
-  tier,
-  slots,
-  units,
-  overlap = true,
-  poison = false,
-  tied = true,
-  direct = true,
-  cacheSlots = 3,
-}: PlanShape): SchedulePlan {
-  return {
-    tier,
-    slots,
-    overlap,
-    poison,
-    cacheSlots,
-    gatherSources: tied ? [units - 1] : [],
+/**
+ * The first unit gathers where the embedding is tied; all but the first and the last have a piece of the cache.
+ */
+export function planOf(shape: PlanShape): Planned {
+  const { tier, slots, units, overlap = true, poison = false, tied = true, direct = true, cacheSlots = 3 } = shape;
+  const { frozen = [] } = shape;
+  let moving = 0;
+  let pieces = 0;
+  const plan: SchedulePlan = {
+    ...{ poison, sides: 2, gatherSources: tied ? [units - 1] : [] },
     units: Array.from({ length: units }, (_, u) => {
-      const gathered = tied && u === 0;
+      const gathers = tied && u === 0;
+      const moves = tier === "host" || (tier === "mixed" && u % 3 !== 1);
       return {
-        gathered,
-        direct: !gathered && (direct === "mixed" ? u % 2 === 0 : direct),
-        cached: u > 0 && u < units - 1,
+        slot: moves ? moving++ % slots : null,
+        changes: !frozen.includes(u),
+        gathered: gathers ? { changes: !frozen.includes(units - 1) } : null,
+        direct: !gathers && (direct === "mixed" ? u % 2 === 0 : direct),
+        cacheSlot: u > 0 && u < units - 1 ? pieces++ % cacheSlots : null,
       };
     }),
   };
+  return { plan, overlap };
 }
 
-export function passOf(kind: Pass["kind"], o: Partial<Pass> = {}): Pass {
+/** What a pass is for, in few words. */
+export interface PassShape {
+  /** Whether the update of an earlier step is pending. */
+  readonly update?: boolean;
+  readonly microBatches?: number;
+  /** `train`: where the coefficients come from. */
+  readonly gradient?: "losses" | "batch" | "caller";
+  /** `forward`: whether the weights stand to one side of their place. */
+  readonly perturbed?: boolean;
+  readonly cache?: { readonly tier: "host" | "device"; readonly upload: boolean } | undefined;
+}
+
+export function passOf(kind: "train" | "forward" | "flush", o: PassShape = {}): Pass {
+  const { update = kind === "flush", microBatches = 2, gradient = "losses", perturbed = false, cache } = o;
+  const side = (sign: 1 | -1) => ({ direction: 0, sign });
+  const common = { ring: 0, pending: update ? [0] : [], injects: false };
+  if (kind === "flush")
+    return { ...common, microBatches: 0, probes: [], stores: true, yields: null, state: null, cache: null };
+  if (kind === "forward") {
+    return {
+      ...{ ...common, microBatches, stores: false, yields: "results", state: null },
+      probes: [perturbed ? side(1) : { direction: null, sign: 0 }],
+      cache: cache === undefined ? null : { moves: cache.tier === "host", upload: cache.upload },
+    };
+  }
   return {
-    kind,
-    microBatches: kind === "flush" ? 0 : 2,
-    update: kind === "flush",
-    ring: 0,
-    gradient: "losses",
-    perturbed: false,
-    cache: null,
-    ...o,
+    ...{ ...common, microBatches, stores: true, state: 1, cache: null },
+    probes: [side(1), side(-1)],
+    yields: gradient === "caller" ? "results" : "coefficients",
+    injects: gradient === "batch",
   };
 }
 
-/** The passes one after another, ring by ring, with what the host does between them, as an engine would issue them. */
-export function issue(plan: SchedulePlan, passes: readonly Pass[]): Entry[] {
-  let frontier: Frontier = START;
+/** The passes one after another, ring by ring, with what the host does between them, as a session would issue them. */
+export function issue({ plan, overlap }: Planned, passes: readonly Pass[]): Entry[] {
+  const timeline = new Timeline(overlap);
   const list: Entry[] = [];
+  const ends: ReturnType<Timeline["order"]>["end"][] = [];
+  const host = (pass: number, after: number | null, touched: readonly Touch[]) =>
+    list.push({ command: { kind: "host", lane: "host", after }, touched, pass });
   passes.forEach((given, i) => {
     const ring = i % 2;
     const pass = { ...given, ring };
-    const { commands, after } = schedulePass(plan, pass, hostSaw(frontier, doneEvent(ring)));
     // A flush is awaited before anything else is submitted.
-    const awaited = pass.kind === "flush";
-    frontier = awaited ? hostSaw(after, doneEvent(ring)) : after;
+    const awaited = pass.probes.length === 0;
+    if (i >= 2) timeline.hostSaw(ends[i - 2]);
     const byHost = [
       { name: `readback ${ring}`, write: false },
       ...(awaited ? [] : [{ name: `staging ${ring}`, write: true }]),
     ];
-    list.push({
-      command: { kind: "host", lane: "host", after: i < 2 ? null : doneEvent(ring) },
-      touched: byHost,
-      pass: i,
-    });
-    list.push(...commands.map((command) => ({ command, touched: touches(plan, pass, command), pass: i })));
-    if (awaited) {
-      // Saving reads the weights at rest as soon as the flush has ended.
-      const weights = plan.units.map((_, u) => ({
-        name: plan.tier === "host" ? `host ${u}` : `device ${u}`,
-        write: false,
-      }));
-      list.push({ command: { kind: "host", lane: "host", after: doneEvent(ring) }, touched: weights, pass: i });
+    host(i, i < 2 ? null : i - 2, byHost);
+    const { commands, end } = timeline.order(passCommands(plan, pass));
+    for (const command of commands) {
+      const touched = command.kind === "work" ? touches(plan, pass, command.work) : [];
+      list.push({ command, touched, pass: i });
     }
+    ends.push(end);
+    if (!awaited) return;
+    timeline.hostSaw(end);
+    // Saving reads the weights at rest as soon as the flush has ended.
+    host(
+      i,
+      i,
+      plan.units.map((_, u) => ({ name: `rest ${u}`, write: false })),
+    );
   });
+  // The pass behind the last two would find their rings free.
+  for (const i of [passes.length - 2, passes.length - 1]) {
+    if (i >= 0)
+      host(passes.length, i, [
+        { name: `staging ${i % 2}`, write: true },
+        { name: `readback ${i % 2}`, write: false },
+      ]);
+  }
   return list;
+}
+
+/** What each event of a list was recorded behind, in order: for messages. */
+export function waitsOf(list: readonly Entry[]): Map<Entry, string> {
+  const named = new Map<number, string>();
+  const waits = new Map<Entry, string>();
+  let last = "";
+  for (const entry of list) {
+    const { command } = entry;
+    if (command.kind === "work") last = textOf(command.work);
+    if (command.kind === "record") named.set(command.event, `${command.lane}'s ${last}`);
+    if (command.kind === "wait") waits.set(entry, `${command.lane} waits for ${named.get(command.event)}`);
+  }
+  return waits;
+}
+
+function textOf(work: Work): string {
+  const unit = "unit" in work ? ` ${work.unit}` : "";
+  return `${work.kind}${"what" in work ? ` ${work.what}` : ""}${unit}`;
 }

@@ -1,5 +1,7 @@
-import { schedulePass, START, type Command, type Pass } from "../../../src/schedule/pass.js";
-import { issue, passOf, planOf, races, type PlanShape } from "./races.js";
+import type { Lane, Work } from "../../../src/schedule/command.js";
+import type { Pass } from "../../../src/schedule/facts.js";
+import { passCommands } from "../../../src/schedule/pass.js";
+import { issue, passOf, planOf, races, waitsOf, type Entry, type PlanShape } from "./races.js";
 
 const cache = (tier: "host" | "device", upload: boolean) => ({ cache: { tier, upload } });
 
@@ -65,8 +67,13 @@ const plans: PlanShape[] = [
   { tier: "host", slots: 5, units: 5 },
   { tier: "host", slots: 2, units: 5, poison: true },
   { tier: "host", slots: 2, units: 5, poison: true, direct: "mixed", cacheSlots: 1 },
+  { tier: "host", slots: 2, units: 6, frozen: [0, 1, 3] },
+  { tier: "host", slots: 2, units: 6, frozen: [1, 2, 5], direct: false, poison: true },
+  { tier: "mixed", slots: 2, units: 7 },
+  { tier: "mixed", slots: 1, units: 7, direct: "mixed", cacheSlots: 1, frozen: [2, 4] },
+  { tier: "mixed", slots: 2, units: 8, poison: true, tied: false },
   { tier: "device", slots: 0, units: 4, direct: false },
-  { tier: "device", slots: 0, units: 5, cacheSlots: 2 },
+  { tier: "device", slots: 0, units: 5, cacheSlots: 2, frozen: [2] },
   { tier: "device", slots: 0, units: 4, poison: true, direct: "mixed" },
 ];
 
@@ -78,61 +85,83 @@ describe.each(plans)("the schedule of %o", (shape) => {
 
     it("has no wait that could be left out", () => {
       const list = issue(planOf(shape), passes);
+      const waits = waitsOf(list);
       const redundant = list.flatMap((entry, i) => {
-        // The test mode's waits for staging matter only where a later pass of the same ring writes it; this list ends.
-        if (entry.command.kind !== "wait" || entry.command.event.startsWith("staging")) return [];
+        // That staging memory is free is redundant only where a flush comes before the next pass of the same ring.
+        if (entry.command.kind !== "wait" || waits.get(entry)?.includes("poison staging")) return [];
         const without = list.filter((_, j) => j !== i);
-        return races(without).length === 0
-          ? [`pass ${entry.pass}: ${entry.command.lane} waits for ${entry.command.event}`]
-          : [];
+        return races(without).length === 0 ? [`pass ${entry.pass}: ${waits.get(entry)}`] : [];
       });
       expect(redundant).toEqual([]);
     });
 
-    it("needs no event at all when overlap is off", () => {
-      const list = issue(planOf({ ...shape, overlap: false }), passes);
+    it("needs no event but the last of a pass when overlap is off", () => {
+      const list = issue({ ...planOf(shape), overlap: false }, passes);
       expect(new Set(list.map((e) => e.command.lane))).toEqual(new Set(["host", "compute"]));
       expect(list.filter((e) => e.command.kind === "wait")).toEqual([]);
+      expect(list.filter((e) => e.command.kind === "record")).toHaveLength(passes.length);
     });
   });
 });
 
-function commandsOf(shape: PlanShape, pass: Pass): readonly Command[] {
-  return schedulePass(planOf(shape), pass, START).commands;
+type Kind = Work["kind"];
+
+/** What a pass does, in order, whatever it has to wait for. */
+function workOf(shape: PlanShape, pass: Pass): readonly Work[] {
+  return passCommands(planOf(shape).plan, pass).map(({ work }) => work);
 }
 
-function ofKind<K extends Command["kind"]>(commands: readonly Command[], kind: K): Extract<Command, { kind: K }>[] {
-  return commands.filter((c): c is Extract<Command, { kind: K }> => c.kind === kind);
+function ofKind<K extends Kind>(list: readonly Work[], kind: K): Extract<Work, { kind: K }>[] {
+  return list.filter((work): work is Extract<Work, { kind: K }> => work.kind === kind);
 }
+
+function movesOf(list: readonly Work[], kind: "upload" | "offload", what: "weights" | "cache") {
+  return ofKind(list, kind).flatMap((work) => (work.what === what ? [[work.unit, work.slot]] : []));
+}
+
+/** The commands of one lane in front of the first that `is` finds. */
+function ahead(list: readonly Entry[], lane: Lane, is: (work: Work) => boolean): readonly Entry[] {
+  const own = list.filter(({ command }) => command.lane === lane);
+  const end = own.findIndex(({ command }) => command.kind === "work" && is(command.work));
+  expect(end).toBeGreaterThanOrEqual(0);
+  return own.slice(0, end);
+}
+
+const onlyWaits = (list: readonly Entry[]) => list.filter(({ command }) => command.kind === "wait");
 
 describe("a training pass", () => {
+  const upload = (unit: number) => (work: Work) => work.kind === "upload" && work.unit === unit;
+
   it("lets the upload of the next unit go ahead of the computation of this one", () => {
-    const uploads = commandsOf({ tier: "host", slots: 2, units: 4 }, passOf("train")).filter(
-      (c) => c.lane === "upload",
-    );
-    const second = uploads.findIndex((c) => c.kind === "upload" && c.unit === 1);
-    expect(uploads.slice(0, second).filter((c) => c.kind === "wait")).toEqual([]);
+    const list = issue(planOf({ tier: "host", slots: 2, units: 4 }), [passOf("train")]);
+    expect(onlyWaits(ahead(list, "upload", upload(1)))).toEqual([]);
+    const waits = waitsOf(list);
+    const third = onlyWaits(ahead(list, "upload", upload(2))).map((entry) => waits.get(entry));
+    expect(third).toEqual(["upload waits for compute's prepare 0"]);
   });
 
   it("offloads a unit before its forward pass has run", () => {
-    const commands = commandsOf({ tier: "host", slots: 2, units: 3 }, passOf("train", { update: true }));
-    const wait = commands[commands.findIndex((c) => c.kind === "offload" && c.unit === 1) - 1];
-    expect(wait).toEqual({ kind: "wait", lane: "offload", event: "prepared:1" });
+    const list = issue(planOf({ tier: "host", slots: 2, units: 3 }), [passOf("train", { update: true })]);
+    const waits = waitsOf(list);
+    const first = ahead(list, "offload", (work) => work.kind === "offload" && work.unit === 1);
+    expect(onlyWaits(first).map((entry) => waits.get(entry))).toEqual(
+      [0, 1].map((unit) => `offload waits for compute's prepare ${unit}`),
+    );
   });
 
   it("neither stores nor offloads weights when nothing is pending", () => {
-    const commands = commandsOf({ tier: "host", slots: 2, units: 3 }, passOf("train"));
-    expect(ofKind(commands, "offload")).toEqual([]);
-    expect(ofKind(commands, "prepare").map((c) => c.store)).toEqual([false, false, false]);
+    const list = workOf({ tier: "host", slots: 2, units: 3 }, passOf("train"));
+    expect(ofKind(list, "offload")).toEqual([]);
+    expect(ofKind(list, "prepare").map((work) => work.store)).toEqual([false, false, false]);
   });
 
-  it("prepares every unit, whatever its wire bytes, and runs both branches from scratch", () => {
-    const commands = commandsOf({ tier: "host", slots: 2, units: 4 }, passOf("train", { microBatches: 1 }));
-    expect(ofKind(commands, "prepare").map((c) => c.unit)).toEqual([0, 1, 2, 3]);
-    expect(ofKind(commands, "run").map((c) => [c.unit, c.branch, c.direct])).toEqual(
-      [0, 1, 2, 3].flatMap((u) => [
-        [u, 0, false],
-        [u, 1, false],
+  it("prepares every unit, whatever its wire bytes, and runs both probes from scratch", () => {
+    const list = workOf({ tier: "host", slots: 2, units: 4 }, passOf("train", { microBatches: 1 }));
+    expect(ofKind(list, "prepare").map((work) => work.unit)).toEqual([0, 1, 2, 3]);
+    expect(ofKind(list, "run").map((work) => [work.unit, work.probe, work.scratch])).toEqual(
+      [0, 1, 2, 3].flatMap((unit) => [
+        [unit, 0, 0],
+        [unit, 1, 1],
       ]),
     );
   });
@@ -142,14 +171,36 @@ describe("a training pass", () => {
     ["batch", 4, 1, 1],
     ["caller", 0, 0, 0],
   ] as const)(
-    "whose gradient is the %s' computes %d losses, %d gradients and takes %d from outside",
-    (gradient, losses, gradients, injected) => {
-      const commands = commandsOf({ tier: "host", slots: 2, units: 3 }, passOf("train", { gradient }));
-      const counts = (["loss", "gradient", "inject"] as const).map((kind) => ofKind(commands, kind).length);
-      expect(counts).toEqual([losses, gradients, injected]);
-      expect(ofKind(commands, "run").filter((c) => c.branch === 1)).toHaveLength(6);
+    "whose gradient is the %s' computes %d losses, %d coefficients and takes %d from outside",
+    (gradient, losses, coefficients, injected) => {
+      const list = workOf({ tier: "host", slots: 2, units: 3 }, passOf("train", { gradient }));
+      const counts = (["loss", "coefficients", "inject"] as const).map((kind) => ofKind(list, kind).length);
+      expect(counts).toEqual([losses, coefficients, injected]);
+      expect(ofKind(list, "run").filter(({ probe }) => probe === 1)).toHaveLength(6);
     },
   );
+
+  it("only reads a unit in which nothing is trained: no perturbation, no store, no offload", () => {
+    const shape: PlanShape = { tier: "host", slots: 2, units: 5, frozen: [1, 3] };
+    const list = workOf(shape, passOf("train", { update: true, microBatches: 1 }));
+    expect(movesOf(list, "upload", "weights").map(([unit]) => unit)).toEqual([0, 1, 2, 3, 4]);
+    expect(movesOf(list, "offload", "weights").map(([unit]) => unit)).toEqual([0, 2, 4]);
+    expect(ofKind(list, "prepare").map(({ unit }) => unit)).toEqual([0, 2, 4]);
+    const runs = ofKind(list, "run").map(({ unit, scratch }) => `${unit}:${scratch}`);
+    expect(runs.filter((run) => /[13]:/.test(run))).toEqual(["1:null", "1:null", "3:null", "3:null"]);
+  });
+
+  it("translates such a unit once for both probes where its program cannot read its wire bytes", () => {
+    const shape: PlanShape = { tier: "host", slots: 2, units: 4, frozen: [2], direct: false };
+    const list = workOf(shape, passOf("train", { update: true, microBatches: 1 }));
+    const prepare = ofKind(list, "prepare").find(({ unit }) => unit === 2);
+    expect(prepare).toMatchObject({ update: false, store: false, direction: null, signs: [0] });
+    const runs = ofKind(list, "run").filter(({ unit }) => unit === 2);
+    expect(runs.map(({ probe, scratch }) => [probe, scratch])).toEqual([
+      [0, 0],
+      [1, 0],
+    ]);
+  });
 });
 
 const streams: PlanShape = { tier: "host", slots: 2, units: 5 };
@@ -158,25 +209,28 @@ const rests: PlanShape = { tier: "device", slots: 0, units: 5 };
 describe.each([
   ["streamed", streams],
   ["resident", rests],
+  ["streamed in part", { ...streams, tier: "mixed" }],
   ["streamed in another dtype", { ...streams, direct: false }],
   ["streamed in part in another dtype", { ...streams, direct: "mixed" }],
-] as const)("a forward pass over weights that are %s", (_, shape) => {
-  const caches = [null, { tier: "host", upload: true }, { tier: "device", upload: true }] as const;
+] as const)("a forward pass over weights that are %s", (_, shape: PlanShape) => {
+  const caches = [undefined, { tier: "host", upload: true }, { tier: "device", upload: true }] as const;
   const variants = [false, true].flatMap((update) =>
-    [false, true].flatMap((perturbed) => caches.map((cache) => passOf("forward", { update, perturbed, cache }))),
+    [false, true].flatMap((perturbed) =>
+      caches.map((cache) => ({ update, perturbed, pass: passOf("forward", { update, perturbed, cache }) })),
+    ),
   );
 
-  it("offloads and stores nothing, and runs one branch", () => {
-    for (const pass of variants) {
-      const commands = commandsOf(shape, pass);
-      expect(ofKind(commands, "offload")).toEqual([]);
-      expect([...ofKind(commands, "loss"), ...ofKind(commands, "gradient"), ...ofKind(commands, "inject")]).toEqual([]);
-      expect(ofKind(commands, "prepare").filter((c) => c.store)).toEqual([]);
-      const once = planOf(shape).units.flatMap((_, u) => [
+  it("offloads and stores nothing, and runs one probe", () => {
+    for (const { pass } of variants) {
+      const list = workOf(shape, pass);
+      expect(movesOf(list, "offload", "weights")).toEqual([]);
+      expect([...ofKind(list, "loss"), ...ofKind(list, "coefficients"), ...ofKind(list, "inject")]).toEqual([]);
+      expect(ofKind(list, "prepare").filter((work) => work.store)).toEqual([]);
+      const once = planOf(shape).plan.units.flatMap((_, u) => [
         [u, 0, 0],
         [u, 1, 0],
       ]);
-      expect(ofKind(commands, "run").map((c) => [c.unit, c.microBatch, c.branch])).toEqual(once);
+      expect(ofKind(list, "run").map((work) => [work.unit, work.microBatch, work.probe])).toEqual(once);
     }
   });
 
@@ -184,46 +238,51 @@ describe.each([
     "prepares a unit whose wire bytes its program can read only where something is pending or the weights stand " +
       "aside",
     () => {
-      const { units } = planOf(shape);
-      for (const pass of variants) {
-        const commands = commandsOf(shape, pass);
-        const needed = units.flatMap((unit, u) => (unit.direct && !pass.update && !pass.perturbed ? [] : [u]));
-        expect(ofKind(commands, "prepare").map((c) => [c.unit, c.update])).toEqual(needed.map((u) => [u, pass.update]));
-        for (const run of ofKind(commands, "run"))
-          expect([run.unit, run.direct]).toEqual([run.unit, !needed.includes(run.unit)]);
+      const { units } = planOf(shape).plan;
+      for (const { update, perturbed, pass } of variants) {
+        const list = workOf(shape, pass);
+        const needed = units.flatMap((unit, u) => (unit.direct && !update && !perturbed ? [] : [u]));
+        expect(ofKind(list, "prepare").map((work) => [work.unit, work.update])).toEqual(needed.map((u) => [u, update]));
+        for (const run of ofKind(list, "run"))
+          expect([run.unit, run.scratch]).toEqual([run.unit, needed.includes(run.unit) ? 0 : null]);
       }
     },
   );
 
   it("runs an unprepared unit where its bytes are: in the slot they came to, or at rest", () => {
-    for (const { direct, unit, slot } of ofKind(commandsOf(shape, passOf("forward")), "run")) {
-      if (direct) expect(slot).toBe(shape.tier === "host" ? unit % shape.slots : null);
-    }
+    const { units } = planOf(shape).plan;
+    for (const { scratch, unit, slot } of ofKind(workOf(shape, passOf("forward")), "run"))
+      if (scratch === null) expect(slot).toBe(units[unit].slot);
   });
 });
 
-describe("a pass with a key/value cache", () => {
-  const pieces = (commands: readonly Command[], kind: "uploadCache" | "offloadCache") =>
-    ofKind(commands, kind).map((c) => [c.unit, c.slot]);
+it("moves only the units whose bytes do not rest on the device", () => {
+  const list = workOf({ tier: "mixed", slots: 2, units: 6 }, passOf("train", { update: true }));
+  const moved = [
+    [0, 0],
+    [2, 1],
+    [3, 0],
+    [5, 1],
+  ];
+  expect(movesOf(list, "upload", "weights")).toEqual(moved);
+  expect(movesOf(list, "offload", "weights")).toEqual(moved);
+  expect(ofKind(list, "prepare").map(({ unit, store }) => [unit, store])).toEqual(
+    [0, 1, 2, 3, 4, 5].map((unit) => [unit, true]),
+  );
+});
 
+describe("a pass with a key/value cache", () => {
   it("in host memory brings a unit's piece where earlier passes left something, and takes what was added", () => {
     for (const upload of [false, true]) {
-      const commands = commandsOf({ ...streams, cacheSlots: 2 }, passOf("forward", cache("host", upload)));
-      expect(pieces(commands, "uploadCache")).toEqual(
-        upload
-          ? [
-              [1, 0],
-              [2, 1],
-              [3, 0],
-            ]
-          : [],
-      );
-      expect(pieces(commands, "offloadCache")).toEqual([
+      const list = workOf({ ...streams, cacheSlots: 2 }, passOf("forward", cache("host", upload)));
+      const pieces = [
         [1, 0],
         [2, 1],
         [3, 0],
-      ]);
-      expect(ofKind(commands, "run").map((c) => [c.unit, c.cacheSlot])).toEqual([
+      ];
+      expect(movesOf(list, "upload", "cache")).toEqual(upload ? pieces : []);
+      expect(movesOf(list, "offload", "cache")).toEqual(pieces);
+      expect(ofKind(list, "run").map((work) => [work.unit, work.cacheSlot])).toEqual([
         [0, null],
         [0, null],
         [1, 0],
@@ -239,27 +298,33 @@ describe("a pass with a key/value cache", () => {
   });
 
   it("on the device moves nothing of it", () => {
-    const commands = commandsOf(streams, passOf("forward", cache("device", true)));
-    expect([...ofKind(commands, "uploadCache"), ...ofKind(commands, "offloadCache")]).toEqual([]);
-    expect(new Set(ofKind(commands, "run").map((c) => c.cacheSlot))).toEqual(new Set([null]));
+    const list = workOf(streams, passOf("forward", cache("device", true)));
+    expect([...movesOf(list, "upload", "cache"), ...movesOf(list, "offload", "cache")]).toEqual([]);
+    expect(new Set(ofKind(list, "run").map((work) => work.cacheSlot))).toEqual(new Set([null]));
   });
 
   it("lets the piece of the next unit come while this one runs", () => {
-    const commands = commandsOf(streams, passOf("forward", cache("host", true)));
-    const upload = commands.filter((c) => c.lane === "upload");
-    const before = upload.slice(
-      0,
-      upload.findIndex((c) => c.kind === "uploadCache" && c.unit === 2),
-    );
-    expect(before.filter((c) => c.kind === "wait" && c.event.startsWith("ran"))).toEqual([]);
+    const list = issue(planOf(streams), [passOf("forward", cache("host", true))]);
+    const piece = ahead(list, "upload", (work) => work.kind === "upload" && work.what === "cache" && work.unit === 2);
+    const waits = waitsOf(list);
+    expect(onlyWaits(piece).filter((entry) => waits.get(entry)?.includes("run"))).toEqual([]);
   });
 });
 
-it("a flush runs nothing and offloads every unit", () => {
-  const commands = commandsOf(streams, passOf("flush"));
-  expect([...ofKind(commands, "run"), ...ofKind(commands, "inputs"), ...ofKind(commands, "gather")]).toEqual([]);
-  expect(ofKind(commands, "prepare").map((c) => [c.unit, c.store, c.scratch])).toEqual(
-    [0, 1, 2, 3, 4].map((u) => [u, true, false]),
-  );
-  expect(ofKind(commands, "offload").map((c) => c.unit)).toEqual([0, 1, 2, 3, 4]);
+describe("a flush", () => {
+  it("runs nothing and offloads every unit", () => {
+    const list = workOf(streams, passOf("flush"));
+    expect([...ofKind(list, "run"), ...ofKind(list, "inputs"), ...ofKind(list, "gather")]).toEqual([]);
+    expect(ofKind(list, "prepare").map((work) => [work.unit, work.store, work.signs])).toEqual(
+      [0, 1, 2, 3, 4].map((u) => [u, true, []]),
+    );
+    expect(movesOf(list, "offload", "weights").map(([unit]) => unit)).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  it("leaves alone what is not trained", () => {
+    const list = workOf({ ...streams, frozen: [0, 2, 3] }, passOf("flush"));
+    expect(movesOf(list, "upload", "weights").map(([unit]) => unit)).toEqual([1, 4]);
+    expect(movesOf(list, "offload", "weights").map(([unit]) => unit)).toEqual([1, 4]);
+    expect(ofKind(list, "prepare").map(({ unit }) => unit)).toEqual([1, 4]);
+  });
 });

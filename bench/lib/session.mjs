@@ -1,0 +1,20 @@
+/** A model's session and its MeZO steps, below the public surface: what the benches measure. */
+import { METHODS } from "../../dist/esm/method/index.js";
+
+export function sessionOf(model) {
+  return model.session;
+}
+
+/**
+ * Takes one MeZO step and counts it as taken.
+ *
+ * @param settings `{step, seed, eps, learningRate, weightDecay, noise}`
+ * @returns its losses and projected gradient
+ */
+export async function mezoStep(session, batch, settings) {
+  const method = METHODS["mezo-sgd"];
+  const { result } = await session.step(batch, { ...settings, ...method.step(settings) });
+  const outcome = await result;
+  session.commit();
+  return method.report(outcome);
+}

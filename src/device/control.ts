@@ -1,0 +1,78 @@
+import type { Buffer, Device } from "zo2/native";
+import { at } from "../base/at.js";
+import { type ControlLayout, controlLayout, STEP_STATES, type StepState } from "../memory/control.js";
+import * as resource from "../schedule/resource.js";
+import { writeCoefficients } from "./readback.js";
+import type { Queue } from "./queue.js";
+import { type Place, type Placed, placed } from "./place.js";
+
+/** Probes and directions of a step at most. */
+const PROBES = 2;
+const DIRECTIONS = 1;
+
+/** What steps leave on the device for later visits: losses, coefficients, and the flags of updates that went wrong. */
+export class Control {
+  readonly sticky: Place;
+  private readonly states: Placed<ControlLayout["states"]>;
+  /** Their twins in host memory, for coefficients that the host computed. */
+  private readonly adopted: Placed<ControlLayout["states"]>;
+
+  private constructor(
+    readonly layout: ControlLayout,
+    private readonly buffer: Buffer,
+    private readonly hostBuffer: Buffer,
+    private readonly queue: Queue,
+  ) {
+    this.sticky = placed(layout.sticky, buffer);
+    this.states = placed(layout.states, buffer);
+    this.adopted = placed(layout.states, hostBuffer);
+  }
+
+  static async create(device: Device, queue: Queue): Promise<Control> {
+    const layout = controlLayout(PROBES, DIRECTIONS);
+    const buffer = await device.createBuffer("device", layout.bytes);
+    const control = new Control(layout, buffer, await device.createBuffer("host", layout.bytes), queue);
+    const writes = [...layout.states.map((_, state) => resource.state(state)), resource.STICKY];
+    await queue.submit(
+      [{ kind: "work", lane: "compute", work: { kind: "clear", what: "control" }, reads: [], writes }],
+      (words, stream) => words.fill(stream, { buffer, offset: 0 }, 0, layout.bytes),
+    ).done;
+    return control;
+  }
+
+  /** Where the state of the `index`-th step lies. */
+  state(index: number): Placed<StepState> {
+    return at(this.states, index % STEP_STATES);
+  }
+
+  /** Clears the flags, behind everything that may still set one. */
+  clearSticky(): Promise<void> {
+    return this.queue.submit(
+      [
+        {
+          kind: "work",
+          lane: "compute",
+          work: { kind: "clear", what: "sticky" },
+          reads: [],
+          writes: [resource.STICKY],
+        },
+      ],
+      (words, stream) => words.fill(stream, this.sticky, 0, this.sticky.bytes),
+    ).done;
+  }
+
+  /** Puts coefficients that the host computed where visits look for those of step `state`. */
+  adopt(state: number, coefficients: readonly number[]): Promise<void> {
+    const from = at(this.adopted, state % STEP_STATES).coefficients;
+    writeCoefficients(from, coefficients);
+    return this.queue.submit(
+      [{ kind: "work", lane: "compute", work: { kind: "adopt", state }, reads: [], writes: [resource.state(state)] }],
+      (words, stream) => words.copy(stream, this.state(state).coefficients, from, from.bytes),
+    ).done;
+  }
+
+  dispose(): void {
+    this.buffer.dispose();
+    this.hostBuffer.dispose();
+  }
+}

@@ -1,0 +1,31 @@
+import type { Buffer, Device } from "zo2/native";
+import { STEP_STATES } from "../memory/control.js";
+import type { NoiseSource } from "./pass-data.js";
+
+/** Noise by its distribution, or for tests z itself: fp32, in the canonical order (`canonicalLength` elements). */
+export type Noise = "gaussian" | "rademacher" | { readonly z: Float32Array };
+
+/** Tables of z that tests put in the place of drawn noise, by step state: free again when the state of the step is. */
+export class NoiseTables {
+  private readonly buffers = new Map<number, Buffer>();
+
+  /** @param elements of the canonical order. */
+  constructor(
+    private readonly device: Device,
+    private readonly elements: number,
+  ) {}
+
+  async source(noise: Noise, state: number): Promise<NoiseSource> {
+    if (typeof noise === "string") return { kind: noise };
+    const bytes = this.elements * Float32Array.BYTES_PER_ELEMENT;
+    const key = state % STEP_STATES;
+    const buffer = this.buffers.get(key) ?? (await this.device.createBuffer("host", bytes));
+    this.buffers.set(key, buffer);
+    new Float32Array(buffer.view(0, bytes)).set(noise.z);
+    return { kind: "buffer", z: { buffer, offset: 0 } };
+  }
+
+  dispose(): void {
+    for (const buffer of this.buffers.values()) buffer.dispose();
+  }
+}

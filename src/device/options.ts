@@ -1,0 +1,23 @@
+import type { FloatType } from "../base/dtype.js";
+import type { Tier } from "../memory/residence.js";
+import type { Declared } from "../schedule/command.js";
+import type { Pass } from "../schedule/facts.js";
+
+/** Sees every pass when it is submitted, and what is done in it. */
+export type PassObserver = (pass: Pass, commands: readonly Declared[]) => void;
+
+/** How a session's weights rest, travel and change. */
+export interface SessionOptions {
+  /** Where each unit rests. */
+  readonly tierOf: (unit: number) => Tier;
+  readonly slots: number;
+  readonly overlap: boolean;
+  readonly wire: FloatType;
+  readonly compute: FloatType;
+  readonly rounding: "nearest" | "stochastic";
+  readonly deviceMemory?: number | undefined;
+  readonly positionRow: (position: number) => number;
+  /** Test mode: what nothing may read any more is filled with NaN. */
+  readonly poison: boolean;
+  readonly onPass?: PassObserver | undefined;
+}

@@ -1,0 +1,41 @@
+import type { Buffer } from "zo2/native";
+import type { Region } from "../memory/arena.js";
+import type { Span } from "./words.js";
+
+/** A region in the memory that it is a region of. Bytes. */
+export interface Place extends Span {
+  readonly bytes: number;
+}
+
+/** Regions of one arena, in whatever structure, with the arena behind each. */
+export type Placed<T> = T extends Region
+  ? Place
+  : T extends readonly (infer Item)[]
+    ? readonly Placed<Item>[]
+    : T extends object
+      ? { readonly [K in keyof T]: Placed<T[K]> }
+      : T;
+
+export function placed<T>(regions: T, buffer: Buffer): Placed<T> {
+  return place(regions, buffer) as Placed<T>;
+}
+
+function place(regions: unknown, buffer: Buffer): unknown {
+  if (typeof regions !== "object" || regions === null) return regions;
+  if (Array.isArray(regions)) return regions.map((region) => place(region, buffer));
+  if (isRegion(regions)) return { buffer, offset: regions.offset, bytes: regions.bytes };
+  return Object.fromEntries(Object.entries(regions).map(([name, region]) => [name, place(region, buffer)]));
+}
+
+function isRegion(regions: object): regions is Region {
+  return "offset" in regions && "bytes" in regions;
+}
+
+export function offsetBy(span: Span, bytes: number): Span {
+  return { buffer: span.buffer, offset: span.offset + bytes };
+}
+
+/** Host memory, for JavaScript. */
+export function viewOf({ buffer, offset, bytes }: Place): ArrayBuffer {
+  return buffer.view(offset, bytes);
+}

@@ -1,0 +1,187 @@
+import type { Device } from "zo2/native";
+import { type Batch, capacityOf, holds, joinCapacity, NO_BATCH, touchedRows } from "../memory/batch-tables.js";
+import { type Plan, planMemory, type PlanOptions } from "../memory/plan.js";
+import { residencesOf } from "../memory/residence.js";
+import { isDirect, type Unit } from "../memory/units.js";
+import { drawsOf, type Probe } from "../method/index.js";
+import { outputOf, type PackedBatch, TARGET_FIELDS } from "../data/batch.js";
+import type { Parameter } from "../ops/parameter.js";
+import type { Recording } from "../ops/record.js";
+import type { Output } from "../ops/value.js";
+import { STEP_STATES } from "../memory/control.js";
+import type { Declared } from "../schedule/command.js";
+import type { Pass, SchedulePlan } from "../schedule/facts.js";
+import { passCommands } from "../schedule/pass.js";
+import type { Control } from "./control.js";
+import { Issue } from "./issue.js";
+import { PlanObjects } from "./objects.js";
+import type { SessionOptions } from "./options.js";
+import type { PassData } from "./pass-data.js";
+import type { Queue } from "./queue.js";
+import type { WeightStore } from "./store.js";
+
+/** What a pass needs of a plan. */
+export type Needs = Pick<PlanOptions, "capacity" | "probes" | "sides" | "output" | "cache">;
+
+/** A plan in force: its objects on the device, and what issues and schedules its passes. */
+export interface Active {
+  readonly plan: Plan;
+  readonly objects: PlanObjects;
+  /** The commands of a pass, which are the same for every pass of its kind. */
+  readonly commands: (pass: Pass) => readonly Declared[];
+  readonly issue: (data: PassData) => Issue;
+  /** fp32 values that the head leaves behind for a micro-batch: [targets], or [headRows x columns]. */
+  readonly resultCount: (micro: PackedBatch) => number;
+}
+
+/** Makes plans for the batches that come, one in force at a time: as large as all that were met of one kind. */
+export class Plans {
+  private current: Active | null = null;
+  private frozen: ReadonlySet<Parameter> = new Set();
+  private readonly gathers: boolean;
+  private readonly tables = new WeakMap<Batch, Int32Array>();
+
+  /** @param idle resolves when no pass is in flight. */
+  constructor(
+    private readonly device: Device,
+    private readonly queue: Queue,
+    private readonly store: WeightStore,
+    private readonly control: Control,
+    private readonly recording: Recording,
+    private readonly units: readonly Unit[],
+    private readonly options: SessionOptions,
+    private readonly idle: () => Promise<unknown>,
+  ) {
+    this.gathers = units.some((u) => u.gathered !== null);
+  }
+
+  /** Null before the first batch. */
+  get active(): Active | null {
+    return this.current;
+  }
+
+  /** The rows of the gathered table that a batch touches; null where no table is gathered. */
+  tableOf(batch: Batch): Int32Array | null {
+    if (!this.gathers) return null;
+    const table = this.tables.get(batch) ?? touchedRows(batch);
+    this.tables.set(batch, table);
+    return table;
+  }
+
+  needsOf(batch: Batch, probes: readonly Probe[], output?: Output): Needs {
+    const [first] = batch;
+    return {
+      capacity: capacityOf(batch, this.tableOf(batch)),
+      probes: probes.length,
+      sides: Math.max(1, ...drawsOf(probes).map(({ signs }) => signs.length)),
+      output: output ?? (first === undefined ? "logprobs" : outputOf(first.objective)),
+      cache: null,
+    };
+  }
+
+  /** @throws Zo2Error ZO2_ERR_MEMORY_BUDGET */
+  planFor({ capacity, probes, sides, output, cache }: Needs): Plan {
+    const { slots, deviceMemory, wire, compute, tierOf } = this.options;
+    return planMemory(this.units, {
+      ...{ capacity, probes, sides, output, cache, slots, deviceMemory, wire, compute },
+      control: this.control.layout,
+      residences: residencesOf(this.units, tierOf, this.frozen),
+    });
+  }
+
+  /** A plan that holds what is needed, made where the one in force does not; null: any plan will do. */
+  async ensure(needed: Needs | null): Promise<Active> {
+    const { current } = this;
+    if (current === null) return this.rebuild(this.planFor(needed ?? NO_PASS));
+    if (needed === null) return current;
+    const have = current.plan.options;
+    const sameKind = have.output === needed.output && sameCache(have.cache, needed.cache);
+    // A pass of another kind has its own sizes: logits of every row that a training batch scores would be gigabytes.
+    if (!sameKind) return this.rebuild(this.planFor(needed));
+    const enough = have.probes >= needed.probes && have.sides >= needed.sides;
+    if (enough && holds(have.capacity, needed.capacity)) return current;
+    const both = {
+      ...needed,
+      capacity: joinCapacity(have.capacity, needed.capacity),
+      probes: Math.max(have.probes, needed.probes),
+      sides: Math.max(have.sides, needed.sides),
+    };
+    return this.rebuild(this.planFor(both));
+  }
+
+  /** From the next pass on these parameters are neither perturbed nor updated. */
+  async freeze(frozen: ReadonlySet<Parameter>): Promise<void> {
+    if (frozen.size === this.frozen.size && [...frozen].every((p) => this.frozen.has(p))) return;
+    this.frozen = frozen;
+    if (this.current !== null) await this.rebuild(this.planFor(this.current.plan.options));
+  }
+
+  dispose(): void {
+    this.current?.objects.dispose();
+    this.current = null;
+  }
+
+  private async rebuild(plan: Plan): Promise<Active> {
+    await this.idle();
+    // The old arenas have to be gone before the new ones are allocated: there may be room for one only.
+    await this.queue.settle();
+    this.dispose();
+    this.queue.renew();
+    const objects = await PlanObjects.create(this.device, plan, this.recording.inputs, this.frozen);
+    const { store, control } = this;
+    const { columns } = this.recording.logits;
+    const resultCount = ({ targets, headRows }: PackedBatch) =>
+      plan.options.output === "logprobs" ? targets.length / TARGET_FIELDS : headRows.length * columns;
+    const issue = (data: PassData) => new Issue({ objects, store, control, resultCount }, data);
+    const schedule = schedulePlan(plan, this.frozen, this.options.poison);
+    this.current = { plan, objects, commands: remembered((pass) => passCommands(schedule, pass)), issue, resultCount };
+    return this.current;
+  }
+}
+
+/** Training has as many kinds of passes as there are step states, evaluation between its steps as many again. */
+const KINDS_REMEMBERED = 2 * STEP_STATES;
+
+/** The results of `commandsOf` for the passes that came last. */
+function remembered(commandsOf: (pass: Pass) => readonly Declared[]): (pass: Pass) => readonly Declared[] {
+  const known = new Map<string, readonly Declared[]>();
+  return (pass) => {
+    const kind = JSON.stringify(pass);
+    const commands = known.get(kind) ?? commandsOf(pass);
+    known.delete(kind);
+    known.set(kind, commands);
+    const [oldest] = known.keys();
+    if (known.size > KINDS_REMEMBERED && oldest !== undefined) known.delete(oldest);
+    return commands;
+  };
+}
+
+/** Of a plan that no batch has asked for. */
+const NO_PASS: Needs = { capacity: NO_BATCH, probes: 1, sides: 1, output: "logprobs", cache: null };
+
+function sameCache(a: PlanOptions["cache"], b: PlanOptions["cache"]): boolean {
+  return a?.tier === b?.tier && a?.rows === b?.rows;
+}
+
+/** What a schedule needs to know of a plan. */
+export function schedulePlan(plan: Plan, frozen: ReadonlySet<Parameter>, poison: boolean): SchedulePlan {
+  const table = plan.units.find(({ gathered }) => gathered !== null)?.gathered?.parameter ?? null;
+  const holdsTable = ({ tensors }: Unit) => table !== null && tensors.some(({ parameter }) => parameter === table);
+  const cacheSlots = plan.device.cacheSlots.length;
+  let pieces = 0;
+  return {
+    units: plan.units.map((unit) => {
+      const cached = (plan.cache?.units[unit.index] ?? null) !== null;
+      return {
+        slot: plan.slotOf[unit.index] ?? null,
+        changes: plan.options.residences[unit.index]?.changes === true,
+        direct: isDirect(unit),
+        gathered: unit.gathered === null ? null : { changes: !frozen.has(unit.gathered.parameter) },
+        cacheSlot: cached && cacheSlots > 0 ? pieces++ % cacheSlots : null,
+      };
+    }),
+    gatherSources: plan.units.filter(holdsTable).map(({ index }) => index),
+    sides: plan.device.scratch.length,
+    poison,
+  };
+}

@@ -1,0 +1,78 @@
+import type { Device, Event, Stream } from "zo2/native";
+import { at } from "../base/at.js";
+import { type Command, type Declared, type Lane, LANES, type Work } from "../schedule/command.js";
+import { type Ordered, Timeline } from "../schedule/timeline.js";
+import { CommandWords } from "./words.js";
+
+/** Adds the native commands of one piece of work to the list. */
+export type Encode = (words: CommandWords, stream: Stream, work: Work, lane: Lane) => void;
+
+/**
+ * The one way to a device: every list of commands is put in order by the same timeline, and issued on three streams by
+ * the device's submitter thread. The JavaScript thread never waits.
+ */
+export class Queue {
+  private timeline: Timeline;
+  private streams: Readonly<Record<Lane, Stream>>;
+  private readonly events: Event[] = [];
+  private readonly words = new CommandWords();
+
+  constructor(
+    private readonly device: Device,
+    private readonly overlap: boolean,
+  ) {
+    this.timeline = new Timeline(overlap);
+    this.streams = this.createStreams();
+  }
+
+  /** Submits a list; the promise of the result resolves when its last command has run, and rejects with its failure. */
+  submit(list: readonly Declared[], encode: Encode): { readonly done: Promise<void> } {
+    return this.issue(this.timeline.order(list), encode);
+  }
+
+  /** Resolves when every stream has run all that was submitted, so that what is disposed next is freed at once. */
+  async settle(): Promise<void> {
+    await this.issue(this.timeline.settle(), () => undefined).done.catch(() => undefined);
+  }
+
+  /** Begins anew on streams that no failure has poisoned. Everything must have settled. */
+  renew(): void {
+    this.dispose();
+    this.timeline = new Timeline(this.overlap);
+    this.streams = this.createStreams();
+  }
+
+  dispose(): void {
+    for (const event of this.events.splice(0)) event.dispose();
+    for (const lane of LANES) this.streams[lane].dispose();
+  }
+
+  private createStreams(): Readonly<Record<Lane, Stream>> {
+    const [upload, compute, offload] = LANES.map((lane) => this.device.createStream(lane)) as [Stream, Stream, Stream];
+    return { upload, compute, offload };
+  }
+
+  private issue({ commands, end }: Ordered, encode: Encode): { readonly done: Promise<void> } {
+    const { timeline, words } = this;
+    words.clear();
+    for (const command of commands) this.encode(words, command, encode);
+    this.device.submit(words.list, words.handles);
+    return {
+      done: this.event(end.event)
+        .done()
+        .then(() => timeline.hostSaw(end)),
+    };
+  }
+
+  private encode(words: CommandWords, command: Command, encode: Encode): void {
+    const stream = this.streams[command.lane];
+    if (command.kind === "work") encode(words, stream, command.work, command.lane);
+    else if (command.kind === "record") words.record(stream, this.event(command.event));
+    else words.wait(stream, this.event(command.event));
+  }
+
+  private event(number: number): Event {
+    while (this.events.length <= number) this.events.push(this.device.createEvent());
+    return at(this.events, number);
+  }
+}

@@ -1,0 +1,149 @@
+import type { Device, Event, Program } from "zo2/native";
+import { at } from "../base/at.js";
+import { symbolsOf } from "../memory/batch-tables.js";
+import { loweredOps, spaceBytes, unitProgram } from "../memory/operands.js";
+import type { Plan } from "../memory/plan.js";
+import { productOperations } from "../ops/cost.js";
+import type { UnitOp } from "../ops/encode.js";
+import type { Inputs } from "../ops/value.js";
+import type { Lane, Work } from "../schedule/command.js";
+import type { Issue } from "./issue.js";
+import type { PassData } from "./pass-data.js";
+import type { Encode } from "./queue.js";
+import type { CommandWords } from "./words.js";
+
+type Run = Extract<Work, { kind: "run" }>;
+
+/** One command as it ran, or with `ops` one op of a unit's program. Seconds of the device's clock. */
+export interface TracedSpan extends Amounts {
+  readonly lane: Lane;
+  /** What the command was; for an op its name. */
+  readonly what: string;
+  readonly unit?: number;
+  readonly probe?: number;
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** What a command moves and computes. */
+export interface Amounts {
+  /** Between host and device. */
+  readonly bytes?: number;
+  /** Within the device. */
+  readonly deviceBytes?: number;
+  /** Of matrix products. */
+  readonly flops?: number;
+  /** Weights for which noise is drawn, once for each drawing. */
+  readonly draws?: number;
+}
+
+interface Pending extends Omit<TracedSpan, "begin" | "end"> {
+  readonly events: readonly [Event, Event];
+}
+
+/** Times the commands of passes, by an event before and one behind each, on its own lane. */
+export class Trace {
+  private pending: Pending[] = [];
+  /** Of the plan in force, by unit: its ops, and a program for each. */
+  private programs: { readonly plan: Plan; readonly units: readonly (readonly OpProgram[])[] } | null = null;
+
+  /** @param ops whether a unit's program runs op by op, each timed by itself. */
+  constructor(
+    private readonly device: Device,
+    private readonly inputs: Inputs,
+    private readonly ops: boolean,
+  ) {}
+
+  /** Puts events around what `encode` adds for a pass over `plan`. */
+  around(plan: Plan, issue: Issue, data: PassData, encode: Encode): Encode {
+    return (words, stream, work, lane) => {
+      if (work.kind === "run" && this.ops) {
+        for (const { op, program } of this.programsOf(plan, work.unit)) {
+          const about = { lane, what: op.op.name, ...placeOf(work), ...opAmounts(op, work, data) };
+          this.between(words, stream, about, () => issue.run(words, stream, work, program));
+        }
+        return;
+      }
+      const about = { lane, what: work.kind, ...placeOf(work), ...this.amounts(plan, work, data) };
+      this.between(words, stream, about, () => encode(words, stream, work, lane));
+    };
+  }
+
+  /** The spans since the last call. Everything submitted must have run. */
+  take(): TracedSpan[] {
+    const spans = this.pending.map(({ events: [before, behind], ...span }) => {
+      const timed = { ...span, begin: before.time(), end: behind.time() };
+      before.dispose();
+      behind.dispose();
+      return timed;
+    });
+    this.pending = [];
+    return spans;
+  }
+
+  private between(
+    words: CommandWords,
+    stream: Parameters<Encode>[1],
+    about: Omit<Pending, "events">,
+    add: () => void,
+  ): void {
+    const events = [this.device.createEvent(), this.device.createEvent()] as const;
+    words.record(stream, events[0]);
+    add();
+    words.record(stream, events[1]);
+    this.pending.push({ ...about, events });
+  }
+
+  private amounts(plan: Plan, work: Work, data: PassData): Amounts {
+    switch (work.kind) {
+      case "upload":
+      case "offload":
+        return work.what === "weights" ? { bytes: at(plan.units, work.unit).wireBytes } : {};
+      case "prepare": {
+        const { wireBytes, scratchBytes, tensors } = at(plan.units, work.unit);
+        const elements = tensors.reduce((sum, t) => sum + t.count, 0);
+        return {
+          deviceBytes: wireBytes * (work.update ? 2 : 1) + work.signs.length * scratchBytes,
+          draws: elements * ((work.direction === null ? 0 : 1) + (work.update ? data.pending.length : 0)),
+        };
+      }
+      case "run": {
+        const unit = at(plan.units, work.unit);
+        const ops = loweredOps(plan, unit, this.inputs).map((op) => opAmounts(op, work, data).flops);
+        return { deviceBytes: unit.scratchBytes, flops: ops.reduce((sum, flops) => sum + flops, 0) };
+      }
+      default:
+        return {};
+    }
+  }
+
+  private programsOf(plan: Plan, unit: number): readonly OpProgram[] {
+    if (this.programs?.plan !== plan) {
+      for (const { program } of this.programs?.units.flat() ?? []) program.dispose();
+      const spaces = spaceBytes(plan);
+      const units = plan.units.map((u) =>
+        loweredOps(plan, u, this.inputs).map((op) => ({
+          op,
+          program: this.device.createProgram(unitProgram(plan, u, this.inputs, [op]), spaces),
+        })),
+      );
+      this.programs = { plan, units };
+    }
+    return at(this.programs.units, unit);
+  }
+}
+
+interface OpProgram {
+  readonly op: UnitOp;
+  readonly program: Program;
+}
+
+function placeOf(work: Work): { readonly unit?: number; readonly probe?: number } {
+  if (work.kind === "run") return { unit: work.unit, probe: work.probe };
+  return "unit" in work ? { unit: work.unit } : {};
+}
+
+function opAmounts(op: UnitOp, { microBatch }: Run, data: PassData): { readonly flops: number } {
+  if (data.kind === "flush") throw new Error("a flush runs nothing");
+  return { flops: productOperations(op, symbolsOf(at(data.batch, microBatch), data.table)) };
+}

@@ -1,0 +1,52 @@
+/** What commands read and write, by name: memory that is allocated once, and what a step leaves behind. */
+
+declare const brand: unique symbol;
+
+/** A kind and an index, as one number. */
+export type Resource = number & { readonly [brand]: true };
+
+/** Those that only the compute lane touches, one after another, and then those that lanes and the host share. */
+const OWN = ["scratch", "carried", "workspace", "results", "state", "sticky", "deviceCache"] as const;
+const SHARED = ["rest", "slot", "cacheRest", "cacheSlot", "gathered", "inputs", "staging", "readback"] as const;
+const KINDS = [...OWN, ...SHARED] as const;
+type Kind = (typeof KINDS)[number];
+
+function make(kind: Kind): (index: number) => Resource {
+  const number = KINDS.indexOf(kind);
+  return (index) => (index * KINDS.length + number) as Resource;
+}
+
+/** A unit's wire bytes, or its piece of a cache, where they rest. */
+export const rest = make("rest");
+export const cacheRest = make("cacheRest");
+/** A place on the device for one unit's wire bytes, or for one piece of a cache. */
+export const slot = make("slot");
+export const cacheSlot = make("cacheSlot");
+/** The piece of a cache that rests on the device, by unit. */
+export const deviceCache = make("deviceCache");
+/** Perturbed weights, by side. */
+export const scratch = make("scratch");
+/** Activations between units, and what the head leaves behind, by area (probe x micro-batch). */
+export const carried = make("carried");
+export const results = make("results");
+/** Losses and coefficients, by step state. */
+export const state = make("state");
+/** What comes with a batch, on the device and in host memory, and what comes back, by ring. */
+export const inputs = make("inputs");
+export const staging = make("staging");
+export const readback = make("readback");
+
+export const WORKSPACE = make("workspace")(0);
+export const STICKY = make("sticky")(0);
+/** Rows of a tied embedding, in wire bytes. */
+export const GATHERED = make("gathered")(0);
+
+/** Whether lanes have to wait for each other because of it. */
+export function isShared(resource: Resource): boolean {
+  return resource % KINDS.length >= OWN.length;
+}
+
+/** For messages and tests: "slot 2". */
+export function nameOf(resource: Resource): string {
+  return `${KINDS[resource % KINDS.length] ?? "?"} ${Math.floor(resource / KINDS.length)}`;
+}
