@@ -1,6 +1,7 @@
 /** Fine-tunes large language models with forward passes only; see README.md. */
+export type { DataSource } from "./infer/source.js";
 export { loadModel, type LoadOptions } from "./load.js";
-export type { DataSource, Model, PlanSummary } from "./model.js";
+export type { Model, PlanSummary } from "./model.js";
 export { Trainer, type FitOptions, type Step, type TrainingEvaluation } from "./train/trainer.js";
 export type { Evaluation } from "./infer/evaluate.js";
 export type { LabelPrediction, PredictInput, SpanPrediction } from "./infer/predict.js";

@@ -1,37 +1,34 @@
 import { at } from "./base/at.js";
+import { Zo2Error } from "./base/errors.js";
+import type { FloatType } from "./base/dtype.js";
 import { writeCheckpoint } from "./checkpoint/index.js";
 import { torchDtype, weightSources } from "./checkpoint/weights.js";
 import { evaluateOptionsSchema, type EvaluateOptions } from "./config/evaluate.js";
 import { generateOptionsSchema, type GenerateOptions } from "./config/generate.js";
 import type { ResolvedModelOptions } from "./config/model.js";
 import { parseOptions } from "./config/parse.js";
-import { openDataset, packBatch, type Dataset, type DatasetSource, type Template } from "./data/index.js";
-import { Zo2Error } from "./base/errors.js";
+import { packBatch } from "./data/index.js";
+import type { DeviceInfo } from "./device/open.js";
+import { evaluateDataset, type Evaluation } from "./infer/evaluate.js";
 import {
   generateMany,
   generateOne,
   type Generated,
   type GenerateInput,
-  type GenerateModel,
   type Generation,
-  type Inputs,
 } from "./infer/generate/index.js";
-import type { ModelDefinition } from "./models/family.js";
-import type { HeadSpec } from "./models/head.js";
-import type { Parameter } from "./ops/parameter.js";
-import type { DeviceInfo } from "./device/open.js";
-import type { FloatType } from "./base/dtype.js";
-import type { Session } from "./device/session.js";
+import type { Inputs } from "./infer/inputs.js";
+import { checkLength, microBatchTokens } from "./infer/limits.js";
+import { predictInputs, type LabelPrediction, type PredictInput, type SpanPrediction } from "./infer/predict.js";
+import { scoreInputs, type Score, type ScoreInput } from "./infer/score.js";
+import { type DataSource, openSource } from "./infer/source.js";
+import { bindLoaded, generating, type Loaded, loadedOf } from "./loaded.js";
 import { deviceBytes, deviceParts, hostBytes } from "./memory/plan.js";
 import type { Tier } from "./memory/residence.js";
 import { METHODS } from "./method/index.js";
+import type { HeadSpec } from "./models/head.js";
+import type { Parameter } from "./ops/parameter.js";
 import type { Tokenizer } from "./tokenizer/index.js";
-import { evaluateDataset, type Evaluation } from "./infer/evaluate.js";
-import { predictInputs, type LabelPrediction, type PredictInput, type SpanPrediction } from "./infer/predict.js";
-import { scoreInputs, type Score, type ScoreInput } from "./infer/score.js";
-
-/** Examples, a path to JSON Lines, or a data set that is open already (and stays open). */
-export type DataSource = DatasetSource | Dataset;
 
 /** Exact bytes of the memory plan in force. */
 export interface PlanSummary {
@@ -43,19 +40,7 @@ export interface PlanSummary {
   readonly hostBytes: number;
 }
 
-interface ModelParts {
-  readonly dir: string;
-  readonly config: Readonly<Record<string, unknown>>;
-  readonly tokenizer: Tokenizer | null;
-  readonly options: ResolvedModelOptions;
-  readonly definition: ModelDefinition;
-  readonly parameters: readonly Parameter[];
-  readonly unused: readonly string[];
-  readonly session: Session;
-}
-
-const DEFAULT_SCORE_BATCH = 16;
-const DEFAULT_SEQUENCES = 8;
+const DEFAULT_BATCH = 16;
 
 /** A model on a device. Made by `loadModel`; free it with `dispose` or `await using`. */
 export class Model implements AsyncDisposable {
@@ -70,13 +55,14 @@ export class Model implements AsyncDisposable {
   /** Tensors of the checkpoint that the architecture has no use for, masks and rotary tables left out. */
   readonly unusedTensors: readonly string[];
 
-  constructor(private readonly parts: ModelParts) {
-    this.dir = parts.dir;
-    this.config = parts.config;
-    this.tokenizer = parts.tokenizer;
-    this.options = parts.options;
-    this.parameters = parts.parameters;
-    this.unusedTensors = parts.unused;
+  constructor(loaded: Loaded) {
+    bindLoaded(this, loaded);
+    this.dir = loaded.dir;
+    this.config = loaded.config;
+    this.tokenizer = loaded.tokenizer;
+    this.options = loaded.options;
+    this.parameters = loaded.parameters;
+    this.unusedTensors = loaded.unused;
   }
 
   get parameterCount(): number {
@@ -85,32 +71,16 @@ export class Model implements AsyncDisposable {
 
   /** Tokens of the longest sequence. */
   get maxPositions(): number {
-    return this.parts.definition.maxPositions;
+    return loadedOf(this).definition.maxPositions;
   }
 
   get vocabSize(): number {
-    return this.parts.definition.vocabSize;
+    return loadedOf(this).definition.vocabSize;
   }
 
   /** What the model predicts: tokens, labels, or where an answer stands. */
   get head(): HeadSpec {
-    return this.parts.definition.head;
-  }
-
-  /** Tokens of one micro-batch at most, when the caller sets no limit. */
-  maxTokens(maxLength: number): number {
-    return this.options.maxTokens ?? DEFAULT_SEQUENCES * maxLength;
-  }
-
-  /** Logits of one head row: the vocabulary, the labels, or the start and the end of an answer. */
-  get logitColumns(): number {
-    return this.parts.session.recording.logits.columns;
-  }
-
-  /** For `Trainer`. @throws Zo2Error ZO2_ERR_DISPOSED */
-  get session(): Session {
-    this.parts.session.checkOpen();
-    return this.parts.session;
+    return loadedOf(this).definition.head;
   }
 
   /**
@@ -118,16 +88,10 @@ export class Model implements AsyncDisposable {
    * @throws Zo2Error ZO2_ERR_LENGTH past the model's positions, ZO2_ERR_DATA for what is neither text nor ids
    */
   score(
-    inputs: AsyncIterable<ScoreInput> | Iterable<ScoreInput>,
+    inputs: Inputs<ScoreInput>,
     o: { readonly signal?: AbortSignal; readonly batchSize?: number } = {},
   ): AsyncIterable<Score> {
-    return scoreInputs(this.session, this.tokenizer, inputs, {
-      batchSize: o.batchSize ?? DEFAULT_SCORE_BATCH,
-      maxTokens: this.maxTokens(this.maxPositions),
-      maxLength: this.maxPositions,
-      vocabSize: this.vocabSize,
-      ...(o.signal === undefined ? {} : { signal: o.signal }),
-    });
+    return scoreInputs(open(this).session, this.tokenizer, inputs, { ...inputLimits(this, o), signal: o.signal });
   }
 
   /**
@@ -135,16 +99,11 @@ export class Model implements AsyncDisposable {
    * @throws Zo2Error ZO2_ERR_MODEL_UNSUPPORTED for a language model, ZO2_ERR_LENGTH past the model's positions
    */
   predict(
-    inputs: AsyncIterable<PredictInput> | Iterable<PredictInput>,
+    inputs: Inputs<PredictInput>,
     o: { readonly signal?: AbortSignal; readonly batchSize?: number } = {},
   ): AsyncIterable<LabelPrediction | SpanPrediction> {
-    return predictInputs(this.session, this.tokenizer, inputs, {
-      head: this.head,
-      batchSize: o.batchSize ?? DEFAULT_SCORE_BATCH,
-      maxLength: this.maxPositions,
-      vocabSize: this.vocabSize,
-      ...(o.signal === undefined ? {} : { signal: o.signal }),
-    });
+    const settings = { head: this.head, ...inputLimits(this, o), signal: o.signal };
+    return predictInputs(open(this).session, this.tokenizer, inputs, settings);
   }
 
   /**
@@ -162,12 +121,8 @@ export class Model implements AsyncDisposable {
     options: GenerateOptions & { readonly signal?: AbortSignal } = {},
   ): Generation {
     const { signal, ...rest } = options;
-    return generateOne(
-      this.generating(),
-      prompt,
-      parseOptions(generateOptionsSchema, rest, "generation options"),
-      signal,
-    );
+    const resolved = parseOptions(generateOptionsSchema, rest, "generation options");
+    return generateOne(generating(open(this)), prompt, resolved, signal);
   }
 
   /** Continues prompts in order, `batchSize` at a time; else as `generate`. */
@@ -176,12 +131,8 @@ export class Model implements AsyncDisposable {
     options: GenerateOptions & { readonly signal?: AbortSignal } = {},
   ): AsyncIterable<Generated> {
     const { signal, ...rest } = options;
-    return generateMany(
-      this.generating(),
-      inputs,
-      parseOptions(generateOptionsSchema, rest, "generation options"),
-      signal,
-    );
+    const resolved = parseOptions(generateOptionsSchema, rest, "generation options");
+    return generateMany(generating(open(this)), inputs, resolved, signal);
   }
 
   /** Loss and accuracy over a data set, with every update that was taken applied. */
@@ -190,29 +141,15 @@ export class Model implements AsyncDisposable {
     options: EvaluateOptions & { readonly signal?: AbortSignal } = {},
   ): Promise<Evaluation> {
     const { signal, ...rest } = options;
+    const { session, definition, tokenizer, options: loading } = open(this);
     const o = parseOptions(evaluateOptionsSchema, rest, "evaluation options");
-    const maxLength = this.checkLength(o.maxLength);
-    const opened = await this.openData(data, o.template);
-    try {
-      return await evaluateDataset(
-        this.session,
-        this.tokenizer,
-        this.head,
-        opened.dataset,
-        {
-          batchSize: o.batchSize,
-          microBatchSize: o.batchSize,
-          maxLength,
-          truncation: o.truncation,
-          reduction: o.reduction,
-          vocabSize: this.vocabSize,
-          maxTokens: this.maxTokens(maxLength),
-        },
-        signal,
-      );
-    } finally {
-      await opened.close();
-    }
+    const { vocabSize, head } = definition;
+    const maxLength = checkLength(o.maxLength, definition.maxPositions);
+    await using source = await openSource(data, { vocabSize, head, template: o.template });
+    const limits = { items: o.batchSize, tokens: microBatchTokens(loading.maxTokens, maxLength) };
+    const { batchSize, truncation, reduction } = o;
+    const settings = { batchSize, maxLength, truncation, reduction, vocabSize, limits };
+    return await evaluateDataset(session, tokenizer, head, source.dataset, settings, signal);
   }
 
   /**
@@ -220,13 +157,11 @@ export class Model implements AsyncDisposable {
    * memory.
    */
   async logits(ids: readonly number[]): Promise<Float32Array> {
-    this.parts.session.checkOpen();
+    const { session } = open(this);
     // A label behind every token asks for the logits of every row.
-    const batch = [
-      packBatch([{ kind: "tokens", ids: Int32Array.from([...ids, 0]), labels: Int32Array.from([-100, ...ids]) }]),
-    ];
-    const [logits] = await this.session.forward(batch, { output: "logits" });
-    return logits ?? new Float32Array();
+    const sequence = { ids: Int32Array.from([...ids, 0]), labels: Int32Array.from([-100, ...ids]) };
+    const batch = [packBatch([{ kind: "tokens", ...sequence }])];
+    return at(await session.forward(batch, { output: "logits" }), 0);
   }
 
   /**
@@ -234,21 +169,17 @@ export class Model implements AsyncDisposable {
    * @throws Zo2Error ZO2_ERR_INVALID_ARGUMENT for a name the model does not have
    */
   async parameterValues(name: string): Promise<Float32Array> {
-    this.parts.session.checkOpen();
-    await this.session.flush();
-    const { session, parameters } = this.parts;
-    const source = weightSources(
-      session.store,
-      session.units,
-      parameters.filter((p) => p.name === name),
-      "fp32",
-    )[0];
-    if (source === undefined)
+    const { session, parameters } = open(this);
+    const parameter = parameters.find((p) => p.name === name);
+    if (parameter === undefined) {
       throw new Zo2Error(
         "ZO2_ERR_INVALID_ARGUMENT",
         `the model has no parameter ${JSON.stringify(name)}; see model.parameters`,
       );
-    const values = new Float32Array(source.bytes / 4);
+    }
+    await session.flush();
+    const source = at(weightSources(session.store, session.units, [parameter], "fp32"), 0);
+    const values = new Float32Array(parameter.count);
     await source.read(0, new Uint8Array(values.buffer));
     return values;
   }
@@ -259,11 +190,14 @@ export class Model implements AsyncDisposable {
    */
   async save(
     dir: string,
-    o: { readonly dtype?: FloatType | "wire"; readonly maxShardBytes?: number; readonly signal?: AbortSignal } = {},
+    o: {
+      readonly dtype?: FloatType | "wire";
+      readonly maxShardBytes?: number;
+      readonly signal?: AbortSignal;
+    } = {},
   ): Promise<void> {
-    this.parts.session.checkOpen();
-    await this.session.flush();
-    const { session, parameters } = this.parts;
+    const { session, parameters } = open(this);
+    await session.flush();
     const dtype = o.dtype ?? "wire";
     const stored = torchDtype(dtype === "wire" ? session.wire : dtype);
     const { dtype: newer, ...config } = this.config;
@@ -271,14 +205,14 @@ export class Model implements AsyncDisposable {
       tensors: weightSources(session.store, session.units, parameters, dtype),
       config: newer === undefined ? { ...config, torch_dtype: stored } : { ...config, dtype: stored },
       copyFrom: this.dir,
-      ...(o.maxShardBytes === undefined ? {} : { maxShardBytes: o.maxShardBytes }),
-      ...(o.signal === undefined ? {} : { signal: o.signal }),
+      maxShardBytes: o.maxShardBytes,
+      signal: o.signal,
     });
   }
 
   /** The memory plan in force; before the first batch, that of one sequence of `maxLength` tokens. */
   plan(maxLength: number = this.maxPositions): PlanSummary {
-    const { session } = this.parts;
+    const { session } = loadedOf(this);
     const ids = Int32Array.from({ length: Math.max(2, maxLength) }, (_, i) => i % this.vocabSize);
     const { probes } = METHODS["mezo-sgd"].step({ eps: 1 });
     const plan = session.plan ?? session.planForBatch([packBatch([{ kind: "tokens", ids, labels: ids }])], probes);
@@ -295,70 +229,28 @@ export class Model implements AsyncDisposable {
   }
 
   deviceInfo(): DeviceInfo {
-    this.parts.session.checkOpen();
-    return this.parts.session.info();
+    return open(this).session.info();
   }
 
   /** Frees the device. Work under way ends first. A second call does nothing. */
   dispose(): Promise<void> {
-    return this.parts.session.dispose();
+    return loadedOf(this).session.dispose();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }
-
-  /** @throws Zo2Error ZO2_ERR_LENGTH past the model's positions */
-  checkLength(maxLength: number | undefined): number {
-    if (maxLength !== undefined && maxLength > this.maxPositions) {
-      throw new Zo2Error(
-        "ZO2_ERR_LENGTH",
-        `maxLength is ${maxLength}, the model has ${this.maxPositions} positions; lower option "maxLength"`,
-      );
-    }
-    return maxLength ?? this.maxPositions;
-  }
-
-  /** Opens a data source; `close` leaves alone what was open already. */
-  async openData(
-    data: DataSource,
-    template: Template | undefined,
-    prompts = false,
-  ): Promise<{ readonly dataset: Dataset; close(): Promise<void> }> {
-    if (isDataset(data)) return { dataset: data, close: () => Promise.resolve() };
-    const dataset = await openDataset(data, {
-      vocabSize: this.vocabSize,
-      head: this.head,
-      prompts,
-      ...(template === undefined ? {} : { template }),
-    });
-    return { dataset, close: () => dataset.close() };
-  }
-
-  /**
-   * For generation, and objectives over what is generated. @throws Zo2Error ZO2_ERR_MODEL_UNSUPPORTED, ZO2_ERR_DISPOSED
-   */
-  generating(): GenerateModel {
-    const { session, tokenizer, dir, config, vocabSize, maxPositions } = this;
-    const { head } = this.parts.definition;
-    if (head.kind !== "causal") {
-      throw new Zo2Error(
-        "ZO2_ERR_MODEL_UNSUPPORTED",
-        `${dir}: the head is for ${head.kind}, and text comes from the head of a causal language model; load ` +
-          "such a checkpoint",
-      );
-    }
-    return { session, tokenizer, dir, config, vocabSize, maxPositions, maxTokens: this.maxTokens(maxPositions) };
-  }
 }
 
-function isDataset(data: DataSource): data is Dataset {
-  return (
-    typeof data === "object" &&
-    "at" in data &&
-    "size" in data &&
-    typeof data.size === "number" &&
-    typeof data.at === "function" &&
-    !Array.isArray(data)
-  );
+/** @throws Zo2Error ZO2_ERR_DISPOSED */
+function open(model: Model): Loaded {
+  const loaded = loadedOf(model);
+  loaded.session.checkOpen();
+  return loaded;
+}
+
+function inputLimits(model: Model, o: { readonly batchSize?: number }) {
+  const { maxPositions, vocabSize } = model;
+  const tokens = microBatchTokens(model.options.maxTokens, maxPositions);
+  return { limits: { items: o.batchSize ?? DEFAULT_BATCH, tokens }, maxLength: maxPositions, vocabSize };
 }

@@ -1,8 +1,9 @@
 /** A model's session and its MeZO steps, below the public surface: what the benches measure. */
 import { METHODS } from "../../dist/esm/method/index.js";
+import { loadedOf } from "../../dist/esm/loaded.js";
 
 export function sessionOf(model) {
-  return model.session;
+  return loadedOf(model).session;
 }
 
 /**

@@ -30,8 +30,8 @@ export interface WriteOptions {
   /** A model folder whose tokenizer files and other small files are copied. */
   readonly copyFrom?: string;
   /** Bytes of tensors in one file at most; a larger tensor gets a file of its own. @default 5 GB */
-  readonly maxShardBytes?: number;
-  readonly signal?: AbortSignal;
+  readonly maxShardBytes?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 interface Shard {

@@ -57,13 +57,13 @@ export type Example = Placed &
 export type ExampleKind = Exclude<Example["kind"], "labelled" | "span" | "prompt">;
 
 export interface ExampleOptions {
-  readonly template?: Template;
+  readonly template?: Template | undefined;
   /** Whether lines are prompts of an objective that the caller computes. @default false */
-  readonly prompts?: boolean;
+  readonly prompts?: boolean | undefined;
   /** What the model predicts, which decides the shapes. @default the next token */
-  readonly head?: HeadSpec;
+  readonly head?: HeadSpec | undefined;
   /** Ids must be below it. */
-  readonly vocabSize?: number;
+  readonly vocabSize?: number | undefined;
   /** The shapes that are of use; others are errors. @default all */
   readonly accept?: readonly ExampleKind[];
 }

@@ -11,7 +11,7 @@ const FIELDS = ["text", "ids", "messages", "prompt"] as const;
  * through the prompt of a template. What the field holds is checked when it is encoded. Throws `ZO2_ERR_DATA` beginning
  * with the place.
  */
-export function promptParser(options: { readonly template?: Template } = {}): ExampleParser {
+export function promptParser(options: { readonly template?: Template | undefined } = {}): ExampleParser {
   const fill = options.template === undefined ? undefined : compileTemplate(options.template.prompt);
   return (record, place) => {
     if (!isRecord(record)) throw new Zo2Error("ZO2_ERR_DATA", `${place}: not an object`);

@@ -1,5 +1,7 @@
 import { batchLoss, choiceScores, inOrder, logitLoss, type Dataset } from "../data/index.js";
+import { at } from "../base/at.js";
 import { Zo2Error } from "../base/errors.js";
+import { EXAMPLE_FIELDS } from "../data/batch.js";
 import type { HeadSpec } from "../models/head.js";
 import type { Session } from "../device/session.js";
 import type { Tokenizer } from "../tokenizer/index.js";
@@ -48,9 +50,9 @@ export async function evaluateDataset(
         { cause: signal.reason },
       );
     const batch = encodeBatch(tokenizer, group, options);
-    const results = await session.forward(batch, head.kind === "causal" ? {} : { output: "logits" });
+    const results = await session.forward(batch, { output: head.kind === "causal" ? undefined : "logits" });
     batch.forEach((micro, i) => {
-      const values = results[i] ?? new Float32Array();
+      const values = at(results, i);
       const loss =
         head.kind === "causal" ? { ...batchLoss(micro, values), correct: 0, called: 0 } : logitLoss(micro, values);
       sum += loss.sum;
@@ -62,7 +64,7 @@ export async function evaluateDataset(
       const labels = micro.objective.examples;
       choiceScores(micro, values).predictions.forEach((prediction, e) => {
         called++;
-        if (prediction === labels[e * 3 + 2]) correct++;
+        if (prediction === labels[(e + 1) * EXAMPLE_FIELDS - 1]) correct++;
       });
     });
     examples += group.length;

@@ -1,9 +1,12 @@
 import { largest, softmax, spanScores } from "../data/logit-loss.js";
 import { encodeExample, exampleParser, packBatch, packPositions } from "../data/index.js";
+import { at } from "../base/at.js";
 import { Zo2Error } from "../base/errors.js";
 import type { HeadSpec } from "../models/head.js";
 import type { Session } from "../device/session.js";
 import type { Tokenizer } from "../tokenizer/index.js";
+import { type GroupLimits, groupStream } from "./batching.js";
+import type { Inputs } from "./inputs.js";
 
 /** A text to classify, or a question about a context. */
 export type PredictInput =
@@ -38,42 +41,52 @@ export interface SpanPrediction {
 
 export interface PredictSettings {
   readonly head: HeadSpec;
-  readonly batchSize: number;
+  readonly limits: GroupLimits;
   readonly maxLength: number;
   readonly vocabSize: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Tokens of the longest answer that is looked for. */
 const LONGEST_ANSWER = 64;
 
-/** Predictions for inputs, in order, a batch at a time. Throws `ZO2_ERR_MODEL_UNSUPPORTED` for a language model. */
+/**
+ * Predictions for inputs, in order, a batch at a time. What came before an input that cannot be used is predicted
+ * first. Throws `ZO2_ERR_MODEL_UNSUPPORTED` for a language model.
+ */
 export async function* predictInputs(
   session: Session,
   tokenizer: Tokenizer | null,
-  inputs: AsyncIterable<PredictInput> | Iterable<PredictInput>,
+  inputs: Inputs<PredictInput>,
   settings: PredictSettings,
 ): AsyncGenerator<LabelPrediction | SpanPrediction, void, undefined> {
-  if (settings.head.kind === "causal") {
+  const { head } = settings;
+  if (head.kind === "causal") {
     throw new Zo2Error(
       "ZO2_ERR_MODEL_UNSUPPORTED",
       "the model predicts tokens; use generate, score or evaluate, or load a model with a classification or " +
         "question-answering head",
     );
   }
-  let group: Int32Array[] = [];
+  const encoded = encodeInputs(tokenizer, inputs, settings);
+  for await (const group of groupStream(encoded, ({ length }) => length, settings.limits)) {
+    yield* await predictGroup(session, tokenizer, group, head);
+  }
+}
+
+async function* encodeInputs(
+  tokenizer: Tokenizer | null,
+  inputs: Inputs<PredictInput>,
+  settings: PredictSettings,
+): AsyncGenerator<Int32Array, void, undefined> {
+  const { signal } = settings;
   let index = 0;
   for await (const input of inputs) {
-    if (settings.signal?.aborted === true)
-      throw new Zo2Error("ZO2_ERR_ABORTED", `predicting was stopped after ${index} inputs`, {
-        cause: settings.signal.reason,
-      });
-    group.push(encode(tokenizer, input, `inputs[${index++}]`, settings));
-    if (group.length < settings.batchSize) continue;
-    yield* await predictGroup(session, tokenizer, group, settings.head);
-    group = [];
+    if (signal?.aborted === true) {
+      throw new Zo2Error("ZO2_ERR_ABORTED", `predicting was stopped after ${index} inputs`, { cause: signal.reason });
+    }
+    yield encode(tokenizer, input, `inputs[${index++}]`, settings);
   }
-  if (group.length > 0) yield* await predictGroup(session, tokenizer, group, settings.head);
 }
 
 function encode(
@@ -82,15 +95,13 @@ function encode(
   place: string,
   { head, maxLength, vocabSize }: PredictSettings,
 ): Int32Array {
-  const options = { maxLength, vocabSize, allowUnlabelled: true };
-  if (head.kind === "spans" && "question" in input) {
-    const parse = exampleParser({ head, vocabSize });
-    const encoded = encodeExample(tokenizer, parse({ ...input, answer: null }, place), options);
-    return encoded.kind === "span" ? encoded.ids : new Int32Array();
-  }
-  const parse = exampleParser({ accept: ["text", "ids"], vocabSize });
-  const encoded = encodeExample(tokenizer, parse(input, place), options);
-  return encoded.kind === "tokens" ? encoded.ids : new Int32Array();
+  const asked = head.kind === "spans" && "question" in input;
+  const example = asked
+    ? exampleParser({ head, vocabSize })({ ...input, answer: null }, place)
+    : exampleParser({ accept: ["text", "ids"], vocabSize })(input, place);
+  const encoded = encodeExample(tokenizer, example, { maxLength, vocabSize, allowUnlabelled: true });
+  if (encoded.kind === "choices") throw new Error(`${place}: a text was encoded as choices`);
+  return encoded.ids;
 }
 
 async function predictGroup(
@@ -101,7 +112,7 @@ async function predictGroup(
 ): Promise<(LabelPrediction | SpanPrediction)[]> {
   if (head.kind === "spans") {
     const batch = packBatch(group.map((ids) => ({ kind: "span" as const, ids, start: 0, end: 0 })));
-    const [logits = new Float32Array()] = await session.forward([batch]);
+    const logits = at(await session.forward([batch]), 0);
     let begin = 0;
     return group.map((ids) => {
       const prediction = bestSpan(logits, begin, ids, tokenizer);
@@ -110,7 +121,7 @@ async function predictGroup(
     });
   }
   const batch = packPositions(group.map((ids) => ({ ids, positions: [ids.length - 1] })));
-  const [all = new Float32Array()] = await session.forward([batch]);
+  const all = at(await session.forward([batch]), 0);
   const columns = head.labels.length;
   return group.map((_, i) => labelPrediction(all.slice(i * columns, (i + 1) * columns), head));
 }
@@ -128,7 +139,7 @@ function labelPrediction(
   return {
     kind: "labels",
     logits,
-    scores: Object.fromEntries(labels.map((label, i) => [label, values[i] ?? Number.NaN])),
+    scores: Object.fromEntries(labels.map((label, i) => [label, at(values, i)])),
     label: problem === "regression" ? null : (labels[largest(logits)] ?? null),
   };
 }
@@ -138,11 +149,11 @@ function bestSpan(logits: Float32Array, begin: number, ids: Int32Array, tokenize
   let best = { start: 0, end: 0, sum: -Infinity };
   for (let start = 0; start < ids.length; start++) {
     for (let end = start; end < Math.min(ids.length, start + LONGEST_ANSWER); end++) {
-      const sum = (starts[start] ?? 0) + (ends[end] ?? 0);
+      const sum = at(starts, start) + at(ends, end);
       if (sum > best.sum) best = { start, end, sum };
     }
   }
-  const score = (softmax(starts)[best.start] ?? 0) * (softmax(ends)[best.end] ?? 0);
+  const score = at(softmax(starts), best.start) * at(softmax(ends), best.end);
   return {
     kind: "span",
     start: best.start,

@@ -1,7 +1,10 @@
+import { at } from "../base/at.js";
 import { Zo2Error } from "../base/errors.js";
 import { encodeExample, exampleParser, packBatch, type EncodedTokens } from "../data/index.js";
 import type { Session } from "../device/session.js";
 import type { Tokenizer } from "../tokenizer/index.js";
+import { type GroupLimits, groupStream } from "./batching.js";
+import type { Inputs } from "./inputs.js";
 
 /** Text gets the model's special tokens; ids are used as they are. */
 export type ScoreInput = ({ readonly text: string } | { readonly ids: readonly number[] }) & {
@@ -18,63 +21,49 @@ export interface Score {
 }
 
 export interface ScoreSettings {
-  readonly batchSize: number;
-  readonly maxTokens: number;
+  readonly limits: GroupLimits;
   readonly maxLength: number;
   readonly vocabSize: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Scores inputs in order, a batch at a time. What came before an input that cannot be used is scored first. */
 export async function* scoreInputs(
   session: Session,
   tokenizer: Tokenizer | null,
-  inputs: AsyncIterable<ScoreInput> | Iterable<ScoreInput>,
+  inputs: Inputs<ScoreInput>,
   settings: ScoreSettings,
 ): AsyncGenerator<Score, void, undefined> {
-  for await (const group of groups(tokenizer, inputs, settings)) yield* await scoreGroup(session, group);
+  const encoded = encodeInputs(tokenizer, inputs, settings);
+  const groups = groupStream(encoded, ({ ids }) => ids.length, settings.limits);
+  for await (const group of groups) yield* await scoreGroup(session, group);
 }
 
-async function* groups(
+async function* encodeInputs(
   tokenizer: Tokenizer | null,
-  inputs: AsyncIterable<ScoreInput> | Iterable<ScoreInput>,
-  settings: ScoreSettings,
-): AsyncGenerator<EncodedTokens[], void, undefined> {
-  const { batchSize, maxTokens, maxLength, vocabSize, signal } = settings;
+  inputs: Inputs<ScoreInput>,
+  { maxLength, vocabSize, signal }: ScoreSettings,
+): AsyncGenerator<EncodedTokens, void, undefined> {
   const parse = exampleParser({ vocabSize, accept: ["text", "ids"] });
-  let group: EncodedTokens[] = [];
-  let tokens = 0;
   let index = 0;
-  try {
-    for await (const input of inputs) {
-      if (signal?.aborted === true)
-        throw new Zo2Error("ZO2_ERR_ABORTED", `scoring was stopped after ${index} inputs`, { cause: signal.reason });
-      const example = parse(input, input.place ?? `inputs[${index}]`);
-      index++;
-      const encoded = encodeExample(tokenizer, example, { maxLength, vocabSize, allowUnlabelled: true });
-      if (encoded.kind !== "tokens") continue;
-      if (group.length > 0 && (group.length >= batchSize || tokens + encoded.ids.length > maxTokens)) {
-        yield group;
-        group = [];
-        tokens = 0;
-      }
-      group.push(encoded);
-      tokens += encoded.ids.length;
+  for await (const input of inputs) {
+    if (signal?.aborted === true) {
+      throw new Zo2Error("ZO2_ERR_ABORTED", `scoring was stopped after ${index} inputs`, { cause: signal.reason });
     }
-  } catch (error) {
-    if (group.length > 0) yield group;
-    throw error;
+    const example = parse(input, input.place ?? `inputs[${index}]`);
+    index++;
+    const encoded = encodeExample(tokenizer, example, { maxLength, vocabSize, allowUnlabelled: true });
+    if (encoded.kind === "tokens") yield encoded;
   }
-  if (group.length > 0) yield group;
 }
 
 async function scoreGroup(session: Session, group: readonly EncodedTokens[]): Promise<Score[]> {
+  // A single token has nothing that predicts it.
   const scored = group.filter((e) => e.ids.length > 1);
-  const logprobs =
-    scored.length === 0 ? new Float32Array() : ((await session.forward([packBatch(scored)]))[0] ?? new Float32Array());
-  let at = 0;
+  const logprobs = scored.length === 0 ? new Float32Array() : at(await session.forward([packBatch(scored)]), 0);
+  let next = 0;
   return group.map(({ ids }) => {
-    const own = Array.from(ids, (_, t) => (t === 0 ? null : (logprobs[at++] ?? Number.NaN)));
+    const own = Array.from(ids, (_, t) => (t === 0 ? null : at(logprobs, next++)));
     return { ids: Array.from(ids), logprobs: own, sum: own.reduce<number>((sum, l) => sum + (l ?? 0), 0) };
   });
 }

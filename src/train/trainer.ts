@@ -3,33 +3,29 @@ import { trainerOptionsSchema, type ResolvedTrainerOptions, type TrainerOptions 
 import type { Dataset, Example } from "../data/index.js";
 import { labelledCount } from "../data/batch.js";
 import { Zo2Error } from "../base/errors.js";
-import type { DataSource, Model } from "../model.js";
-import { matchParameters } from "../models/match-parameters.js";
-import { learningRateAt } from "../method/learning-rate.js";
-import type { Session, StepRequest } from "../device/session.js";
-import { STEPS_IN_FLIGHT } from "../memory/control.js";
-import { METHODS, type StepOutcome } from "../method/index.js";
+import type { StepRequest } from "../device/session.js";
 import { encodeBatch } from "../infer/batching.js";
-import { objectiveStep } from "./objective.js";
-import { BatchOrder } from "./order.js";
 import type { Evaluation } from "../infer/evaluate.js";
+import { checkLength, microBatchTokens } from "../infer/limits.js";
+import { type DataSource, openSource } from "../infer/source.js";
+import { type Loaded, loadedOf } from "../loaded.js";
+import { STEPS_IN_FLIGHT } from "../memory/control.js";
+import { learningRateAt, METHODS, type MethodReport, type StepOutcome } from "../method/index.js";
+import type { Model } from "../model.js";
+import { matchParameters } from "../models/match-parameters.js";
+import { objectiveStep } from "./objective-step.js";
+import { BatchOrder } from "./order.js";
 
 /** One step that was taken. */
-export interface Step {
+export interface Step extends MethodReport {
   /** From 0. */
   readonly index: number;
-  /** Mean of the two losses. */
-  readonly loss: number;
-  readonly lossPlus: number;
-  readonly lossMinus: number;
-  /** (lossPlus - lossMinus) / (2 eps), as fp32 has it. */
-  readonly projectedGradient: number;
   /** The rate with which this step's update is applied. */
   readonly learningRate: number;
   readonly examples: number;
   /** Labelled tokens, or examples with choices: what the loss is a mean of. */
   readonly labelled: number;
-  /** Tokens that went through the model, each once per forward pass of a branch. */
+  /** Tokens that went through the model, each once per forward pass of a probe. */
   readonly tokens: number;
   /** Since the previous step ended. */
   readonly seconds: number;
@@ -77,7 +73,7 @@ export class Trainer {
     options: TrainerOptions,
   ) {
     this.options = parseOptions(trainerOptionsSchema, options, "trainer options");
-    model.checkLength(this.options.maxLength);
+    checkLength(this.options.maxLength, model.maxPositions);
     matchParameters(model.parameters, this.options.freeze);
   }
 
@@ -95,37 +91,39 @@ export class Trainer {
    *   ZO2_ERR_DATA naming the line
    */
   async *fit(data: DataSource, o: FitOptions = {}): AsyncGenerator<Step, void, undefined> {
-    const release = this.model.session.reserve("a Trainer");
-    const opened = await this.model
-      .openData(data, this.options.template, this.options.objective !== undefined)
-      .catch((error: unknown) => {
-        release();
-        throw error;
-      });
-    const session = this.model.session;
+    const loaded = loadedOf(this.model);
+    const { session, parameters, definition } = loaded;
+    const { template, objective, freeze } = this.options;
+    const release = session.reserve("a Trainer");
     const inFlight: InFlight[] = [];
     try {
-      await session.freeze(matchParameters(this.model.parameters, this.options.freeze));
-      await session.clearSticky();
-      yield* this.steps(session, opened.dataset, inFlight, o);
+      const { vocabSize, head } = definition;
+      const prompts = objective !== undefined;
+      await using source = await openSource(data, { vocabSize, head, template, prompts });
+      try {
+        await session.freeze(matchParameters(parameters, freeze));
+        await session.clearSticky();
+        yield* this.steps(loaded, source.dataset, inFlight, o);
+      } finally {
+        // Steps that were not yielded do not count: their update is forgotten, and their batches come again.
+        await Promise.allSettled(inFlight.map((s) => s.result));
+        session.discard();
+      }
     } finally {
-      // Steps that were not yielded do not count: their update is forgotten, and their batches come again.
-      await Promise.allSettled(inFlight.map((s) => s.result));
-      session.discard();
-      await opened.close();
       release();
     }
   }
 
   private async *steps(
-    session: Session,
+    loaded: Loaded,
     dataset: Dataset,
     inFlight: InFlight[],
     o: FitOptions,
   ): AsyncGenerator<Step, void, undefined> {
+    const { session } = loaded;
     const { steps, batchSize, seed, deferredUpdate, objective } = this.options;
     const order = new BatchOrder(dataset, seed, batchSize);
-    // The caller's objective needs the branches of a step before g exists, and so before the next step can begin.
+    // The caller's objective needs the probes of a step before its coefficients exist, and so before the next step.
     const depth = deferredUpdate && objective === undefined ? STEPS_IN_FLIGHT : 1;
     let next = this.taken;
     let last = performance.now();
@@ -136,7 +134,7 @@ export class Trainer {
         o.signal?.aborted !== true &&
         !this.evaluatesBefore(next, inFlight)
       ) {
-        inFlight.push(await this.enqueue(session, next, await order.batch(next)));
+        inFlight.push(await this.enqueue(loaded, next, await order.batch(next)));
         next++;
       }
       const step = inFlight[0];
@@ -144,13 +142,13 @@ export class Trainer {
         throw new Zo2Error("ZO2_ERR_ABORTED", `training was stopped after ${this.taken} of ${steps} steps`, {
           cause: o.signal?.reason,
         });
-      const result = await step.result;
+      const outcome = await step.result;
       inFlight.shift();
       this.taken++;
       if (inFlight.length === 0) session.commit();
       if (!deferredUpdate) await session.flush();
       const now = performance.now();
-      yield this.report(step, result, (now - last) / 1000);
+      yield this.report(step, outcome, (now - last) / 1000);
       last = performance.now();
       if (this.evaluates(this.taken)) {
         await this.evaluate(o);
@@ -159,65 +157,51 @@ export class Trainer {
     }
   }
 
-  private async enqueue(session: Session, index: number, examples: readonly Example[]): Promise<InFlight> {
-    const { method, steps, seed, truncation, reduction, objective } = this.options;
-    const maxLength = this.model.checkLength(this.options.maxLength);
-    const limits = {
-      maxLength,
-      microBatchSize: this.options.microBatchSize ?? this.options.batchSize,
-      maxTokens: this.model.maxTokens(maxLength),
-    };
-    const learningRate = learningRateAt(method.learningRate, method.schedule, index, steps);
-    const { test } = this.options;
-    const projectedGradient = test?.projectedGradient?.(index);
-    const request: StepRequest = {
-      step: index,
-      seed,
-      eps: method.eps,
-      ...METHODS[method.name].step(method),
-      learningRate,
-      weightDecay: method.weightDecay,
-      noise: test?.noise === undefined ? method.noise : { z: test.noise(index) },
-      coefficients: projectedGradient === undefined ? undefined : [projectedGradient],
-    };
+  private async enqueue(loaded: Loaded, index: number, examples: readonly Example[]): Promise<InFlight> {
+    const { session, tokenizer, definition, options } = loaded;
+    const { truncation, reduction, objective, batchSize, microBatchSize } = this.options;
+    const { vocabSize } = definition;
+    const maxLength = checkLength(this.options.maxLength, definition.maxPositions);
+    const tokens = microBatchTokens(options.maxTokens, maxLength);
+    const limits = { items: microBatchSize ?? batchSize, tokens };
+    const request = this.request(index);
+    const { learningRate } = request;
+    const about = { index, learningRate, examples: examples.length };
     if (objective !== undefined) {
-      const { result, tokens } = await objectiveStep(this.model, objective, examples, limits, request);
-      return {
-        index,
-        learningRate,
-        result: Promise.resolve(result),
-        examples: examples.length,
-        labelled: examples.length,
-        tokens,
-      };
+      const { sides } = METHODS[this.options.method.name];
+      const step = await objectiveStep(loaded, objective, examples, { maxLength, limits }, request, sides);
+      return { ...about, result: Promise.resolve(step.outcome), labelled: examples.length, tokens: step.tokens };
     }
-    const batch = encodeBatch(this.model.tokenizer, examples, {
-      ...limits,
-      truncation,
-      reduction,
-      vocabSize: this.model.vocabSize,
-    });
+    const batch = encodeBatch(tokenizer, examples, { limits, maxLength, truncation, reduction, vocabSize });
     const { result } = await session.step(batch, request);
     // It is awaited in its turn; until then a failure must not count as unhandled.
     result.catch(() => undefined);
     return {
-      index,
-      learningRate,
+      ...about,
       result,
-      examples: examples.length,
       labelled: batch.reduce((sum, b) => sum + labelledCount(b), 0),
       tokens: batch.reduce((sum, b) => sum + b.tokens.length, 0),
     };
   }
 
-  private report(step: InFlight, result: StepOutcome, seconds: number): Step {
+  private request(step: number): StepRequest {
+    const { method, steps, seed, test } = this.options;
+    const { eps, weightDecay, schedule } = method;
+    const injected = test?.projectedGradient?.(step);
     return {
-      index: step.index,
-      ...METHODS[this.options.method.name].report(result),
-      learningRate: step.learningRate,
-      examples: step.examples,
-      labelled: step.labelled,
-      tokens: step.tokens,
+      ...{ step, seed, eps, weightDecay },
+      ...METHODS[method.name].step(method),
+      learningRate: learningRateAt(method.learningRate, schedule, step, steps),
+      noise: test?.noise === undefined ? method.noise : { z: test.noise(step) },
+      coefficients: injected === undefined ? undefined : [injected],
+    };
+  }
+
+  private report({ result: _, index, ...step }: InFlight, outcome: StepOutcome, seconds: number): Step {
+    return {
+      index,
+      ...METHODS[this.options.method.name].report(outcome),
+      ...step,
       seconds,
       tokensPerSecond: step.tokens / seconds,
       deviceBytes: this.model.deviceInfo().deviceBytes,
@@ -238,9 +222,7 @@ export class Trainer {
     const { evaluation, maxLength, truncation, reduction, template } = this.options;
     if (evaluation === undefined) return;
     const result = await this.model.evaluate(evaluation.data as DataSource, {
-      batchSize: evaluation.batchSize,
-      truncation,
-      reduction,
+      ...{ batchSize: evaluation.batchSize, truncation, reduction },
       ...(maxLength === undefined ? {} : { maxLength }),
       ...(template === undefined ? {} : { template: template as NonNullable<TrainerOptions["template"]> }),
       ...(o.signal === undefined ? {} : { signal: o.signal }),

@@ -2,12 +2,14 @@
  * The batches of a generation: first the prompts whole, then one token of every sequence a pass, with the cache rows
  * that each reads and fills.
  */
+import { at } from "../../base/at.js";
 import type { Objective, PackedBatch } from "../../data/batch.js";
 import type { RowRange } from "../../memory/cache-layout.js";
+import { groupItems } from "../batching.js";
 
 /** One sequence and its rows of the cache: `base` up to below `base + capacity`. */
-export interface Slot {
-  /** Of the sequence, among the prompts. */
+export interface Sequence {
+  /** Among the prompts. */
   readonly index: number;
   readonly prompt: Int32Array;
   readonly base: number;
@@ -17,19 +19,21 @@ export interface Slot {
   readonly limit: number;
 }
 
-/** A slot and where its sequence stands. */
+/** A sequence and where it stands. */
 export interface Running {
-  readonly slot: Slot;
+  readonly sequence: Sequence;
   /** Tokens whose keys and values the cache has. */
   readonly fed: number;
   /** The token to feed next, at position `fed`. */
   readonly next: number;
 }
 
-/** One pass: micro-batches, the slots of the head rows of each, and the rows of the cache that it reads and fills. */
+/**
+ * One pass: micro-batches, the sequences of the head rows of each, and the rows of the cache that it reads and fills.
+ */
 export interface CachedPass {
   readonly batch: readonly PackedBatch[];
-  readonly slots: readonly (readonly Slot[])[];
+  readonly sequences: readonly (readonly Sequence[])[];
   readonly used: readonly RowRange[];
   readonly added: readonly RowRange[];
 }
@@ -40,37 +44,26 @@ const SEQUENCES_AT_LEAST = 32;
 const LOGITS: Objective = { kind: "none" };
 
 /** Gives every prompt its rows, one behind the other. `limits`: tokens to generate for each at most, from 1. */
-export function layOut(prompts: readonly Int32Array[], limits: readonly number[]): Slot[] {
+export function layOut(prompts: readonly Int32Array[], limits: readonly number[]): Sequence[] {
   let base = 0;
   return prompts.map((prompt, index) => {
-    const limit = limits[index] ?? 1;
-    const slot = { index, prompt, base, capacity: prompt.length + limit - 1, limit };
-    base += slot.capacity;
-    return slot;
+    const limit = at(limits, index);
+    const sequence = { index, prompt, base, capacity: prompt.length + limit - 1, limit };
+    base += sequence.capacity;
+    return sequence;
   });
 }
 
 /** The pass over whole prompts, in micro-batches of at most `maxTokens` tokens; one prompt alone may have more. */
-export function promptPass(slots: readonly Slot[], maxTokens: number): CachedPass {
-  const groups: Slot[][] = [];
-  let tokens = 0;
-  for (const slot of slots) {
-    const { length } = slot.prompt;
-    const group = groups.at(-1);
-    if (group === undefined || tokens + length > maxTokens) {
-      groups.push([slot]);
-      tokens = length;
-    } else {
-      group.push(slot);
-      tokens += length;
-    }
-  }
-  const rows = (slot: Slot) => ({ slot, from: 0, tokens: slot.prompt });
+export function promptPass(sequences: readonly Sequence[], maxTokens: number): CachedPass {
+  const limits = { items: Number.POSITIVE_INFINITY, tokens: maxTokens };
+  const groups = groupItems(sequences, ({ prompt }) => prompt.length, limits);
+  const rows = (sequence: Sequence) => ({ sequence, from: 0, tokens: sequence.prompt });
   return {
     batch: groups.map((group) => pack(group.map(rows))),
-    slots: groups,
+    sequences: groups,
     used: [],
-    added: slots.map(({ base, prompt }) => ({ start: base, count: prompt.length })),
+    added: sequences.map(({ base, prompt }) => ({ start: base, count: prompt.length })),
   };
 }
 
@@ -79,22 +72,21 @@ export function promptPass(slots: readonly Slot[], maxTokens: number): CachedPas
  * prompts' pass.
  */
 export function nextPass(running: readonly Running[], first: CachedPass): CachedPass {
-  const most = Math.max(SEQUENCES_AT_LEAST, ...first.slots.map((slots) => slots.length));
-  const groups: Running[][] = [];
-  for (let i = 0; i < running.length; i += most) groups.push(running.slice(i, i + most));
+  const most = Math.max(SEQUENCES_AT_LEAST, ...first.sequences.map((sequences) => sequences.length));
+  const groups = groupItems(running, () => 1, { items: most, tokens: Number.POSITIVE_INFINITY });
   return {
     batch: groups.map((group) =>
-      pack(group.map(({ slot, fed, next }) => ({ slot, from: fed, tokens: Int32Array.of(next) }))),
+      pack(group.map(({ sequence, fed, next }) => ({ sequence, from: fed, tokens: Int32Array.of(next) }))),
     ),
-    slots: groups.map((group) => group.map(({ slot }) => slot)),
-    used: running.map(({ slot, fed }) => ({ start: slot.base, count: fed })),
-    added: running.map(({ slot, fed }) => ({ start: slot.base + fed, count: 1 })),
+    sequences: groups.map((group) => group.map(({ sequence }) => sequence)),
+    used: running.map(({ sequence, fed }) => ({ start: sequence.base, count: fed })),
+    added: running.map(({ sequence, fed }) => ({ start: sequence.base + fed, count: 1 })),
   };
 }
 
-/** Tokens of each slot from position `from` on; everything before is in the cache. */
+/** Tokens of each sequence from position `from` on; everything before is in the cache. */
 function pack(
-  parts: readonly { readonly slot: Slot; readonly from: number; readonly tokens: Int32Array }[],
+  parts: readonly { readonly sequence: Sequence; readonly from: number; readonly tokens: Int32Array }[],
 ): PackedBatch {
   const rows = parts.reduce((sum, { tokens }) => sum + tokens.length, 0);
   const tokens = new Int32Array(rows);
@@ -103,13 +95,13 @@ function pack(
   const sequences: number[] = [];
   const headRows: number[] = [];
   let start = 0;
-  for (const { slot, from, tokens: own } of parts) {
+  for (const { sequence, from, tokens: own } of parts) {
     tokens.set(own, start);
     for (let t = 0; t < own.length; t++) {
       positions[start + t] = from + t;
-      cacheRows[start + t] = slot.base + from + t;
+      cacheRows[start + t] = sequence.base + from + t;
     }
-    sequences.push(start, own.length, slot.base, from, slot.base + from);
+    sequences.push(start, own.length, sequence.base, from, sequence.base + from);
     start += own.length;
     headRows.push(start - 1);
   }

@@ -1,7 +1,8 @@
+import { at } from "../../base/at.js";
 import { Zo2Error } from "../../base/errors.js";
 import type { ForwardOptions, Session } from "../../device/session.js";
 import type { Tier } from "../../memory/residence.js";
-import { layOut, nextPass, promptPass, type CachedPass, type Running, type Slot } from "./batches.js";
+import { layOut, nextPass, promptPass, type CachedPass, type Running, type Sequence } from "./batches.js";
 import { choose, logProbability, unitAt, type Sampling } from "./sampling.js";
 
 /** Why a sequence ended: an end token, a stop that the caller asked for, or as many tokens as it may have. */
@@ -27,7 +28,7 @@ export interface DecodeSettings {
   /** Tokens of one micro-batch of prompts at most. */
   readonly maxTokens: number;
   /** Tokens that end a sequence. */
-  readonly endIds?: ReadonlySet<number>;
+  readonly endIds?: ReadonlySet<number> | undefined;
   /** Sees every token but end tokens; true makes it the last of its sequence. */
   readonly stops?: (sequence: number, id: number) => boolean;
   /** Whether to work out log-probabilities, for which the whole vocabulary is summed up. @default false */
@@ -35,11 +36,11 @@ export interface DecodeSettings {
   /** Index of the first prompt, for the draws: a sequence gets the same ones in whatever batch it is. @default 0 */
   readonly firstSequence?: number;
   /** Where keys and values rest. @default on the device where the plan has room for them, else in host memory */
-  readonly cache?: Tier;
+  readonly cache?: Tier | undefined;
   /** Where the weights stand in every pass. @default in their place */
   readonly probe?: ForwardOptions["probe"];
   /** Checked before every pass. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -56,12 +57,12 @@ export async function* decode(
 ): AsyncGenerator<readonly Token[], void, undefined> {
   const { cache: tier, probe, signal } = settings;
   if (prompts.length === 0) return;
-  const slots = layOut(
+  const sequences = layOut(
     prompts,
     prompts.map(({ length }) => Math.min(settings.maxNewTokens, settings.maxPositions - length)),
   );
-  const rows = slots.reduce((sum, { capacity }) => sum + capacity, 0);
-  const first = promptPass(slots, settings.maxTokens);
+  const rows = sequences.reduce((sum, { capacity }) => sum + capacity, 0);
+  const first = promptPass(sequences, settings.maxTokens);
   checkGoing(signal, 0);
   const cache = await session.createCache(rows, first.batch, tier);
   try {
@@ -70,14 +71,10 @@ export async function* decode(
     for (let count = 0; ; count++) {
       checkGoing(signal, count);
       const { batch, used, added } = pass;
-      const logits = await session.forward(batch, {
-        output: "logits",
-        cache: { cache, used, added },
-        ...(probe === undefined ? {} : { probe }),
-      });
+      const logits = await session.forward(batch, { output: "logits", cache: { cache, used, added }, probe });
       const tokens = readTokens(pass, logits, count, settings);
-      running = tokens.flatMap(({ slot, token }) =>
-        token.end === null ? [{ slot, fed: slot.prompt.length + count, next: token.id }] : [],
+      running = tokens.flatMap(({ sequence, token }) =>
+        token.end === null ? [{ sequence, fed: sequence.prompt.length + count, next: token.id }] : [],
       );
       yield tokens.map(({ token }) => token);
       if (running.length === 0) return;
@@ -94,22 +91,22 @@ function readTokens(
   logits: readonly Float32Array[],
   count: number,
   settings: DecodeSettings,
-): { slot: Slot; token: Token }[] {
-  return pass.slots.flatMap((slots, m) => {
-    const all = logits[m] ?? new Float32Array();
-    const columns = all.length / slots.length;
-    return slots.map((slot, row) => ({
-      slot,
-      token: readToken(slot, all.subarray(row * columns, (row + 1) * columns), count, settings),
+): { sequence: Sequence; token: Token }[] {
+  return pass.sequences.flatMap((sequences, m) => {
+    const all = at(logits, m);
+    const columns = all.length / sequences.length;
+    return sequences.map((sequence, row) => ({
+      sequence,
+      token: readToken(sequence, all.subarray(row * columns, (row + 1) * columns), count, settings),
     }));
   });
 }
 
-function readToken(slot: Slot, logits: Float32Array, count: number, settings: DecodeSettings): Token {
+function readToken(sequence: Sequence, logits: Float32Array, count: number, settings: DecodeSettings): Token {
   const { sampling, endIds, stops, logprobs = false, firstSequence = 0 } = settings;
-  const sequence = slot.index;
-  const number = firstSequence + sequence;
-  const position = slot.prompt.length + count;
+  const { index } = sequence;
+  const number = firstSequence + index;
+  const position = sequence.prompt.length + count;
   const id = choose(
     logits,
     sampling,
@@ -117,8 +114,8 @@ function readToken(slot: Slot, logits: Float32Array, count: number, settings: De
     `sequence ${number}, position ${position}`,
   );
   const isEnd = endIds?.has(id) ?? false;
-  const end = isEnd ? "eos" : stops?.(sequence, id) === true ? "stop" : count + 1 >= slot.limit ? "length" : null;
-  return { sequence, id, logprob: logprobs ? logProbability(logits, id) : null, end };
+  const end = isEnd ? "eos" : stops?.(index, id) === true ? "stop" : count + 1 >= sequence.limit ? "length" : null;
+  return { sequence: index, id, logprob: logprobs ? logProbability(logits, id) : null, end };
 }
 
 function checkGoing(signal: AbortSignal | undefined, count: number): void {

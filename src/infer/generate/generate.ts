@@ -1,7 +1,10 @@
+import { at } from "../../base/at.js";
 import { Zo2Error } from "../../base/errors.js";
 import type { ResolvedGenerateOptions } from "../../config/generate.js";
-import type { ForwardOptions, Session } from "../../device/session.js";
+import type { Session } from "../../device/session.js";
 import type { Tokenizer } from "../../tokenizer/index.js";
+import { groupStream } from "../batching.js";
+import type { Inputs } from "../inputs.js";
 import { decode, type DecodeSettings, type FinishReason } from "./decode.js";
 import { readEndIds } from "./end-ids.js";
 import { encodePrompt, type GenerateInput } from "./prompt.js";
@@ -19,8 +22,6 @@ export interface GenerateModel {
   /** Tokens of one micro-batch of prompts at most. */
   readonly maxTokens: number;
 }
-
-export type Inputs<T> = AsyncIterable<T> | Iterable<T>;
 
 /**
  * One continuation while it is made: iterating gives its text piece by piece. Leaving the loop early frees what it
@@ -115,11 +116,10 @@ export async function* generateMany(
   signal?: AbortSignal,
 ): AsyncGenerator<Generated, void, undefined> {
   let done = 0;
-  for await (const prompts of groups(model, inputs, options.batchSize, signal)) {
-    yield* await generateGroup(model, prompts, options, {
-      firstSequence: done,
-      ...(signal === undefined ? {} : { signal }),
-    });
+  // Prompts of a batch are cut into micro-batches by their tokens when they run.
+  const limits = { items: options.batchSize, tokens: Number.POSITIVE_INFINITY };
+  for await (const prompts of groupStream(encodeInputs(model, inputs, signal), ({ length }) => length, limits)) {
+    yield* await generateGroup(model, prompts, options, { firstSequence: done, signal });
     done += prompts.length;
   }
 }
@@ -129,46 +129,35 @@ export async function generateGroup(
   model: GenerateModel,
   prompts: readonly Int32Array[],
   options: ResolvedGenerateOptions,
-  o: { readonly firstSequence?: number; readonly signal?: AbortSignal; readonly probe?: ForwardOptions["probe"] } = {},
+  o: Pick<DecodeSettings, "firstSequence" | "signal" | "probe"> = {},
 ): Promise<Generated[]> {
   const continuations = prompts.map((ids) => newContinuation(model, ids, options));
   const { signal, ...rest } = o;
   const settings = await settingsOf(model, options, signal);
   const reasons = prompts.map((): FinishReason => "length");
-  const stops = (sequence: number, id: number) => continuations[sequence]?.push(id) ?? false;
+  const stops = (sequence: number, id: number) => at(continuations, sequence).push(id);
   for await (const tokens of decode(model.session, prompts, { ...settings, ...rest, stops })) {
     for (const { sequence, end } of tokens) if (end !== null) reasons[sequence] = end;
   }
-  return continuations.map((continuation, i) => continuation.finish(reasons[i] ?? "length"));
+  return continuations.map((continuation, i) => continuation.finish(at(reasons, i)));
 }
 
-async function* groups(
+async function* encodeInputs(
   model: GenerateModel,
   inputs: Inputs<string | GenerateInput>,
-  batchSize: number,
   signal: AbortSignal | undefined,
-): AsyncGenerator<Int32Array[], void, undefined> {
-  let group: Int32Array[] = [];
+): AsyncGenerator<Int32Array, void, undefined> {
   let index = 0;
-  try {
-    for await (const given of inputs) {
-      if (signal?.aborted === true) {
-        throw new Zo2Error("ZO2_ERR_ABORTED", `the generation was stopped after ${index} inputs`, {
-          cause: signal.reason,
-        });
-      }
-      const input = typeof given === "string" ? { text: given } : given;
-      group.push(encodeInput(model, input, `inputs[${index}]`));
-      index++;
-      if (group.length < batchSize) continue;
-      yield group;
-      group = [];
+  for await (const given of inputs) {
+    if (signal?.aborted === true) {
+      throw new Zo2Error("ZO2_ERR_ABORTED", `the generation was stopped after ${index} inputs`, {
+        cause: signal.reason,
+      });
     }
-  } catch (error) {
-    if (group.length > 0 && signal?.aborted !== true) yield group;
-    throw error;
+    const input = typeof given === "string" ? { text: given } : given;
+    yield encodeInput(model, input, `inputs[${index}]`);
+    index++;
   }
-  if (group.length > 0) yield group;
 }
 
 function encodeInput(model: GenerateModel, input: GenerateInput, place: string): Int32Array {
@@ -195,12 +184,12 @@ async function settingsOf(
 ): Promise<DecodeSettings> {
   const { temperature, topK, topP, seed, maxNewTokens, ignoreEos, cache } = options;
   return {
-    sampling: { temperature, seed, ...(topK === undefined ? {} : { topK }), ...(topP === undefined ? {} : { topP }) },
+    sampling: { temperature, seed, topK, topP },
     maxNewTokens,
     maxPositions: model.maxPositions,
     maxTokens: model.maxTokens,
-    ...(ignoreEos ? {} : { endIds: await readEndIds(model.dir, model.config, model.tokenizer) }),
-    ...(cache === "auto" ? {} : { cache }),
-    ...(signal === undefined ? {} : { signal }),
+    endIds: ignoreEos ? undefined : await readEndIds(model.dir, model.config, model.tokenizer),
+    cache: cache === "auto" ? undefined : cache,
+    signal,
   };
 }

@@ -1,4 +1,4 @@
 export { decode, type DecodeSettings, type FinishReason, type Token } from "./decode.js";
-export { generateGroup, generateMany, generateOne, Generation, type GenerateModel, type Inputs } from "./generate.js";
+export { generateGroup, generateMany, generateOne, Generation, type GenerateModel } from "./generate.js";
 export { encodePrompt, type GenerateInput } from "./prompt.js";
 export type { Generated } from "./text.js";

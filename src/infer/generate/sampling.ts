@@ -1,3 +1,4 @@
+import { at } from "../../base/at.js";
 import { SplitMix64 } from "../../data/random.js";
 import { Zo2Error } from "../../base/errors.js";
 
@@ -6,11 +7,11 @@ export interface Sampling {
   /** The logits are divided by it; 0 takes the likeliest token, the first of equals. */
   readonly temperature: number;
   /** Only so many of the likeliest tokens, the first of equals. */
-  readonly topK?: number;
+  readonly topK?: number | undefined;
   /**
    * Of those only the fewest likeliest ones whose probabilities sum to this much (nucleus sampling, arXiv 1904.09751).
    */
-  readonly topP?: number;
+  readonly topP?: number | undefined;
   /** Any 64-bit integer. */
   readonly seed: bigint;
 }
@@ -30,7 +31,7 @@ export function likeliest(logits: Float32Array, place: string): number {
   let best = 0;
   let most = -Infinity;
   for (let id = 0; id < logits.length; id++) {
-    const logit = logits[id] ?? Number.NaN;
+    const logit = at(logits, id);
     if (!Number.isFinite(logit)) {
       const advice = "check the weights, and use the dtype fp32 or bf16 where fp16 is too narrow";
       throw new Zo2Error("ZO2_ERR_NOT_FINITE", `${place}: the logit of token ${id} is ${logit}; ${advice}`);
@@ -58,7 +59,7 @@ export function candidates(logits: Float32Array, { temperature, topK, topP }: Sa
   if (limited) {
     const ids = likeliestIds(logits, topK);
     const weights = weightsOf(
-      Float32Array.from(ids, (id) => logits[id] ?? 0),
+      Float32Array.from(ids, (id) => at(logits, id)),
       temperature,
     );
     return topP === undefined ? { ids, weights } : nucleus({ ids, weights }, topP * sum(weights));
@@ -67,14 +68,14 @@ export function candidates(logits: Float32Array, { temperature, topK, topP }: Sa
   if (topP === undefined) return { ids: null, weights };
   const mass = topP * sum(weights);
   const within = (ids: readonly number[]) =>
-    nucleus({ ids, weights: Float64Array.from(ids, (id) => weights[id] ?? 0) }, mass);
+    nucleus({ ids, weights: Float64Array.from(ids, (id) => at(weights, id)) }, mass);
   const front = within(likeliestIds(logits, FRONT));
   return front.weights.length < FRONT ? front : within(frontrunners(logits, weights, topP));
 }
 
 /** Natural log-probability of token `id` under the logits as they are, whatever the sampling. */
 export function logProbability(logits: Float32Array, id: number): number {
-  return (logits[id] ?? Number.NaN) - largest(logits) - Math.log(sum(weightsOf(logits, 1)));
+  return at(logits, id) - largest(logits) - Math.log(sum(weightsOf(logits, 1)));
 }
 
 /**
@@ -98,7 +99,7 @@ function draw(weights: Float64Array, unit: number): number {
   let passed = 0;
   let last = 0;
   for (let i = 0; i < weights.length; i++) {
-    const weight = weights[i] ?? 0;
+    const weight = at(weights, i);
     if (weight === 0) continue;
     passed += weight;
     last = i;
@@ -110,7 +111,7 @@ function draw(weights: Float64Array, unit: number): number {
 
 /** Likeliest first, the smaller id of equals first. */
 function byLogit(logits: Float32Array): (a: number, b: number) => number {
-  return (a, b) => (logits[b] ?? 0) - (logits[a] ?? 0) || a - b;
+  return (a, b) => at(logits, b) - at(logits, a) || a - b;
 }
 
 /**
@@ -122,13 +123,13 @@ function likeliestIds(logits: Float32Array, count: number): number[] {
   let held: number[] = [];
   let floor = -Infinity;
   for (let id = 0; id < logits.length; id++) {
-    const logit = logits[id] ?? 0;
+    const logit = at(logits, id);
     // A later equal of the floor has `count` before it.
     if (logit <= floor) continue;
     held.push(id);
     if (held.length < 2 * count) continue;
     held = held.sort(order).slice(0, count);
-    floor = logits[held.at(-1) ?? 0] ?? 0;
+    floor = at(logits, held.at(-1) ?? 0);
   }
   return held.sort(order).slice(0, count);
 }
@@ -141,7 +142,7 @@ function frontrunners(logits: Float32Array, weights: Float64Array, topP: number)
   // Half of it leaves room for rounding.
   const floor = ((1 - topP) / (2 * weights.length)) * sum(weights);
   const ids: number[] = [];
-  for (let id = 0; id < weights.length; id++) if ((weights[id] ?? 0) >= floor) ids.push(id);
+  for (let id = 0; id < weights.length; id++) if (at(weights, id) >= floor) ids.push(id);
   return ids.sort(byLogit(logits));
 }
 
@@ -153,7 +154,7 @@ function nucleus(
   let total = 0;
   let count = 0;
   while (count < weights.length) {
-    total += weights[count++] ?? 0;
+    total += at(weights, count++);
     if (total >= mass) break;
   }
   return { ids: ids.slice(0, count), weights: weights.subarray(0, count) };
@@ -165,14 +166,14 @@ function nucleus(
 function weightsOf(logits: Float32Array, temperature: number): Float64Array {
   const most = largest(logits);
   const weights = new Float64Array(logits.length);
-  for (let i = 0; i < logits.length; i++) weights[i] = Math.exp(((logits[i] ?? 0) - most) / temperature);
+  for (let i = 0; i < logits.length; i++) weights[i] = Math.exp((at(logits, i) - most) / temperature);
   return weights;
 }
 
 function largest(values: Float32Array): number {
   let most = -Infinity;
   for (let i = 0; i < values.length; i++) {
-    const value = values[i] ?? 0;
+    const value = at(values, i);
     if (value > most) most = value;
   }
   return most;
@@ -180,6 +181,6 @@ function largest(values: Float32Array): number {
 
 function sum(values: Float64Array): number {
   let total = 0;
-  for (let i = 0; i < values.length; i++) total += values[i] ?? 0;
+  for (let i = 0; i < values.length; i++) total += at(values, i);
   return total;
 }

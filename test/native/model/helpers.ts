@@ -4,6 +4,7 @@ import { openCheckpoint } from "../../../src/checkpoint/index.js";
 import { packBatch, type PackedBatch } from "../../../src/data/index.js";
 import { unpackPadded, type PaddedBatch } from "../../support/padded.js";
 import { loadModel } from "../../../src/load.js";
+import { loadedOf } from "../../../src/loaded.js";
 import { METHODS, type MethodReport } from "../../../src/method/index.js";
 import type { Model } from "../../../src/model.js";
 import type { ModelOptions } from "../../../src/config/model.js";
@@ -46,7 +47,7 @@ export function packed(batch: PaddedBatch): PackedBatch {
 
 /** What runs the model's passes. */
 export function sessionOf(model: Model): Session {
-  return model.session;
+  return loadedOf(model).session;
 }
 
 /** A step of MeZO, as tests ask for it. */

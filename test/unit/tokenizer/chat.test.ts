@@ -1,10 +1,9 @@
 import { cp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { ChatMessage } from "../../../src/tokenizer/types.js";
+import type { ChatMessage, Tokenizer } from "../../../src/tokenizer/types.js";
 import { renderChat } from "../../../src/tokenizer/chat.js";
 import { strftime } from "../../../src/tokenizer/strftime.js";
 import { loadTokenizer } from "../../../src/tokenizer/tokenizer.js";
-import type { Tokenizer } from "../../../src/tokenizer/types.js";
 import { cleanUp, failure, temporaryFolder } from "../checkpoint/support.js";
 import { fixtureChats, fixtureEdges, fixtureTokenizer } from "./support.js";
 
