@@ -1,0 +1,85 @@
+/**
+ * Imports of src/: nothing outside it but dependencies; the native side only as "zo2/native", and that in device/
+ * alone; no circle of files or of rooms (folders).
+ */
+import path from "node:path";
+import { circles } from "./circles.mjs";
+import { breachAt, files, root, textOf } from "./report.mjs";
+
+const BUILD_ONLY = ["bindings", "cmake-js", "node-addon-api", "node-api-headers"];
+
+/** What a room must not name, comments aside, and why. */
+const RULES = [
+  { room: /^(?!cli\/)/, names: /["'`( ]--[a-z]/g, why: "flags are the command line's; the library names options" },
+  {
+    room: /^method\//,
+    names: /"(?:upload|compute|offload)"|\b[Ll]anes?\b/g,
+    why: "a method knows probes and coefficients, and no lane",
+  },
+  {
+    room: /^schedule\//,
+    names: /"(?:host|device|disk|fp32|fp16|bf16)"|\b(?:Tier|FloatType|dtype)\b/g,
+    why: "a schedule knows what moves, and neither tiers nor dtypes",
+  },
+];
+
+/** Each import of a file of src/: its position in the text and the module. */
+function importsOf(text) {
+  const pattern = /(?:\bfrom|\bimport|\brequire\(|\bimport\()\s*["']([^"']+)["']/g;
+  return [...text.matchAll(pattern)].map((match) => ({ at: match.index, specifier: match[1] }));
+}
+
+/** What is wrong with an import; null for nothing. `own`: name of the importing file below src/. */
+function faultOf(own, specifier, packages) {
+  if (specifier.startsWith(".")) {
+    const target = path.relative(root, path.resolve(root, "src", path.dirname(own), specifier));
+    if (!target.startsWith(`src${path.sep}`) && target !== "package.json") return "is outside src/";
+    if (!specifier.endsWith(".js")) return "lacks its .js ending";
+    if (own.startsWith("base/") && !target.startsWith(path.join("src", "base"))) return "base/ imports nothing of ours";
+    return null;
+  }
+  if (specifier === "zo2/native") return own.startsWith("device/") ? null : "only device/ knows the native side";
+  if (specifier.startsWith("node:")) return null;
+  const name = specifier.split("/", specifier.startsWith("@") ? 2 : 1).join("/");
+  if (!packages.includes(name)) return "is not a dependency";
+  return BUILD_ONLY.includes(name) ? "is for the native side" : null;
+}
+
+function withoutComments(text) {
+  const blank = (comment) => comment.replace(/[^\n]/g, " ");
+  return text.replace(/\/\*[\s\S]*?\*\//g, blank).replace(/\/\/.*$/gm, blank);
+}
+
+const room = (own) => (own.includes("/") ? own.slice(0, own.indexOf("/")) : own);
+
+export function importBreaches() {
+  const packages = Object.keys(JSON.parse(textOf("package.json")).dependencies);
+  const breaches = [];
+  /** By file below src/, the files that it imports. */
+  const imports = new Map();
+  for (const file of files("src", /\.ts$/)) {
+    const own = path.relative("src", file);
+    const text = textOf(file);
+    imports.set(own, []);
+    for (const { at, specifier } of importsOf(text)) {
+      const fault = faultOf(own, specifier, packages);
+      if (fault !== null) breaches.push(breachAt(file, text, at, `imports ${specifier}: ${fault}`));
+      else if (specifier.startsWith("."))
+        imports.get(own).push(path.join(path.dirname(own), specifier).replace(/\.js$/, ".ts"));
+    }
+    const code = withoutComments(text);
+    for (const { room: rooms, names, why } of RULES) {
+      if (!rooms.test(own)) continue;
+      for (const match of code.matchAll(names)) breaches.push(breachAt(file, text, match.index, `${match[0]}: ${why}`));
+    }
+  }
+  for (const circle of circles(imports)) breaches.push(`src/: these files import each other: ${circle.join(", ")}`);
+  const rooms = new Map();
+  for (const [own, list] of imports) {
+    const known = rooms.get(room(own)) ?? new Set();
+    rooms.set(room(own), known);
+    for (const to of list) if (room(to) !== room(own)) known.add(room(to));
+  }
+  for (const circle of circles(rooms)) breaches.push(`src/: these rooms import each other: ${circle.join(", ")}`);
+  return breaches;
+}
