@@ -8,10 +8,50 @@ const MARKS = "▁▂▃▄▅▆▇█";
 
 /** The blocks of the pages that are made from results: marker, file of results, and what stands between the markers. */
 export const TABLES = {
+  plan: { results: "plan.json", render: planBlock },
   opt125m: { results: "opt125m-cpu.json", render: opt125mBlock },
   "event-loop": { results: "event-loop-cpu.json", render: eventLoopBlock },
   smollm2: { results: "smollm2-cpu.json", render: smollm2Block },
 };
+
+/** Markdown of `plan.json`: what a step takes of a device by the model's size, before anything has run. */
+export function planBlock(result) {
+  const { memory, moved, planning, tokens } = result;
+  const lines = [
+    `Device memory of a MeZO step in fp16 on a sequence of ${tokens.toLocaleString("en")} tokens, by the memory ` +
+      "plan, to the byte. Streamed: three units on the device, as large as the largest decoder layer, or of at most " +
+      `${mebibytes(planning.unitBytes)}.`,
+    "",
+    table(
+      [
+        "model",
+        "parameters",
+        "resident",
+        "streamed",
+        `streamed, units of ${mebibytes(planning.unitBytes)}`,
+        "host memory, streamed",
+      ],
+      memory.map((row) => [
+        row.model,
+        `${(row.parameters / 1e9).toFixed(1)} G`,
+        gibibytes(row.resident.deviceBytes),
+        gibibytes(row.streamed.deviceBytes),
+        gibibytes(row.small.deviceBytes),
+        gibibytes(row.streamed.hostBytes),
+      ]),
+      1,
+    ),
+    "",
+    `What is frozen is read and not taken back: a step of ${moved.model} in units of ` +
+      `${mebibytes(moved.unitBytes)} brings ${gibibytes(moved.all.up)} to the device and takes ` +
+      `${gibibytes(moved.all.down)} back when all is trained, ${gibibytes(moved.norms.up)} and ` +
+      `${mebibytes(moved.norms.down)} when only the norms are. Planning a pass of ${planning.model} in ` +
+      `${planning.units.toLocaleString("en")} units takes ${planning.median.toFixed(1)} ms of JavaScript (median).`,
+    "",
+    provenance(result),
+  ];
+  return lines.join("\n");
+}
 
 /** Markdown of `opt125m-cpu.json`: every row that was measured, the slow ones included. */
 export function opt125mBlock(result) {
@@ -202,12 +242,15 @@ function cell(text) {
 }
 
 const exponential = (value) => value.toExponential().replace("e+", "e").replace(/e0$/, "");
+const gibibytes = (bytes) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 
 function provenance({ device, commit, dirty, date, node, build }) {
   const tree = `commit ${commit.slice(0, COMMIT_LETTERS)}${dirty ? " with changes beside it" : ""}`;
+  // What needs no addon names none.
+  const addon = build === undefined ? "" : `addon: ${build.split(";")[0]}; `;
   return (
-    `${device.cpu}, ${device.cores} cores, ${device.memoryGiB} GiB; Node ${node}; addon: ${build.split(";")[0]}; ` +
+    `${device.cpu}, ${device.cores} cores, ${device.memoryGiB} GiB; Node ${node}; ${addon}` +
     `${tree}; ${date.slice(0, 10)}.`
   );
 }

@@ -88,6 +88,32 @@ describe("the README's tables", () => {
     );
   });
 
+  it("have the device memory of every model of the plan, in all three ways to hold it", async () => {
+    const bytes = (gib: number) => ({ deviceBytes: gib * 2 ** 30, hostBytes: 9 * 2 ** 30 });
+    const { build: _, ...machine } = about;
+    await write(
+      {
+        ...machine,
+        tokens: 2048,
+        memory: [{ model: "M", parameters: 1.3e9, resident: bytes(4), streamed: bytes(2), small: bytes(1) }],
+        moved: {
+          ...{ model: "M", unitBytes: 2 ** 20, all: { up: 2 ** 31, down: 2 ** 31 } },
+          norms: { up: 2 ** 31, down: 3 * 2 ** 20 },
+        },
+        planning: { model: "M", unitBytes: 2 ** 28, units: 1234, median: 9.96 },
+      },
+      "plan.json",
+    );
+    await writeFile(readme, "<!-- bench:plan -->\n<!-- /bench:plan -->\n");
+    expect(run().status).toBe(0);
+    const lines = (await text()).split("\n");
+    const row = ["M", "1.3 G", "4.00 GiB", "2.00 GiB", "1.00 GiB", "9.00 GiB"];
+    expect(lines.filter((l) => l.startsWith("| M ")).map(cells)).toEqual([row]);
+    expect(await text()).toContain("2.00 GiB and 3 MiB when only the norms are");
+    expect(await text()).toContain("M in 1,234 units takes 10.0 ms");
+    expect(await text()).toContain("A CPU, 2 cores, 8 GiB; Node v20.0.0; commit 0123456789ab; 2026-01-02.");
+  });
+
   it("leave the text around them alone, and are the same when made twice", async () => {
     await write(result);
     run();
@@ -163,7 +189,7 @@ describe("the README's tables", () => {
     await writeFile(readme, "<!-- bench:opt225m -->\n<!-- /bench:opt225m -->");
     expect(run("--check")).toMatchObject({
       status: 1,
-      err: expect.stringContaining("there is no table opt225m; there are opt125m, event-loop, smollm2"),
+      err: expect.stringContaining("there is no table opt225m; there are plan, opt125m, event-loop, smollm2"),
     });
   });
 });
