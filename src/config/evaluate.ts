@@ -1,5 +1,4 @@
 import { z } from "zod";
-import type { Frozen } from "./parse.js";
 import { textOptions } from "./text.js";
 
 /** What `model.evaluate` takes. */
@@ -11,5 +10,3 @@ export const evaluateOptionsSchema = z.strictObject({
 
 /** Options of `model.evaluate`, as a caller writes them. */
 export type EvaluateOptions = z.input<typeof evaluateOptionsSchema>;
-/** Options of `model.evaluate` with every default filled in; frozen. */
-export type ResolvedEvaluateOptions = Frozen<z.output<typeof evaluateOptionsSchema>>;

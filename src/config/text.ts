@@ -39,6 +39,3 @@ export const textOptions = {
   /** For data sets whose lines have other fields than zo2's own. @default none: lines are taken as they are */
   template: templateSchema.optional(),
 };
-
-/** A template as a caller writes it. */
-export type TemplateOptions = z.input<typeof templateSchema>;

@@ -164,7 +164,7 @@ function sameCache(a: PlanOptions["cache"], b: PlanOptions["cache"]): boolean {
 }
 
 /** What a schedule needs to know of a plan. */
-export function schedulePlan(plan: Plan, frozen: ReadonlySet<Parameter>, poison: boolean): SchedulePlan {
+function schedulePlan(plan: Plan, frozen: ReadonlySet<Parameter>, poison: boolean): SchedulePlan {
   const table = plan.units.find(({ gathered }) => gathered !== null)?.gathered?.parameter ?? null;
   const holdsTable = ({ tensors }: Unit) => table !== null && tensors.some(({ parameter }) => parameter === table);
   const cacheSlots = plan.device.cacheSlots.length;
