@@ -80,7 +80,7 @@ async function checkTensor(checkpoint, entry, files, inputBytes, { isZo2Error, d
 /** The `open` of a target whose inputs are folders. */
 export async function openFolderTarget({ dist, folder }) {
   const { openCheckpoint, DTYPE_BITS: dtypeBits } = await import(path.join(dist, "checkpoint", "index.js"));
-  const { isZo2Error } = await import(path.join(dist, "errors.js"));
+  const { isZo2Error } = await import(path.join(dist, "base", "errors.js"));
   let executions = 0;
   return async (input) => {
     const files = unpackFiles(input);

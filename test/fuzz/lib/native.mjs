@@ -16,8 +16,13 @@ const LINES_OF_A_REPORT = 60;
 
 const program = (folder, name) => path.join(folder, name.replace("native-", "fuzz_"));
 
+const SMALLEST =
+  '#include <fuzzer/FuzzedDataProvider.h>\nextern "C" int LLVMFuzzerTestOneInput(const uint8_t*, size_t) { return 0; }';
+
+/** A clang with the headers and the runtime of libFuzzer, which Debian packs apart from it. */
 function compiler() {
-  return COMPILERS.find((name) => spawnSync(name, ["--version"], { stdio: "ignore" }).status === 0);
+  const args = ["-fsanitize=fuzzer,address", "-x", "c++", "-", "-o", "/dev/null"];
+  return COMPILERS.find((name) => spawnSync(name, args, { input: SMALLEST, stdio: "pipe" }).status === 0);
 }
 
 /**
@@ -27,7 +32,8 @@ function compiler() {
  */
 export function buildNative(root) {
   const clang = compiler();
-  if (clang === undefined) return { reason: "there is no clang++; apt-get install clang" };
+  if (clang === undefined)
+    return { reason: "there is no clang++ with libFuzzer; apt-get install clang libclang-rt-dev" };
   const folder = path.join(root, "build-fuzz");
   const settings = [`-DCMAKE_CXX_COMPILER=${clang}`, "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DZO2_BLAS=off"];
   for (const args of [

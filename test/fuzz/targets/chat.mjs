@@ -114,7 +114,7 @@ export default {
 
   async open({ dist, folder }) {
     const { loadTokenizer, renderChat } = await import(path.join(dist, "tokenizer", "index.js"));
-    const { isZo2Error } = await import(path.join(dist, "errors.js"));
+    const { isZo2Error } = await import(path.join(dist, "base", "errors.js"));
     const [{ "text.txt": _, ...files }] = tokenizerSeeds();
     return async (input) => {
       const given = unpackFiles(input);

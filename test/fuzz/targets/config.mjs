@@ -103,8 +103,8 @@ export default {
 
   async open({ dist }) {
     const { defineModel } = await import(path.join(dist, "models", "index.js"));
-    const { numberParameters } = await import(path.join(dist, "models", "parameter.js"));
-    const { isZo2Error } = await import(path.join(dist, "errors.js"));
+    const { numberParameters } = await import(path.join(dist, "ops", "parameter.js"));
+    const { isZo2Error } = await import(path.join(dist, "base", "errors.js"));
     const define = (config, bytes) => attempt(isZo2Error, CODES, bytes, () => defineModel(config));
     return async (input) => {
       let config;

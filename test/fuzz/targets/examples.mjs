@@ -65,7 +65,7 @@ export default {
   async open({ dist }) {
     const { readJsonLines } = await import(path.join(dist, "data", "jsonl.js"));
     const { exampleParser } = await import(path.join(dist, "data", "examples.js"));
-    const { isZo2Error } = await import(path.join(dist, "errors.js"));
+    const { isZo2Error } = await import(path.join(dist, "base", "errors.js"));
     const parse = exampleParser({ vocabSize: 50 });
     const fill = exampleParser({ template: { prompt: "{text}: {{{label}}}", choices: [" {a}", " b"] } });
     const read = (input, size) =>

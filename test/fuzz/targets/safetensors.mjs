@@ -50,7 +50,7 @@ export default {
 
   async open({ dist }) {
     const { headerLength, parseHeader, DTYPE_BITS } = await import(path.join(dist, "checkpoint", "safetensors.js"));
-    const { isZo2Error } = await import(path.join(dist, "errors.js"));
+    const { isZo2Error } = await import(path.join(dist, "base", "errors.js"));
     const parse = (bytes, fileBytes) =>
       attempt(isZo2Error, ["ZO2_ERR_CHECKPOINT"], bytes.length, () => parseHeader("file", bytes, fileBytes));
     return async (input) => {

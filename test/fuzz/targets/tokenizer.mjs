@@ -38,7 +38,7 @@ export default {
 
   async open({ dist, folder }) {
     const { loadTokenizer } = await import(path.join(dist, "tokenizer", "index.js"));
-    const { isZo2Error } = await import(path.join(dist, "errors.js"));
+    const { isZo2Error } = await import(path.join(dist, "base", "errors.js"));
     const tried = (input, work) => attempt(isZo2Error, ["ZO2_ERR_TOKENIZER"], input.length, work);
     return async (input) => {
       const files = unpackFiles(input);
