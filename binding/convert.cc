@@ -12,11 +12,9 @@ namespace {
 // Elements between two looks at whether the device is being closed.
 constexpr uint64_t kChunk = 1 << 16;
 
-// The conversion with everything it uses: `source` is kept by the promise, or by `source_memory` where it is a view of
-// ours.
+// The conversion with everything it uses: `source` is kept by the promise.
 struct Conversion {
   std::shared_ptr<DeviceCore> device;
-  std::shared_ptr<Resource> source_memory;
   std::shared_ptr<Resource> target_memory;
   const unsigned char* source;
   unsigned char* target;
@@ -54,10 +52,11 @@ zo2_dtype float_dtype(const Napi::Value& value, const char* name) {
 Napi::Value convert(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::shared_ptr<DeviceCore> device = live_self<DeviceHandle>(info, "convert").device;
-  if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
-    fail(code::kInvalidArgument, "convert: source must be a Uint8Array");
-  }
-  const auto source = info[0].As<Napi::Uint8Array>();
+  bytes_argument(info[0], "convert: source");
+  // Its ArrayBuffer first, and kept: a small array may have its bytes inside its own object until somebody asks for
+  // that, and they move then.
+  const Napi::ArrayBuffer storage = info[0].As<Napi::TypedArray>().ArrayBuffer();
+  const Bytes source = bytes_argument(info[0], "convert: source");
   const zo2_dtype source_dtype = float_dtype(info[1], "convert: sourceDtype");
   auto& target = static_cast<BufferHandle&>(handle_of(env, info[2], Kind::kBuffer, "convert: target"));
   require_live(target, "convert: target");
@@ -68,9 +67,9 @@ Napi::Value convert(const Napi::CallbackInfo& info) {
   const uint64_t offset = integer_argument(info[3], "convert: offset", target.bytes);
   const zo2_dtype target_dtype = float_dtype(info[4], "convert: targetDtype");
   const uint64_t count = integer_argument(info[5], "convert: count", (uint64_t{1} << 53) - 1);
-  if (count > source.ByteLength() / float_bytes(source_dtype)) {
+  if (count > source.count / float_bytes(source_dtype)) {
     fail(code::kInvalidArgument, "convert: %" PRIu64 " elements of %zu bytes need more than the %zu bytes of source",
-         count, float_bytes(source_dtype), source.ByteLength());
+         count, float_bytes(source_dtype), source.count);
   }
   if (count > (target.bytes - offset) / float_bytes(target_dtype)) {
     fail(code::kInvalidArgument,
@@ -78,11 +77,10 @@ Napi::Value convert(const Napi::CallbackInfo& info) {
          " bytes",
          count, float_bytes(target_dtype), offset, target.bytes);
   }
-  const unsigned char* from = source.Data();
-  const Environment::NewPromise converting = Environment::of(env).promise(env, device, source);
-  const auto work = std::make_shared<const Conversion>(
-      Conversion{device, memory_behind(*device, from, source.ByteLength()), target.resource, from,
-                 target.resource->host_pointer + offset, source_dtype, target_dtype, count, converting.promised});
+  const Environment::NewPromise converting = Environment::of(env).promise(env, device, storage);
+  const auto work = std::make_shared<const Conversion>(Conversion{device, target.resource, source.data,
+                                                                  target.resource->host_pointer + offset, source_dtype,
+                                                                  target_dtype, count, converting.promised});
   device->post_host_work({[work] { work->run(); }, [work] { work->cancel(); }});
   return converting.promise;
 }

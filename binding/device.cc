@@ -100,17 +100,9 @@ Napi::Value close(const Napi::CallbackInfo& info) {
 
 }  // namespace
 
-void DeviceHandle::on_release(Napi::Env env, bool collected) {
-  // A collected Device goes when its last handle and view have gone, as any user of it.
-  if (collected || device->closing()) return;
-  if (const size_t moved = moved_views(env, *device); moved != 0) {
-    fail(code::kBusy,
-         "Device.close: the memory of %zu views was moved to other ArrayBuffers; drop these and close again after a "
-         "garbage collection",
-         moved);
-  }
-  detach_views(env, *device, nullptr);
-  device->request_close();
+void DeviceHandle::on_release(Napi::Env, bool collected) {
+  // A collected Device goes when its last handle has gone, as any user of it.
+  if (!collected) device->request_close();
 }
 
 Napi::Function define_device(Napi::Env env) {

@@ -50,15 +50,6 @@ void DeviceCore::remove_user() {
 
 void DeviceCore::request_close() {
   closing_ = true;
-  if (keeping_views_ == 0) stop_now();
-}
-
-void DeviceCore::view_let_go() {
-  if (--keeping_views_ == 0 && closing_) stop_now();
-}
-
-void DeviceCore::stop_now() {
-  closing_ = true;
   submitter_.queue().stop();
   host_queue_.stop();
 }

@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 #include <thread>
-#include <unordered_set>
 #include <vector>
 
 #include "contract/zo2.h"
@@ -17,8 +16,6 @@
 #include "work_queue.h"
 
 namespace zo2::binding {
-
-struct View;  // buffer.cc
 
 /*
  * A device behind its JavaScript object. The environment keeps it until its thread has been joined; handles of its
@@ -40,10 +37,8 @@ class DeviceCore : public std::enable_shared_from_this<DeviceCore> {
   void remove_user();
 
   bool closing() const { return closing_; }
-  // From here on every use of the device is refused. Its threads are told to stop once no view keeps memory.
+  // From here on every use of the device is refused, and its threads are told to stop.
   void request_close();
-  // The same without regard for views: for the end of an environment, when JavaScript reads no more.
-  void stop_now();
   // Resolved when the device is closed.
   void add_close_promise(Promised promised) { close_promises_.push_back(std::move(promised)); }
   void resolve_close_promises();
@@ -66,10 +61,6 @@ class DeviceCore : public std::enable_shared_from_this<DeviceCore> {
   zo2_device* raw() const { return raw_; }  // valid once opened, until closing
   Submitter& submitter() { return submitter_; }
   const std::shared_ptr<ResourceTable>& table() const { return table_; }
-  // The ArrayBuffers that show memory of this device; each is a user.
-  std::unordered_set<View*>& views() { return views_; }
-  void view_keeps() { ++keeping_views_; }
-  void view_let_go();
 
  private:
   void thread_main(const zo2_device_options& options, const Opened& opened);
@@ -82,8 +73,6 @@ class DeviceCore : public std::enable_shared_from_this<DeviceCore> {
   std::thread thread_;
   std::thread host_thread_;  // joined by `thread_`
   zo2_device* raw_ = nullptr;
-  std::unordered_set<View*> views_;
-  size_t keeping_views_ = 0;  // of views_, those that were neither detached nor collected
   size_t users_ = 0;
   bool closing_ = false;
   bool ended_ = false;

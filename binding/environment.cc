@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "buffer.h"
 #include "device.h"
 
 namespace zo2::binding {
@@ -11,7 +10,7 @@ namespace zo2::binding {
 namespace {
 
 Napi::Value on_exit(const Napi::CallbackInfo& info) {
-  Environment::of(info.Env()).exit(info.Env());
+  Environment::of(info.Env()).shut_down();
   return info.Env().Undefined();
 }
 
@@ -31,12 +30,6 @@ void Environment::install(Napi::Env env) {
   if (napi_create_function(env, "zo2OnExit", NAPI_AUTO_LENGTH, throwing<on_exit>, nullptr, &listener) != napi_ok)
     throw Napi::Error::New(env);
   process.Get("once").As<Napi::Function>().Call(process, {Napi::String::New(env, "exit"), listener});
-}
-
-void Environment::exit(Napi::Env env) {
-  // Other listeners may run after ours, and look at what they have.
-  for (const auto& device : devices_) detach_views(env, *device, nullptr);
-  shut_down();
 }
 
 Environment& Environment::of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
@@ -101,7 +94,7 @@ void Environment::settle(Napi::Env env, uint64_t ticket, const Promised::Value& 
 
 void Environment::shut_down() {
   if (std::exchange(shut_down_, true)) return;
-  for (const auto& device : devices_) device->stop_now();
+  for (const auto& device : devices_) device->request_close();
   for (const auto& device : devices_) device->open_gates();
   for (const auto& device : devices_) device->wait_until_closed();
   mailbox_->close();

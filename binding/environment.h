@@ -49,8 +49,6 @@ class Environment {
 
   // Closes every device and waits for it. Nothing of this environment works afterwards.
   void shut_down();
-  // The same while JavaScript still runs.
-  void exit(Napi::Env env);
 
  private:
   explicit Environment(Napi::Env env);

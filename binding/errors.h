@@ -19,7 +19,6 @@ namespace code {
 inline constexpr const char* kInvalidArgument = "ZO2_ERR_INVALID_ARGUMENT";
 inline constexpr const char* kHandle = "ZO2_ERR_HANDLE";
 inline constexpr const char* kDisposed = "ZO2_ERR_DISPOSED";
-inline constexpr const char* kBusy = "ZO2_ERR_BUSY";
 inline constexpr const char* kOutOfMemory = "ZO2_ERR_OUT_OF_MEMORY";
 inline constexpr const char* kDevice = "ZO2_ERR_DEVICE";
 inline constexpr const char* kCancelled = "ZO2_ERR_CANCELLED";

@@ -77,11 +77,10 @@ export interface Gate extends NativeHandle {
 export interface Buffer extends NativeHandle {
   readonly kind: "device" | "host";
   readonly bytes: number;
-  /**
-   * The bytes `offset` .. `offset + length` of a host buffer, without copying; the same ArrayBuffer for the same range.
-   * The view keeps the memory alive, and is detached when the buffer is disposed.
-   */
-  view(offset: number, length: number): ArrayBuffer;
+  /** Fills `into` with the bytes of a host buffer from `offset` on. What the device writes meanwhile may be torn. */
+  read(offset: number, into: Uint8Array): void;
+  /** Puts `bytes` into a host buffer from `offset` on. */
+  write(offset: number, bytes: Uint8Array): void;
 }
 
 /** Where the tensors of one unit lie (`zo2_segment`). */

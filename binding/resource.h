@@ -13,9 +13,9 @@ namespace zo2::binding {
 
 class ResourceTable;
 
-// An object of a backend, shared by its JavaScript handle, by the command lists that use it and by views of its memory.
-// Destroy functions of the contract may join a thread or return gigabytes, so the last reference, wherever it goes,
-// only hands the object to the table; the device's submitter thread destroys it.
+// An object of a backend, shared by its JavaScript handle and by the command lists and conversions that use it. Destroy
+// functions of the contract may join a thread or return gigabytes, so the last reference, wherever it goes, only hands
+// the object to the table; the device's submitter thread destroys it.
 class Resource {
  public:
   Resource(std::shared_ptr<ResourceTable> table, Kind kind, void* raw);

@@ -2,14 +2,14 @@
 
 /*
  * One tag per handle class. A JavaScript object carries its tag from construction on, and every cast from an object to
- * a C++ handle checks it first: without the tag, `buffer.view.call(stream)` or a Stream in the place of a Buffer of a
+ * a C++ handle checks it first: without the tag, `buffer.read.call(stream)` or a Stream in the place of a Buffer of a
  * command list would read one class's memory as another's.
  *
  *   Device   checked before the receiver of Device.* is used
  *   Stream   before a command names the stream it is enqueued on
  *   Event    before record, wait, done, time
  *   Gate     before hold, open
- *   Buffer   before a span of a command, view, or the target of convert is resolved to an address
+ *   Buffer   before a span of a command, read, write, or the target of convert is resolved to an address
  *   Layout   before prepare reads segments
  *   Program  before run reads ops
  */

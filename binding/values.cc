@@ -29,6 +29,14 @@ Doubles doubles_argument(const Napi::Value& value, const char* name) {
   return {array.Data(), array.ElementLength()};
 }
 
+Bytes bytes_argument(const Napi::Value& value, const char* name) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+    fail(code::kInvalidArgument, "%s must be a Uint8Array", name);
+  }
+  auto array = value.As<Napi::Uint8Array>();
+  return {array.Data(), array.ByteLength()};
+}
+
 uint64_t integer_option(const Napi::Object& options, const char* field, const char* name, uint64_t largest,
                         uint64_t absent) {
   const Napi::Value value = options.Get(field);

@@ -37,6 +37,8 @@ string(CONCAT ZO2_BUILD "${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION},
 configure_file(cmake/build_info.h.in generated/build_info.h @ONLY)
 target_include_directories(zo2 PRIVATE "${CMAKE_CURRENT_BINARY_DIR}/generated")
 
+# Without external buffers: binding/buffer.h says why none is made.
 target_compile_definitions(zo2 PRIVATE NAPI_VERSION=8 NODE_ADDON_API_CPP_EXCEPTIONS_ALL
-                                       NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS ${zo2_definitions})
+                                       NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS NODE_API_NO_EXTERNAL_BUFFERS_ALLOWED
+                                       ${zo2_definitions})
 target_link_libraries(zo2 PRIVATE ${zo2_backends} ${CMAKE_JS_LIB})

@@ -183,10 +183,10 @@ async function readSlice(
 ): Promise<void> {
   const count = into.byteLength / BYTES_OF[target];
   const wireBytes = BYTES_OF[tensor.wire];
-  const source = new Uint8Array(
-    memory.buffer.view(memory.offset + tensor.wireOffset + from * wireBytes, count * wireBytes),
-  );
-  if (tensor.wire === target) return into.set(source);
+  const offset = memory.offset + tensor.wireOffset + from * wireBytes;
+  if (tensor.wire === target) return memory.buffer.read(offset, into);
+  const source = new Uint8Array(count * wireBytes);
+  memory.buffer.read(offset, source);
   await store.withHostMemory(into.byteLength, async (converted) => {
     const bad = await store.convert(source, tensor.wire, converted, target, count);
     if (bad >= 0) {
@@ -195,7 +195,7 @@ async function readSlice(
         `${tensor.parameter.name}: element ${from + bad} does not fit in ${target}; save as fp32 or bf16`,
       );
     }
-    into.set(new Uint8Array(converted.buffer.view(converted.offset, into.byteLength)));
+    converted.buffer.read(converted.offset, into);
   });
 }
 

@@ -21,7 +21,8 @@ export class NoiseTables {
     const key = state % STEP_STATES;
     const buffer = this.buffers.get(key) ?? (await this.device.createBuffer("host", bytes));
     this.buffers.set(key, buffer);
-    new Float32Array(buffer.view(0, bytes)).set(noise.z);
+    const { z } = noise;
+    buffer.write(0, new Uint8Array(z.buffer, z.byteOffset, z.byteLength));
     return { kind: "buffer", z: { buffer, offset: 0 } };
   }
 

@@ -6,7 +6,7 @@ import type { PassData } from "./pass-data.js";
 import type { Active } from "./plans.js";
 import type { SessionOptions } from "./options.js";
 import type { Encode, Queue } from "./queue.js";
-import { viewOf } from "./place.js";
+import { putBytes } from "./place.js";
 import { checkSticky, type Readback, writeCoefficients } from "./readback.js";
 import type { CacheUse } from "./key-value-cache.js";
 import type { Trace } from "./trace.js";
@@ -59,7 +59,9 @@ export class Passes {
     };
     if (data.kind !== "flush") {
       const staging = at(objects.host.staging, ring);
-      writeBatch(data.batch, plan.batch, viewOf(staging.whole), data.table, this.options.positionRow);
+      const tables = new ArrayBuffer(staging.whole.bytes);
+      writeBatch(data.batch, plan.batch, tables, data.table, this.options.positionRow);
+      putBytes(staging.whole, tables);
       if (coefficients !== undefined) writeCoefficients(staging.coefficients, coefficients);
     }
     const commands = active.commands(pass);

@@ -35,7 +35,21 @@ export function offsetBy(span: Span, bytes: number): Span {
   return { buffer: span.buffer, offset: span.offset + bytes };
 }
 
-/** Host memory, for JavaScript. */
-export function viewOf({ buffer, offset, bytes }: Place): ArrayBuffer {
-  return buffer.view(offset, bytes);
+/** A copy of the first `bytes` (all) of a place in host memory. @throws RangeError when it has less */
+export function bytesAt(place: Place, bytes = place.bytes): ArrayBuffer {
+  checkFits(bytes, place);
+  const copy = new Uint8Array(bytes);
+  place.buffer.read(place.offset, copy);
+  return copy.buffer;
+}
+
+/** Puts bytes into host memory, from the start of a place on. @throws RangeError when they do not fit */
+export function putBytes(place: Place, bytes: ArrayBuffer): void {
+  checkFits(bytes.byteLength, place);
+  place.buffer.write(place.offset, new Uint8Array(bytes));
+}
+
+/** The buffer around a place checks only its own end. */
+function checkFits(bytes: number, place: Place): void {
+  if (bytes > place.bytes) throw new RangeError(`${bytes} bytes do not fit in a place of ${place.bytes}`);
 }

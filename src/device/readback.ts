@@ -1,4 +1,4 @@
-/** What comes back from a pass, and what goes there: numbers in host memory that the device shares. */
+/** What comes back from a pass, and what goes there: numbers in host memory. */
 import type { FloatType } from "../base/dtype.js";
 import { Zo2Error } from "../base/errors.js";
 import { COEFFICIENT_BYTES, LOSS_BYTES, STICKY } from "../contract/constants.js";
@@ -6,26 +6,27 @@ import type { ReadbackRegions } from "../memory/plan.js";
 import { at } from "../base/at.js";
 import type { StepOutcome } from "../method/index.js";
 import type { Batch } from "../memory/batch-tables.js";
-import { type Place, type Placed, viewOf } from "./place.js";
+import { bytesAt, type Place, type Placed, putBytes } from "./place.js";
 
 /** What came back from a pass. */
 export type Readback = Placed<ReadbackRegions>;
 
 /** Puts `zo2_coefficient`s into host memory. */
 export function writeCoefficients(memory: Place, coefficients: readonly number[]): void {
-  const view = new DataView(viewOf(memory));
+  const view = new DataView(new ArrayBuffer(coefficients.length * COEFFICIENT_BYTES));
   coefficients.forEach((coefficient, d) => {
     view.setFloat32(d * COEFFICIENT_BYTES, coefficient, true);
     view.setUint32(d * COEFFICIENT_BYTES + 4, Number.isFinite(coefficient) ? 1 : 0, true);
   });
+  putBytes(memory, view.buffer);
 }
 
 export function readOutcome(
   { losses, coefficients }: Readback,
   counts: { readonly probes: number; readonly directions: number },
 ): StepOutcome {
-  const l = new DataView(viewOf(losses));
-  const c = new DataView(viewOf(coefficients));
+  const l = new DataView(bytesAt(losses));
+  const c = new DataView(bytesAt(coefficients));
   return {
     losses: Array.from({ length: counts.probes }, (_, p) => l.getFloat64(p * LOSS_BYTES, true)),
     coefficients: Array.from({ length: counts.directions }, (_, d) => c.getFloat32(d * COEFFICIENT_BYTES, true)),
@@ -43,13 +44,13 @@ export function readResults(
 ): Float32Array[] {
   return batch.map((micro, m) => {
     const region = at(results, probe * batch.length + m);
-    return new Float32Array(viewOf(region), 0, countOf(micro)).slice();
+    return new Float32Array(bytesAt(region, countOf(micro) * Float32Array.BYTES_PER_ELEMENT));
   });
 }
 
 /** @throws Zo2Error ZO2_ERR_NOT_FINITE naming the step whose update went wrong */
 export function checkSticky({ sticky }: Readback, wire: FloatType): void {
-  const view = new DataView(viewOf(sticky));
+  const view = new DataView(bytesAt(sticky));
   const flags = view.getUint32(0, true);
   if (flags === 0) return;
   const step = view.getUint32(4, true);

@@ -15,6 +15,7 @@ type Kind = keyof Handles;
 const KINDS: readonly Kind[] = ["Device", "Stream", "Event", "Gate", "Buffer", "Layout", "Program"];
 
 const EMPTY_PROGRAM = Float64Array.of(3, 0, 0, 0);
+const BYTE = new Uint8Array(1);
 const SEGMENT = Float64Array.of(0, 16, 0, 0, 0, 0, 0, 0);
 
 async function oneOfEach(device: Device): Promise<Handles> {
@@ -48,7 +49,7 @@ const MEMBERS: Readonly<Record<Kind, readonly string[]>> = {
   Stream: ["name"],
   Event: ["done", "time"],
   Gate: ["open"],
-  Buffer: ["kind", "bytes", "view"],
+  Buffer: ["kind", "bytes", "read", "write"],
   Layout: ["segments"],
   Program: ["ops"],
 };
@@ -92,7 +93,7 @@ test("members refuse receivers that are no handles at all", async () => {
       new Proxy(handles.Buffer, {}),
       Object.getPrototypeOf(handles.Buffer),
     ]) {
-      expect((await errorOf(() => callOn(handles.Buffer, "view", receiver))).code).toBe("ZO2_ERR_HANDLE");
+      expect((await errorOf(() => callOn(handles.Buffer, "read", receiver))).code).toBe("ZO2_ERR_HANDLE");
     }
   });
 });
@@ -270,7 +271,13 @@ test("after dispose every member that needs the object throws ZO2_ERR_DISPOSED; 
       expect(handle.disposed).toBe(true);
       expect((await errorOf(() => device.submit(new Float64Array(0), [handle]))).code).toBe("ZO2_ERR_DISPOSED");
     }
-    const uses = [() => Event.time(), () => Event.done(), () => Gate.open(), () => Buffer.view(0, 1)];
+    const uses = [
+      () => Event.time(),
+      () => Event.done(),
+      () => Gate.open(),
+      () => Buffer.read(0, BYTE),
+      () => Buffer.write(0, BYTE),
+    ];
     for (const use of uses) expect((await errorOf(use)).code).toBe("ZO2_ERR_DISPOSED");
     expect((await errorOf(device.convert(new Uint8Array(4), 0, Buffer, 0, 0, 1))).code).toBe("ZO2_ERR_DISPOSED");
     expect([Stream.name, Buffer.bytes, Buffer.kind, Layout.segments, Program.ops]).toEqual(["s", 256, "host", 1, 0]);
@@ -296,7 +303,8 @@ test("after close the device and everything made on it are disposed", async () =
       () => Event.done(),
       () => Event.time(),
       () => Gate.open(),
-      () => Buffer.view(0, 1),
+      () => Buffer.read(0, BYTE),
+      () => Buffer.write(0, BYTE),
     ];
     for (const use of uses) expect((await errorOf(use)).code).toBe("ZO2_ERR_DISPOSED");
     for (const handle of [Stream, Event, Gate, Buffer, Layout, Program, device]) handle.dispose();

@@ -1,4 +1,6 @@
 import { spawn } from "node:child_process";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { type Buffer, type Device, type DeviceOptions, type Stream, loadNative, packageRoot } from "zo2/native";
 import { CommandWords } from "../../src/device/words.js";
 import { DEVICE } from "./device.js";
@@ -42,13 +44,19 @@ export function submit(device: Device, encode: (list: CommandWords) => void): vo
 /** A host buffer with these bytes. */
 export async function hostBytes(device: Device, bytes: Uint8Array): Promise<Buffer> {
   const buffer = await device.createBuffer("host", bytes.length);
-  new Uint8Array(buffer.view(0, bytes.length)).set(bytes);
+  buffer.write(0, bytes);
   return buffer;
 }
 
 export function contents(buffer: Buffer): Uint8Array {
-  return new Uint8Array(buffer.view(0, buffer.bytes)).slice();
+  const bytes = new Uint8Array(buffer.bytes);
+  buffer.read(0, bytes);
+  return bytes;
 }
+
+setFlagsFromString("--expose-gc");
+/** Collects garbage now. */
+export const collect = runInNewContext("gc") as () => void;
 
 interface CodedError {
   readonly name: string;

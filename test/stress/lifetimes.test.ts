@@ -1,12 +1,8 @@
 import { readFileSync } from "node:fs";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { Worker } from "node:worker_threads";
 import { packageRoot } from "zo2/native";
-import { contents, native, random, submit, submitted, withDevice } from "../native/support.js";
+import { collect, contents, native, random, submit, submitted, withDevice } from "../native/support.js";
 
-setFlagsFromString("--expose-gc");
-const collect = runInNewContext("gc") as () => void;
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 const MIB = 1 << 20;
@@ -28,7 +24,7 @@ async function openUseClose(): Promise<void> {
   await withDevice({}, async (device) => {
     const stream = device.createStream("s");
     const [on, host] = await Promise.all([device.createBuffer("device", 4096), device.createBuffer("host", 4096)]);
-    new Uint8Array(host.view(0, 4096)).fill(1);
+    host.write(0, new Uint8Array(4096).fill(1));
     await submitted(device, stream, (list) =>
       list.copy(stream, { buffer: on, offset: 0 }, { buffer: host, offset: 0 }, 4096),
     );

@@ -57,8 +57,8 @@ async function stepOf(cast: boolean) {
     const next = random(7);
     for (const unit of units) {
       await session.store.write(unit.index, async ({ buffer, offset }) => {
-        const memory = new Float32Array(buffer.view(offset, unit.wireBytes));
-        memory.set(memory.map(() => next() - 0.5));
+        const weights = Float32Array.from({ length: unit.wireBytes / 4 }, () => next() - 0.5);
+        buffer.write(offset, new Uint8Array(weights.buffer));
       });
     }
     const ids = Int32Array.of(3, 1, 20, 7, 7, 11);
@@ -77,7 +77,9 @@ async function stepOf(cast: boolean) {
     const weights: number[] = [];
     for (const unit of units)
       await session.store.read(unit.index, async ({ buffer, offset }) => {
-        weights.push(...new Uint32Array(buffer.view(offset, unit.wireBytes)));
+        const bytes = new Uint8Array(unit.wireBytes);
+        buffer.read(offset, bytes);
+        weights.push(...new Uint32Array(bytes.buffer));
       });
     return { losses, weights, runs: units.flatMap(({ ops }) => ops).filter(({ op }) => op.name === "cast").length };
   } finally {
