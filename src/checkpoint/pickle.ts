@@ -25,6 +25,11 @@ export class PickleList {
   readonly items: PickleValue[] = [];
 }
 
+/** Python's `set` and `frozenset`. */
+export class PickleSet {
+  readonly items: PickleValue[] = [];
+}
+
 /** Python's `dict` and `OrderedDict`. */
 export class PickleDict {
   readonly items = new Map<PickleValue, PickleValue>();
@@ -39,6 +44,7 @@ export type PickleValue =
   | Uint8Array
   | PickleTuple
   | PickleList
+  | PickleSet
   | PickleDict
   | Foreign;
 
@@ -76,9 +82,6 @@ const REFUSED: Readonly<Record<number, string>> = {
   131: "EXT2",
   132: "EXT4",
   139: "LONG4",
-  143: "EMPTY_SET",
-  144: "ADDITEMS",
-  145: "FROZENSET",
   50: "DUP",
   151: "NEXT_BUFFER",
   152: "READONLY_BUFFER",
@@ -188,6 +191,12 @@ class Machine {
         return this.append(this.popMany(1));
       case 0x65:
         return this.append(this.popMark());
+      case 0x8f:
+        return this.container(new PickleSet());
+      case 0x90:
+        return this.addItems(this.popMark());
+      case 0x91:
+        return this.frozenSet(this.popMark());
       case 0x7d:
         return this.container(new PickleDict());
       case 0x73:
@@ -315,6 +324,18 @@ class Machine {
     for (const item of items) list.items.push(item);
   }
 
+  private addItems(items: readonly PickleValue[]): void {
+    const set = this.top();
+    if (!(set instanceof PickleSet)) throw this.fail("it adds items to what is not a set");
+    this.charge(items.length);
+    for (const item of items) set.items.push(item);
+  }
+
+  private frozenSet(items: readonly PickleValue[]): void {
+    this.container(new PickleSet());
+    this.addItems(items);
+  }
+
   private setItems(pairs: readonly PickleValue[]): void {
     const dict = this.top();
     if (!(dict instanceof PickleDict)) throw this.fail("it sets items of what is not a dictionary");
@@ -359,6 +380,7 @@ class Machine {
     if (!(args instanceof PickleTuple)) throw this.fail(`it calls ${callable.name} without a tuple of arguments`);
     const value = callable.call(args.items);
     if (value instanceof PickleDict) this.charge(value.items.size);
+    if (value instanceof PickleSet || value instanceof PickleList) this.charge(value.items.length);
     this.container(value);
   }
 

@@ -2,7 +2,16 @@
  * The names that a pickle of PyTorch tensors may use, and what they mean here. The list is closed: whatever is not in
  * it is refused by its name, and none of it does more than describe a tensor.
  */
-import { Foreign, Global, PickleDict, PickleList, type PickleRules, PickleTuple, type PickleValue } from "./pickle.js";
+import {
+  Foreign,
+  Global,
+  PickleDict,
+  PickleList,
+  type PickleRules,
+  PickleSet,
+  PickleTuple,
+  type PickleValue,
+} from "./pickle.js";
 import type { TensorDtype } from "./safetensors.js";
 import { broken } from "./source.js";
 
@@ -28,6 +37,21 @@ export class TorchTensor extends Foreign {
     readonly strides: readonly number[],
   ) {
     super();
+  }
+}
+
+/** What is no tensor and says nothing of one: a device, a layout, a number. */
+class Inert extends Foreign {}
+
+class TensorClass extends Global {}
+
+/** What makes a tensor of a view of a storage; none of them takes another as its argument. */
+class Rebuild extends Global {
+  constructor(
+    name: string,
+    readonly rebuild: (args: readonly PickleValue[]) => TorchTensor,
+  ) {
+    super(name, rebuild);
   }
 }
 
@@ -85,6 +109,14 @@ const DTYPES: Readonly<Record<string, TensorDtype>> = {
   float8_e8m0fnu: "F8_E8M0",
 };
 
+/** The classes that a tensor with attributes may be of. */
+const TENSOR_CLASSES = [
+  "torch.Tensor",
+  "torch._tensor.Tensor",
+  "torch.nn.parameter.Parameter",
+  "torch.nn.parameter.Buffer",
+];
+
 /** PyTorch itself allows no more dimensions. */
 const MAX_RANK = 64;
 
@@ -110,21 +142,36 @@ export function torchRules(where: string): PickleRules {
 type Fail = (what: string) => Error;
 
 function allowed(fail: Fail): ReadonlyMap<string, Global> {
-  const functions: Record<string, (args: readonly PickleValue[]) => PickleValue> = {
-    "collections.OrderedDict": ([pairs]) => orderedDict(pairs, fail),
-    "torch.Size": ([items]) =>
-      items instanceof PickleTuple || items instanceof PickleList ? new PickleTuple(items.items) : new PickleTuple([]),
-    "torch._utils._rebuild_tensor": ([store, first, shape, strides]) => tensor({ store, first, shape, strides }, fail),
-    "torch._utils._rebuild_tensor_v2": ([store, first, shape, strides, , , metadata]) =>
+  const rebuilds: Record<string, (args: readonly PickleValue[]) => TorchTensor> = {
+    _rebuild_tensor: ([store, first, shape, strides]) => tensor({ store, first, shape, strides }, fail),
+    _rebuild_tensor_v2: ([store, first, shape, strides, , , metadata]) =>
       tensor({ store, first, shape, strides, metadata }, fail),
-    "torch._utils._rebuild_tensor_v3": ([store, first, shape, strides, , , dtype, metadata]) => {
+    _rebuild_tensor_v3: ([store, first, shape, strides, , , dtype, metadata]) => {
       if (!(dtype instanceof TorchDtype)) throw fail("a tensor without a dtype");
       return tensor({ store, first, shape, strides, metadata, dtype: dtype.dtype }, fail);
     },
-    "torch._utils._rebuild_parameter": ([data]) => parameter(data, fail),
-    "torch._utils._rebuild_parameter_with_state": ([data]) => parameter(data, fail),
+    _rebuild_parameter: ([data]) => parameter(data, fail),
+    _rebuild_parameter_with_state: ([data]) => parameter(data, fail),
   };
+  const functions: Record<string, (args: readonly PickleValue[]) => PickleValue> = {
+    "collections.OrderedDict": ([pairs]) => orderedDict(pairs, fail),
+    // Its argument is a dictionary of counts, or none.
+    "collections.Counter": ([counts]) => (counts instanceof PickleDict ? counts : new PickleDict()),
+    "torch.Size": ([items]) =>
+      items instanceof PickleTuple || items instanceof PickleList ? new PickleTuple(items.items) : new PickleTuple([]),
+    "torch._tensor._rebuild_from_type": (args) => fromType(args, fail),
+    "torch._tensor._rebuild_from_type_v2": (args) => fromType(args, fail),
+    "torch.device": () => new Inert(),
+    "torch.serialization._get_layout": () => new Inert(),
+  };
+  // Protocols before 3 call Python's builtins by the name that Python 2 had for them.
+  for (const module of ["builtins", "__builtin__"]) {
+    for (const name of ["set", "frozenset"]) functions[`${module}.${name}`] = ([items]) => setOf(items, fail);
+    for (const name of ["complex", "bytearray", "slice"]) functions[`${module}.${name}`] = () => new Inert();
+  }
   const globals = Object.entries(functions).map(([name, call]) => new Global(name, call));
+  for (const [name, rebuild] of Object.entries(rebuilds)) globals.push(new Rebuild(`torch._utils.${name}`, rebuild));
+  for (const name of TENSOR_CLASSES) globals.push(new TensorClass(name));
   for (const [name, dtype] of Object.entries(STORAGES)) {
     for (const module of ["torch", "torch.cuda"]) globals.push(new StorageClass(`${module}.${name}`, dtype));
   }
@@ -206,4 +253,24 @@ function isExtents(value: PickleValue | undefined): value is PickleTuple & { rea
 function parameter(data: PickleValue | undefined, fail: Fail): TorchTensor {
   if (!(data instanceof TorchTensor)) throw fail("a parameter without a tensor");
   return data;
+}
+
+/**
+ * `(function, class, arguments, attributes)`: a tensor that somebody gave attributes. These say nothing of its values,
+ * and a class of somebody's own is on no list.
+ */
+function fromType([func, type, args]: readonly PickleValue[], fail: Fail): TorchTensor {
+  if (!(func instanceof Rebuild)) throw fail("a tensor with attributes that is made by what makes no tensor");
+  if (!(type instanceof TensorClass)) throw fail("a tensor with attributes that is of no tensor's class");
+  if (!(args instanceof PickleTuple)) throw fail("a tensor with attributes without a tuple of arguments");
+  return func.rebuild(args.items);
+}
+
+function setOf(items: PickleValue | undefined, fail: Fail): PickleSet {
+  const set = new PickleSet();
+  if (items === undefined) return set;
+  if (!(items instanceof PickleList) && !(items instanceof PickleTuple) && !(items instanceof PickleSet))
+    throw fail("a set of what is not a list of values");
+  for (const item of items.items) set.items.push(item);
+  return set;
 }

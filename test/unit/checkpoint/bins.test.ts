@@ -33,6 +33,8 @@ afterEach(() => expect(marks()).toEqual([]));
 describe("a .bin file that torch.save wrote", () => {
   test("is among the fixtures in every form that is expected of it", () => {
     expect(good.map((name) => name.slice(0, -4))).toEqual([
+      "attributes",
+      "attributes4",
       "dtypes",
       "legacy",
       "nested",

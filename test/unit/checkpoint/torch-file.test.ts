@@ -245,6 +245,129 @@ describe("a tensor of a pickle", () => {
   });
 });
 
+describe("what a pickle has beside plain tensors, and is no code,", () => {
+  const v2 = global("torch._utils", "_rebuild_tensor_v2");
+  const odict = call(global("collections", "OrderedDict"));
+  const view: Pickled = [storage("0", 16), 3, [2], [1], false, odict];
+  const typed = (name: string, func: Pickled, type: Pickled, args: Pickled, state: Pickled) =>
+    call(global("torch._tensor", name), func, type, args, state);
+  const parameterClass = global("torch.nn.parameter", "Parameter");
+  const emptySet = op(0x8f);
+
+  test.each<[string, Buffer]>([
+    ["a tensor with attributes", typed("_rebuild_from_type_v2", v2, global("torch", "Tensor"), view, { tag: 1 })],
+    ["one with slots beside them", typed("_rebuild_from_type_v2", v2, global("torch", "Tensor"), view, [{ a: 1 }, {}])],
+    ["one of an older torch", typed("_rebuild_from_type", v2, parameterClass, view, { tag: "x" })],
+    ["a buffer", typed("_rebuild_from_type_v2", v2, global("torch.nn.parameter", "Buffer"), view, {})],
+    [
+      "a parameter with attributes",
+      typed(
+        "_rebuild_from_type_v2",
+        global("torch._utils", "_rebuild_parameter"),
+        parameterClass,
+        [w({ shape: [2], strides: [1], first: 3 }), true, odict],
+        { device: call(global("torch", "device"), "cuda", 0) },
+      ),
+    ],
+    [
+      "one whose attribute is a set of devices",
+      typed("_rebuild_from_type_v2", v2, global("torch", "Tensor"), view, {
+        seen: call(global("__builtin__", "set"), list(call(global("torch", "device"), "cpu"))),
+      }),
+    ],
+  ])("%s is read as the tensor that it is", async (_, t) => {
+    expect(await floats({ t }, "t")).toEqual([3, 4]);
+  });
+
+  test.each<[string, Pickled]>([
+    ["a device", call(global("torch", "device"), "cuda", 1)],
+    ["a device without a number", call(global("torch", "device"), "cpu")],
+    ["a layout", call(global("torch.serialization", "_get_layout"), "torch.strided")],
+    ["a dtype", global("torch", "bfloat16")],
+    ["a class of tensors", parameterClass],
+    ["a set of Python 3 in protocol 2", call(global("__builtin__", "set"), list("a", "b"))],
+    ["a set in protocol 4", op(emptySet, "(", value("a"), value(3), 0x90)],
+    ["a set that is kept and recalled", op(emptySet, 0x94, "(", value("a"), 0x90, "0h\0")],
+    ["an empty set", call(global("builtins", "set"))],
+    ["a frozen set", call(global("builtins", "frozenset"), ["a"])],
+    ["a frozen set in protocol 4", op("(", value("a"), value("b"), 0x91)],
+    ["a complex number", call(global("__builtin__", "complex"), 1, 2)],
+    ["a bytearray", call(global("builtins", "bytearray"), op("C", 2, "ab"))],
+    ["a slice", call(global("builtins", "slice"), 0, 3, null)],
+    ["counts", call(global("collections", "Counter"), { a: 2 })],
+  ])("%s is passed over", async (_, other) => {
+    expect(await opens(zip(archive({ w: w(), other })))).toEqual(["w"]);
+  });
+
+  test("tensors in an OrderedDict inside counts, and in no set, have names", async () => {
+    const object = { set: call(global("builtins", "set"), list(w())), counts: call(global("collections", "Counter")) };
+    await refusesObject(object, "holds no tensor");
+  });
+
+  test.each<[string, Pickled, string]>([
+    [
+      "a tensor of a class of somebody's own",
+      typed("_rebuild_from_type_v2", v2, global("mine", "Tensor"), view, {}),
+      '"mine.Tensor"',
+    ],
+    [
+      "a tensor that os.system makes",
+      typed("_rebuild_from_type_v2", global("posix", "system"), global("torch", "Tensor"), ["touch zo2-was-here"], {}),
+      '"posix.system"',
+    ],
+    [
+      "a tensor that a dictionary makes",
+      typed("_rebuild_from_type_v2", global("collections", "OrderedDict"), global("torch", "Tensor"), [], {}),
+      "made by what makes no tensor",
+    ],
+    [
+      "a tensor that makes itself",
+      typed(
+        "_rebuild_from_type_v2",
+        global("torch._tensor", "_rebuild_from_type_v2"),
+        global("torch", "Tensor"),
+        view,
+        {},
+      ),
+      "made by what makes no tensor",
+    ],
+    [
+      "a tensor that is a dtype",
+      typed("_rebuild_from_type_v2", v2, global("torch", "int8"), view, {}),
+      "no tensor's class",
+    ],
+    [
+      "a tensor of no arguments",
+      typed("_rebuild_from_type_v2", v2, global("torch", "Tensor"), 3, {}),
+      "without a tuple",
+    ],
+    [
+      "a tensor of no storage",
+      typed("_rebuild_from_type_v2", v2, global("torch", "Tensor"), [], {}),
+      "without a storage",
+    ],
+    [
+      "four bytes' worth of arguments",
+      call(global("torch._tensor", "_rebuild_from_type_v2"), "a", "b", "c", "d"),
+      "tensor",
+    ],
+    ["a set of a number", call(global("builtins", "set"), 3), "a set of what is not a list"],
+    ["a set that a list pretends to be", op("](", value("a"), 0x90), "what is not a set"],
+    ["a called class", call(parameterClass, w()), "torch.nn.parameter.Parameter, which is no function"],
+    ["attributes set on a set", op(emptySet, "}b"), "attributes"],
+    ["items set on a set", op(emptySet, "NNs"), "not a dictionary"],
+  ])("but %s is refused, and nothing runs", async (_, other, part) => {
+    await refusesObject({ w: w(), other }, part);
+    expect(readdirSync(process.cwd())).not.toContain("zo2-was-here");
+  });
+
+  test("sets count as other containers do: a list of a million made a set over and over is refused", async () => {
+    const set = op(0x80, 4, global("builtins", "set"), 0x94, "](", Buffer.alloc(1e5, "N"), "e\x94");
+    const again = Buffer.alloc(5e6, op("0h\0h\x01\x85R"));
+    await refuses(zip([{ name: "a/data.pkl", content: op(set, again, ".") }]), "more than 4194304 values");
+  });
+});
+
 describe("the names of tensors", () => {
   test("are the keys of nested dictionaries joined with dots; what is not a tensor has none", async () => {
     const size = call(global("torch", "Size"), [1]);
