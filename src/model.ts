@@ -19,13 +19,14 @@ import {
 } from "./infer/generate/index.js";
 import type { Inputs } from "./infer/inputs.js";
 import { checkLength, microBatchTokens } from "./infer/limits.js";
+import { planForLength, planForLongest } from "./infer/plan-ahead.js";
 import { predictInputs, type LabelPrediction, type PredictInput, type SpanPrediction } from "./infer/predict.js";
 import { scoreInputs, type Score, type ScoreInput } from "./infer/score.js";
 import { type DataSource, openSource } from "./infer/source.js";
 import { bindLoaded, generating, type Loaded, loadedOf } from "./loaded.js";
 import { deviceBytes, deviceParts, hostBytes } from "./memory/plan.js";
 import type { Tier } from "./memory/residence.js";
-import { METHODS } from "./method/index.js";
+import { AT_WEIGHTS, METHODS } from "./method/index.js";
 import type { HeadSpec } from "./models/head.js";
 import type { Parameter } from "./ops/parameter.js";
 import type { Tokenizer } from "./tokenizer/index.js";
@@ -38,6 +39,8 @@ export interface PlanSummary {
   readonly deviceBytes: number;
   /** Weights at rest in host memory, and staging. */
   readonly hostBytes: number;
+  /** Of one forward pass: as many fit in the plan. */
+  readonly tokens: number;
 }
 
 const DEFAULT_BATCH = 16;
@@ -210,12 +213,23 @@ export class Model implements AsyncDisposable {
     });
   }
 
-  /** The memory plan in force; before the first batch, that of one sequence of `maxLength` tokens. */
-  plan(maxLength: number = this.maxPositions): PlanSummary {
+  /**
+   * The memory plan in force. Before the first batch, that of one sequence: of `maxLength` tokens, or where that is not
+   * given, of as many of the model's positions as option `offload.deviceMemory` has room for.
+   * @param o.training for a step of training, which needs perturbed weights to both sides; else for a forward pass
+   *   alone. @default true
+   * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET where `maxLength` tokens do not fit, or not even two; ZO2_ERR_LENGTH past
+   *   the model's positions
+   */
+  plan(maxLength?: number, { training = true }: { readonly training?: boolean } = {}): PlanSummary {
     const { session } = loadedOf(this);
-    const ids = Int32Array.from({ length: Math.max(2, maxLength) }, (_, i) => i % this.vocabSize);
-    const { probes } = METHODS["mezo-sgd"].step({ eps: 1 });
-    const plan = session.plan ?? session.planForBatch([packBatch([{ kind: "tokens", ids, labels: ids }])], probes);
+    const probes = training ? METHODS["mezo-sgd"].step({ eps: 1 }).probes : [AT_WEIGHTS];
+    const ahead = { session, head: this.head, vocabSize: this.vocabSize, probes };
+    const plan =
+      session.plan ??
+      (maxLength === undefined
+        ? planForLongest(ahead, this.maxPositions)
+        : planForLength(ahead, checkLength(maxLength, this.maxPositions)));
     return {
       units: plan.units.map((u) => ({
         name: u.name,
@@ -225,6 +239,7 @@ export class Model implements AsyncDisposable {
       parts: deviceParts(plan),
       deviceBytes: deviceBytes(plan),
       hostBytes: hostBytes(plan),
+      tokens: plan.options.capacity.rows,
     };
   }
 

@@ -15,6 +15,7 @@ export interface ModelView
     | "dir"
     | "options"
     | "unusedTensors"
+    | "maxPositions"
     | "parameterCount"
     | "score"
     | "generate"

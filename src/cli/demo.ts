@@ -62,7 +62,7 @@ export const demoCommand: CommandSpec = {
     const api = await context.loadApi();
     const model = await api.loadModel(modelDir, modelOptions, { signal: context.signal });
     try {
-      output.say(modelLine(model));
+      output.say(modelLine(model, { training: true, maxLength: DEMO_DEFAULTS.maxLength }));
       const evaluate = () =>
         model.evaluate(join(reviews, "test.jsonl"), { ...evaluateOptions, signal: context.signal });
       const before = await evaluate();

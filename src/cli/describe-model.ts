@@ -1,14 +1,43 @@
+import { isZo2Error } from "../base/errors.js";
+import type { PlanSummary } from "../model.js";
 import { formatBytes, formatCount } from "../report/units.js";
 import type { ModelView } from "./api.js";
 
-/** One line on a model that has been loaded: what it is, and how it will run. */
-export function modelLine(model: ModelView): string {
+/** What a command is going to do with a model, as far as it is known before its data is read. */
+export interface Purpose {
+  readonly training: boolean;
+  /** Tokens of the longest sequence, where a flag says it. */
+  readonly maxLength?: number | undefined;
+}
+
+/** Every pass takes at least as much as one over two tokens. */
+const SHORTEST = 2;
+
+/**
+ * One line on a model that has been loaded: what it is, and how it will run. Device memory is that of one sequence of
+ * the length that was asked for; where none was, or where data may be shorter because that one does not fit, what any
+ * pass takes at least.
+ * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET where the command could not run whatever its data
+ */
+export function modelLine(model: ModelView, { training, maxLength }: Purpose): string {
   const { offload } = model.options;
   const device = model.deviceInfo();
   const where = offload.to === "host" ? "streamed from host memory" : "resident on the device";
-  const plan = model.plan();
+  const whole =
+    maxLength === undefined ? undefined : planWithin(model, Math.min(maxLength, model.maxPositions), training);
+  const plan = whole ?? model.plan(SHORTEST, { training });
+  const least = whole === undefined ? "at least " : "";
   return (
     `${model.dir}: ${formatCount(model.parameterCount)} parameters, ${where}; ${device.kind}, ${device.threads} ` +
-    `threads, device ${formatBytes(plan.deviceBytes)}, host ${formatBytes(plan.hostBytes)}`
+    `threads, device ${least}${formatBytes(plan.deviceBytes)}, host ${formatBytes(plan.hostBytes)}`
   );
+}
+
+function planWithin(model: ModelView, length: number, training: boolean): PlanSummary | undefined {
+  try {
+    return model.plan(length, { training });
+  } catch (error) {
+    if (isZo2Error(error) && error.code === "ZO2_ERR_MEMORY_BUDGET") return undefined;
+    throw error;
+  }
 }

@@ -15,7 +15,8 @@ export const evalCommand: CommandSpec = {
     const flags = requireFlags(given, ["model", "data"]);
     const modelOptions = buildModelOptions(flags);
     const evaluateOptions = buildEvaluateOptions(flags);
-    const model = await openModel(await context.loadApi(), flags.model, modelOptions, context, output);
+    const purpose = { training: false, maxLength: flags.maxLength };
+    const model = await openModel(await context.loadApi(), flags.model, modelOptions, purpose, context, output);
     try {
       const { loss, accuracy, examples, tokens, seconds } = await model.evaluate(flags.data, {
         ...evaluateOptions,

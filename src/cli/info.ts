@@ -1,6 +1,7 @@
 import { formatBytes, formatCount } from "../report/units.js";
 import type { PlanSummary } from "../model.js";
-import type { SystemView } from "./api.js";
+import { isZo2Error } from "../base/errors.js";
+import type { ModelView, SystemView } from "./api.js";
 import { buildModelOptions } from "./build.js";
 import type { CommandSpec } from "./command.js";
 import { EXIT } from "./exit.js";
@@ -10,8 +11,16 @@ import { openModel } from "./load.js";
 export const infoCommand: CommandSpec = {
   name: "info",
   summary: "versions, backends, this machine; with --model, the memory plan",
-  flags: [...MODEL_FLAGS, "config", ...COMMON_FLAGS],
-  examples: ["zo2 info", "zo2 info --model opt-1.3b --wire fp16 --device-memory 4GiB"],
+  details:
+    "With --model, the plan for a training step on one sequence: of --max-length tokens, or of as many of the " +
+    "model's positions as --device-memory has room for.",
+  flags: [...MODEL_FLAGS, "maxLength", "config", ...COMMON_FLAGS],
+  help: { maxLength: "tokens to plan for (default: the model's positions, as far as memory allows)" },
+  examples: [
+    "zo2 info",
+    "zo2 info --model opt-1.3b --wire fp16 --device-memory 4GiB",
+    "zo2 info --model opt-1.3b --max-length 512",
+  ],
   async run(flags, context, output) {
     const modelOptions = buildModelOptions(flags);
     const api = await context.loadApi();
@@ -24,14 +33,14 @@ export const infoCommand: CommandSpec = {
     const lines = systemLines(versions, system);
     const json: Record<string, unknown> = { versions, ...system };
     if (flags.model !== undefined) {
-      const model = await openModel(api, flags.model, modelOptions, context, output);
+      const model = await openModel(api, flags.model, modelOptions, { training: false }, context, output);
       try {
-        const plan = model.plan();
+        const { plan, training } = planOf(model, flags.maxLength);
         lines.push(
           "",
           `model     ${model.dir}`,
           `          ${formatCount(model.parameterCount)} parameters, weights rest on the ${model.options.offload.to}`,
-          ...planLines(plan),
+          ...planLines(plan, training, model.maxPositions),
         );
         json["model"] = { dir: model.dir, parameterCount: model.parameterCount, options: model.options, plan };
       } finally {
@@ -58,10 +67,23 @@ function systemLines(versions: { zo2: string; node: string; platform: string }, 
   ];
 }
 
-function planLines(plan: PlanSummary): string[] {
+/** The plan of a training step; where not even the shortest fits, that of a forward pass. */
+function planOf(model: ModelView, maxLength: number | undefined): { plan: PlanSummary; training: boolean } {
+  try {
+    return { plan: model.plan(maxLength), training: true };
+  } catch (error) {
+    if (!isZo2Error(error) || error.code !== "ZO2_ERR_MEMORY_BUDGET" || maxLength !== undefined) throw error;
+    return { plan: model.plan(undefined, { training: false }), training: false };
+  }
+}
+
+function planLines(plan: PlanSummary, training: boolean, positions: number): string[] {
+  const tokens = Math.min(plan.tokens, positions);
+  const pass = training ? "a training step" : "a forward pass (none of training fits)";
   const nameWidth = Math.max(...[...plan.units, ...plan.parts].map((entry) => entry.name.length));
   return [
-    `memory    device ${formatBytes(plan.deviceBytes)}, host ${formatBytes(plan.hostBytes)}`,
+    `memory    device ${formatBytes(plan.deviceBytes)}, host ${formatBytes(plan.hostBytes)}: ${pass} on one sequence ` +
+      `of ${formatCount(tokens)} of the model's ${formatCount(positions)} positions`,
     ...plan.parts.map((part) => `          ${part.name.padEnd(nameWidth)}  ${formatBytes(part.bytes)}`),
     `units     ${plan.units.length}, in the order of their visits`,
     ...plan.units.map(

@@ -2,7 +2,7 @@ import type { ModelOptions } from "../config/model.js";
 import { DownloadView } from "../report/download.js";
 import type { Api, ModelView } from "./api.js";
 import type { Context } from "./context.js";
-import { modelLine } from "./describe-model.js";
+import { modelLine, type Purpose } from "./describe-model.js";
 import type { Output } from "./output.js";
 
 /** Loads the model that a command was given, a folder or a Hub id, and says what it is and how it will run. */
@@ -10,6 +10,7 @@ export async function openModel(
   api: Api,
   name: string,
   options: ModelOptions,
+  purpose: Purpose,
   context: Context,
   output: Output,
 ): Promise<ModelView> {
@@ -18,7 +19,7 @@ export async function openModel(
     signal: context.signal,
     ...(output.quiet ? {} : { onProgress: (state) => view.show(state) }),
   });
-  output.say(modelLine(model));
+  output.say(modelLine(model, purpose));
   if (model.unusedTensors.length > 0) {
     const [first = ""] = model.unusedTensors;
     output.say(

@@ -22,7 +22,14 @@ export const scoreCommand: CommandSpec = {
   async run(given, context, output) {
     const flags = requireFlags(given, ["model"]);
     const modelOptions = buildModelOptions(flags);
-    const model = await openModel(await context.loadApi(), flags.model, modelOptions, context, output);
+    const model = await openModel(
+      await context.loadApi(),
+      flags.model,
+      modelOptions,
+      { training: false },
+      context,
+      output,
+    );
     try {
       const lines =
         flags.input === undefined ? readJsonLines(context.stdin, { name: "stdin" }) : readJsonLines(flags.input);

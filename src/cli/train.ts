@@ -51,7 +51,8 @@ export const trainCommand: CommandSpec = {
     const evaluateOptions = buildEvaluateOptions(flags);
     await checkTarget(flags.out, flags.model);
     const api = await context.loadApi();
-    const model = await openModel(api, flags.model, modelOptions, context, output);
+    const purpose = { training: true, maxLength: flags.maxLength };
+    const model = await openModel(api, flags.model, modelOptions, purpose, context, output);
     try {
       const evaluate = (data: string) => model.evaluate(data, { ...evaluateOptions, signal: context.signal });
       const before = flags.evalData === undefined ? undefined : await evaluate(flags.evalData);

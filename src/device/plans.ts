@@ -1,4 +1,5 @@
 import type { Device } from "zo2/native";
+import { isZo2Error } from "../base/errors.js";
 import { type Batch, capacityOf, holds, joinCapacity, NO_BATCH, touchedRows } from "../memory/batch-tables.js";
 import { type Plan, planMemory, type PlanOptions } from "../memory/plan.js";
 import { residencesOf } from "../memory/residence.js";
@@ -89,6 +90,16 @@ export class Plans {
     });
   }
 
+  /** The same, or null where it does not fit in the memory that is allowed. */
+  planWithin(needs: Needs): Plan | null {
+    try {
+      return this.planFor(needs);
+    } catch (error) {
+      if (isZo2Error(error) && error.code === "ZO2_ERR_MEMORY_BUDGET") return null;
+      throw error;
+    }
+  }
+
   /** A plan that holds what is needed, made where the one in force does not; null: any plan will do. */
   async ensure(needed: Needs | null): Promise<Active> {
     const { current } = this;
@@ -106,7 +117,8 @@ export class Plans {
       probes: Math.max(have.probes, needed.probes),
       sides: Math.max(have.sides, needed.sides),
     };
-    return this.rebuild(this.planFor(both));
+    // Two passes that fit one by one may not fit in one plan.
+    return this.rebuild(this.planWithin(both) ?? this.planFor(needed));
   }
 
   /** From the next pass on these parameters are neither perturbed nor updated. */

@@ -151,6 +151,11 @@ export class Session {
     return this.plans.planFor(this.plans.needsOf(batch, probes));
   }
 
+  /** The same, or null where it does not fit in the memory that is allowed. */
+  planWithinBudget(batch: Batch, probes: readonly Probe[]): Plan | null {
+    return this.plans.planWithin(this.plans.needsOf(batch, probes));
+  }
+
   /**
    * A key/value cache of `rows` rows for every attention, on the device where the plan for `prompts` has room for it,
    * else in host memory.
@@ -162,15 +167,6 @@ export class Session {
       ...this.plans.needsOf(prompts, [AT_WEIGHTS], "logits"),
       cache: { tier: where, rows },
     });
-    const fits = (where: Tier): boolean => {
-      try {
-        this.plans.planFor(needs(where));
-        return true;
-      } catch (error) {
-        if (isZo2Error(error) && error.code === "ZO2_ERR_MEMORY_BUDGET") return false;
-        throw error;
-      }
-    };
     const create = async (where: Tier) => {
       // What a plan of another shape holds may be in the way.
       const { plan } = await this.plans.ensure(needs(where));
@@ -178,7 +174,7 @@ export class Session {
     };
     return this.serialize(async () => {
       if (tier !== undefined) return create(tier);
-      if (!fits("device")) return create("host");
+      if (this.plans.planWithin(needs("device")) === null) return create("host");
       try {
         return await create("device");
       } catch (error) {

@@ -87,7 +87,9 @@ export function fakeContext(script: Script = {}) {
       parts: [{ name: "slots", bytes: 3 * 2 ** 20 }],
       deviceBytes: 6 * 2 ** 20,
       hostBytes: 17 * 2 ** 20,
+      tokens: 2048,
     }),
+    maxPositions: 2048,
     deviceInfo: () => ({
       kind: "cpu",
       name: "a CPU",
