@@ -1,4 +1,5 @@
-import { readFile, stat } from "node:fs/promises";
+import { mkdir, readFile, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { type ErrorCode, Zo2Error } from "./errors.js";
 import { errnoOf, messageOf } from "./guards.js";
 
@@ -33,5 +34,19 @@ export async function readJsonFile(path: string, code: ErrorCode): Promise<unkno
     return JSON.parse(text) as unknown;
   } catch (error) {
     throw new Zo2Error(code, `${path}: not JSON: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/**
+ * Makes the folder and those above it. Where that fails the error says why: Node's `recursive` says ENOENT for a disk
+ * that is full or read-only.
+ */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT" || dirname(path) === path) throw error;
+    await makeFolder(dirname(path));
+    await mkdir(path);
   }
 }

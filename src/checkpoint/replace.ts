@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { lstat, mkdir, open, readdir, realpath, rename, rm, stat, statfs } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { Zo2Error } from "../base/errors.js";
-import { readJsonFile } from "../base/files.js";
+import { makeFolder, readJsonFile } from "../base/files.js";
 import { errnoOf, isRecord, messageOf } from "../base/guards.js";
 import { isModelFile, isWeightFile } from "./folder-files.js";
 
@@ -31,7 +31,7 @@ export async function replaceFolder(
   const temporary = `${stem}.tmp`;
   try {
     const target = { path, state: await stateOf(path) };
-    await mkdir(parent, { recursive: true });
+    await makeFolder(parent);
     await mkdir(temporary);
     await fill(temporary);
     await syncFolder(temporary);

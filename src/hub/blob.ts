@@ -1,9 +1,10 @@
 /** One file's bytes, from wherever the last attempt stopped to a blob whose checksum is right. */
 import { createHash, type Hash } from "node:crypto";
 import { constants } from "node:fs";
-import { mkdir, open, rename, rm, type FileHandle } from "node:fs/promises";
+import { open, rename, rm, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Zo2Error } from "../base/errors.js";
+import { makeFolder } from "../base/files.js";
 import { type RepositoryCache, sizeOf, writing } from "./cache.js";
 import { Attempts, type HubClient, type HubResponse, PassingTrouble } from "./client.js";
 import { withLock } from "./lock.js";
@@ -64,7 +65,7 @@ class Download {
   }
 
   async run(): Promise<void> {
-    await mkdir(dirname(this.path), { recursive: true });
+    await makeFolder(dirname(this.path));
     const handle = await openPartial(this.path, this.file.bytes);
     try {
       await this.readPartial(handle);

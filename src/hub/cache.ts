@@ -9,14 +9,16 @@
  *     .locks/models--org--name/<etag>.lock              held while a blob is written
  */
 import { randomBytes } from "node:crypto";
-import { copyFile, mkdir, readlink, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { copyFile, readlink, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
-import { readTextFile } from "../base/files.js";
+import { makeFolder, readTextFile } from "../base/files.js";
 import { errnoOf, messageOf } from "../base/guards.js";
 import { Zo2Error } from "../base/errors.js";
 import { isCommit } from "./repository.js";
 
 const NO_LINKS = new Set(["EPERM", "ENOSYS", "EOPNOTSUPP", "ENOTSUP"]);
+const READ_ONLY = new Set(["EROFS", "EACCES", "EPERM"]);
+const DISK_FULL = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 
 /**
  * Names inside one repository's folder. Every `etag` and `commit` given here is hexadecimal, every `name` a plain file
@@ -58,15 +60,16 @@ export class RepositoryCache {
     return text !== undefined && isCommit(text) ? text : undefined;
   }
 
-  async setCommitOf(revision: string, commit: string): Promise<void> {
+  /** Notes the commit that `revision` stands at. A note that cannot be written is missed offline only. */
+  async noteCommitOf(revision: string, commit: string): Promise<void> {
     if (isCommit(revision) || (await this.commitOf(revision)) === commit) return;
     const path = join(this.folder, "refs", revision);
-    await writing(path, async () => {
-      await mkdir(dirname(path), { recursive: true });
-      const temporary = `${path}.${randomBytes(6).toString("hex")}`;
+    const temporary = `${path}.${randomBytes(6).toString("hex")}`;
+    await noting(async () => {
+      await makeFolder(dirname(path));
       await writeFile(temporary, commit);
       await rename(temporary, path);
-    });
+    }, temporary);
   }
 
   /** Whether the snapshot has the file, with its bytes. */
@@ -79,10 +82,11 @@ export class RepositoryCache {
     return exists(this.absent(commit, name));
   }
 
-  async setAbsent(commit: string, name: string): Promise<void> {
+  /** Notes that the commit has no such file. A note that cannot be written costs a question at the next load. */
+  async noteAbsent(commit: string, name: string): Promise<void> {
     const path = this.absent(commit, name);
-    await writing(path, async () => {
-      await mkdir(dirname(path), { recursive: true });
+    await noting(async () => {
+      await makeFolder(dirname(path));
       await writeFile(path, "");
     });
   }
@@ -96,7 +100,7 @@ export class RepositoryCache {
     const path = join(this.snapshot(commit), name);
     const target = relative(dirname(path), this.blob(etag));
     await writing(path, async () => {
-      await mkdir(dirname(path), { recursive: true });
+      await makeFolder(dirname(path));
       if ((await readlink(path).catch(() => undefined)) === target) return;
       const temporary = `${path}.${randomBytes(6).toString("hex")}`;
       try {
@@ -132,11 +136,27 @@ export async function writing<T>(path: string, work: () => Promise<T>): Promise<
   try {
     return await work();
   } catch (error) {
-    if (error instanceof Zo2Error || errnoOf(error) === undefined) throw error;
-    throw new Zo2Error(
-      "ZO2_ERR_IO",
-      `${path}: cannot be written: ${messageOf(error)}; is there room, and may this user write there?`,
-      { cause: error },
-    );
+    const code = errnoOf(error);
+    if (error instanceof Zo2Error || code === undefined) throw error;
+    const advice = DISK_FULL.has(code)
+      ? "the disk is full, and what has come is kept: make room and try again, or set HF_HUB_CACHE " +
+        '(option "cacheDir") to a folder on another disk'
+      : "is there room, and may this user write there?";
+    throw new Zo2Error("ZO2_ERR_IO", `${path}: cannot be written: ${messageOf(error)}; ${advice}`, { cause: error });
+  }
+}
+
+/** Whether `error` is that of `writing` where this user may not write. */
+export function isReadOnly(error: unknown): boolean {
+  return error instanceof Zo2Error && error.code === "ZO2_ERR_IO" && READ_ONLY.has(errnoOf(error.cause) ?? "");
+}
+
+/** Writes what the cache is complete without. `temporary` is removed where that fails. */
+async function noting(work: () => Promise<void>, temporary?: string): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    if (temporary !== undefined) await rm(temporary, { force: true }).catch(() => undefined);
   }
 }

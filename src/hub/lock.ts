@@ -4,8 +4,8 @@
  * process dies.
  */
 import { spawn } from "node:child_process";
-import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
+import { makeFolder } from "../base/files.js";
 import { writing } from "./cache.js";
 
 /**
@@ -13,7 +13,7 @@ import { writing } from "./cache.js";
  * the disk no locks, `work` runs without: it must be right then too, if at the cost of doing it twice.
  */
 export async function withLock<T>(path: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-  await writing(path, () => mkdir(dirname(path), { recursive: true }));
+  await writing(path, () => makeFolder(dirname(path)));
   const release = await acquire(path, signal);
   try {
     return await work();

@@ -1,12 +1,12 @@
 /** A snapshot from the cache where it holds one, and otherwise from the Hub. */
-import { mkdir, statfs } from "node:fs/promises";
+import { access, constants, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { CONFIG_FILE } from "../checkpoint/checkpoint.js";
-import { readJsonFile } from "../base/files.js";
+import { makeFolder, readJsonFile } from "../base/files.js";
 import { messageOf } from "../base/guards.js";
 import { isZo2Error, Zo2Error } from "../base/errors.js";
 import { fetchFile, type RemoteFile } from "./blob.js";
-import { RepositoryCache, sizeOf, writing } from "./cache.js";
+import { isReadOnly, RepositoryCache, sizeOf, writing } from "./cache.js";
 import { HubClient, type Timing } from "./client.js";
 import { type DownloadProgress, Meter } from "./progress.js";
 import { isCommit, type Repository } from "./repository.js";
@@ -54,12 +54,59 @@ export async function snapshotFolder(
   const { commit, names } = listing;
   const form = weightForm(repository, names);
   const companions = companionsOf(names);
-  if (!(await isHeld(cache, commit, form, companions)))
-    await download(client, cache, commit, form, companions, o.onProgress);
+  if (!(await isHeld(cache, commit, form, companions))) {
+    try {
+      await download(client, cache, commit, form, companions, o.onProgress);
+    } catch (error) {
+      if (!isReadOnly(error)) throw error;
+      return readOnlyFolder(cache, repository, { known, commit, names }, error);
+    }
+  }
   for (const name of TELLING_FILES)
-    if (!names.has(name) && !(await cache.isAbsent(commit, name))) await cache.setAbsent(commit, name);
-  await cache.setCommitOf(repository.revision, commit);
+    if (!names.has(name) && !(await cache.isAbsent(commit, name))) await cache.noteAbsent(commit, name);
+  await cache.noteCommitOf(repository.revision, commit);
   return cache.snapshot(commit);
+}
+
+/**
+ * What a cache that cannot be written is still good for: `commit`, where all is there without which a model behaves
+ * otherwise (a licence may be missing), else the commit at which the branch last stood, with a warning.
+ */
+async function readOnlyFolder(
+  cache: RepositoryCache,
+  repository: Repository,
+  { known, commit, names }: { known: string | undefined; commit: string; names: ReadonlySet<string> },
+  cause: unknown,
+): Promise<string> {
+  const missing = await missingOf(cache, commit);
+  const telling: string[] = [];
+  for (const name of TELLING_FILES) if (names.has(name) && !(await cache.has(commit, name))) telling.push(name);
+  if (missing.length + telling.length === 0) return cache.snapshot(commit);
+  const label = `${repository.id}@${repository.revision}`;
+  if (known !== undefined && known !== commit && (await missingOf(cache, known)).length === 0) {
+    process.emitWarning(
+      `${cache.folder} cannot be written, so ${repository.id} is used as the cache holds it, at commit ${known}; ` +
+        `${JSON.stringify(repository.revision)} stands at ${commit} now`,
+      "Zo2Warning",
+    );
+    return cache.snapshot(known);
+  }
+  const asItIs =
+    missing.length === 0 && known === commit
+      ? ', or HF_HUB_OFFLINE=1 (option "offline") to load the model without them'
+      : "";
+  throw new Zo2Error(
+    "ZO2_ERR_IO",
+    `${label}: ${cache.folder} lacks ${listed([...missing, ...telling])} of commit ${commit}, and cannot be written ` +
+      `(${messageOf(isZo2Error(cause) ? cause.cause : cause)}); let this user write there, or set HF_HUB_CACHE ` +
+      `(option "cacheDir") to a folder that can be written${asItIs}`,
+    { cause },
+  );
+}
+
+/** The first names, and how many more. */
+function listed(names: readonly string[]): string {
+  return names.slice(0, 3).join(", ") + (names.length > 3 ? ` and ${names.length - 3} more` : "");
 }
 
 async function offlineFolder(
@@ -72,8 +119,7 @@ async function offlineFolder(
   if (known === undefined) throw new Zo2Error("ZO2_ERR_CHECKPOINT", `${where} knows no such revision; ${advice}`);
   const missing = await missingOf(cache, known);
   if (missing.length === 0) return cache.snapshot(known);
-  const names = missing.slice(0, 3).join(", ") + (missing.length > 3 ? ` and ${missing.length - 3} more` : "");
-  throw new Zo2Error("ZO2_ERR_CHECKPOINT", `${where} lacks ${names} of commit ${known}; ${advice}`);
+  throw new Zo2Error("ZO2_ERR_CHECKPOINT", `${where} lacks ${listed(missing)} of commit ${known}; ${advice}`);
 }
 
 /** What a snapshot still needs to be loaded, judged without a list of the repository's files. */
@@ -227,7 +273,11 @@ async function checkRoom(cache: RepositoryCache, files: readonly RemoteFile[]): 
     if ((await sizeOf(cache.blob(etag))) !== bytes)
       needed += bytes - Math.min(bytes, (await sizeOf(cache.partial(etag))) ?? 0);
   }
-  await writing(cache.folder, () => mkdir(cache.folder, { recursive: true }));
+  await writing(cache.folder, async () => {
+    await makeFolder(cache.folder);
+    // Before the room is looked at: of a disk that is read-only none is free.
+    await access(cache.folder, constants.W_OK);
+  });
   const disk = await statfs(cache.folder).catch(() => undefined);
   const free = disk === undefined ? Number.POSITIVE_INFINITY : disk.bavail * disk.bsize;
   if (needed > free) {

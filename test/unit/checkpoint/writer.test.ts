@@ -1,9 +1,9 @@
 import { execFile } from "node:child_process";
-import { mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { transformFile } from "@swc/core";
 import { openCheckpoint, writeCheckpoint, type TensorDtype, type TensorSource } from "../../../src/checkpoint/index.js";
+import { compiledPackage } from "../compiled.js";
 import { cleanUp, failure, temporaryFolder } from "./support.js";
 
 const ROOT = join(__dirname, "../../..");
@@ -195,7 +195,8 @@ describe("saving over an older folder", () => {
 
   test("leaves it as it was, and names the bytes needed, when the disk is full", async () => {
     const { parent, dir } = await older();
-    const work = await compiled();
+    const pkg = await compiledPackage();
+    const main = join(pkg, "dist/esm/main.mjs");
     const program = `
       import { writeCheckpoint } from "./checkpoint/writer.js";
       const bytes = 1 << 20;
@@ -204,15 +205,16 @@ describe("saving over an older folder", () => {
         () => console.log("saved"),
         (error) => console.log(error.code + ": " + error.message));
     `;
-    await writeFile(join(work, "main.mjs"), program);
+    await writeFile(main, program);
     // A limit on the size of one file fails a write just as a full disk does, and needs no rights.
     const { stdout } = await promisify(execFile)("sh", [
       "-c",
       'ulimit -f 200; exec "$0" "$@"',
       process.execPath,
-      join(work, "main.mjs"),
+      main,
       dir,
     ]);
+    await rm(pkg, { recursive: true, force: true });
     expect(stdout).toMatch(
       /^ZO2_ERR_IO: disk full: 1048576 bytes needed in .*; free space or choose another folder\n$/,
     );
@@ -264,23 +266,3 @@ describe("saving over an older folder", () => {
     await expectUntouched(parent, dir);
   });
 });
-
-/** The checkpoint sources as plain JavaScript, for a process of its own. */
-async function compiled(): Promise<string> {
-  const out = await temporaryFolder();
-  await writeFile(join(out, "package.json"), '{"type": "module"}');
-  const files: string[] = [];
-  for (const folder of ["base", "checkpoint"]) {
-    await mkdir(join(out, folder));
-    files.push(...(await readdir(join(ROOT, "src", folder))).map((name) => `${folder}/${name}`));
-  }
-  for (const file of files) {
-    const { code } = await transformFile(join(ROOT, "src", file), {
-      swcrc: false,
-      jsc: { target: "es2022", parser: { syntax: "typescript" } },
-      module: { type: "es6" },
-    });
-    await writeFile(join(out, file.replace(/\.ts$/, ".js")), code);
-  }
-  return out;
-}

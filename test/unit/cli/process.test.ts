@@ -1,32 +1,16 @@
 /** The command in a process of its own: its exit codes, its streams, its signals. */
-import { transformFile } from "@swc/core";
 import { spawn } from "node:child_process";
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { compiledPackage } from "../compiled.js";
 
 const root = resolve(__dirname, "../../..");
 let pkg: string;
 let main: string;
 
-/** A package of the sources as they are now, without an addon: a `dist` may be old, or not there. */
 beforeAll(async () => {
-  pkg = await mkdtemp(join(tmpdir(), "zo2-pkg-"));
+  pkg = await compiledPackage();
   main = join(pkg, "dist/esm/cli/main.js");
-  const files = (await readdir(join(root, "src"), { recursive: true })).filter((name) => name.endsWith(".ts"));
-  for (const name of files) {
-    const { code } = await transformFile(join(root, "src", name), {
-      swcrc: false,
-      configFile: false,
-      jsc: { target: "es2022", parser: { syntax: "typescript" } },
-      module: { type: "es6" },
-    });
-    const target = join(pkg, "dist/esm", name.replace(/\.ts$/, ".js"));
-    await mkdir(dirname(target), { recursive: true });
-    await writeFile(target, code);
-  }
-  await writeFile(join(pkg, "package.json"), await readFile(join(root, "package.json")));
-  await symlink(join(root, "node_modules"), join(pkg, "node_modules"));
 });
 afterAll(() => rm(pkg, { recursive: true, force: true }));
 
