@@ -47,6 +47,23 @@ const expected = Object.fromEntries([
 
 afterAll(cleanUp);
 
+/** Bytes of the tensors of each shard that tensors of these sizes are cut into. */
+async function shardsOf(bytes: readonly number[], maxShardBytes: number): Promise<number[][]> {
+  const dir = join(await temporaryFolder(), "out");
+  const tensors = bytes.map((count, i) => source(`t${i}`, "U8", [count], pattern(count, i)));
+  await writeCheckpoint(dir, { tensors, config: CONFIG, maxShardBytes });
+  const files = (await readdir(dir)).filter((name) => name.endsWith(".safetensors")).sort();
+  return Promise.all(
+    files.map(async (name) => {
+      const file = await readFile(join(dir, name));
+      const { __metadata__: _, ...entries } = JSON.parse(
+        file.subarray(8, 8 + Number(file.readBigUInt64LE())).toString(),
+      );
+      return Object.values<{ data_offsets: [number, number] }>(entries).map(({ data_offsets: [a, b] }) => b - a);
+    }),
+  );
+}
+
 describe("a written checkpoint", () => {
   test("in one file is the safetensors form, byte by byte", async () => {
     const dir = join(await temporaryFolder(), "out");
@@ -85,6 +102,24 @@ describe("a written checkpoint", () => {
     });
     expect((await readdir(dir)).sort()).toEqual(["config.json", ...names, "model.safetensors.index.json"]);
     expect(await contents(dir)).toEqual(expected);
+  });
+
+  test("fills a shard to the limit, and no further; a tensor that is larger has one of its own", async () => {
+    const sizes = (maxShardBytes: number) => shardsOf([30, 28, 20, 0], maxShardBytes);
+    expect(await sizes(58)).toEqual([
+      [30, 28],
+      [20, 0],
+    ]);
+    expect(await sizes(57)).toEqual([[30], [28, 20, 0]]);
+    expect(await sizes(78)).toEqual([[30, 28, 20, 0]]);
+    expect(await sizes(77)).toEqual([
+      [30, 28],
+      [20, 0],
+    ]);
+    expect(await sizes(30)).toEqual([[30], [28], [20, 0]]);
+    expect(await sizes(29)).toEqual([[30], [28], [20, 0]]);
+    expect(await sizes(1)).toEqual([[30], [28], [20], [0]]);
+    expect(await shardsOf([4, 90, 4], 10)).toEqual([[4], [90], [4]]);
   });
 
   test("is streamed: a tensor of many pieces is asked for piece by piece, in order, and written whole", async () => {
