@@ -83,3 +83,12 @@ describe("the log of what is pending", () => {
     expect([log.all, log.taken]).toEqual([[], []]);
   });
 });
+
+it("MeZO says the loss to both sides, their mean, and its one coefficient as the projected gradient", () => {
+  const { probes, rule } = METHODS["mezo-sgd"].step({ eps: 0.25 });
+  const losses = [3, 1.5];
+  expect(METHODS["mezo-sgd"].report({ losses, coefficients: coefficientsOf(rule, losses) })).toEqual({
+    ...{ lossPlus: 3, lossMinus: 1.5, loss: 2.25, projectedGradient: 3 },
+  });
+  expect(METHODS["mezo-sgd"].sides).toEqual(probes.map(({ sign }) => (sign === 1 ? "plus" : "minus")));
+});
