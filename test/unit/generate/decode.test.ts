@@ -1,4 +1,5 @@
 import { decode, type DecodeSettings, type Token } from "../../../src/infer/generate/index.js";
+import { choose, unitAt } from "../../../src/infer/generate/sampling.js";
 import { tokenSession } from "./support.js";
 
 const VOCABULARY = 50;
@@ -120,4 +121,22 @@ it("a draw depends on the index that the caller counts from", async () => {
   const { ids: tail } = await run({ ...random, firstSequence: 2 }, prompts.slice(2));
   expect(tail).toEqual(ids.slice(2));
   expect((await run(random, prompts.slice(2))).ids).not.toEqual(tail);
+});
+
+it("a draw is that of its sequence and its position, and differs from one position to the next", async () => {
+  const sampling = { temperature: 1e6, seed: 21n };
+  const drawn = (sequence: number, tokens: readonly number[]) => {
+    const logits = new Float32Array(VOCABULARY);
+    logits[sumOf(tokens)] = 1;
+    return choose(logits, sampling, () => unitAt(sampling.seed, sequence, tokens.length), "");
+  };
+  const { ids } = await run({ sampling, firstSequence: 5 });
+  const want = prompts.map((prompt, s) => {
+    const all = [...prompt];
+    for (let i = 0; i < 6; i++) all.push(drawn(5 + s, all));
+    return all.slice(prompt.length);
+  });
+  expect(ids).toEqual(want);
+  // All tokens are nearly as likely as each other: one number for all positions would give one token six times.
+  for (const own of ids) expect(new Set(own).size).toBeGreaterThan(3);
 });

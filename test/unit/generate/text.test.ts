@@ -6,6 +6,7 @@ import { parseOptions } from "../../../src/config/parse.js";
 import { encodePrompt, generateMany, generateOne, type GenerateInput } from "../../../src/infer/generate/index.js";
 import { readEndIds } from "../../../src/infer/generate/end-ids.js";
 import { renderChat } from "../../../src/tokenizer/index.js";
+import { spellingTokenizer } from "../data/support.js";
 import { fixtureTokenizer, type Name } from "../tokenizer/support.js";
 import { tokenSession, tokenModel } from "./support.js";
 
@@ -77,6 +78,20 @@ it("a chat is the template's words up to the assistant's turn, without further s
     tokenizer.encode(renderChat(tokenizer, messages, { addGenerationPrompt: true }), { addSpecialTokens: false }),
   );
   expect(fed.filter((id) => id === tokenizer.bosId)).toHaveLength(1);
+});
+
+it("a chat whose template writes the start token has it once, also where the tokenizer adds one to every text", () => {
+  const tokenizer = {
+    ...spellingTokenizer(),
+    chatTemplate: "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}",
+    specialTokens: { bos_token: "\u0002" },
+  };
+  const limits = { vocabSize: 2000, maxPositions: 64 };
+  const messages = [{ role: "user", content: "hi" }];
+  expect([...encodePrompt(tokenizer, { messages }, "p", limits)]).toEqual([2, 104, 105]);
+  // A text has no template, and gets its special token; ids are what they are.
+  expect([...encodePrompt(tokenizer, { text: "hi" }, "p", limits)]).toEqual([2, 104, 105]);
+  expect([...encodePrompt(tokenizer, { ids: [104] }, "p", limits)]).toEqual([104]);
 });
 
 describe("stop texts", () => {

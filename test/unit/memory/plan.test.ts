@@ -5,6 +5,7 @@ import { defineModel } from "../../../src/models/index.js";
 import { CANONICAL_ALIGNMENT, canonicalLength, numberParameters } from "../../../src/ops/parameter.js";
 import { createRecorder, parametersOf, valuesOf } from "../../../src/ops/record.js";
 import type { Output } from "../../../src/ops/value.js";
+import type { Region } from "../../../src/memory/arena.js";
 import { controlLayout } from "../../../src/memory/control.js";
 import { storageTypes } from "../../../src/memory/storage.js";
 import { spaceBytes, unitProgram } from "../../../src/memory/operands.js";
@@ -39,6 +40,16 @@ function recorded(config: object) {
 function model(options: Partial<UnitOptions> = {}, config: object = opt) {
   const { recording, ...rest } = recorded(config);
   return { ...rest, recording, units: cutUnits(recording, { wire: "fp16", compute: "fp32", ...options }) };
+}
+
+/** Regions that share no byte, and lie whole in another one. */
+function expectApart(regions: readonly Region[], whole: Region): void {
+  let end = whole.offset;
+  for (const { offset, bytes } of [...regions].sort((a, b) => a.offset - b.offset || a.bytes - b.bytes)) {
+    expect(offset).toBeGreaterThanOrEqual(end);
+    end = offset + bytes;
+  }
+  expect(end).toBeLessThanOrEqual(whole.offset + whole.bytes);
 }
 
 describe("the canonical order", () => {
@@ -334,6 +345,30 @@ describe("a memory plan", () => {
         message: expect.stringMatching(new RegExp(`${needed} bytes.*offload.unitBytes.*offload.deviceMemory`)),
       }),
     );
+  });
+});
+
+describe("what comes back from a pass", () => {
+  // Neither fp32 values of 33 targets nor of 33 rows fill memory to a multiple of anything.
+  const odd = { ...capacity, headRows: 33, targets: 33, microBatches: 3 };
+  it.each(["logprobs", "logits"] as const)("has room of its own for every probe and micro-batch: %s", (output) => {
+    const { units } = model();
+    const plan = planOf(units, { capacity: odd, output });
+    const columns = output === "logits" ? opt.vocab_size : 1;
+    expect(plan.host.readback.length).toBeGreaterThan(1);
+    const wholes = plan.host.readback.map(({ whole }) => whole);
+    expectApart([...wholes, ...plan.host.staging.map(({ whole }) => whole)], { offset: 0, bytes: plan.host.bytes });
+    for (const { whole, sticky, losses, coefficients, results } of plan.host.readback) {
+      expect(results).toHaveLength(2 * 3);
+      for (const { offset, bytes } of results) {
+        expect(bytes).toBeGreaterThanOrEqual(33 * columns * 4);
+        // What JavaScript reads as fp32 numbers, and a copy brings at full speed.
+        expect(offset % 256).toBe(0);
+      }
+      expect([losses.bytes, coefficients.bytes, sticky.bytes]).toEqual([2 * 8, 8, 8]);
+      expectApart([sticky, losses, coefficients, ...results], whole);
+    }
+    expectApart(plan.device.results, { offset: 0, bytes: plan.device.bytes });
   });
 });
 

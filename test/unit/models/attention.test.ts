@@ -98,6 +98,15 @@ describe("rotary frequencies", () => {
       },
       { base: 500_000, columns: 64, factor: 32, low: 1, high: 4, context: 8192 },
     ],
+    [
+      "without the trained context, which is then the model's positions,",
+      {
+        rope_theta: 50_000,
+        max_position_embeddings: 2048,
+        rope_scaling: { rope_type: "llama3", factor: 4, low_freq_factor: 1, high_freq_factor: 4 },
+      },
+      { base: 50_000, columns: 64, factor: 4, low: 1, high: 4, context: 2048 },
+    ],
   ])(
     "%s follow the llama3 scaling: kept where they turn often in the trained context, slowed where they do " +
       "not, blended between",
