@@ -1,5 +1,5 @@
 import path from "node:path";
-import { logitLoss, packBatch, type EncodedExample, type PackedBatch } from "../../../src/data/index.js";
+import { batchLoss, logitLoss, packBatch, type EncodedExample, type PackedBatch } from "../../../src/data/index.js";
 import { labelledCount } from "../../../src/data/batch.js";
 import type { Problem } from "../../../src/models/head.js";
 import { fixtures, readJson, readTensors, sessionOf, takeStep, takeSteps, withModel } from "./helpers.js";
@@ -207,6 +207,35 @@ describe("the losses of a training step, on the device", () => {
       expect(result.lossMinus / expected[1] - 1).toBeCloseTo(0, 6);
       expect(expected[0]).not.toBe(expected[1]);
       expect(result.projectedGradient).toBe(Math.fround((result.lossPlus - result.lossMinus) / (2 * STEP.eps)));
+    });
+  });
+
+  it.each(["mean", "sum"] as const)("of choices by their %s equal those of both probes' scores", async (reduction) => {
+    const sequence = (...ids: number[]) => ({ ids: Int32Array.from(ids), from: 3 });
+    // Choices of one token and of several, so that a mean and a sum call another one the best.
+    const example = (label: number, i: number): EncodedExample => ({
+      kind: "choices",
+      choices: [sequence(2, 40 + i, 9, 77), sequence(2, 40 + i, 9, 5, 60, 131), sequence(2, 40 + i, 9, 12, 13)],
+      label,
+    });
+    const encoded = [0, 1, 2, 1, 0].map(example);
+    const pack = (by: typeof reduction) =>
+      [encoded.slice(0, 2), encoded.slice(2)].map((part) => packBatch(part, { reduction: by }));
+    await withModel(path.join(fixtures, "models/opt"), {}, async (model) => {
+      const lossOf = (by: typeof reduction, logprobs: readonly Float32Array[]) =>
+        pack(by).reduce((sum, b, i) => sum + batchLoss(b, logprobs[i]).sum, 0) / encoded.length;
+      const [own, other]: number[][] = [[], []];
+      for (const sign of [1, -1] as const) {
+        const of = { ...STEP, step: 0 };
+        const logprobs = await sessionOf(model).forward(pack(reduction), { probe: { of, sign } });
+        own.push(lossOf(reduction, logprobs));
+        other.push(lossOf(reduction === "mean" ? "sum" : "mean", logprobs));
+      }
+      const { lossPlus, lossMinus } = await takeStep(model, pack(reduction), { ...STEP, step: 0 });
+      expect(lossPlus / own[0] - 1).toBeCloseTo(0, 6);
+      expect(lossMinus / own[1] - 1).toBeCloseTo(0, 6);
+      expect(own[0]).not.toBe(own[1]);
+      expect(Math.abs(other[0] / own[0] - 1)).toBeGreaterThan(0.1);
     });
   });
 

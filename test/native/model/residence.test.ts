@@ -94,3 +94,22 @@ describe.each(["gpt2", "llama3-scaled-bf16"])("%s", (name) => {
     expect(moved).toEqual(moved.map(([parameter]) => [parameter, NORMS.test(parameter as string)]));
   });
 });
+
+it("freezes in each fit what that one says, whatever the one before it has frozen", () =>
+  withModel(folder("gpt2"), { offload: { wire: "fp32", unitBytes: 20_000 } }, async (model) => {
+    const moved = async (freeze: string[], seed: number) => {
+      const before = await weightBits(model);
+      const method = { name: "mezo-sgd", learningRate: 1e-2 } as const;
+      const test = { projectedGradient: () => 1 };
+      const options = { method, steps: 2, batchSize: 2, seed, freeze, test };
+      for await (const _ of new Trainer(model, options).fit(examples));
+      const after = await weightBits(model);
+      return model.parameters.flatMap(({ name }, i) => (sameBits([before[i]], [after[i]]) ? [] : [name]));
+    };
+    const names = model.parameters.map(({ name }) => name);
+    const except = (pattern: RegExp) => names.filter((name) => !pattern.test(name));
+    expect(await moved(["*ln_*"], 1)).toEqual(except(/ln_/));
+    expect(await moved(["*attn*", "*wte*"], 2)).toEqual(except(/attn|wte/));
+    expect(await moved([], 3)).toEqual(names);
+    expect(await moved(["*mlp*"], 4)).toEqual(except(/mlp/));
+  }));
