@@ -144,5 +144,7 @@ export interface Native {
 
 /** Loads the addon. Throws an Error with code ZO2_ERR_ADDON that says what was tried and what to do. */
 export function loadNative(): Native;
+/** The file that it was loaded from; undefined before. */
+export function nativeFile(): string | undefined;
 /** The folder of the installed package. */
 export const packageRoot: string;

@@ -30,6 +30,13 @@ target_include_directories(zo2 PRIVATE binding "${CMAKE_CURRENT_SOURCE_DIR}")
 target_include_directories(zo2 SYSTEM PRIVATE ${CMAKE_JS_INC})
 target_compile_options(zo2 PRIVATE -Wall -Wextra -Werror -ffp-contract=off)
 
+# The C++ library linked in; libgcc_s, which Node itself needs, is not: its static twin asks for a later C library. What nobody
+# calls is left out for the same reason, and another addon of the process must not meet our C++ library.
+option(ZO2_PORTABLE "Link the C++ library in and strip: for an addon that is carried to other machines" OFF)
+if(ZO2_PORTABLE)
+  target_link_options(zo2 PRIVATE -static-libstdc++ LINKER:--gc-sections LINKER:--exclude-libs,ALL LINKER:--strip-all)
+endif()
+
 # What the addon says of itself (Native.build).
 get_directory_property(zo2_matmul DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}/cpu" DEFINITION zo2_matmul)
 string(CONCAT ZO2_BUILD "${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}, ${CMAKE_BUILD_TYPE}; matrix product: ${zo2_matmul}; "

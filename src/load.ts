@@ -3,7 +3,7 @@ import { unusedTensors } from "./checkpoint/names.js";
 import { checkTensors, loadWeights, storedType } from "./checkpoint/weights.js";
 import { modelOptionsSchema, type ModelOptions, type ResolvedModelOptions } from "./config/model.js";
 import { parseOptions } from "./config/parse.js";
-import { openDevice } from "./device/open.js";
+import { openDevice, requireAddon } from "./device/open.js";
 import { Session } from "./device/session.js";
 import { resolveModel, type DownloadProgress } from "./hub/index.js";
 import { cutUnits } from "./memory/units.js";
@@ -29,11 +29,13 @@ const BUFFERS = [/\.attn\.(masked_)?bias$/, /\.rotary_emb\.inv_freq$/];
  * the id of a repository of the Hugging Face Hub ("org/name", "org/name@revision"), which is downloaded to the cache
  * that all tools of Hugging Face share.
  *
- * @throws Zo2Error ZO2_ERR_CONFIG, ZO2_ERR_MODEL_UNSUPPORTED, ZO2_ERR_CHECKPOINT, ZO2_ERR_TOKENIZER, ZO2_ERR_DEVICE,
- *   ZO2_ERR_OUT_OF_MEMORY or ZO2_ERR_MEMORY_BUDGET; nothing is left open then.
+ * @throws Zo2Error ZO2_ERR_CONFIG, ZO2_ERR_ADDON, ZO2_ERR_MODEL_UNSUPPORTED, ZO2_ERR_CHECKPOINT, ZO2_ERR_TOKENIZER,
+ *   ZO2_ERR_DEVICE, ZO2_ERR_OUT_OF_MEMORY or ZO2_ERR_MEMORY_BUDGET; nothing is left open then.
  */
 export async function loadModel(name: string, options: ModelOptions = {}, o: LoadOptions = {}): Promise<Model> {
   const resolved = parseOptions(modelOptionsSchema, options, "model options");
+  // Before gigabytes are downloaded for it.
+  requireAddon();
   const dir = await resolveModel(name, { ...resolved.hub, ...o });
   const checkpoint = await openCheckpoint(dir);
   try {

@@ -36,6 +36,8 @@ export interface TrainerView {
 export interface SystemView {
   /** Compiler, matrix product library, CUDA choice. */
   readonly build: string;
+  /** Where the addon was loaded from. */
+  readonly file: string;
   readonly backends: readonly { readonly kind: string; readonly devices: number; readonly reason?: string }[];
   /** The CPU backend's device, opened for the asking. */
   readonly cpu: {

@@ -12,11 +12,13 @@ export function exitCodeOf(error: unknown): number {
   return error.code === "ZO2_ERR_ABORTED" ? EXIT.interrupted : EXIT.failure;
 }
 
-/** An error as one line, `ZO2_ERR_...: what, where, what to do`; its stack and causes follow with `debug`. */
+/**
+ * An error as one line, `ZO2_ERR_...: what, where, what to do`; its stack and causes follow with `debug`. That the
+ * addon is missing is said in two lines, what was tried to load it in more.
+ */
 export function describeError(error: unknown, debug: boolean): string {
-  const line = headline(error)
-    .replace(/\s*\n\s*/g, " ")
-    .trim();
+  const text = headline(error).trim();
+  const line = isZo2Error(error) && error.code === "ZO2_ERR_ADDON" ? text : text.replace(/\s*\n\s*/g, " ");
   return debug && error instanceof Error ? `${line}\n${stackOf(error)}` : line;
 }
 

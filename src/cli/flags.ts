@@ -221,6 +221,8 @@ export const FLAGS = {
     "%: dtype of the saved weights (default: wire)",
   ),
 
+  force: toggle("--force", "build even where nothing has changed"),
+
   config: text("--config <file>", "JSON or YAML with these flags in camelCase; flags go over it"),
   json: toggle("--json", "close with one line of JSON on standard output"),
   debug: toggle("--debug", "print the stack of an error"),

@@ -1,3 +1,4 @@
+import { isZo2Error } from "../base/errors.js";
 import { formatBytes, formatCount } from "../report/units.js";
 import type { PlanSummary } from "../model.js";
 import { isZo2Error } from "../base/errors.js";
@@ -24,7 +25,9 @@ export const infoCommand: CommandSpec = {
   async run(flags, context, output) {
     const modelOptions = buildModelOptions(flags);
     const api = await context.loadApi();
-    const system = await api.systemInfo(flags.threads === undefined ? {} : { threads: flags.threads });
+    const system = await systemOrReason(() =>
+      api.systemInfo(flags.threads === undefined ? {} : { threads: flags.threads }),
+    );
     const versions = {
       zo2: context.version,
       node: process.versions.node,
@@ -52,11 +55,29 @@ export const infoCommand: CommandSpec = {
   },
 };
 
-function systemLines(versions: { zo2: string; node: string; platform: string }, system: SystemView): string[] {
+/** What the addon says, or why there is none: whoever asks what is wrong gets an answer. */
+async function systemOrReason(ask: () => Promise<SystemView>): Promise<SystemView | { readonly addonError: string }> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (isZo2Error(error) && error.code === "ZO2_ERR_ADDON") return { addonError: error.message };
+    throw error;
+  }
+}
+
+const inColumn = (name: string, lines: readonly string[]) =>
+  lines.map((line, i) => `${(i === 0 ? name : "").padEnd(9)} ${line}`);
+
+function systemLines(
+  versions: { zo2: string; node: string; platform: string },
+  system: SystemView | { readonly addonError: string },
+): string[] {
+  const head = `zo2       ${versions.zo2}, Node ${versions.node}, ${versions.platform}`;
+  if ("addonError" in system) return [head, ...inColumn("addon", system.addonError.split("\n"))];
   const { cpu } = system;
   return [
-    `zo2       ${versions.zo2}, Node ${versions.node}, ${versions.platform}`,
-    ...system.build.split("; ").map((part, i) => `${i === 0 ? "addon" : "     "}     ${part}`),
+    head,
+    ...inColumn("addon", [...system.build.split("; "), system.file]),
     ...system.backends.map(({ kind, devices, reason }) => {
       const count = `${devices} ${devices === 1 ? "device" : "devices"}`;
       return `${kind.padEnd(9)} ${devices > 0 ? count : `not available: ${reason ?? "no device"}`}`;

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { compileAddon } from "./compile-addon.js";
 import { EXIT, exitQuietlyOnBrokenPipe, interruptSignal } from "./exit.js";
 import { runCli } from "./program.js";
 
@@ -27,6 +28,7 @@ exitQuietlyOnBrokenPipe(process.stdout);
 const { root, version } = findPackage();
 const run = runCli(process.argv.slice(2), {
   loadApi: async () => (await import("./load-api.js")).api,
+  buildAddon: (options) => compileAddon(root, options),
   // Opened only when it is read: a command that does not read it must not hold it.
   get stdin() {
     return process.stdin;

@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { addonCommand } from "./addon.js";
 import { addCommand } from "./command.js";
 import type { Context } from "./context.js";
 import { demoCommand } from "./demo.js";
@@ -10,7 +11,15 @@ import { scoreCommand } from "./score.js";
 import { trainCommand } from "./train.js";
 
 /** Every command of `zo2`, in the order of the help. */
-export const COMMANDS = [demoCommand, trainCommand, evalCommand, scoreCommand, generateCommand, infoCommand] as const;
+export const COMMANDS = [
+  demoCommand,
+  trainCommand,
+  evalCommand,
+  scoreCommand,
+  generateCommand,
+  infoCommand,
+  addonCommand,
+] as const;
 
 /**
  * Runs `zo2` with these arguments (without the interpreter and the script).

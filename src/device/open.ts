@@ -1,4 +1,4 @@
-import { type BackendInfo, type Device, type DeviceInfo, loadNative } from "zo2/native";
+import { type BackendInfo, type Device, type DeviceInfo, loadNative, nativeFile } from "zo2/native";
 import { Zo2Error } from "../base/errors.js";
 
 export type { DeviceInfo };
@@ -8,10 +8,19 @@ export type { DeviceInfo };
  */
 export type DeviceName = "auto" | "cpu" | "cuda" | `cuda:${number}`;
 
-/** How the addon was built, and what of it can be used here. @throws Zo2Error ZO2_ERR_ADDON */
-export function nativeBuild(): { readonly build: string; readonly backends: readonly BackendInfo[] } {
+/** Loads the addon. @throws Zo2Error ZO2_ERR_ADDON */
+export function requireAddon(): void {
+  loadNative();
+}
+
+/** How the addon was built, where it is, and what of it can be used here. @throws Zo2Error ZO2_ERR_ADDON */
+export function nativeBuild(): {
+  readonly build: string;
+  readonly file: string;
+  readonly backends: readonly BackendInfo[];
+} {
   const native = loadNative();
-  return { build: native.build, backends: native.backends() };
+  return { build: native.build, file: nativeFile() ?? "", backends: native.backends() };
 }
 
 export interface DeviceChoice {

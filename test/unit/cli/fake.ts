@@ -19,6 +19,10 @@ export interface Script {
   /** Thrown by `fit` after this step. */
   readonly failAfter?: { step: number; error: Error };
   readonly stdin?: readonly string[];
+  /** The addon cannot be compiled. */
+  readonly buildFails?: boolean;
+  /** Thrown by whatever needs the addon. */
+  readonly addonError?: Error;
 }
 
 class Sink extends Writable {
@@ -112,6 +116,7 @@ export function fakeContext(script: Script = {}) {
   const api: Api = {
     loadModel(dir, options) {
       calls.push(["loadModel", dir, options]);
+      if (script.addonError !== undefined) return Promise.reject(script.addonError);
       return Promise.resolve(model(dir, options));
     },
     createTrainer(_, options: TrainerOptions) {
@@ -151,17 +156,24 @@ export function fakeContext(script: Script = {}) {
       };
     },
     systemInfo: () =>
-      Promise.resolve({
-        build: "g++ 12, OpenBLAS 0.3.21, CUDA off",
-        backends: [
-          { kind: "cpu", devices: 1 },
-          { kind: "cuda", devices: 0, reason: "not compiled in" },
-        ],
-        cpu: { name: "a CPU", features: "avx2 fma", threads: 2, memoryTotal: 2 ** 33, memoryFree: 2 ** 32 },
-      }),
+      script.addonError !== undefined
+        ? Promise.reject(script.addonError)
+        : Promise.resolve({
+            build: "g++ 12, OpenBLAS 0.3.21, CUDA off",
+            file: "/pkg/build/Release/zo2.node",
+            backends: [
+              { kind: "cpu", devices: 1 },
+              { kind: "cuda", devices: 0, reason: "not compiled in" },
+            ],
+            cpu: { name: "a CPU", features: "avx2 fma", threads: 2, memoryTotal: 2 ** 33, memoryFree: 2 ** 32 },
+          }),
   };
   const context: Context = {
     loadApi: () => Promise.resolve(api),
+    buildAddon(options) {
+      calls.push(["buildAddon", options]);
+      return Promise.resolve(script.buildFails !== true);
+    },
     stdin: Readable.from(script.stdin ?? []),
     stdout,
     stderr,

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Zo2Error } from "../../../src/base/errors.js";
 import { runCli } from "../../../src/cli/program.js";
 import { fakeContext, type Script } from "./fake.js";
 
@@ -114,7 +115,7 @@ describe("usage errors", () => {
     expect(err).toMatch(/^Usage: zo2/);
   });
 
-  test.each(["demo", "train", "eval", "score", "generate", "info"])(
+  test.each(["demo", "train", "eval", "score", "generate", "info", "build"])(
     "`zo2 %s --help` has examples and goes to standard output",
     async (name) => {
       const { code, out, err } = await zo2([name, "--help"]);
@@ -459,6 +460,49 @@ describe("eval, score, info, demo", () => {
       model: { plan: { deviceBytes: 6 * 2 ** 20 } },
     });
     expect((await zo2(["info", "--model", "m"])).out).toContain("decoder.layers.0");
+  });
+
+  describe("where the addon is not built", () => {
+    const addonError = new Zo2Error("ZO2_ERR_ADDON", "the native addon is not built\nbuild it: npx zo2 build");
+
+    test.each([
+      ["demo"],
+      ["train", "--model", "m", "--data", "d.jsonl", "--out", "/no/o", "--steps", "1", "--learning-rate", "1e-6"],
+      ["eval", "--model", "m", "--data", "d.jsonl"],
+      ["score", "--model", "m"],
+      ["generate", "--model", "m", "--prompt", "p"],
+      ["info", "--model", "m"],
+    ])("zo2 %s says so in two lines", async (...args) => {
+      const { code, out, err } = await zo2(args, { addonError });
+      expect({ code, out, err }).toEqual({
+        code: 1,
+        out: "",
+        err: "ZO2_ERR_ADDON: the native addon is not built\nbuild it: npx zo2 build\n",
+      });
+    });
+
+    test("info says what it knows, and why it knows no more", async () => {
+      const { code, out, err } = await zo2(["info"], { addonError });
+      expect({ code, err }).toEqual({ code: 0, err: "" });
+      expect(out).toMatch(
+        /^zo2 {7}9\.9\.9, Node .*\naddon {5}the native addon is not built\n {10}build it: npx zo2 build\n$/,
+      );
+      const { out: line } = await zo2(["info", "--json"], { addonError });
+      expect(JSON.parse(line)).toEqual({ versions: expect.any(Object) as unknown, addonError: addonError.message });
+    });
+  });
+
+  test("build compiles in place and shows that what it built loads; a build that fails is a coded error", async () => {
+    const { code, out, named } = await zo2(["build", "--force", "--json"]);
+    expect(code).toBe(0);
+    expect(named("buildAddon")).toEqual([[{ force: true, quiet: false, toStderr: true }]]);
+    expect(JSON.parse(out)).toMatchObject({ file: "/pkg/build/Release/zo2.node", backends: [{ kind: "cpu" }, {}] });
+    expect((await zo2(["build", "--quiet"])).named("buildAddon")).toEqual([
+      [{ force: false, quiet: true, toStderr: false }],
+    ]);
+    const failed = await zo2(["build"], { buildFails: true });
+    expect(failed).toMatchObject({ code: 1, out: "" });
+    expect(failed.err).toMatch(/^ZO2_ERR_ADDON: the native addon was not built; [^\n]*\n$/);
   });
 
   test("demo tunes the model of the package on its reviews, and closes with before and after", async () => {
