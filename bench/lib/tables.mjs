@@ -12,7 +12,35 @@ export const TABLES = {
   opt125m: { results: "opt125m-cpu.json", render: opt125mBlock },
   "event-loop": { results: "event-loop-cpu.json", render: eventLoopBlock },
   smollm2: { results: "smollm2-cpu.json", render: smollm2Block },
+  mutants: { results: "mutants.json", render: mutantsBlock },
 };
+
+/** Markdown of `mutants.json`: how many mutants of a sample the tests noticed, by room, and what the sample leaves open. */
+export function mutantsBlock(result) {
+  const { all, rooms, seed, share, seconds } = result;
+  const count = (n) => n.toLocaleString("en");
+  const row = (name, r) => [
+    name,
+    ...[r.mutants, r.sampled, r.killed, r.timedOut, r.survived, r.uncovered].map(count),
+    r.score === null ? "" : percent(r.score),
+  ];
+  const spread = 1.96 * Math.sqrt((all.score * (1 - all.score)) / all.sampled);
+  const lines = [
+    table(
+      ["room", "mutants", "sampled", "killed", "timed out", "survived", "run by no unit test", "noticed"],
+      [...Object.entries(rooms).map(([name, r]) => row(`\`${name}/\``, r)), row("all", all)],
+      1,
+    ),
+    "",
+    `Each mutant was in the sample with the probability ${share}, by seed ${seed}; ${count(all.static)} that change ` +
+      "what a module makes when it is loaded were left out. " +
+      `A sample of ${count(all.sampled)} leaves about ${percent(spread)} either way (95 %) for the whole. ` +
+      `Unit tests alone, ${Math.round(seconds / 60)} minutes.`,
+    "",
+    provenance(result),
+  ];
+  return lines.join("\n");
+}
 
 /** Markdown of `plan.json`: what a step takes of a device by the model's size, before anything has run. */
 export function planBlock(result) {
@@ -254,6 +282,8 @@ function provenance({ device, commit, dirty, date, node, build }) {
     `${tree}; ${date.slice(0, 10)}.`
   );
 }
+
+const percent = (share) => `${(100 * share).toFixed(0)} %`;
 
 /** A Markdown table; the first `text` columns are aligned to the left, the others to the right. */
 function table(head, rows, text) {

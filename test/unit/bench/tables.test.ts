@@ -189,7 +189,7 @@ describe("the README's tables", () => {
     await writeFile(readme, "<!-- bench:opt225m -->\n<!-- /bench:opt225m -->");
     expect(run("--check")).toMatchObject({
       status: 1,
-      err: expect.stringContaining("there is no table opt225m; there are plan, opt125m, event-loop, smollm2"),
+      err: expect.stringContaining("there is no table opt225m; there are plan, opt125m, event-loop, smollm2, mutants"),
     });
   });
 });
@@ -293,5 +293,29 @@ describe("the tutorial's figures", () => {
   it("show what was said as text, whatever it holds, with dots where it was cut off", async () => {
     const text = await made(smollm2);
     expect(text.split("\n")).toContain("| Name \\| three | Red, \\* \\<b\\>blue ... | Green. |");
+  });
+});
+
+describe("the table of mutants", () => {
+  const room = { mutants: 40, static: 4, sampled: 20, killed: 14, timedOut: 1, survived: 3, uncovered: 2, score: 0.75 };
+  const none = { mutants: 9, static: 2, sampled: 0, killed: 0, timedOut: 0, survived: 0, uncovered: 0, score: null };
+  const { device, date, commit, dirty, node } = about;
+  const mutants = { seed: 3, share: 0.5, seconds: 610, all: room, rooms: { train: room, config: none } };
+
+  it("has a row for each room and one for all, and says what the sample leaves open", async () => {
+    await writeFile(readme, "<!-- bench:mutants -->\n<!-- /bench:mutants -->");
+    await write({ ...mutants, device, date, commit, dirty, node }, "mutants.json");
+    expect(run().status).toBe(0);
+    const made = await text();
+    expect(made.split("\n").slice(3, 6).map(cells)).toEqual([
+      ["`train/`", "40", "20", "14", "1", "3", "2", "75 %"],
+      ["`config/`", "9", "0", "0", "0", "0", "0", ""],
+      ["all", "40", "20", "14", "1", "3", "2", "75 %"],
+    ]);
+    // 1.96 sqrt(0.75 x 0.25 / 20)
+    expect(made).toContain("with the probability 0.5, by seed 3; 4 that change");
+    expect(made).toContain("A sample of 20 leaves about 19 % either way");
+    expect(made).toContain("10 minutes");
+    expect(made).toContain(commit.slice(0, 12));
   });
 });
