@@ -6,7 +6,26 @@ import { build } from "./lib/build.mjs";
 import { listTests, onCuda, outcome } from "./lib/cpp-tests.mjs";
 import { root, runStage } from "./lib/stage.mjs";
 
-/** The jest suite of the native layer with every model and device on CUDA. A skipped test fails the step. */
+/** Longest that one C++ test may take on a GPU, where the slowest needs a few: what hangs must not take the stage. */
+const SECONDS_EACH = 60;
+/** Tests that a GPU must have before others are worth their time. */
+const FIRST = ["cuda_linear_sm90_test", "cuda_linear_test", "cuda_attention_test"];
+/** They make the device fail, after which a driver may want a new process. */
+const LAST = ["failures_test@cuda"];
+/** What a GPU has to skip, with the reason: waits are left out for the race detector, and weights come by network. */
+const SKIPPED = [/^test\/native\/model\/race\.test\.ts: /, /smollm2\.test\.ts: /];
+
+/** First, the others, last. */
+function inOrder(tests) {
+  const rank = ({ name }) =>
+    FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length + (LAST.includes(name) ? 1 : 0);
+  return [...tests].sort((a, b) => rank(a) - rank(b));
+}
+
+/**
+ * The jest suite of the native layer with every model and device on CUDA. A test that is skipped and not in SKIPPED
+ * fails the step.
+ */
 function jest(stage, project) {
   const report = path.join(stage.out, `${stage.name}-${project}.json`);
   const program = createRequire(import.meta.url).resolve("jest/bin/jest");
@@ -27,7 +46,8 @@ function jest(stage, project) {
       .filter((test) => test.status !== "passed")
       .map((test) => `${path.relative(root, file.name)}: ${test.fullName}: ${test.status}`),
   );
-  const ok = run.ok && counts.passed > 0 && counts.failed === 0 && counts.skipped === 0;
+  const unexpected = failures.filter((failure) => !SKIPPED.some((known) => known.test(failure)));
+  const ok = run.ok && counts.passed > 0 && counts.failed === 0 && unexpected.length === 0;
   return stage.add({
     name: `jest ${project}`,
     ok,
@@ -41,9 +61,11 @@ await runStage("1-build-and-test", (stage) => {
   if (!build(stage)) return;
   const tests = onCuda(listTests(stage.buildDir));
   if (tests.length === 0) throw new Error("the build has no C++ test for the CUDA backend");
-  for (const { name, command, env } of tests) {
-    const run = stage.run(command[0], command.slice(1), { env: { ...env, ZO2_TEST_BACKEND: "cuda" } });
+  const seconds = stage.emulated ? Number.POSITIVE_INFINITY : SECONDS_EACH;
+  for (const { name, command, env } of inOrder(tests)) {
+    if (stage.tests !== null && !stage.tests.includes(name)) continue;
+    const run = stage.run(command[0], command.slice(1), { env: { ...env, ZO2_TEST_BACKEND: "cuda" }, seconds });
     stage.add({ name: `cpp ${name}`, ...outcome(run) });
   }
-  jest(stage, "native");
+  if (stage.tests === null) jest(stage, "native");
 });

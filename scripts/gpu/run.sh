@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# Unpacks the folder that scripts/gpu/pack.mjs made (this file lies in it) and runs one stage: bash run.sh 1 | 2 | 3 [arguments of the stage]
-# ZO2_GPU_DIR: where to unpack, kept for the next stage (default /tmp/zo2-gpu). OUT: where results go (default gpu-out/ here).
+# Copies the checkout that is the current folder, unpacks what scripts/gpu/pack.mjs made (this file lies in it) over the
+# copy, and runs one stage: bash gpu-pack/run.sh 1 | 2 | 3 [arguments of the stage]
+# ZO2_GPU_DIR: where the copy is, kept for the next stage (default /tmp/zo2-gpu). OUT: where results go (default
+# gpu-out/ here).
 set -euo pipefail
 pack=$(cd "$(dirname "$0")" && pwd)
+[ -f contract/zo2.h ] || { echo "run.sh: call it in a checkout of zo2" >&2; exit 2; }
 work=${ZO2_GPU_DIR:-/tmp/zo2-gpu}
 stage=${1:?"which stage: 1 (build and test), 2 (sanitizer) or 3 (benches)"}
 shift
@@ -12,8 +15,10 @@ field() { sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}$/\1/p" "$pa
 if [ "$(cat "$work/.pack" 2>/dev/null || true)" != "$(field id)" ]; then
   rm -rf "$work"
   mkdir -p "$work/bin"
-  tar -xzf "$pack/tree.tar.gz" -C "$work"
-  gzip -dc "$pack/node.gz" > "$work/bin/node"
+  tar --exclude=./node_modules --exclude='./build*' --exclude=./dist --exclude=./.git --exclude="./${pack##*/}" -c . |
+    tar -x -C "$work"
+  tar -xJf "$pack/tree.tar.xz" -C "$work"
+  xz -dc "$pack/node.xz" > "$work/bin/node"
   chmod +x "$work/bin/node"
   field id > "$work/.pack"
 fi

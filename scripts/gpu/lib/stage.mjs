@@ -3,6 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import { describeGpu, facts } from "./facts.mjs";
 
 export const root = path.dirname(path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url)))));
@@ -11,6 +12,11 @@ export const root = path.dirname(path.dirname(path.dirname(path.dirname(fileURLT
 const LIMIT_SECONDS = 8 * 60;
 const DRY_LIMIT_SECONDS = 60 * 60;
 const KEPT_OUTPUT = 2000;
+/**
+ * Kernels are loaded with their modules, which an open device has done anyway, and every stream of a test has a
+ * hardware queue of its own, so that a held one does not hold another.
+ */
+const DRIVER = { CUDA_MODULE_LOADING: "EAGER", CUDA_DEVICE_MAX_CONNECTIONS: "32" };
 
 /**
  * One stage: steps that are commands, and one JSON in $OUT that is written after every step, so that a stage that is
@@ -19,8 +25,11 @@ const KEPT_OUTPUT = 2000;
 export class Stage {
   constructor(name) {
     this.name = name;
+    const chosen = readArguments(process.argv.slice(2));
     // With it nothing runs: the build alone is tried, where there is no device.
-    this.buildOnly = buildOnlyCapability(process.argv.slice(2));
+    this.buildOnly = chosen["build-only"] ?? null;
+    // Names of programs; null for all of the stage's.
+    this.tests = chosen.tests?.split(",") ?? null;
     this.emulated = /^emulated/.test(process.env.ZO2_CUDA ?? "");
     this.out = path.resolve(process.env.OUT ?? "gpu-out");
     fs.mkdirSync(this.out, { recursive: true });
@@ -59,7 +68,7 @@ export class Stage {
         ? { error: new Error("the stage's time is used up") }
         : spawnSync(command, args, {
             cwd,
-            env: { ...process.env, ...env },
+            env: { ...process.env, ...DRIVER, ...env },
             encoding: "utf8",
             timeout: Math.ceil(left * 1000),
             killSignal: "SIGKILL",
@@ -106,13 +115,19 @@ export class Stage {
   }
 }
 
-/** The compute capability of `--build-only 9.0`; null without it. */
-function buildOnlyCapability(args) {
-  if (args.length === 0) return null;
-  if (args.length === 2 && args[0] === "--build-only" && /^\d+\.\d$/.test(args[1])) return args[1];
-  throw new Error(
-    `unknown arguments: ${args.join(" ")}; the only ones are --build-only CAPABILITY, as in --build-only 9.0`,
-  );
+const ARGUMENTS = { "build-only": { type: "string" }, tests: { type: "string" } };
+
+function readArguments(args) {
+  try {
+    const { values } = parseArgs({ args, options: ARGUMENTS });
+    const capability = values["build-only"];
+    if (capability === undefined || /^\d+\.\d$/.test(capability)) return values;
+    throw new Error(`--build-only ${capability} is no compute capability, such as 9.0`);
+  } catch (error) {
+    throw new Error(
+      `${error.message}; the arguments are --build-only CAPABILITY and, for stages 1 and 2, --tests NAME,NAME`,
+    );
+  }
 }
 
 /** Runs a stage's body; what it throws is a failed step. */
