@@ -73,6 +73,7 @@ async function loadFrom(
   });
   const session = await Session.create(device, recording, units, {
     tierOf: (unit) => test?.tier?.(unit) ?? offload.to,
+    largestHostArena: test?.largestHostArena,
     ...{ slots: offload.slots, overlap: offload.overlap, deviceMemory: offload.deviceMemory },
     ...{ wire, compute: options.dtype, rounding: options.rounding },
     positionRow: definition.positionRow,

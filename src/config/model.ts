@@ -51,6 +51,8 @@ const testSchema = z.strictObject({
   tier: z
     .custom<(unit: number) => Tier>((value) => typeof value === "function", { error: "must be a function" })
     .optional(),
+  /** Most bytes of host memory that are allocated at once for weights, unless a unit has more. @default 64 GiB */
+  largestHostArena: z.int().min(1).optional(),
   /** Sees every pass over the model. @default none */
   onPass: z.custom<PassObserver>((value) => typeof value === "function", { error: "must be a function" }).optional(),
   /** Uses the portable kernels even where the CPU has better ones. @default false */

@@ -10,6 +10,8 @@ export type PassObserver = (pass: Pass, commands: readonly Declared[]) => void;
 export interface SessionOptions {
   /** Where each unit rests. */
   readonly tierOf: (unit: number) => Tier;
+  /** Test mode: most bytes of an arena in host memory. */
+  readonly largestHostArena?: number | undefined;
   readonly slots: number;
   readonly overlap: boolean;
   readonly wire: FloatType;

@@ -106,7 +106,7 @@ export class Session {
     try {
       const queue = new Queue(device, options.overlap);
       const tiers = units.map(({ index }) => ({ rest: options.tierOf(index) }));
-      const store = await WeightStore.create(device, queue, restLayout(units, tiers));
+      const store = await WeightStore.create(device, queue, restLayout(units, tiers, options.largestHostArena));
       const control = await Control.create(device, queue);
       return new Session(device, queue, store, control, recording, units, options);
     } catch (error) {

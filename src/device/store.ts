@@ -3,7 +3,6 @@ import { at } from "../base/at.js";
 import type { FloatType } from "../base/dtype.js";
 import { FLOAT_DTYPE } from "../memory/operands.js";
 import type { RestLayout } from "../memory/rest.js";
-import type { Tier } from "../memory/residence.js";
 import type { Declared, Work } from "../schedule/command.js";
 import { rest } from "../schedule/resource.js";
 import type { Encode, Queue } from "./queue.js";
@@ -13,31 +12,29 @@ import type { Span } from "./words.js";
 export type HostBytes = Span;
 
 /**
- * The wire bytes of every unit, at rest: a host arena that units are uploaded from, and a device buffer for those that
- * stay. Between a resident unit and JavaScript lies a staging buffer of one unit.
+ * The wire bytes of every unit, at rest: arenas in host memory that units are uploaded from, and one on the device for
+ * those that stay. Between a resident unit and JavaScript lies a staging buffer of one unit.
  */
 export class WeightStore {
   private readonly spans: readonly Span[];
 
   private constructor(
     readonly layout: RestLayout,
-    private readonly arenas: Readonly<Record<Tier, Buffer>>,
+    private readonly arenas: readonly Buffer[],
     private readonly device: Device,
     private readonly queue: Queue,
   ) {
-    this.spans = layout.units.map(({ rest: tier, offset }) => ({ buffer: arenas[tier], offset }));
+    this.spans = layout.units.map(({ arena, offset }) => ({ buffer: at(arenas, arena), offset }));
   }
 
   /** @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY; nothing is left allocated then */
   static async create(device: Device, queue: Queue, layout: RestLayout): Promise<WeightStore> {
-    const { bytes } = layout;
-    // Even of no bytes: units without tensors rest there as well.
-    const onDevice = await device.createBuffer("device", bytes.device);
+    const arenas: Buffer[] = [];
     try {
-      const host = await device.createBuffer("host", bytes.host);
-      return new WeightStore(layout, { device: onDevice, host }, device, queue);
+      for (const { tier, bytes } of layout.arenas) arenas.push(await device.createBuffer(tier, bytes));
+      return new WeightStore(layout, arenas, device, queue);
     } catch (error) {
-      onDevice.dispose();
+      for (const arena of arenas) arena.dispose();
       throw error;
     }
   }
@@ -86,8 +83,7 @@ export class WeightStore {
   }
 
   dispose(): void {
-    this.arenas.device.dispose();
-    this.arenas.host.dispose();
+    for (const arena of this.arenas) arena.dispose();
   }
 
   private async copy(work: Extract<Work, { kind: "fetch" | "put" }>, staging: Span): Promise<void> {
