@@ -1,6 +1,8 @@
 #include "cuda/commands.h"
 
 #include "contract/commands.h"
+#include "contract/span.h"
+#include "cuda/ops/copy.cuh"
 #include "cuda/ops/fill.cuh"
 #include "cuda/ops/gather.cuh"
 #include "cuda/ops/loss.cuh"
@@ -15,6 +17,8 @@ namespace {
 using Counted = Stream::Counted;
 using Uses = Stream::Uses;
 
+bool in_host_memory(const zo2_span& span) { return contract::memory_of(span).kind == ZO2_BUFFER_HOST; }
+
 }  // namespace
 
 DeviceLayout::DeviceLayout(std::shared_ptr<Device> device, const zo2_segment* list, uint64_t count)
@@ -23,13 +27,18 @@ DeviceLayout::DeviceLayout(std::shared_ptr<Device> device, const zo2_segment* li
   device_->enter();
   const uint64_t bytes = segments().size() * sizeof(zo2_segment);
   on_device_ = DeviceArena(bytes);
-  ZO2_CUDA_CHECK(cudaMemcpy(on_device_.data(), segments().data(), bytes, cudaMemcpyHostToDevice));
+  on_device_.upload(segments().data(), bytes);
 }
 
 DeviceLayout::~DeviceLayout() { device_->enter_quietly(); }
 
 void enqueue_copy(Stream& stream, const zo2_span& dst, const zo2_span& src, uint64_t bytes) {
   const contract::CopyCommand command = contract::resolve_copy(&stream.device(), dst, src, bytes);
+  if (in_host_memory(dst) && in_host_memory(src)) {
+    stream.command(Counted::kCommand, Uses::kKernels,
+                   [&](const Launch& launch) { ZO2_CUDA_LAUNCH("copy", launch_copy(launch, command)); });
+    return;
+  }
   stream.command(Counted::kCommand, Uses::kCopies, [&](const Launch& launch) {
     if (command.bytes == 0) return;
     ZO2_CUDA_CHECK(cudaMemcpyAsync(command.to, command.from, command.bytes, cudaMemcpyDefault, launch.stream));

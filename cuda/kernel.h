@@ -12,8 +12,11 @@
 //   ZO2_LAUNCH(kernel, grid, block, shared_bytes, stream, arguments...)
 //                                    a cudaError_t: launches, asking for the opt-in limit of shared memory where that
 //                                    is needed, and checks the launch (not its end). A kernel whose name has commas
-//                                    stands in parentheses.
+//                                    stands in parentheses. It is a constant, so that the program has a list of all
+//                                    kernels before it launches any (kernel_list.h).
 #pragma once
+
+#include "cuda/kernel_list.h"
 
 #if ZO2_EMULATED
 
@@ -26,7 +29,7 @@
   auto& name = *static_cast<std::add_pointer_t<T>>(::zo2::emu::static_shared(&name##_key, sizeof(T), alignof(T)))
 
 #define ZO2_LAUNCH(kernel, grid, block, shared_bytes, ...) \
-  ::zo2::emu::launch(#kernel, kernel, grid, block, shared_bytes, __VA_ARGS__)
+  ::zo2::emu::launch(#kernel, ::zo2::cuda::Listed<(kernel)>::address(), grid, block, shared_bytes, __VA_ARGS__)
 
 #else
 
@@ -43,7 +46,7 @@
 #define ZO2_SHARED_STATIC(T, name) __shared__ ::zo2::cuda::detail::Same<T> name
 
 #define ZO2_LAUNCH(kernel, grid, block, shared_bytes, ...) \
-  ::zo2::cuda::detail::launch(kernel, grid, block, shared_bytes, __VA_ARGS__)
+  ::zo2::cuda::detail::launch(::zo2::cuda::Listed<(kernel)>::address(), grid, block, shared_bytes, __VA_ARGS__)
 
 namespace zo2::cuda::detail {
 

@@ -207,7 +207,7 @@ DeviceProgram::DeviceProgram(std::shared_ptr<Device> device, const double* words
   device_->enter();
   const uint64_t bytes = frequencies.size() * sizeof(float);
   frequencies_ = DeviceArena(bytes);
-  ZO2_CUDA_CHECK(cudaMemcpy(frequencies_.data(), frequencies.data(), bytes, cudaMemcpyHostToDevice));
+  frequencies_.upload(frequencies.data(), bytes);
 }
 
 DeviceProgram::~DeviceProgram() { device_->enter_quietly(); }

@@ -2,6 +2,7 @@
 set(zo2_cuda_sources
   backend.cc
   commands.cc
+  kernel_list.cc
   program_run.cu
   runtime/buffer.cc
   runtime/check.cc
@@ -22,6 +23,7 @@ set(zo2_cuda_sources
   ops/cast.cu
   ops/check.cu
   ops/checkpoint.cu
+  ops/copy.cu
   ops/cross_entropy.cu
   ops/embed.cu
   ops/fill.cu

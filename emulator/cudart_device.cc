@@ -7,6 +7,7 @@
 #include "emulator/config.h"
 #include "emulator/cudart.h"
 #include "emulator/hooks.h"
+#include "emulator/loading.h"
 
 namespace zo2::emu {
 namespace {
@@ -166,6 +167,7 @@ cudaError_t cudaDeviceReset() {
   const std::lock_guard hold(runtime_lock());
   reset_streams();
   release_everything();
+  unload_kernels();
   if constexpr (kRace) hooks::device_reset();
   return cudaSuccess;
 }
@@ -179,8 +181,9 @@ cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute which, int value
   return cudaSuccess;
 }
 
-cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* kernel) {
   ZO2_EMU_ENTER();
+  load_kernel(kernel);
   memset(attributes, 0, sizeof *attributes);
   attributes->maxThreadsPerBlock = 1024;
   attributes->maxDynamicSharedSizeBytes = static_cast<int>(config().shared_limit());

@@ -24,6 +24,7 @@ constexpr Word kWords[] = {
     ZO2_EMU_WORD(cudaErrorMemoryAllocation, "out of memory"),
     ZO2_EMU_WORD(cudaErrorInvalidConfiguration, "invalid configuration argument"),
     ZO2_EMU_WORD(cudaErrorInvalidDevice, "invalid device ordinal"),
+    ZO2_EMU_WORD(cudaErrorInvalidDeviceFunction, "invalid device function"),
     ZO2_EMU_WORD(cudaErrorInvalidResourceHandle, "invalid resource handle"),
     ZO2_EMU_WORD(cudaErrorNotReady, "device not ready"),
     ZO2_EMU_WORD(cudaErrorLaunchFailure, "unspecified launch failure"),

@@ -7,6 +7,7 @@
 #include "emulator/arena.h"
 #include "emulator/cudart.h"
 #include "emulator/hooks.h"
+#include "emulator/loading.h"
 
 namespace zo2::emu {
 namespace {
@@ -117,6 +118,7 @@ cudaError_t allocate_memory(void** address, size_t bytes, bool pinned) {
   ZO2_EMU_ENTER();
   *address = nullptr;
   if (bytes == 0) return cudaSuccess;
+  if (!outlasts_held_streams(pinned ? "cudaHostAlloc" : "cudaMalloc")) return give(cudaErrorNotSupported);
   *address = allocate(bytes, pinned);
   return give(*address == nullptr ? cudaErrorMemoryAllocation : cudaSuccess);
 }
@@ -153,6 +155,7 @@ cudaError_t cudaHostRegister(void* address, size_t bytes, unsigned) {
   ZO2_EMU_ENTER();
   if (address == nullptr || bytes == 0) return give(cudaErrorInvalidValue);
   if (in_arena(address) || any_registered(address, bytes)) return give(cudaErrorHostMemoryAlreadyRegistered);
+  if (!outlasts_held_streams("cudaHostRegister")) return give(cudaErrorNotSupported);
   registered()[reinterpret_cast<uintptr_t>(address)] = bytes;
   if constexpr (kRace) hooks::registered(address, bytes);
   return cudaSuccess;
@@ -189,6 +192,7 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
   return cudaSuccess;
 }
 
+// CUDA copies from host memory to host memory before it returns, whatever the stream still has to do.
 cudaError_t cudaMemcpyAsync(void* destination, const void* source, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t handle) {
   ZO2_EMU_ENTER();
@@ -197,14 +201,23 @@ cudaError_t cudaMemcpyAsync(void* destination, const void* source, size_t bytes,
   if (bytes == 0) return cudaSuccess;
   if (const cudaError_t refused = check_copy(destination, source, bytes, kind); refused != cudaSuccess)
     return give(refused);
+  if (memory_kind(destination) != MemoryKind::kDevice && memory_kind(source) != MemoryKind::kDevice) {
+    report_call("cudaMemcpyAsync", "copies %zu bytes from host memory to host memory before it returns", bytes);
+    return give(cudaErrorNotSupported);
+  }
   return give(copy(stream, destination, source, bytes));
 }
 
+// As CUDA does: a copy from pageable memory to the device may still be on its way when this returns. The default
+// stream waits for it; streams that do not follow that stream do not.
 cudaError_t cudaMemcpy(void* destination, const void* source, size_t bytes, cudaMemcpyKind kind) {
-  const cudaError_t status = cudaMemcpyAsync(destination, source, bytes, kind, nullptr);
-  if (status != cudaSuccess) return status;
-  const std::lock_guard hold(runtime_lock());
-  return give(wait_for_default_stream());
+  ZO2_EMU_ENTER();
+  if (bytes == 0) return cudaSuccess;
+  if (const cudaError_t refused = check_copy(destination, source, bytes, kind); refused != cudaSuccess)
+    return give(refused);
+  const bool late = memory_kind(source) == MemoryKind::kPageable && memory_kind(destination) == MemoryKind::kDevice;
+  const cudaError_t status = copy(find_stream(nullptr), destination, source, bytes);
+  return give(status != cudaSuccess || late ? status : wait_for_default_stream());
 }
 
 cudaError_t cudaMemsetAsync(void* destination, int value, size_t bytes, cudaStream_t handle) {

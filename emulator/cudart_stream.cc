@@ -6,6 +6,7 @@
 #include "emulator/cudart.h"
 #include "emulator/device.h"
 #include "emulator/hooks.h"
+#include "emulator/loading.h"
 #include "emulator/scheduler.h"
 
 namespace zo2::emu {
@@ -22,6 +23,7 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 
 cudaError_t create(cudaStream_t* handle, unsigned flags) {
   ZO2_EMU_ENTER();
+  if (!outlasts_held_streams("cudaStreamCreate")) return give(cudaErrorNotSupported);
   *handle = reinterpret_cast<cudaStream_t>(create_stream((flags & cudaStreamNonBlocking) == 0).get());
   return cudaSuccess;
 }
@@ -48,14 +50,18 @@ Record::~Record() {
   if constexpr (kRace) hooks::event_destroyed(this);
 }
 
-cudaError_t enqueue_launch(const char* name, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t handle,
-                           Call call) {
+cudaError_t enqueue_launch(const char* name, const void* kernel, dim3 grid, dim3 block, size_t shared_bytes,
+                           cudaStream_t handle, Call call) {
   const std::shared_ptr<void> owner(call.self, call.destroy);
   ZO2_EMU_ENTER();
   const auto stream = find_stream(handle);
   if (stream == nullptr) return give(cudaErrorInvalidResourceHandle);
   if (const cudaError_t refused = check_shape(name, grid, block, shared_bytes); refused != cudaSuccess)
     return give(refused);
+  if (!kernel_loaded(kernel)) {
+    report_call(name, "is loaded by its first launch, which may wait for every stream");
+    return give(cudaErrorInvalidDeviceFunction);
+  }
   enqueue(stream, name,
           [=](uint64_t id) { run_launch({name, grid, block, shared_bytes, call.invoke, owner.get(), call.size, id}); });
   // As on a device, what goes wrong while the kernel runs is told by a later call.

@@ -15,8 +15,8 @@ struct Call {
 };
 
 // Takes `call` over, whatever it returns.
-cudaError_t enqueue_launch(const char* name, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
-                           Call call);
+cudaError_t enqueue_launch(const char* name, const void* kernel, dim3 grid, dim3 block, size_t shared_bytes,
+                           cudaStream_t stream, Call call);
 
 template <class... Parameters>
 struct BoundKernel {
@@ -35,7 +35,7 @@ cudaError_t launch(const char* name, void (*kernel)(Parameters...), dim3 grid, d
                    cudaStream_t stream, Arguments&&... arguments) {
   using Bound = BoundKernel<Parameters...>;
   auto* bound = new Bound{kernel, std::tuple<std::decay_t<Parameters>...>(std::forward<Arguments>(arguments)...)};
-  return enqueue_launch(name, grid, block, shared_bytes, stream,
+  return enqueue_launch(name, reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, stream,
                         {&Bound::invoke, &Bound::destroy, bound, sizeof(Bound)});
 }
 

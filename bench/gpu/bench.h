@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda/kernel_list.h"
 #include "cuda/launch.h"
 
 namespace zo2::bench {
@@ -47,6 +48,8 @@ class Memory {
 
   void put(const void* from, uint64_t bytes) {
     check(cudaMemcpy(data_, from, bytes, cudaMemcpyHostToDevice), "upload");
+    // The stream of the benches does not wait for the default one, which may still be at it.
+    check(cudaStreamSynchronize(cudaStreamLegacy), "upload");
   }
 
   // The pattern over and over. Zeros would let the device run cooler and faster than real weights do.
@@ -85,6 +88,7 @@ inline std::vector<float> random_values(size_t count, float spread) {
 class Device {
  public:
   Device() : slot_(sizeof(cuda::FaultSlot)) {
+    cuda::load_kernels();
     check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
     check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
     check(cudaHostAlloc(&mirror_, sizeof(cuda::FaultSlot), cudaHostAllocDefault), "cudaHostAlloc");

@@ -189,8 +189,8 @@ __global__ void __launch_bounds__(kThreads, 1)
 #endif
 }
 
-// Whether the image that this device runs was built for sm_90a: one built for another architecture has an empty body,
-// without the barriers.
+// Whether the image that this device runs was built for sm_90a: one built for another architecture, or from PTX for an
+// older one, has an empty body, without the barriers.
 bool body_exists() {
 #if ZO2_EMULATED
   return true;
@@ -199,7 +199,7 @@ bool body_exists() {
     cudaFuncAttributes attributes{};
     const cudaError_t status = cudaFuncGetAttributes(&attributes, linear_sm90_kernel<BF16, 256>);
     if (status != cudaSuccess) (void)cudaGetLastError();
-    return status == cudaSuccess && attributes.sharedSizeBytes >= sizeof(Barriers<256>);
+    return status == cudaSuccess && attributes.ptxVersion >= 90 && attributes.sharedSizeBytes >= sizeof(Barriers<256>);
   }();
   return exists;
 #endif

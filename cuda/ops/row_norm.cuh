@@ -166,6 +166,13 @@ inline bool slices_aligned(const Matrix& m, int64_t groups, int64_t width) {
   return packs_aligned(m) && (groups == 1 || width * dtype_bytes(m.dtype) % 16 == 0);
 }
 
+template <bool kCenter, int kPacks>
+cudaError_t launch_short_rows(const Launch& launch, int64_t rows, const RowNorm& args) {
+  const dim3 grid(static_cast<unsigned>((rows + kWarpsPerBlock - 1) / kWarpsPerBlock));
+  return ZO2_LAUNCH((short_rows_kernel<kCenter, kPacks>), grid, dim3(kWarpsPerBlock * 32), 0, launch.stream,
+                    launch.poison(), args);
+}
+
 }  // namespace row_norm
 
 // Divides each row of x into slices as wide as gain and normalises them; with kCenter the mean is taken off first.
@@ -187,13 +194,9 @@ cudaError_t launch_row_norm(const Launch& launch, const Matrix& out, const Matri
                         slices_aligned(x, groups, width),
                         packs_aligned(gain),
                         packs_aligned(bias)};
-  if (packs <= 4 * 32) {
-    const auto kernel = packs <= 32       ? short_rows_kernel<kCenter, 1>
-                        : packs <= 2 * 32 ? short_rows_kernel<kCenter, 2>
-                                          : short_rows_kernel<kCenter, 4>;
-    const dim3 grid(static_cast<unsigned>((rows + kWarpsPerBlock - 1) / kWarpsPerBlock));
-    return ZO2_LAUNCH(kernel, grid, dim3(kWarpsPerBlock * 32), 0, launch.stream, launch.poison(), args);
-  }
+  if (packs <= 32) return launch_short_rows<kCenter, 1>(launch, rows, args);
+  if (packs <= 2 * 32) return launch_short_rows<kCenter, 2>(launch, rows, args);
+  if (packs <= 4 * 32) return launch_short_rows<kCenter, 4>(launch, rows, args);
   const dim3 grid(static_cast<unsigned>(rows));
   if (width > kMostRowColumns) {
     return ZO2_LAUNCH((long_rows_kernel<kCenter>), grid, dim3(kLongRowThreads), 0, launch.stream, launch.poison(),

@@ -14,11 +14,32 @@ std::string report() {
   return {};
 }
 
+// Failures after which every call of the process fails, whatever it resets: CUDA's own words on each of them are that
+// the process must be terminated and relaunched (cudaError in the reference of the runtime API).
+bool ends_the_process(cudaError_t status) {
+  switch (status) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorLaunchFailure:
+    case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 std::string describe_failure(cudaError_t status, const char* where) {
   return std::string("the device failed: ") + cudaGetErrorString(status) + " (" + cudaGetErrorName(status) + ") in " +
-         where + report();
+         where + report() + (ends_the_process(status) ? "; end this process, and open the device in a new one" : "");
 }
 
 zo2_status status_of(cudaError_t status) {

@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "contract/status.h"
+#include "cuda/kernel_list.h"
 #include "cuda/runtime/build.h"
 #include "cuda/runtime/check.h"
 
@@ -107,6 +108,7 @@ Device::Device(const zo2_device_options& options)
     : options_(options), ordinal_(checked_ordinal(options.ordinal)), process_(getpid()) {
   traits_ = read_traits(ordinal_, options.tf32 != 0);
   enter();
+  load_kernels();
   size_t free = 0;
   size_t total = 0;
   ZO2_CUDA_CHECK(cudaMemGetInfo(&free, &total));

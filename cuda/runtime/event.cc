@@ -54,8 +54,7 @@ std::list<Notification> Record::fire(cudaError_t status) noexcept {
     if (auto judged = judge()) {
       error_ = *judged;
     } else if (status != cudaSuccess) {
-      error_ = named(origin_.lane->name(), ZO2_STATUS_DEVICE,
-                     describe_failure(status, "a command before the event") + "; open the device again");
+      error_ = named(origin_.lane->name(), ZO2_STATUS_DEVICE, describe_failure(status, "a command before the event"));
     }
   } catch (...) {
     contract::write_current_exception(&error_);

@@ -78,6 +78,11 @@ DeviceArena::~DeviceArena() {
   if (data_ != nullptr) ZO2_CUDA_QUIET(cudaFree(data_));
 }
 
+void DeviceArena::upload(const void* from, uint64_t bytes) {
+  ZO2_CUDA_CHECK(cudaMemcpyAsync(data_, from, bytes, cudaMemcpyHostToDevice, cudaStreamLegacy));
+  ZO2_CUDA_CHECK(cudaStreamSynchronize(cudaStreamLegacy));
+}
+
 PinnedArena::PinnedArena(uint64_t bytes) {
   if (bytes > host_memory_total()) fail_for_room(bytes, "that is more than there is");
   if (bytes > kHugePage) {

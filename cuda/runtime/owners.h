@@ -60,6 +60,9 @@ class DeviceArena {
 
   uint8_t* data() const { return data_; }
   uint64_t bytes() const { return bytes_; }
+  // The first `bytes` become those at `from`, in memory of any kind. They are there for every stream when it returns: a
+  // plain cudaMemcpy from pageable memory may return before, and our streams do not wait for the default one.
+  void upload(const void* from, uint64_t bytes);
 
  private:
   uint8_t* data_ = nullptr;

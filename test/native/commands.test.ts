@@ -196,6 +196,7 @@ test("a disposed object lives on in the commands that were submitted with it", a
     const arena = await device.createBuffer("device", 4);
     const gate = device.createGate();
     const [first, last] = [device.createEvent(), device.createEvent()];
+    const later = await device.createBuffer("device", 1 << 16);
     submit(device, (list) => {
       list.hold(stream, gate);
       list.copy(stream, span(arena), span(source), 4);
@@ -205,8 +206,7 @@ test("a disposed object lives on in the commands that were submitted with it", a
       list.record(stream, last);
     });
     const done = last.done();
-    for (const handle of [stream, source, arena, first, last]) handle.dispose();
-    await device.createBuffer("device", 1 << 16);
+    for (const handle of [stream, source, arena, first, last, later]) handle.dispose();
     gate.open();
     await done;
     expect([...contents(out)]).toEqual([9, 8, 7, 6]);

@@ -7,6 +7,7 @@
 
 #include <vector>
 
+#include "cuda/kernel_list.h"
 #include "cuda/launch.h"
 #include "test/native/cpp/check.h"
 
@@ -16,6 +17,12 @@ inline void must(cudaError_t status, const char* what) {
   CHECK(status == cudaSuccess, "%s: %s", what, cudaGetErrorString(status));
 }
 #define MUST(call) ::zo2::test::must((call), #call)
+
+// cudaMemcpy from pageable memory may return before the bytes are there, and the rig's stream does not wait for them.
+inline void copy_and_wait(void* to, const void* from, size_t bytes) {
+  MUST(cudaMemcpy(to, from, bytes, cudaMemcpyDefault));
+  MUST(cudaStreamSynchronize(cudaStreamLegacy));
+}
 
 // Device or pinned memory of `bytes` bytes, `offset` bytes behind a 256-byte boundary, with sentinels before and after
 // it.
@@ -31,7 +38,7 @@ class Guarded {
     } else {
       MUST(cudaHostAlloc(&memory_, whole(), cudaHostAllocDefault));
     }
-    MUST(cudaMemcpy(memory_, all.data(), whole(), cudaMemcpyDefault));
+    copy_and_wait(memory_, all.data(), whole());
   }
   template <class T>
   explicit Guarded(const std::vector<T>& values, uint64_t offset = 0, Kind kind = Kind::kDevice)
@@ -53,7 +60,7 @@ class Guarded {
     return reinterpret_cast<T*>(static_cast<unsigned char*>(memory_) + offset_);
   }
   void put(const void* from) {
-    if (bytes_ != 0) MUST(cudaMemcpy(at(), from, bytes_, cudaMemcpyDefault));
+    if (bytes_ != 0) copy_and_wait(at(), from, bytes_);
   }
   template <class T = unsigned char>
   std::vector<T> get() const {
@@ -85,6 +92,7 @@ class Guarded {
 class CudaRig {
  public:
   CudaRig() {
+    cuda::load_kernels();
     MUST(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
     MUST(cudaMalloc(reinterpret_cast<void**>(&slot_), sizeof(cuda::FaultSlot)));
     MUST(cudaHostAlloc(reinterpret_cast<void**>(&mirror_), sizeof(cuda::FaultSlot), cudaHostAllocDefault));
@@ -103,7 +111,7 @@ class CudaRig {
   // As if an earlier kernel of the stream had raised a fault.
   void poison() {
     const uint32_t raised = 1;
-    MUST(cudaMemcpy(&slot_->raised, &raised, sizeof raised, cudaMemcpyHostToDevice));
+    copy_and_wait(&slot_->raised, &raised, sizeof raised);
   }
   // Forgets a fault.
   void clear() {

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "check.h"
+#include "cuda/kernel_list.h"
 
 extern "C" const char* zo2_emu_last_report(void);
 extern "C" uint64_t zo2_emu_reports(void);
@@ -57,6 +58,7 @@ inline void expect(const char* source, const char* name, const std::string& kind
     }
   }
   CHECK(cudaDeviceReset() == cudaSuccess, "%s", name);
+  cuda::load_kernels();
   static_cast<void>(cudaGetLastError());
 }
 

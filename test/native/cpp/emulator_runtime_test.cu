@@ -264,9 +264,74 @@ void wrong_calls_are_refused_and_cost_nothing() {
   ok(cudaDeviceSynchronize());
 }
 
+// What a driver does behind a program's back, each seen by a report.
+
+__global__ void first_seen_here(int* at) { *at = 1; }
+
+void a_kernel_is_loaded_before_its_first_launch() {
+  ok(cudaDeviceReset());
+  int* device = nullptr;
+  expect(__FILE__, "unloaded", "call", {}, [&] {
+    ok(cudaMalloc(reinterpret_cast<void**>(&device), 16));
+    CHECK(ZO2_LAUNCH(first_seen_here, 1, 1, 0, nullptr, device) == cudaErrorInvalidDeviceFunction);
+    static_cast<void>(cudaGetLastError());
+  });
+  expect(__FILE__, "loaded", "", {}, [&] {
+    ok(cudaMalloc(reinterpret_cast<void**>(&device), 16));
+    ok(ZO2_LAUNCH(first_seen_here, 1, 1, 0, nullptr, device));
+    ok(cudaFree(device));
+  });
+}
+
+void nothing_is_made_while_a_stream_is_held() {
+  expect(__FILE__, "made under a hold", "call", {}, [] {
+    Bench bench;
+    Gate gate;
+    ok(cudaLaunchHostFunc(bench.streams[0], &Gate::wait, &gate));
+    ok(cudaEventRecord(bench.events[0], bench.streams[0]));
+    CHECK(cudaEventQuery(bench.events[0]) == cudaErrorNotReady);
+    static_cast<void>(cudaGetLastError());
+    void* memory = nullptr;
+    CHECK(cudaMalloc(&memory, 16) == cudaErrorNotSupported);
+    CHECK(cudaHostAlloc(&memory, 16, 0) == cudaErrorNotSupported);
+    cudaStream_t stream = nullptr;
+    CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaErrorNotSupported);
+    static_cast<void>(cudaGetLastError());
+    gate.let_pass();
+  });
+}
+
+void a_copy_between_host_memories_is_not_asynchronous() {
+  expect(__FILE__, "host to host", "call", {}, [] {
+    Bench bench;
+    CHECK(cudaMemcpyAsync(bench.pinned + 64, bench.pinned, 64, cudaMemcpyDefault, bench.streams[0]) ==
+          cudaErrorNotSupported);
+    static_cast<void>(cudaGetLastError());
+  });
+}
+
+// A kernel of a stream that does not follow the default one may run before the bytes are there: the upload lies behind
+// a held stream that the default stream waits for.
+void an_upload_from_pageable_memory_may_come_late() {
+  Bench bench;
+  cudaStream_t blocking;
+  ok(cudaStreamCreate(&blocking));
+  Gate gate;
+  ok(cudaLaunchHostFunc(blocking, &Gate::wait, &gate));
+  const int value = 9;
+  ok(cudaMemcpy(bench.device, &value, sizeof value, cudaMemcpyHostToDevice));
+  ok(ZO2_LAUNCH(add, 1, 1, 0, bench.streams[0], bench.device + 1, bench.device));
+  ok(cudaStreamSynchronize(bench.streams[0]));
+  gate.let_pass();
+  ok(cudaStreamSynchronize(cudaStreamLegacy));
+  CHECK(read(bench.device + 1) == 0 && read(bench.device) == 9);
+  ok(cudaStreamDestroy(blocking));
+}
+
 }  // namespace
 
 int main() {
+  zo2::cuda::load_kernels();
   streams_wait_for_events();
   chains_of_events_keep_their_order();
   work_goes_on_by_itself();
@@ -276,5 +341,9 @@ int main() {
   device_memory_is_limited();
   a_failed_kernel_fails_every_call_until_reset();
   wrong_calls_are_refused_and_cost_nothing();
+  a_kernel_is_loaded_before_its_first_launch();
+  nothing_is_made_while_a_stream_is_held();
+  a_copy_between_host_memories_is_not_asynchronous();
+  an_upload_from_pageable_memory_may_come_late();
   return zo2::test::report();
 }

@@ -237,8 +237,8 @@ void ldmatrix_gives_each_lane_its_pair() {
   Device<uint16_t> source(in);
   Device<uint32_t> out(128);
   for (const bool transposed : {false, true}) {
-    const auto kernel = transposed ? load_matrices<true> : load_matrices<false>;
-    CHECK(ZO2_LAUNCH(kernel, 1, 32, 0, nullptr, source.data, out.data) == cudaSuccess);
+    CHECK((transposed ? ZO2_LAUNCH(load_matrices<true>, 1, 32, 0, nullptr, source.data, out.data)
+                      : ZO2_LAUNCH(load_matrices<false>, 1, 32, 0, nullptr, source.data, out.data)) == cudaSuccess);
     const auto got = out.read();
     for (uint32_t lane = 0; lane < 32; ++lane) {
       for (uint32_t matrix = 0; matrix < 4; ++matrix) {
@@ -499,6 +499,7 @@ void mistakes_are_reported() {
 }  // namespace
 
 int main() {
+  zo2::cuda::load_kernels();
   every_thread_runs_once();
   shuffles_read_their_lane();
   masks_that_do_not_overlap_work_side_by_side();

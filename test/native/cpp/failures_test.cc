@@ -18,10 +18,7 @@ struct Scene {
 
   // A gather whose second row number names no row: it fails when it runs.
   void fail_late(zo2_stream* stream) {
-    zo2_buffer* const rows = rig.host(std::vector<int32_t>{0, 77});
-    zo2_buffer* const table = rig.buffer(ZO2_BUFFER_HOST, 64);
-    rig.ok(
-        rig.table->gather(stream, {rig.buffer(ZO2_BUFFER_DEVICE, 8), 0}, {table, 0}, {rows, 0}, 2, 0, 4, &rig.error));
+    rig.ok(rig.table->gather(stream, {gathered, 0}, {table, 0}, {rows, 0}, 2, 0, 4, &rig.error));
   }
   void fill(zo2_stream* stream, uint64_t at, uint8_t byte = 1) {
     rig.ok(rig.table->fill(stream, {marks, at}, byte, 1, &rig.error));
@@ -41,7 +38,11 @@ struct Scene {
   }
 
   Rig rig;
+  // Made before a stream is held: a GPU may wait for all streams when it gives memory, or another stream.
   zo2_buffer* const marks = rig.buffer(ZO2_BUFFER_HOST, kBytes);
+  zo2_buffer* const rows = rig.host(std::vector<int32_t>{0, 77});
+  zo2_buffer* const table = rig.buffer(ZO2_BUFFER_HOST, 64);
+  zo2_buffer* const gathered = rig.buffer(ZO2_BUFFER_DEVICE, 8);
 };
 
 void a_failure_behind_a_record_does_not_reach_who_waited_for_it() {
@@ -98,13 +99,13 @@ void one_of_many_that_a_stream_waits_for_is_enough() {
     zo2_gate* const gate = s.rig.gate();
     zo2_stream* const waiting = s.rig.stream("waiting");
     std::vector<zo2_stream*> streams;
+    for (int i = 0; i < kStreams; ++i) streams.push_back(s.rig.stream(("stream " + std::to_string(i)).c_str()));
     for (int i = 0; i < kStreams; ++i) {
-      zo2_stream* const one = s.rig.stream(("stream " + std::to_string(i)).c_str());
+      zo2_stream* const one = streams[static_cast<size_t>(i)];
       s.rig.ok(s.rig.table->stream_hold(one, gate, &s.rig.error));
       s.fill(one, 100 + static_cast<uint64_t>(i));
       if (i == bad) s.fail_late(one);
       s.wait(waiting, s.record(one));
-      streams.push_back(one);
     }
     s.fill(waiting, 0);
     s.rig.table->gate_open(gate);

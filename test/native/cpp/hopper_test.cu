@@ -216,6 +216,7 @@ void mistake(const char* name, Mistake made, const char* kind, const char* every
   } else {
     body();
     CHECK(cudaDeviceReset() == cudaSuccess);
+    zo2::cuda::load_kernels();
   }
 }
 
@@ -301,6 +302,7 @@ void maps() {
 }  // namespace
 
 int main() {
+  zo2::cuda::load_kernels();
   products<64, F16>();
   products<64, BF16>();
   products<128, BF16>();

@@ -52,7 +52,7 @@ class DeviceOperands {
       std::copy(from + static_cast<long>(piece.begin), from + static_cast<long>(piece.end),
                 bytes.begin() + static_cast<long>(piece.lead()));
       MUST(cudaMalloc(&piece.data, std::max<size_t>(bytes.size(), 1)));
-      MUST(cudaMemcpy(piece.data, bytes.data(), bytes.size(), cudaMemcpyHostToDevice));
+      copy_and_wait(piece.data, bytes.data(), bytes.size());
     }
     for (size_t i = 0; i < all.size(); i++) {
       const contract::Operand& o = test.operands()[i];

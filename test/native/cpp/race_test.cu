@@ -333,6 +333,7 @@ void reports_go_on() {
 }  // namespace
 
 int main() {
+  zo2::cuda::load_kernels();
   threads_of_a_block();
   blocks_and_bounds();
   streams();
