@@ -1,7 +1,7 @@
 import { isZo2Error } from "../base/errors.js";
+import { runtimeName } from "../base/runtime.js";
 import { formatBytes, formatCount } from "../report/units.js";
 import type { PlanSummary } from "../model.js";
-import { isZo2Error } from "../base/errors.js";
 import type { ModelView, SystemView } from "./api.js";
 import { buildModelOptions } from "./build.js";
 import type { CommandSpec } from "./command.js";
@@ -30,7 +30,7 @@ export const infoCommand: CommandSpec = {
     );
     const versions = {
       zo2: context.version,
-      node: process.versions.node,
+      runtime: runtimeName(),
       platform: `${process.platform}-${process.arch}`,
     };
     const lines = systemLines(versions, system);
@@ -69,10 +69,10 @@ const inColumn = (name: string, lines: readonly string[]) =>
   lines.map((line, i) => `${(i === 0 ? name : "").padEnd(9)} ${line}`);
 
 function systemLines(
-  versions: { zo2: string; node: string; platform: string },
+  versions: { zo2: string; runtime: string; platform: string },
   system: SystemView | { readonly addonError: string },
 ): string[] {
-  const head = `zo2       ${versions.zo2}, Node ${versions.node}, ${versions.platform}`;
+  const head = `zo2       ${versions.zo2}, ${versions.runtime}, ${versions.platform}`;
   if ("addonError" in system) return [head, ...inColumn("addon", system.addonError.split("\n"))];
   const { cpu } = system;
   return [
