@@ -274,6 +274,16 @@ describe("train", () => {
     });
   });
 
+  test("evaluates before and during training by the same options, those of the run", async () => {
+    const options = "--batch-size 3 --max-length 48 --truncation right --reduction sum".split(" ");
+    const { named } = await zo2(train("--eval-data", "dev.jsonl", ...options));
+    const text = { maxLength: 48, truncation: "right", reduction: "sum" };
+    expect(named("evaluate")[0]).toEqual(["dev.jsonl", { batchSize: 3, ...text }]);
+    // Without --eval-every once, after the last of four steps.
+    const evaluation = { data: "dev.jsonl", every: 4, batchSize: 3 };
+    expect(named("createTrainer")[0]?.[0]).toMatchObject({ batchSize: 3, ...text, evaluation });
+  });
+
   test("with --no-keep-best saves once, at the end, and reports the last evaluation", async () => {
     const evaluations = [
       { loss: 0.9, accuracy: 0.5 },

@@ -1,0 +1,135 @@
+/** Which plan is in force: one is made anew where that of before does not hold what a pass needs, and only there. */
+import { fixtureFolder } from "../models/support.js";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Device } from "zo2/native";
+import { packBatch } from "../../../src/data/index.js";
+import { type Direction, Session } from "../../../src/device/session.js";
+import type { Plan } from "../../../src/memory/plan.js";
+import { cutUnits } from "../../../src/memory/units.js";
+import type { CoefficientRule, Probe } from "../../../src/method/index.js";
+import { defineModel } from "../../../src/models/index.js";
+import { numberParameters } from "../../../src/ops/parameter.js";
+import { createRecorder } from "../../../src/ops/record.js";
+
+/** A device that computes nothing: every event has fired, and memory is zeros. */
+function idle(): Device {
+  const buffer = (bytes: number) => ({
+    bytes,
+    view: (_: number, length: number) => new ArrayBuffer(length),
+    dispose: () => undefined,
+  });
+  const handle = () => ({ dispose: () => undefined, done: () => Promise.resolve() });
+  const make = { createStream: handle, createEvent: handle, createGate: handle };
+  const device = {
+    ...{ ...make, createLayout: handle, createProgram: handle, waits: 0, submit: () => undefined },
+    createBuffer: async (_: string, bytes: number) => buffer(bytes),
+    info: () => ({ kind: "idle" }),
+    close: async () => undefined,
+  };
+  return device as unknown as Device;
+}
+
+async function withSession(body: (session: Session) => Promise<void>): Promise<void> {
+  const config = JSON.parse(readFileSync(join(fixtureFolder("llama"), "config.json"), "utf8")) as object;
+  const definition = defineModel(config);
+  const parameters = numberParameters(definition.parameters);
+  const recorder = createRecorder(parameters);
+  definition.record(recorder);
+  const recording = recorder.finish();
+  const units = cutUnits(recording, { wire: "fp32", compute: "fp32" });
+  const session = await Session.create(idle(), recording, units, {
+    ...{ tierOf: () => "host", slots: 2, overlap: true, wire: "fp32", compute: "fp32", rounding: "nearest" },
+    ...{ positionRow: (position: number) => position, poison: false },
+  });
+  await body(session);
+  await session.dispose();
+}
+
+const batchOf = (...lengths: number[]) => [
+  packBatch(
+    lengths.map((length) => {
+      const ids = Int32Array.from({ length }, (_, t) => t + 3);
+      return { kind: "tokens", ids, labels: ids };
+    }),
+  ),
+];
+const of: Direction = { seed: 1n, step: 0, noise: "gaussian", eps: 1e-3 };
+const along = (direction: number, sign: 1 | -1): Probe => ({ direction, sign });
+const rule = (directions: number): CoefficientRule => ({
+  differences: Array.from({ length: directions }, (_, d) => ({ minuend: d, subtrahend: directions })),
+  divisor: 1,
+});
+const request = (probes: Probe[], directions = 1) => ({
+  ...{ ...of, probes, rule: rule(directions), learningRate: 1, weightDecay: 0 },
+});
+const sizesOf = ({ options }: Plan) => [options.probes, options.sides, options.capacity.rows];
+
+it("grows with rows, probes and sides, keeps what it has, and is not made anew for less", () =>
+  withSession(async (session) => {
+    const plan = () => session.plan as Plan;
+    await session.forward(batchOf(20));
+    expect(sizesOf(plan())).toEqual([1, 1, 32]);
+    const first = plan();
+    await session.forward(batchOf(30));
+    await session.forward(batchOf(5, 6));
+    expect(plan()).toBe(first);
+    await session.forward(batchOf(40));
+    expect(sizesOf(plan())).toEqual([1, 1, 64]);
+    // One side each: more probes, and no more room for perturbed weights.
+    await session.probe(batchOf(9), request([along(0, 1), along(1, 1)], 1));
+    expect(sizesOf(plan())).toEqual([2, 1, 64]);
+    // Both sides of one direction: as many probes, and room for two.
+    await session.probe(batchOf(9), request([along(0, 1), along(0, -1)]));
+    expect(sizesOf(plan())).toEqual([2, 2, 64]);
+    const grown = plan();
+    await session.forward(batchOf(64));
+    await session.probe(batchOf(33), request([along(0, 1), along(0, -1)]));
+    expect(plan()).toBe(grown);
+    await session.forward(batchOf(100));
+    expect(sizesOf(plan())).toEqual([2, 2, 128]);
+  }));
+
+it("of another kind has its own sizes: other output, or a cache of other rows or in another place", () =>
+  withSession(async (session) => {
+    await session.forward(batchOf(70));
+    await session.forward(batchOf(9), { output: "logits" });
+    expect(sizesOf(session.plan as Plan)).toEqual([1, 1, 32]);
+    const tiers: unknown[] = [];
+    for (const [rows, tier] of [
+      [16, "device"],
+      [16, "host"],
+      [48, "host"],
+    ] as const) {
+      const cache = await session.createCache(rows, batchOf(9), tier);
+      tiers.push(session.plan?.options.cache);
+      const before = session.plan;
+      await session.createCache(rows, batchOf(9), tier);
+      expect(session.plan).toBe(before);
+      expect([cache.tier, cache.rows]).toEqual([tier, rows]);
+    }
+    expect(tiers).toEqual([
+      { tier: "device", rows: 16 },
+      { tier: "host", rows: 16 },
+      { tier: "host", rows: 48 },
+    ]);
+  }));
+
+it("is made anew when other parameters are frozen, and only then", () =>
+  withSession(async (session) => {
+    const { parameters } = session.recording;
+    await session.forward(batchOf(20));
+    const first = session.plan;
+    await session.freeze(new Set());
+    expect(session.plan).toBe(first);
+    await session.freeze(new Set(parameters.slice(0, 1)));
+    const second = session.plan as Plan;
+    expect(second).not.toBe(first);
+    expect(second.options.residences.some(({ changes }) => !changes)).toBe(true);
+    await session.freeze(new Set(parameters.slice(0, 1)));
+    expect(session.plan).toBe(second);
+    // As many as before, and other ones.
+    await session.freeze(new Set(parameters.slice(1, 2)));
+    expect(session.plan).not.toBe(second);
+    expect(session.plan?.options.residences.every(({ changes }) => changes)).toBe(true);
+  }));
