@@ -4,46 +4,32 @@ import { readJsonFile, readTextFile } from "../base/files.js";
 import { isRecord } from "../base/guards.js";
 import { Zo2Error } from "../base/errors.js";
 
-/** A token with the rules of how it is found in a text, as `tokenizer.json` lists them under `added_tokens`. */
-interface AddedToken {
-  readonly id: number;
-  readonly content: string;
-  readonly lstrip: boolean;
-  readonly rstrip: boolean;
-  readonly single_word: boolean;
-  readonly normalized: boolean;
-  readonly special: boolean;
-}
-
 type Json = Record<string, unknown>;
-
-/** The fields by which tokenizer configs name special tokens. */
-export const SPECIAL_NAMES = [
-  "bos_token",
-  "eos_token",
-  "unk_token",
-  "sep_token",
-  "pad_token",
-  "cls_token",
-  "mask_token",
-] as const;
 
 function broken(message: string): Zo2Error {
   return new Zo2Error("ZO2_ERR_TOKENIZER", message);
 }
 
-/** The text of a token that a config gives as a string or as `{content}`. */
-export function tokenText(value: unknown): string | undefined {
-  if (typeof value === "string") return value;
-  return isRecord(value) && typeof value["content"] === "string" ? value["content"] : undefined;
+/** GPT-2's pattern is the byte-level pre-tokenizer's own. */
+const BYTE_LEVEL = { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true };
+
+/** Qwen2 splits off single digits, and keeps line breaks with the punctuation before them. */
+const QWEN2_PATTERN =
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+" +
+  "|\\s+(?!\\S)|\\s+";
+
+/** A vocabulary of `vocab.json` with the merges of `merges.txt`. */
+export interface BytePairs {
+  readonly vocab: Json;
+  readonly ids: ReadonlyMap<string, number>;
+  readonly merges: readonly (readonly [string, string])[];
 }
 
 /**
- * GPT-2's byte-level BPE from `vocab.json` and `merges.txt` in `dir`, as a `tokenizer.json` object. Special tokens and
- * `add_bos_token` come from `config` (the merged tokenizer configs). Undefined where the pair is not there; a malformed
- * file is `ZO2_ERR_TOKENIZER` with its line.
+ * `vocab.json` and `merges.txt` of `dir`. Undefined where neither is there; a malformed file is `ZO2_ERR_TOKENIZER`
+ * with its line.
  */
-export async function byteLevelTokenizer(dir: string, config: Json): Promise<Json | undefined> {
+export async function readBytePairs(dir: string): Promise<BytePairs | undefined> {
   const vocabPath = join(dir, "vocab.json");
   const mergesPath = join(dir, "merges.txt");
   const vocab = await readJsonFile(vocabPath, "ZO2_ERR_TOKENIZER");
@@ -52,20 +38,20 @@ export async function byteLevelTokenizer(dir: string, config: Json): Promise<Jso
   if (vocab === undefined) throw broken(`${vocabPath}: missing beside merges.txt; download it`);
   if (merges === undefined) throw broken(`${mergesPath}: missing beside vocab.json; download it`);
   const ids = checkVocab(vocabPath, vocab);
-  const added = addedTokens(dir, ids, config, await readJsonFile(join(dir, "added_tokens.json"), "ZO2_ERR_TOKENIZER"));
+  return { vocab: vocab as Json, ids, merges: parseMerges(mergesPath, merges, ids) };
+}
+
+/** A `tokenizer.json` over the pair by the rules of GPT-2 or Qwen2, without added tokens and post-processor. */
+export function byteLevelDefinition({ vocab, merges }: BytePairs, rules: "gpt2" | "qwen2", prefixSpace: boolean): Json {
+  const bytes = { ...BYTE_LEVEL, add_prefix_space: prefixSpace };
+  const split = { type: "Split", pattern: { Regex: QWEN2_PATTERN }, behavior: "Isolated", invert: false };
   return {
     version: "1.0",
-    added_tokens: added,
-    normalizer: null,
-    pre_tokenizer: {
-      type: "ByteLevel",
-      add_prefix_space: config["add_prefix_space"] === true,
-      trim_offsets: true,
-      use_regex: true,
-    },
-    post_processor: leadingToken(dir, config, added),
-    decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: { type: "BPE", vocab, merges: parseMerges(mergesPath, merges, ids) },
+    normalizer: rules === "qwen2" ? { type: "NFC" } : null,
+    pre_tokenizer:
+      rules === "qwen2" ? { type: "Sequence", pretokenizers: [split, { ...bytes, use_regex: false }] } : bytes,
+    decoder: BYTE_LEVEL,
+    model: { type: "BPE", vocab, merges },
   };
 }
 
@@ -106,65 +92,4 @@ function parseMerges(path: string, text: string, ids: ReadonlyMap<string, number
     merges.push([left, right]);
   }
   return merges;
-}
-
-/** Special tokens of the configs; those that the vocabulary lacks get ids behind it, in the order found. */
-function addedTokens(dir: string, ids: Map<string, number>, config: Json, extra: unknown): AddedToken[] {
-  const all = new Map<string, AddedToken>();
-  let next = -1;
-  for (const id of ids.values()) next = Math.max(next, id);
-  const add = (value: unknown, special: boolean, wanted?: number): void => {
-    const content = tokenText(value);
-    if (content === undefined || content === "" || all.has(content)) return;
-    const rules = isRecord(value) ? value : {};
-    const id = ids.get(content) ?? wanted ?? ++next;
-    next = Math.max(next, id);
-    const flag = (name: string, otherwise = false) => (typeof rules[name] === "boolean" ? rules[name] : otherwise);
-    all.set(content, {
-      id,
-      content,
-      lstrip: flag("lstrip"),
-      rstrip: flag("rstrip"),
-      single_word: flag("single_word"),
-      normalized: flag("normalized", !special),
-      special: flag("special", special),
-    });
-  };
-  const addSpecial = (value: unknown): void => {
-    add(value, true);
-    const known = all.get(tokenText(value) ?? "");
-    if (known !== undefined && !known.special) all.set(known.content, { ...known, special: true });
-  };
-  if (extra !== undefined) {
-    if (!isRecord(extra)) throw broken(`${join(dir, "added_tokens.json")}: not a JSON object of tokens and ids`);
-    for (const [content, id] of Object.entries(extra)) {
-      if (typeof id !== "number" || !Number.isInteger(id) || id < 0)
-        throw broken(`${join(dir, "added_tokens.json")}: token ${JSON.stringify(content)}: its id is not an integer`);
-      add(content, false, id);
-    }
-  }
-  const decoder = config["added_tokens_decoder"];
-  if (isRecord(decoder))
-    for (const [id, token] of Object.entries(decoder)) if (/^\d{1,9}$/.test(id)) add(token, false, Number(id));
-  for (const name of SPECIAL_NAMES) addSpecial(config[name]);
-  const more = config["additional_special_tokens"];
-  if (Array.isArray(more)) more.forEach(addSpecial);
-  return [...all.values()].sort((a, b) => a.id - b.id);
-}
-
-/** OPT's rule: a text begins with the bos token. GPT-2 itself adds nothing. */
-function leadingToken(dir: string, config: Json, added: readonly AddedToken[]): Json {
-  if (config["add_bos_token"] !== true)
-    return { type: "ByteLevel", add_prefix_space: true, trim_offsets: false, use_regex: true };
-  const bos = tokenText(config["bos_token"]);
-  const token = added.find((candidate) => candidate.content === bos);
-  if (token === undefined)
-    throw broken(`${join(dir, "tokenizer_config.json")}: add_bos_token is set, but there is no bos_token`);
-  const lead = { SpecialToken: { id: token.content, type_id: 0 } };
-  return {
-    type: "TemplateProcessing",
-    single: [lead, { Sequence: { id: "A", type_id: 0 } }],
-    pair: [lead, { Sequence: { id: "A", type_id: 0 } }, lead, { Sequence: { id: "B", type_id: 1 } }],
-    special_tokens: { [token.content]: { id: token.content, ids: [token.id], tokens: [token.content] } },
-  };
 }

@@ -2,6 +2,7 @@
  * A `tokenizer.json` in words that @huggingface/tokenizers understands as the Rust library understands the original
  * ones.
  */
+import type { AddedToken } from "./added-tokens.js";
 import { isRecord } from "../base/guards.js";
 import { Zo2Error } from "../base/errors.js";
 
@@ -16,11 +17,14 @@ const MAX_ID = 2 ** 24;
  */
 const BYTE_LEVEL_PATTERN = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
+/** Puts a blank before a text that has none there. */
+const LEADING_BLANK = { type: "Replace", pattern: { Regex: "\\A(?! )" }, content: " " };
+
 /**
- * The definition with its pre-tokenizers mended. Throws `ZO2_ERR_TOKENIZER` beginning with `from` where its ids cannot
- * be ids.
+ * The definition with its pre-tokenizers mended, and every flag of its added tokens said. Throws `ZO2_ERR_TOKENIZER`
+ * beginning with `from` where its ids cannot be ids.
  */
-export function mended(from: string, definition: Json): Json {
+export function mended(from: string, definition: Readonly<Json>): Json & { added_tokens: readonly AddedToken[] } {
   const added = definition["added_tokens"] ?? [];
   if (
     !Array.isArray(added) ||
@@ -28,14 +32,30 @@ export function mended(from: string, definition: Json): Json {
   ) {
     throw new Zo2Error("ZO2_ERR_TOKENIZER", `${from}: "added_tokens" is not a list of tokens`);
   }
-  for (const token of added as Json[]) checkId(from, String(token["content"]), token["id"]);
+  const tokens = (added as Json[]).map((token) => addedToken(from, token));
   const model = definition["model"];
   const vocab = isRecord(model) ? model["vocab"] : undefined;
   if (isRecord(vocab)) for (const [token, id] of Object.entries(vocab)) checkId(from, token, id);
-  return { ...definition, added_tokens: added, pre_tokenizer: preTokenizer(definition["pre_tokenizer"], 0) };
+  return { ...definition, added_tokens: tokens, pre_tokenizer: preTokenizer(definition["pre_tokenizer"], 0) };
 }
 
-function checkId(from: string, token: string, id: unknown): void {
+function addedToken(from: string, token: Json): AddedToken {
+  const content = String(token["content"]);
+  const id = token["id"];
+  checkId(from, content, id);
+  const special = token["special"] === true;
+  return {
+    id,
+    content,
+    lstrip: token["lstrip"] === true,
+    rstrip: token["rstrip"] === true,
+    single_word: token["single_word"] === true,
+    normalized: typeof token["normalized"] === "boolean" ? token["normalized"] : !special,
+    special,
+  };
+}
+
+function checkId(from: string, token: string, id: unknown): asserts id is number {
   if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= MAX_ID) {
     throw new Zo2Error(
       "ZO2_ERR_TOKENIZER",
@@ -54,8 +74,16 @@ function preTokenizer(config: unknown, depth: number): unknown {
       // Numbers of every script are digits here; the library sees 0 to 9 only.
       return split(config["individual_digits"] === true ? "\\p{N}" : "\\p{N}+");
     case "ByteLevel":
-      if (config["use_regex"] === false || config["add_prefix_space"] === true) return config;
-      return { type: "Sequence", pretokenizers: [split(BYTE_LEVEL_PATTERN), { ...config, use_regex: false }] };
+      if (config["use_regex"] === false) return config;
+      return {
+        type: "Sequence",
+        pretokenizers: [
+          // The blank has to be there before the text is split.
+          ...(config["add_prefix_space"] === true ? [LEADING_BLANK] : []),
+          split(BYTE_LEVEL_PATTERN),
+          { ...config, add_prefix_space: false, use_regex: false },
+        ],
+      };
     default:
       return config;
   }

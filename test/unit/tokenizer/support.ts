@@ -6,6 +6,9 @@ import { temporaryFolder } from "../checkpoint/support.js";
 
 export const FIXTURES = join(__dirname, "../../fixtures/tokenizers");
 
+/** Folders that people really have, reduced, with what transformers makes of them. */
+export const CASES = join(FIXTURES, "cases");
+
 /** One text with what the reference makes of it; `made_with` in the files says which one. */
 export interface Row {
   readonly text: string;

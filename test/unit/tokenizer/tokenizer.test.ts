@@ -109,6 +109,7 @@ describe("the tokenizer of tiny-opt, from vocab.json and merges.txt", () => {
     const other = await loadTokenizer(
       await changed({
         "tokenizer_config.json": '{"bos_token": "</s>", "pad_token": "[P]", "additional_special_tokens": ["[Q]"]}',
+        "special_tokens_map.json": null,
       }),
     );
     expect(other).toMatchObject({ padId: 4096, vocabSize: 4098 });
@@ -167,9 +168,9 @@ describe("tokenizer files", () => {
     ["merges.txt missing", { "merges.txt": null }, "merges.txt: missing beside vocab.json"],
     ["vocab.json missing", { "vocab.json": null }, "vocab.json: missing beside merges.txt"],
     [
-      "tokenizer.model alone",
+      "tokenizer.model alone, of a class that has none",
       { "vocab.json": null, "merges.txt": null, "tokenizer.model": "x" },
-      "tokenizer.model: SentencePiece files are not read; download the model's tokenizer.json",
+      "GPT2Tokenizer is read from vocab.json and merges.txt, which is not there; put the model's tokenizer.json into",
     ],
     [
       "tokenizer.json with an id out of all measure",
