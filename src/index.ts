@@ -23,3 +23,4 @@ export type { ResolvedTrainerOptions, TrainerOptions } from "./config/trainer.js
 export type { EvaluateOptions } from "./config/evaluate.js";
 export type { GenerateOptions } from "./config/generate.js";
 export { ERROR_CODES, isZo2Error, Zo2Error, type ErrorCode } from "./base/errors.js";
+export { WARNING_CODES, type Warning, type WarningCode } from "./base/warnings.js";

@@ -1,6 +1,6 @@
+import type { Warning } from "./base/warnings.js";
 import { openCheckpoint, type Checkpoint } from "./checkpoint/index.js";
-import { unusedTensors } from "./checkpoint/names.js";
-import { checkTensors, loadWeights, storedType } from "./checkpoint/weights.js";
+import { loadWeights, otherTypes, storedType } from "./checkpoint/weights.js";
 import { modelOptionsSchema, type ModelOptions, type ResolvedModelOptions } from "./config/model.js";
 import { parseOptions } from "./config/parse.js";
 import { openDevice, requireAddon } from "./device/open.js";
@@ -9,8 +9,8 @@ import { resolveModel, type DownloadProgress } from "./hub/index.js";
 import { cutUnits } from "./memory/units.js";
 import { Model } from "./model.js";
 import type { ModelDefinition } from "./models/family.js";
-import { defineModel } from "./models/index.js";
-import { numberParameters, type Parameter } from "./ops/parameter.js";
+import { mixedDtypes, readContents } from "./contents.js";
+import type { Parameter } from "./ops/parameter.js";
 import { createRecorder, type Recording } from "./ops/record.js";
 import { hasTokenizer, loadTokenizer } from "./tokenizer/index.js";
 
@@ -19,10 +19,12 @@ export interface LoadOptions {
   readonly signal?: AbortSignal;
   /** Sees the download of a model from the Hub. */
   readonly onProgress?: (progress: DownloadProgress) => void;
+  /**
+   * Sees what is unusual about a checkpoint that is loaded all the same; the model has it as `warnings` too. @default
+   * `process.emitWarning`
+   */
+  readonly onWarning?: (warning: Warning) => void;
 }
-
-/** What older checkpoints store beside the weights: causal masks, and rotary tables that follow from the config. */
-const BUFFERS = [/\.attn\.(masked_)?bias$/, /\.rotary_emb\.inv_freq$/];
 
 /**
  * Loads a model onto a device: a Hugging Face folder (`config.json`; safetensors or `pytorch_model.bin`; tokenizer), or
@@ -36,10 +38,11 @@ export async function loadModel(name: string, options: ModelOptions = {}, o: Loa
   const resolved = parseOptions(modelOptionsSchema, options, "model options");
   // Before gigabytes are downloaded for it.
   requireAddon();
-  const dir = await resolveModel(name, { ...resolved.hub, ...o });
+  const { onWarning: _, ...download } = o;
+  const dir = await resolveModel(name, { ...resolved.hub, ...download });
   const checkpoint = await openCheckpoint(dir);
   try {
-    return await loadFrom(dir, checkpoint, resolved, o.signal);
+    return await loadFrom(dir, checkpoint, resolved, o);
   } finally {
     await checkpoint.close();
   }
@@ -49,19 +52,20 @@ async function loadFrom(
   dir: string,
   checkpoint: Checkpoint,
   options: ResolvedModelOptions,
-  signal: AbortSignal | undefined,
+  o: LoadOptions,
 ): Promise<Model> {
-  const definition = defineModel(checkpoint.config, options.ignoreConfigFields);
-  const { namePrefixes: prefixes, aliases } = definition;
-  const parameters = numberParameters(definition.parameters);
-  const entries = checkTensors(checkpoint, parameters, prefixes, aliases);
-  const used = new Map([...entries].map(([parameter, entry]) => [parameter.name, entry]));
-  const unused = unusedTensors(checkpoint, used, { prefixes, aliases, ignored: BUFFERS });
-  const tokenizer = (await hasTokenizer(dir)) ? await loadTokenizer(dir) : null;
   const { offload, test } = options;
-  const wire = offload.wire === "stored" ? storedType(checkpoint, parameters, prefixes, aliases) : offload.wire;
+  const found = await readContents(checkpoint, options.ignoreConfigFields);
+  const { config, definition, parameters, entries, unused } = found;
+  const tokenizer = (await hasTokenizer(dir)) ? await loadTokenizer(dir) : null;
+  const { namePrefixes: prefixes, aliases } = definition;
+  const asStored = offload.wire === "stored";
+  const wire = asStored ? storedType(checkpoint, parameters, prefixes, aliases) : offload.wire;
+  const wires = asStored ? otherTypes(checkpoint, entries, wire) : undefined;
+  const warnings = [...found.warnings, ...(wires === undefined ? [] : mixedDtypes(dir, wire, wires))];
   const recording = record(definition, parameters);
-  const units = cutUnits(recording, { wire, compute: options.dtype, unitBytes: offload.unitBytes });
+  const units = cutUnits(recording, { wire, wires, compute: options.dtype, unitBytes: offload.unitBytes });
+  for (const warning of warnings) (o.onWarning ?? emitWarning)(warning);
   const device = await openDevice({
     device: options.device,
     threads: options.threads,
@@ -81,9 +85,8 @@ async function loadFrom(
     onPass: test?.onPass,
   });
   try {
-    await loadWeights(session.store, units, checkpoint, entries, signal);
-    const config = checkpoint.config as Readonly<Record<string, unknown>>;
-    return new Model({ dir, config, tokenizer, options, definition, parameters, unused, session });
+    await loadWeights(session.store, units, checkpoint, entries, o.signal);
+    return new Model({ dir, config, tokenizer, options, definition, parameters, unused, warnings, session });
   } catch (error) {
     await session.dispose();
     throw error;
@@ -94,4 +97,8 @@ function record(definition: ModelDefinition, parameters: readonly Parameter[]): 
   const recorder = createRecorder(parameters);
   definition.record(recorder);
   return recorder.finish();
+}
+
+function emitWarning({ code, message }: Warning): void {
+  process.emitWarning(message, { type: "Zo2Warning", code });
 }

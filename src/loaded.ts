@@ -7,11 +7,12 @@ import type { ModelDefinition } from "./models/family.js";
 import type { Parameter } from "./ops/parameter.js";
 import type { Tokenizer } from "./tokenizer/index.js";
 import { Zo2Error } from "./base/errors.js";
+import type { Warning } from "./base/warnings.js";
 
 /** A checkpoint that was loaded, and the session that runs it. */
 export interface Loaded {
   readonly dir: string;
-  /** The parsed `config.json`. */
+  /** The parsed `config.json`, as it was understood: see `Model`. */
   readonly config: Readonly<Record<string, unknown>>;
   readonly tokenizer: Tokenizer | null;
   readonly options: ResolvedModelOptions;
@@ -20,6 +21,7 @@ export interface Loaded {
   readonly parameters: readonly Parameter[];
   /** Tensors of the checkpoint that nothing was read from. */
   readonly unused: readonly string[];
+  readonly warnings: readonly Warning[];
   readonly session: Session;
 }
 

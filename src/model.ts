@@ -1,5 +1,6 @@
 import { at } from "./base/at.js";
 import { Zo2Error } from "./base/errors.js";
+import type { Warning } from "./base/warnings.js";
 import type { FloatType } from "./base/dtype.js";
 import { writeCheckpoint } from "./checkpoint/index.js";
 import { torchDtype, weightSources } from "./checkpoint/weights.js";
@@ -48,7 +49,7 @@ const DEFAULT_BATCH = 16;
 /** A model on a device. Made by `loadModel`; free it with `dispose` or `await using`. */
 export class Model implements AsyncDisposable {
   readonly dir: string;
-  /** The parsed `config.json`. */
+  /** The parsed `config.json`; `tie_word_embeddings` is false where the checkpoint has a head of its own. */
   readonly config: Readonly<Record<string, unknown>>;
   /** Null when the folder has none: inputs have to be token ids then. */
   readonly tokenizer: Tokenizer | null;
@@ -57,6 +58,8 @@ export class Model implements AsyncDisposable {
   readonly parameters: readonly Parameter[];
   /** Tensors of the checkpoint that the architecture has no use for, masks and rotary tables left out. */
   readonly unusedTensors: readonly string[];
+  /** What was unusual about the checkpoint, and what was done with it. */
+  readonly warnings: readonly Warning[];
 
   constructor(loaded: Loaded) {
     bindLoaded(this, loaded);
@@ -66,6 +69,7 @@ export class Model implements AsyncDisposable {
     this.options = loaded.options;
     this.parameters = loaded.parameters;
     this.unusedTensors = loaded.unused;
+    this.warnings = loaded.warnings;
   }
 
   get parameterCount(): number {

@@ -25,12 +25,29 @@ const FORMS: readonly { readonly weights: string; readonly index: string; readon
   { weights: TORCH_WEIGHTS_FILE, index: TORCH_INDEX_FILE, read: readTorchFile },
 ];
 
+/** In what an index and its shards do not agree. */
+export interface CheckpointIndex {
+  readonly path: string;
+  /** Tensors that are not where the index says, by name, and why. */
+  readonly absent: ReadonlyMap<string, string>;
+  /** Tensors that a shard has and the index does not name; they are among the checkpoint's. */
+  readonly unnamed: readonly string[];
+}
+
+/** What a folder's files of weights hold. */
+interface Contents {
+  readonly tensors: ReadonlyMap<string, TensorEntry>;
+  readonly index: CheckpointIndex | null;
+}
+
 /** An open Hugging Face folder: what tensors it holds, and ranged reads of their bytes. Close it when done. */
 export interface Checkpoint extends AsyncDisposable {
   readonly dir: string;
   /** The parsed `config.json`. */
   readonly config: unknown;
   readonly tensors: ReadonlyMap<string, TensorEntry>;
+  /** Where the tensors come from that have an index; null for those of one file. */
+  readonly index: CheckpointIndex | null;
   /**
    * Fills `into` with the row-major bytes of `entry` from byte `offset` on, however its file has them. Reads may run
    * side by side.
@@ -44,8 +61,9 @@ export interface Checkpoint extends AsyncDisposable {
 
 /**
  * Opens the folder `dir`: `config.json` and `model.safetensors`, or `model.safetensors.index.json` with its shards, or
- * else `pytorch_model.bin`, or its index with its shards. Every header or pickle is checked; no weight is read. Throws
- * `ZO2_ERR_CHECKPOINT` naming the file and the tensor, or `ZO2_ERR_IO`.
+ * else `pytorch_model.bin`, or its index with its shards. Every header or pickle is checked; no weight is read. What an
+ * index names and no shard has is `absent`, for whoever needs it to refuse. Throws `ZO2_ERR_CHECKPOINT` naming the file
+ * and the tensor, or `ZO2_ERR_IO`.
  */
 export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   const config = await readJsonFile(join(dir, CONFIG_FILE), "ZO2_ERR_CHECKPOINT");
@@ -53,18 +71,18 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   if (!isRecord(config)) throw broken(join(dir, CONFIG_FILE), "not a JSON object");
   const files = new Map<string, OpenSource>();
   try {
-    const tensors = await readTensors(dir, files);
-    return new OpenCheckpoint(dir, config, tensors, files);
+    const { tensors, index } = await readTensors(dir, files);
+    return new OpenCheckpoint(dir, config, tensors, index, files);
   } catch (error) {
     await closeAll(files);
     throw error;
   }
 }
 
-async function readTensors(dir: string, files: Map<string, OpenSource>): Promise<ReadonlyMap<string, TensorEntry>> {
+async function readTensors(dir: string, files: Map<string, OpenSource>): Promise<Contents> {
   for (const { weights, index, read } of FORMS) {
     const path = join(dir, weights);
-    if (await exists(path)) return byName(await openShard(path, files, read));
+    if (await exists(path)) return { tensors: byName(await openShard(path, files, read)), index: null };
     const indexPath = join(dir, index);
     const parsed = await readJsonFile(indexPath, "ZO2_ERR_CHECKPOINT");
     if (parsed !== undefined) return readShards(dir, indexPath, weightMap(indexPath, parsed), files, read);
@@ -74,28 +92,37 @@ async function readTensors(dir: string, files: Map<string, OpenSource>): Promise
 
 async function readShards(
   dir: string,
-  indexPath: string,
+  path: string,
   places: readonly (readonly [string, string])[],
   files: Map<string, OpenSource>,
   read: ReadTensors,
-): Promise<ReadonlyMap<string, TensorEntry>> {
-  const tensors = new Map<string, TensorEntry>();
-  const shards = new Map<string, ReadonlyMap<string, TensorEntry>>();
-  for (const [name, shard] of places) {
-    let entries = shards.get(shard);
-    if (entries === undefined) {
-      const path = join(dir, shard);
-      if (!(await exists(path)))
-        throw broken(indexPath, `tensor ${JSON.stringify(name)} should be in ${shard}, which is missing; download it`);
-      entries = byName(await openShard(path, files, read));
-      shards.set(shard, entries);
-    }
-    const entry = entries.get(name);
-    if (entry === undefined)
-      throw broken(indexPath, `tensor ${JSON.stringify(name)} is not in ${shard}, where the index says it is`);
-    tensors.set(name, entry);
+): Promise<Contents> {
+  const shards = new Map<string, ReadonlyMap<string, TensorEntry> | null>();
+  for (const shard of [...new Set(places.map(([, name]) => name))].sort()) {
+    const file = join(dir, shard);
+    shards.set(shard, (await exists(file)) ? byName(await openShard(file, files, read)) : null);
   }
-  return tensors;
+  const tensors = new Map<string, TensorEntry>();
+  const absent = new Map<string, string>();
+  for (const [name, shard] of places) {
+    const entries = shards.get(shard) ?? null;
+    const entry = entries?.get(name);
+    if (entry !== undefined) tensors.set(name, entry);
+    else if (entries === null) absent.set(name, `should be in ${shard}, which is missing; download it`);
+    else absent.set(name, `is not in ${shard}, where the index says it is`);
+  }
+  const [first] = absent;
+  // Some that nothing needs may be missing; where all are, the index is of other files.
+  if (tensors.size === 0 && first !== undefined) throw broken(path, `tensor ${JSON.stringify(first[0])} ${first[1]}`);
+  const unnamed = new Map<string, TensorEntry>();
+  // Of two shards with one name the last counts, as for transformers, which reads them whole in this order.
+  for (const entries of shards.values())
+    for (const [name, entry] of entries ?? []) if (!tensors.has(name)) unnamed.set(name, entry);
+  for (const [name, entry] of unnamed) {
+    tensors.set(name, entry);
+    absent.delete(name);
+  }
+  return { tensors, index: { path, absent, unnamed: [...unnamed.keys()] } };
 }
 
 function byName(entries: readonly TensorEntry[]): ReadonlyMap<string, TensorEntry> {
@@ -178,6 +205,7 @@ class OpenCheckpoint implements Checkpoint {
     readonly dir: string,
     readonly config: unknown,
     readonly tensors: ReadonlyMap<string, TensorEntry>,
+    readonly index: CheckpointIndex | null,
     private readonly files: ReadonlyMap<string, OpenSource>,
   ) {}
 

@@ -1,4 +1,13 @@
 export { openCheckpoint, type Checkpoint } from "./checkpoint.js";
-export { requireTensor, resolveTensor, storedNames, unusedTensors, type Aliases, type UnusedOptions } from "./names.js";
+export {
+  type Aliases,
+  type Double,
+  findDoubles,
+  requireTensor,
+  resolveTensor,
+  storedNames,
+  unusedTensors,
+  type UnusedOptions,
+} from "./names.js";
 export { DTYPE_BITS, tensorBytes, type TensorDtype, type TensorEntry } from "./safetensors.js";
 export { writeCheckpoint, type TensorSource, type WriteOptions } from "./writer.js";

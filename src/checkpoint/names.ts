@@ -1,5 +1,7 @@
 import { Zo2Error } from "../base/errors.js";
+import { broken } from "./source.js";
 import type { Checkpoint } from "./checkpoint.js";
+import { placeOf, sameBytes } from "./same-bytes.js";
 import type { TensorEntry } from "./safetensors.js";
 
 /** What a model that wraps another puts in front of its names. */
@@ -43,24 +45,61 @@ export function resolveTensor(
 
 /** As `resolveTensor`; throws `ZO2_ERR_CHECKPOINT` with the names that were tried when there is none. */
 export function requireTensor(
-  checkpoint: Pick<Checkpoint, "tensors" | "dir">,
+  checkpoint: Pick<Checkpoint, "tensors" | "dir"> & Partial<Pick<Checkpoint, "index">>,
   name: string,
   prefixes: readonly string[],
   aliases?: Aliases,
 ): TensorEntry {
   const entry = resolveTensor(checkpoint, name, prefixes, aliases);
   if (entry !== undefined) return entry;
-  const tried = allNames(name, prefixes, aliases).join(", ");
-  const { dir, tensors } = checkpoint;
+  const tried = allNames(name, prefixes, aliases);
+  const { dir, tensors, index } = checkpoint;
+  for (const stored of tried) {
+    const why = index?.absent.get(stored);
+    if (why !== undefined) throw broken(index?.path ?? dir, `tensor ${JSON.stringify(stored)} ${why}`);
+  }
   throw new Zo2Error(
     "ZO2_ERR_CHECKPOINT",
-    `${dir}: tensor ${JSON.stringify(name)} is missing from its ${tensors.size} tensors (tried ${tried})`,
+    `${dir}: tensor ${JSON.stringify(name)} is missing from its ${tensors.size} tensors (tried ${tried.join(", ")})`,
   );
+}
+
+/** A tensor that is in the checkpoint a second time, under another of its names. */
+export interface Double {
+  /** Of the tensor that is used. */
+  readonly name: string;
+  readonly used: TensorEntry;
+  readonly other: TensorEntry;
+  /** Whether `other` stands under the name of what `name` is tied to. */
+  readonly alias: boolean;
+  readonly same: boolean;
+}
+
+/** What else the checkpoint has under the names of tensors that are used (by canonical name). Bytes are compared. */
+export async function findDoubles(
+  checkpoint: Pick<Checkpoint, "tensors" | "read">,
+  used: ReadonlyMap<string, TensorEntry>,
+  prefixes: readonly string[],
+  aliases: Aliases,
+): Promise<Double[]> {
+  const doubles: Double[] = [];
+  for (const [name, entry] of used) {
+    const own = storedNames(name, prefixes);
+    for (const stored of allNames(name, prefixes, aliases)) {
+      const other = checkpoint.tensors.get(stored);
+      if (other === undefined || other === entry) continue;
+      const same = await sameBytes(checkpoint, entry, other);
+      doubles.push({ name, used: entry, other, alias: !own.includes(stored), same });
+    }
+  }
+  return doubles;
 }
 
 export interface UnusedOptions {
   readonly prefixes: readonly string[];
   readonly aliases?: Aliases;
+  /** Tensors under other names of what is used that turned out to be no copies of it. */
+  readonly different?: ReadonlySet<TensorEntry>;
   /** Names of what the family does not need: mask buffers, rotary tables. */
   readonly ignored?: readonly RegExp[];
 }
@@ -79,14 +118,10 @@ export function unusedTensors(
   return [...checkpoint.tensors.values()]
     .filter(
       (entry) =>
-        !names.has(entry.name) &&
-        !bytes.has(placeOf(entry)) &&
-        o.ignored?.some((pattern) => pattern.test(entry.name)) !== true,
+        o.different?.has(entry) === true ||
+        (!names.has(entry.name) &&
+          !bytes.has(placeOf(entry)) &&
+          o.ignored?.some((pattern) => pattern.test(entry.name)) !== true),
     )
     .map((entry) => entry.name);
-}
-
-/** Equal for tied tensors of one file, and for nothing else but empty ones. */
-function placeOf({ file, offset, dtype, shape, strides }: TensorEntry): string {
-  return JSON.stringify([file, offset, dtype, shape, strides]);
 }

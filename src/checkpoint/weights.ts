@@ -18,8 +18,9 @@ const STORED_AS: Readonly<Record<FloatType, TensorDtype>> = { fp32: "F32", fp16:
 const SCALES = ["_scale_inv", "_scale"];
 
 /**
- * The dtype in which a checkpoint stores its matrices, or the narrowest that holds their values: bf16 for 8-bit floats,
- * fp32 for fp64. Throws ZO2_ERR_CHECKPOINT when it is none that can be read.
+ * The dtype in which a checkpoint stores its matrices, most of their weights where it has several, or the narrowest
+ * that holds their values: bf16 for 8-bit floats, fp32 for fp64. Throws ZO2_ERR_CHECKPOINT when it is none that can be
+ * read.
  */
 export function storedType(
   checkpoint: Checkpoint,
@@ -27,9 +28,28 @@ export function storedType(
   prefixes: readonly string[],
   aliases?: Aliases,
 ): FloatType {
-  const matrix = parameters.find((p) => p.shape.length > 1) ?? parameters[0];
-  if (matrix === undefined) return "fp32";
-  return floatSource(checkpoint, requireTensor(checkpoint, matrix.name, prefixes, aliases)).stored;
+  const matrices = parameters.filter((p) => p.shape.length > 1);
+  const weights = new Map<FloatType, number>();
+  for (const { name, count } of matrices.length > 0 ? matrices : parameters.slice(0, 1)) {
+    const { stored } = floatSource(checkpoint, requireTensor(checkpoint, name, prefixes, aliases));
+    weights.set(stored, (weights.get(stored) ?? 0) + count);
+  }
+  const most = Math.max(...weights.values());
+  return [...weights].find(([, count]) => count === most)?.[0] ?? "fp32";
+}
+
+/** The matrices that are stored in another dtype than `wire`, with theirs. */
+export function otherTypes(
+  checkpoint: Checkpoint,
+  entries: ReadonlyMap<Parameter, TensorEntry>,
+  wire: FloatType,
+): ReadonlyMap<Parameter, FloatType> {
+  const others = new Map<Parameter, FloatType>();
+  for (const [parameter, entry] of entries) {
+    const { stored } = floatSource(checkpoint, entry);
+    if (parameter.shape.length > 1 && stored !== wire) others.set(parameter, stored);
+  }
+  return others;
 }
 
 function floatSource(checkpoint: Checkpoint, entry: TensorEntry): FloatSource {

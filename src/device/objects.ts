@@ -93,11 +93,11 @@ function unitSegments(unit: Unit, frozen: ReadonlySet<Parameter>): Float64Array 
 
 function gatheredSegment(
   { options }: Plan,
-  { parameter, width, scratchOffset }: GatheredTable,
+  { parameter, width, wire, scratchOffset }: GatheredTable,
   frozen: ReadonlySet<Parameter>,
 ): Float64Array {
   const count = options.capacity.tableRows * width;
-  const dtypes = [FLOAT_DTYPE[options.wire], FLOAT_DTYPE[options.compute]];
+  const dtypes = [FLOAT_DTYPE[wire], FLOAT_DTYPE[options.compute]];
   const flags = segmentFlags(parameter, frozen) | SEGMENT.gathered;
   return Float64Array.from([parameter.canonical, count, 0, scratchOffset, width, ...dtypes, flags]);
 }

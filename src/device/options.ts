@@ -14,6 +14,7 @@ export interface SessionOptions {
   readonly largestHostArena?: number | undefined;
   readonly slots: number;
   readonly overlap: boolean;
+  /** Of most matrices. */
   readonly wire: FloatType;
   readonly compute: FloatType;
   readonly rounding: "nearest" | "stochastic";

@@ -82,9 +82,9 @@ export class Plans {
 
   /** @throws Zo2Error ZO2_ERR_MEMORY_BUDGET */
   planFor({ capacity, probes, sides, output, cache }: Needs): Plan {
-    const { slots, deviceMemory, wire, compute, tierOf } = this.options;
+    const { slots, deviceMemory, compute, tierOf } = this.options;
     return planMemory(this.units, {
-      ...{ capacity, probes, sides, output, cache, slots, deviceMemory, wire, compute },
+      ...{ capacity, probes, sides, output, cache, slots, deviceMemory, compute },
       control: this.control.layout,
       residences: residencesOf(this.units, tierOf, this.frozen),
     });

@@ -120,7 +120,7 @@ export class Session {
     return this.plans.active?.plan ?? null;
   }
 
-  /** Dtype of the matrices at rest. */
+  /** Dtype of most matrices at rest. */
   get wire(): FloatType {
     return this.options.wire;
   }

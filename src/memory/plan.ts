@@ -32,7 +32,6 @@ export interface PlanOptions {
   readonly deviceMemory?: number | undefined;
   /** Dtype of the perturbed weights and of the activations that only feed the next op. */
   readonly compute: FloatType;
-  readonly wire: FloatType;
 }
 
 /** What comes back from a pass. */
@@ -102,7 +101,7 @@ export function planMemory(units: readonly Unit[], options: PlanOptions): Plan {
   const slots = Math.min(options.slots, moving.length);
   const slotBytes = Math.max(0, ...moving.map((u) => u.wireBytes));
   const scratchBytes = Math.max(...units.map((u) => scratchBytesOf(u, options)));
-  const tableBytes = Math.max(0, ...units.map((u) => gatheredBytes(u, capacity, options.wire)));
+  const tableBytes = Math.max(0, ...units.map((u) => gatheredBytes(u, capacity, u.gathered?.wire)));
 
   const device = new Arena();
   const areas = probes * capacity.microBatches;
@@ -141,8 +140,9 @@ export function planMemory(units: readonly Unit[], options: PlanOptions): Plan {
   return plan;
 }
 
-function gatheredBytes({ gathered }: Unit, { tableRows }: Capacity, type: FloatType): number {
-  return gathered === null ? 0 : tableRows * gathered.width * BYTES_OF[type];
+/** @param type of the values; absent where the unit gathers none */
+function gatheredBytes({ gathered }: Unit, { tableRows }: Capacity, type: FloatType | undefined): number {
+  return gathered === null || type === undefined ? 0 : tableRows * gathered.width * BYTES_OF[type];
 }
 
 /** Bytes of one unit's perturbed weights; the gathered rows of a table lie behind them. */

@@ -30,6 +30,7 @@ export interface GatheredTable {
   readonly parameter: Parameter;
   /** Elements of a row. */
   readonly width: number;
+  readonly wire: FloatType;
   /** Where its rows lie in the unit's scratch, behind the unit's own tensors. Bytes. */
   readonly scratchOffset: number;
 }
@@ -47,7 +48,10 @@ export interface Unit {
 }
 
 export interface UnitOptions {
+  /** Of matrices; one-dimensional parameters are fp32. */
   readonly wire: FloatType;
+  /** Matrices that rest in another dtype. */
+  readonly wires?: ReadonlyMap<Parameter, FloatType> | undefined;
   readonly compute: FloatType;
   /** Largest unit in wire bytes; absent: the largest `layer` block. A single row is never cut. */
   readonly unitBytes?: number | undefined;
@@ -58,12 +62,17 @@ export function isDirect({ gathered, tensors }: Unit): boolean {
   return gathered === null && tensors.every(({ wire, scratch }) => wire === scratch);
 }
 
+/** The dtype in which a parameter rests and travels. */
+function wireOf(parameter: Parameter, { wire, wires }: UnitOptions): FloatType {
+  return storageType(parameter.shape, wires?.get(parameter) ?? wire);
+}
+
 /** Cuts a recording into units: between ops, and along the rows of a parameter that is larger than a unit. */
 export function cutUnits(recording: Recording, options: UnitOptions): readonly Unit[] {
   const owner = lastUses(recording);
   const wireBytesOf = (op: Op) =>
     parametersOf(op).reduce(
-      (sum, p) => sum + (owner.get(p) === op ? align(p.count * BYTES_OF[storageType(p.shape, options.wire)]) : 0),
+      (sum, p) => sum + (owner.get(p) === op ? align(p.count * BYTES_OF[wireOf(p, options)]) : 0),
       0,
     );
   const blockBytes = (ops: readonly Op[]) => ops.reduce((sum, op) => sum + wireBytesOf(op), 0);
@@ -186,10 +195,7 @@ function sliceRows(op: Op, unitBytes: number, options: UnitOptions): UnitOp[] {
   const parameter = cutParameter(op);
   if (parameter === null) return [];
   const { rows } = rowsOf(parameter);
-  const rowBytes = parametersOf(op).reduce(
-    (sum, p) => sum + rowsOf(p).width * BYTES_OF[storageType(p.shape, options.wire)],
-    0,
-  );
+  const rowBytes = parametersOf(op).reduce((sum, p) => sum + rowsOf(p).width * BYTES_OF[wireOf(p, options)], 0);
   const perUnit = Math.max(1, Math.floor(unitBytes / rowBytes));
   const slices = Math.ceil(rows / perUnit);
   // Slices of equal size, so that slots are used evenly.
@@ -221,7 +227,7 @@ function layOut(
       const rowStart = slice?.start ?? 0;
       const rowCount = slice?.count ?? rows;
       const count = rowCount * width;
-      const wire = storageType(parameter.shape, options.wire);
+      const wire = wireOf(parameter, options);
       const scratch = storageType(parameter.shape, options.compute);
       const canonical = parameter.canonical + rowStart * width;
       const places = { wire, wireOffset: wireBytes, scratch, scratchOffset: scratchBytes };
@@ -238,6 +244,11 @@ function layOut(
     gathered:
       gathered === null
         ? null
-        : { parameter: gathered, width: rowsOf(gathered).width, scratchOffset: align(scratchBytes) },
+        : {
+            parameter: gathered,
+            width: rowsOf(gathered).width,
+            wire: wireOf(gathered, options),
+            scratchOffset: align(scratchBytes),
+          },
   };
 }

@@ -151,8 +151,8 @@ describe("a checkpoint", () => {
       ['tensor "a"', "m1.safetensors, which is missing"],
     ],
     [
-      "whose index names a tensor that its file lacks",
-      { "model.safetensors.index.json": index({ a: "m1", b: "m1" }), m1: shard },
+      "whose index names nothing of what its file has",
+      { "model.safetensors.index.json": index({ b: "m1" }), m1: shard },
       ['tensor "b" is not in m1'],
     ],
     [
@@ -169,6 +169,34 @@ describe("a checkpoint", () => {
   ];
   test.each(refused)("%s is refused", async (_, files, parts) => {
     await expect(openCheckpoint(await modelFolder(files))).rejects.toThrow(failure("ZO2_ERR_CHECKPOINT", ...parts));
+  });
+
+  test("says what its index names and no shard has, and what a shard has and the index does not name", async () => {
+    const map = { a: "m2", gone: "m0", b: "m1", x: "m1" };
+    const files = {
+      "model.safetensors.index.json": index(map),
+      m1: fileBytes({ b: u8(4), c: u8(4, 4), d: u8(2, 8), a: u8(1, 10) }, 11),
+      m2: fileBytes({ d: u8(4), a: u8(2, 4) }, 6),
+    };
+    await using checkpoint = await openCheckpoint(await modelFolder(files));
+    expect(checkpoint.index).toMatchObject({ unnamed: ["c", "d"] });
+    expect(Object.fromEntries(checkpoint.index?.absent ?? [])).toEqual({
+      gone: "should be in m0, which is missing; download it",
+      x: "is not in m1, where the index says it is",
+    });
+    // The index says where `a` is; of two shards with `d`, which it does not name, the last counts.
+    const places = [...checkpoint.tensors].map(([name, { file, bytes }]) => [name, file.slice(-2), bytes]);
+    expect(places).toEqual([
+      ["a", "m2", 2],
+      ["b", "m1", 4],
+      ["c", "m1", 4],
+      ["d", "m2", 4],
+    ]);
+    expect(() => requireTensor(checkpoint, "gone", [""])).toThrow(
+      failure("ZO2_ERR_CHECKPOINT", "index.json", '"gone" should be in m0, which is missing'),
+    );
+    expect(() => requireTensor(checkpoint, "x", [""])).toThrow(failure("ZO2_ERR_CHECKPOINT", '"x" is not in m1'));
+    expect(() => requireTensor(checkpoint, "y", [""])).toThrow(failure("ZO2_ERR_CHECKPOINT", '"y" is missing from'));
   });
 
   test("that is no folder, has no config.json, or is not there, is refused by name", async () => {

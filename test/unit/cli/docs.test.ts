@@ -7,6 +7,7 @@ import { generateOptionsSchema } from "../../../src/config/generate.js";
 import { modelOptionsSchema } from "../../../src/config/model.js";
 import { trainerOptionsSchema } from "../../../src/config/trainer.js";
 import { ERROR_CODES } from "../../../src/base/errors.js";
+import { WARNING_CODES } from "../../../src/base/warnings.js";
 import { defineModel } from "../../../src/models/index.js";
 
 const root = resolve(__dirname, "../../..");
@@ -27,6 +28,11 @@ test("docs/errors.md lists every error code with its meaning, and no other", () 
   ]);
   expect(Object.fromEntries(rows)).toEqual(ERROR_CODES);
   expect(rows).toHaveLength(Object.keys(ERROR_CODES).length);
+});
+
+test("docs/errors.md lists every warning with its meaning, and no other", () => {
+  const rows = [...read("docs/errors.md").matchAll(/^\| `(ZO2_WARN_\w+)` \| ([^|]+) \|/gm)];
+  expect(Object.fromEntries(rows.map((row) => [row[1], row[2]?.trim()]))).toEqual(WARNING_CODES);
 });
 
 test("no page names an error code that does not exist", () => {

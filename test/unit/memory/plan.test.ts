@@ -206,7 +206,7 @@ describe.each(cases)("$name cut into $cut", ({ config, options }) => {
 
   it("a unit whose wire bytes are in the compute dtype reads them as they lie", () => {
     const direct = cutUnits(recording, { ...options, wire: "fp32", compute: "fp32" });
-    const plan = planOf(direct, { wire: "fp32", output: outputs[0] });
+    const plan = planOf(direct, { output: outputs[0] });
     for (const unit of direct.filter((u) => u.gathered === null)) {
       expect(unit.tensors.map((t) => [t.scratchOffset, t.scratch])).toEqual(
         unit.tensors.map((t) => [t.wireOffset, t.wire]),

@@ -26,7 +26,6 @@ export function planOf(units: readonly Unit[], { tier = "host", ...o }: Changed 
     capacity,
     output: "logprobs",
     cache: null,
-    wire: "fp16",
     compute: "fp32",
     ...o,
   });

@@ -28,7 +28,7 @@ it("counts 2 M N K for every matrix product of the model, cut heads included, an
   defineModel(config).record(recorder);
   const recording = recorder.finish();
   const units = cutUnits(recording, { wire: "fp32", compute: "fp32" });
-  const plan = planOf(units, { wire: "fp32", compute: "fp32" });
+  const plan = planOf(units, { compute: "fp32" });
   const ops = units.flatMap((unit) => loweredOps(plan, unit, recording.inputs));
   const flops = (name: string) =>
     ops.filter(({ op }) => op.name === name).reduce((sum, op) => sum + productOperations(op, symbols), 0);

@@ -1,0 +1,24 @@
+/**
+ * What a program or a person should know although the work goes on. Codes are stable; `docs/errors.md` lists the same,
+ * and a test holds the two together.
+ */
+export const WARNING_CODES = {
+  ZO2_WARN_UNTIED_HEAD: "config.json ties the head to the embedding, and the checkpoint has a head with other values",
+  ZO2_WARN_INDEX: "the index of a checkpoint and its shards do not agree, in what nothing needs or in what was found",
+  ZO2_WARN_MIXED_DTYPES: "the matrices of a checkpoint are not all stored in one dtype",
+} as const;
+
+export type WarningCode = keyof typeof WARNING_CODES;
+
+export interface Warning {
+  readonly code: WarningCode;
+  /** What was found, where, and what is done with it. */
+  readonly message: string;
+}
+
+/** `"a", "b" and 7 more`: the first of `names`, quoted. */
+export function someOf(names: readonly string[], most = 4): string {
+  const shown = names.slice(0, names.length > most + 1 ? most : most + 1).map((name) => JSON.stringify(name));
+  const left = names.length - shown.length;
+  return left === 0 ? shown.join(", ") : `${shown.join(", ")} and ${left} more`;
+}
