@@ -1,5 +1,6 @@
 import { readJsonLines, type JsonLine } from "../data/index.js";
 import { Zo2Error } from "../base/errors.js";
+import { untilAborted } from "../base/until-aborted.js";
 import type { GenerateInput } from "../infer/generate/index.js";
 import type { ModelView } from "./api.js";
 import { buildGenerateOptions, buildModelOptions, requireFlags } from "./build.js";
@@ -9,7 +10,6 @@ import { EXIT } from "./exit.js";
 import { COMMON_FLAGS, longFlag, MODEL_FLAGS, type Flags } from "./flags.js";
 import { openModel } from "./load.js";
 import type { Output } from "./output.js";
-import { untilAborted } from "./until-aborted.js";
 
 type Options = NonNullable<Parameters<ModelView["generate"]>[1]>;
 

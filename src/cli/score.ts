@@ -1,3 +1,4 @@
+import { untilAborted } from "../base/until-aborted.js";
 import { readJsonLines, type JsonLine } from "../data/index.js";
 import type { ScoreInput } from "../infer/score.js";
 import { buildModelOptions, requireFlags } from "./build.js";
@@ -6,7 +7,6 @@ import { writeLine } from "./context.js";
 import { EXIT } from "./exit.js";
 import { MODEL_FLAGS } from "./flags.js";
 import { openModel } from "./load.js";
-import { untilAborted } from "./until-aborted.js";
 
 export const scoreCommand: CommandSpec = {
   name: "score",

@@ -2,15 +2,22 @@ import { at } from "../base/at.js";
 import { open, type FileHandle } from "node:fs/promises";
 import { messageOf } from "../base/guards.js";
 import { Zo2Error } from "../base/errors.js";
+import { untilAborted } from "../base/until-aborted.js";
+import { Check, checkAborted, type CheckOptions, type CheckResult } from "./check.js";
 import { exampleParser } from "./examples.js";
 import type { Example, ExampleOptions, ExampleParser } from "./example.js";
 import { parseLine } from "./jsonl.js";
 import { splitLines } from "./lines.js";
 
-/** Examples by index. Of a file only the place of each line is held in memory. */
-export interface Dataset extends AsyncDisposable {
+/** Items by index, from 0 to below `size`. */
+export interface Indexed<T> {
   /** At least 1. */
   readonly size: number;
+  at(index: number): Promise<T>;
+}
+
+/** Examples by index. Of a file only the place of each line is held in memory. */
+export interface Dataset extends Indexed<Example>, AsyncDisposable {
   /** What messages call it: the path, or "examples". */
   readonly name: string;
   /** Example `index`, read and parsed anew. Throws `ZO2_ERR_DATA` with its line, `ZO2_ERR_IO`, `ZO2_ERR_DISPOSED`. */
@@ -18,24 +25,62 @@ export interface Dataset extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-export interface DatasetOptions extends ExampleOptions {
+export interface DatasetOptions extends ExampleOptions, CheckOptions {
   /** Whether every line is checked on opening, so that a bad one is found before hours of training. @default true */
   readonly check?: boolean;
   readonly maxLineBytes?: number;
-  readonly signal?: AbortSignal;
 }
 
 /** The path of a JSON Lines file, or the records themselves, in the shapes that lines have. */
 export type DatasetSource = string | Iterable<unknown> | AsyncIterable<unknown>;
 
+/** A data set that was opened, and what its check has found; null where there was none. */
+export interface OpenedDataset {
+  readonly dataset: Dataset;
+  readonly check: CheckResult | null;
+}
+
+/**
+ * Looks at an example that is about to become number `index` of the data set. It counts as bad, and is none of the data
+ * set, where an error about it is thrown (ZO2_ERR_DATA, ZO2_ERR_LENGTH, ZO2_ERR_TOKENIZER).
+ */
+export type Examine = (example: Example, index: number) => void;
+
 /**
  * Opens a data set. A file is read through once, in bounded memory; records are held. Throws `ZO2_ERR_DATA` for an
- * empty data set or a bad line (with its number), `ZO2_ERR_IO` for what is no regular file, `ZO2_ERR_CONFIG` for a bad
- * template.
+ * empty data set or for bad lines, all together (`DataError`), `ZO2_ERR_IO` for what is no regular file,
+ * `ZO2_ERR_CONFIG` for a bad template, `ZO2_ERR_ABORTED`.
  */
 export async function openDataset(source: DatasetSource, options: DatasetOptions = {}): Promise<Dataset> {
+  return (await readDataset(source, options)).dataset;
+}
+
+/** As `openDataset`. @param examine sees every example that could be parsed, in order; not without `check`. */
+export async function readDataset(
+  source: DatasetSource,
+  options: DatasetOptions = {},
+  examine: Examine = () => undefined,
+): Promise<OpenedDataset> {
   const parse = exampleParser(options);
-  return typeof source === "string" ? openFile(source, parse, options) : collect(source, parse, options);
+  return typeof source === "string"
+    ? openFile(source, parse, options, examine)
+    : collect(source, parse, options, examine);
+}
+
+/** Checks a data set that is open already: what is left of it, which closes with it. */
+export async function checkDataset(
+  dataset: Dataset,
+  options: CheckOptions,
+  examine: Examine = () => undefined,
+): Promise<OpenedDataset> {
+  const check = new Check(dataset.name, "examples", options);
+  const good: number[] = [];
+  for (let i = 0; i < dataset.size; i++) {
+    const where = { place: `${dataset.name}, example ${i}`, line: null, share: i / dataset.size };
+    if (await check.passes(where, async () => examine(await dataset.at(i), good.length))) good.push(i);
+  }
+  const result = check.end();
+  return { dataset: good.length === dataset.size ? dataset : new Selection(dataset, good), check: result };
 }
 
 function empty(name: string): Zo2Error {
@@ -48,24 +93,63 @@ function checkIndex(dataset: Dataset, index: number): void {
   }
 }
 
-function checkAborted(name: string, signal: AbortSignal | undefined): void {
-  if (signal?.aborted === true)
-    throw new Zo2Error("ZO2_ERR_ABORTED", `${name}: reading was stopped`, { cause: signal.reason });
-}
-
 async function collect(
   source: Iterable<unknown> | AsyncIterable<unknown>,
   parse: ExampleParser,
   options: DatasetOptions,
-): Promise<Dataset> {
+  examine: Examine,
+): Promise<OpenedDataset> {
   const name = "examples";
   const examples: Example[] = [];
-  for await (const record of source) {
-    checkAborted(name, options.signal);
-    examples.push(parse(record, `${name}[${examples.length}]`));
+  const check = new Check(name, name, options);
+  const { signal } = options;
+  const records = signal === undefined ? source : untilAborted(each(source), signal, "reading examples");
+  let count = 0;
+  for await (const record of records) {
+    const place = `${name}[${count++}]`;
+    // What is held has been parsed, whether it is to be checked or not.
+    await check.passes({ place, line: null, share: null }, () => {
+      const example = parse(record, place);
+      if (options.check ?? true) examine(example, examples.length);
+      examples.push(example);
+    });
   }
+  const result = check.end();
   if (examples.length === 0) throw empty(name);
-  return new HeldDataset(name, examples);
+  return { dataset: new HeldDataset(name, examples), check: (options.check ?? true) ? result : null };
+}
+
+async function* each(source: Iterable<unknown> | AsyncIterable<unknown>): AsyncGenerator<unknown, void, undefined> {
+  yield* source;
+}
+
+/** Some examples of another data set, in its order. */
+class Selection implements Dataset {
+  constructor(
+    private readonly whole: Dataset,
+    private readonly indices: readonly number[],
+  ) {}
+
+  get name(): string {
+    return this.whole.name;
+  }
+
+  get size(): number {
+    return this.indices.length;
+  }
+
+  async at(index: number): Promise<Example> {
+    checkIndex(this, index);
+    return this.whole.at(at(this.indices, index));
+  }
+
+  close(): Promise<void> {
+    return this.whole.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
 }
 
 class HeldDataset implements Dataset {
@@ -119,7 +203,12 @@ function grown<T extends Float64Array | Uint32Array>(from: T, to: T): T {
   return to;
 }
 
-async function openFile(path: string, parse: ExampleParser, options: DatasetOptions): Promise<Dataset> {
+async function openFile(
+  path: string,
+  parse: ExampleParser,
+  options: DatasetOptions,
+  examine: Examine,
+): Promise<OpenedDataset> {
   if (path === "-")
     throw new Zo2Error(
       "ZO2_ERR_IO",
@@ -132,19 +221,27 @@ async function openFile(path: string, parse: ExampleParser, options: DatasetOpti
     throw new Zo2Error("ZO2_ERR_IO", `${path}: cannot be read: ${messageOf(error)}`, { cause: error });
   }
   try {
-    if (!(await file.stat()).isFile()) {
+    const stat = await file.stat();
+    if (!stat.isFile()) {
       throw new Zo2Error(
         "ZO2_ERR_IO",
         `${path}: not a regular file, and a data set is read more than once; save it to a file first`,
       );
     }
     const index = new LineIndex();
+    const check = (options.check ?? true) ? new Check(path, "lines", options) : null;
     for await (const line of splitLines(chunks(file, path, options.signal), path, options.maxLineBytes)) {
-      if (options.check ?? true) parse(parseLine(line.bytes, `${path}:${line.number}`), `${path}:${line.number}`);
-      index.add(line.offset, line.bytes.byteLength, line.number);
+      const { bytes, number, offset } = line;
+      const place = `${path}:${number}`;
+      // A file that grows while it is read is no more than whole.
+      const share = Math.min(1, (offset + bytes.byteLength) / stat.size);
+      const look = () => examine(parse(parseLine(bytes, place), place), index.size);
+      if (check === null || (await check.passes({ place, line: number, share }, look)))
+        index.add(offset, bytes.byteLength, number);
     }
+    const result = check?.end() ?? null;
     if (index.size === 0) throw empty(path);
-    return new FileDataset(path, file, index, parse);
+    return { dataset: new FileDataset(path, file, index, parse), check: result };
   } catch (error) {
     await file.close();
     throw error;

@@ -1,6 +1,6 @@
-import { Zo2Error } from "../base/errors.js";
 import { type EncodedLabelled, type EncodedSpan, type EncodeOptions, NOT_SCORED } from "./encoded.js";
 import type { Example } from "./example.js";
+import { LineError } from "./issue.js";
 import { commonPrefix } from "./tokens.js";
 
 /** Turns text into ids with the model's special tokens; throws where there is no tokenizer. */
@@ -19,9 +19,10 @@ export function encodeLabelled(
   leading: number,
   options: EncodeOptions,
 ): EncodedLabelled {
-  if (all.length === 0) throw new Zo2Error("ZO2_ERR_DATA", `${example.place}: the text has no token`);
+  if (all.length === 0) throw new LineError("tokens", example.place, "the text has no token");
   const excess = Math.max(0, all.length - options.maxLength);
   if (excess > 0 && (options.truncation ?? "error") === "error") throw tooLong(example.place, all.length, options);
+  if (excess > 0) options.onCut?.(all.length);
   const begin = options.truncation === "right" ? all.length - excess : Math.min(leading, options.maxLength - 1);
   const ids = Int32Array.from([...all.slice(0, begin), ...all.slice(begin + excess)]);
   return { kind: "labelled", ids, labels: example.labels, problem: example.problem };
@@ -61,9 +62,10 @@ export function encodeSpan(
   return { kind: "span", ids: Int32Array.from(ids), start, end: Math.max(start, Math.min(end, ids.length - 1)) };
 }
 
-function tooLong(place: string, length: number, options: EncodeOptions): Zo2Error {
-  return new Zo2Error(
-    "ZO2_ERR_LENGTH",
-    `${place}: ${length} tokens, and the limit is ${options.maxLength}; raise option "maxLength", or shorten it`,
+function tooLong(place: string, length: number, options: EncodeOptions): LineError {
+  return new LineError(
+    "length",
+    place,
+    `${length} tokens, and the limit is ${options.maxLength}; raise option "maxLength", or shorten it`,
   );
 }

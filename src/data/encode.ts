@@ -5,6 +5,7 @@ import { encodeLabelled, encodeSpan } from "./encode-labelled.js";
 import { type EncodedExample, type EncodedTokens, type EncodeOptions, NOT_SCORED } from "./encoded.js";
 import type { Example } from "./example.js";
 import { checkIds } from "./ids.js";
+import { LineError } from "./issue.js";
 import { commonPrefix } from "./tokens.js";
 import { assistantTurns } from "./turns.js";
 
@@ -79,8 +80,8 @@ function tokenize(context: Context, text: string, addSpecialTokens = true): numb
   return ids;
 }
 
-function tooLong({ options, place }: Context, length: number, why: string): Zo2Error {
-  return new Zo2Error("ZO2_ERR_LENGTH", `${place}: ${length} tokens, and the limit is ${options.maxLength}${why}`);
+function tooLong({ options, place }: Context, length: number, why: string): LineError {
+  return new LineError("length", place, `${length} tokens, and the limit is ${options.maxLength}${why}`);
 }
 
 const CHOOSE = '; raise option "maxLength", or let option "truncation" shorten it';
@@ -98,6 +99,7 @@ function encodeWhole(context: Context, all: readonly number[]): EncodedTokens {
   const { maxLength, truncation = "error", allowUnlabelled = false } = context.options;
   const excess = Math.max(0, all.length - maxLength);
   if (excess > 0 && truncation === "error") throw tooLong(context, all.length, CHOOSE);
+  if (excess > 0) context.options.onCut?.(all.length);
   const begin = truncation === "right" ? maxLength : Math.min(leading(context, all), maxLength - 1);
   const ids = Int32Array.from(excess > 0 ? without(all, begin, excess) : all);
   if (ids.length < 2 && !allowUnlabelled) {
@@ -140,6 +142,7 @@ function encodeContinuations(
       longest,
       `, of which ${longest - from} follow the prompt and are never cut; raise option "maxLength"`,
     );
+  context.options.onCut?.(longest);
   const begin = truncation === "left" ? Math.min(leading(context, alone), from - excess) : from - excess;
   return { sequences: all.map((ids) => Int32Array.from(without(ids, begin, excess))), from: from - excess };
 }
@@ -180,6 +183,7 @@ function encodeTurns(context: Context, messages: readonly ChatMessage[]): Encode
       `, of which ${last - first} begin at the assistant's first turn and are never cut; raise option "maxLength"`,
     );
   }
+  if (ids.length > maxLength) context.options.onCut?.(ids.length);
   const begin = truncation === "left" ? Math.min(leading(context, ids), first - excess) : first - excess;
   const cut = (all: readonly number[]) =>
     Int32Array.from(excess > 0 ? without(all.slice(0, length), begin, excess) : all.slice(0, length));

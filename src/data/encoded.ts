@@ -50,4 +50,6 @@ export interface EncodeOptions {
   readonly vocabSize: number;
   /** Whether an example in which nothing can be scored passes, as a text of one token. @default false */
   readonly allowUnlabelled?: boolean;
+  /** Told the tokens of a sequence that is about to be cut. */
+  readonly onCut?: ((tokens: number) => void) | undefined;
 }

@@ -1,6 +1,7 @@
 /** What one line of a data set can be. */
 import type { HeadSpec, Problem } from "../models/head.js";
 import type { ChatMessage } from "../tokenizer/index.js";
+import type { LabelMap } from "./label.js";
 import type { Template } from "./template.js";
 
 /**
@@ -58,6 +59,8 @@ export type ExampleKind = Exclude<Example["kind"], "labelled" | "span" | "prompt
 
 export interface ExampleOptions {
   readonly template?: Template | undefined;
+  /** What the labels of lines mean; it decides alone. @default none: an index, a choice by name, true or false */
+  readonly labelMap?: LabelMap | undefined;
   /** Whether lines are prompts of an objective that the caller computes. @default false */
   readonly prompts?: boolean | undefined;
   /** What the model predicts, which decides the shapes. @default the next token */

@@ -3,6 +3,8 @@ import { Zo2Error } from "../base/errors.js";
 import type { ChatMessage } from "../tokenizer/index.js";
 import type { Example, ExampleKind, ExampleOptions, ExampleParser } from "./example.js";
 import { checkIds } from "./ids.js";
+import { LineError } from "./issue.js";
+import { checkLabelMap, type LabelMap, mappedLabel, truthLabel } from "./label.js";
 import { labelledParser, spanParser } from "./labelled.js";
 import { promptParser } from "./prompts.js";
 import { compileTemplate, fieldOf, type Fill, type Template } from "./template.js";
@@ -17,23 +19,30 @@ const SHAPES: Record<ExampleKind, readonly string[]> = {
 };
 const KINDS = Object.keys(SHAPES) as ExampleKind[];
 
-/** Makes a parser; a template is compiled once. Throws `ZO2_ERR_CONFIG` for a template that cannot work. */
+/**
+ * Makes a parser; a template is compiled once. Throws `ZO2_ERR_CONFIG` for a template or a label map that cannot work.
+ */
 export function exampleParser(options: ExampleOptions = {}): ExampleParser {
-  const { head } = options;
-  if (options.prompts === true) return promptParser(options);
+  const { head, labelMap } = options;
+  if (options.prompts === true) {
+    checkLabelMap(labelMap, null, "lines of an objective of your own have no labels but those that it reads itself");
+    return promptParser(options);
+  }
   if (head !== undefined && head.kind !== "causal") {
     if (options.template !== undefined)
       throw new Zo2Error(
         "ZO2_ERR_CONFIG",
         `a template makes prompts for language models; a model with a ${head.kind} head takes its lines as they are`,
       );
-    return head.kind === "spans" ? spanParser(options.vocabSize) : labelledParser(head, options.vocabSize);
+    if (head.kind === "classification") return labelledParser(head, options.vocabSize, labelMap);
+    checkLabelMap(labelMap, null, "lines with answers have no labels");
+    return spanParser(options.vocabSize);
   }
-  const fill = options.template === undefined ? undefined : templateParser(options.template);
+  const fill = options.template === undefined ? undefined : templateParser(options.template, labelMap);
   const accept = options.accept ?? KINDS;
   return (record, place) => {
     if (!isRecord(record)) throw bad(place, "not an object");
-    const example = fill === undefined ? parseShape(record, place, accept, options.vocabSize) : fill(record, place);
+    const example = fill === undefined ? parseShape(record, place, accept, options) : fill(record, place);
     const kind = KINDS.find((known) => known === example.kind);
     if (kind === undefined || !accept.includes(kind)) {
       throw bad(
@@ -46,8 +55,8 @@ export function exampleParser(options: ExampleOptions = {}): ExampleParser {
   };
 }
 
-function bad(place: string, what: string): Zo2Error {
-  return new Zo2Error("ZO2_ERR_DATA", `${place}: ${what}`);
+function bad(place: string, what: string): LineError {
+  return new LineError("shape", place, what);
 }
 
 function shapeText(kind: ExampleKind): string {
@@ -62,7 +71,7 @@ function parseShape(
   record: Record<string, unknown>,
   place: string,
   accept: readonly ExampleKind[],
-  vocabSize: number | undefined,
+  { vocabSize, labelMap }: ExampleOptions,
 ): Example {
   const known = new Set(accept.flatMap((kind) => SHAPES[kind]));
   const present = [...known].filter((field) => Object.hasOwn(record, field));
@@ -96,14 +105,17 @@ function parseShape(
       const choices = record["choices"];
       if (!Array.isArray(choices)) throw bad(place, '"choices" is not a list of texts');
       const texts = choices.map((choice, i) => textOf(choice, `choices[${i}]`, place));
-      return choicesOf(place, textOf(record["prompt"], "prompt", place), texts, "label", record["label"]);
+      return choicesOf(place, textOf(record["prompt"], "prompt", place), texts, "label", record["label"], labelMap);
     }
     case "messages":
       return { kind, place, messages: messagesOf(record["messages"], place) };
   }
 }
 
-function templateParser(template: Template): (record: Record<string, unknown>, place: string) => Example {
+function templateParser(
+  template: Template,
+  labelMap: LabelMap | undefined,
+): (record: Record<string, unknown>, place: string) => Example {
   const { completion, choices, labelField = "label" } = template;
   if ((completion === undefined) === (choices === undefined)) {
     throw new Zo2Error(
@@ -113,6 +125,7 @@ function templateParser(template: Template): (record: Record<string, unknown>, p
   }
   const prompt = compileTemplate(template.prompt);
   if (completion !== undefined) {
+    checkLabelMap(labelMap, null, "a completion has no label");
     const end = compileTemplate(completion);
     return (record, place) => completionOf(place, prompt(record, place), end(record, place));
   }
@@ -122,9 +135,10 @@ function templateParser(template: Template): (record: Record<string, unknown>, p
       "ZO2_ERR_CONFIG",
       `template ${JSON.stringify(template.prompt)}: has ${fills.length} choices; at least 2 are needed`,
     );
+  checkLabelMap(labelMap, fills.length);
   return (record, place) => {
     const texts = fills.map((fill) => fill(record, place));
-    return choicesOf(place, prompt(record, place), texts, labelField, fieldOf(record, labelField, place));
+    return choicesOf(place, prompt(record, place), texts, labelField, fieldOf(record, labelField, place), labelMap);
   };
 }
 
@@ -173,29 +187,51 @@ function completionOf(place: string, prompt: string, completion: string): Exampl
   return { kind: "completion", place, prompt, completion };
 }
 
-function choicesOf(place: string, prompt: string, choices: readonly string[], field: string, label: unknown): Example {
+function choicesOf(
+  place: string,
+  prompt: string,
+  choices: readonly string[],
+  field: string,
+  label: unknown,
+  labelMap: LabelMap | undefined,
+): Example {
   if (choices.length < 2) throw bad(place, `has ${choices.length} choices; at least 2 are needed`);
   const empty = choices.indexOf("");
   if (empty >= 0) throw bad(place, `choices[${empty}] is empty, so it has no likelihood`);
-  return { kind: "choices", place, prompt, choices, label: labelOf(place, choices, field, label) };
+  const index =
+    labelMap === undefined
+      ? labelOf(place, choices, field, label)
+      : mappedLabel(labelMap, label, choices.length, field, place);
+  return { kind: "choices", place, prompt, choices, label: index };
 }
 
 function labelOf(place: string, choices: readonly string[], field: string, label: unknown): number {
+  const wrong = (what: string): LineError => new LineError("label", place, what);
   if (typeof label === "number") {
     if (Number.isInteger(label) && label >= 0 && label < choices.length) return label;
-    throw bad(
-      place,
+    throw wrong(
       `label ${label} in ${JSON.stringify(field)} is out of range; there are choices 0 to ${choices.length - 1}`,
     );
   }
   const named = choices.map((choice) => JSON.stringify(choice)).join(", ");
+  if (typeof label === "boolean") {
+    const index = truthLabel(label, choices);
+    if (index !== undefined) return index;
+    throw wrong(
+      `label ${label} in ${JSON.stringify(field)} does not say which of ${named} is meant; ` +
+        'say so with option "labelMap"',
+    );
+  }
   if (typeof label !== "string")
-    throw bad(place, `the label in ${JSON.stringify(field)} is neither an index nor one of ${named}`);
+    throw wrong(`the label in ${JSON.stringify(field)} is neither an index nor one of ${named}`);
   for (const same of [(choice: string) => choice === label, (choice: string) => choice.trim() === label.trim()]) {
     const matches = choices.flatMap((choice, i) => (same(choice) ? [i] : []));
     if (matches.length > 1)
-      throw bad(place, `label ${JSON.stringify(label)} names the choices ${matches.join(" and ")}; give its index`);
+      throw wrong(`label ${JSON.stringify(label)} names the choices ${matches.join(" and ")}; give its index`);
     if (matches[0] !== undefined) return matches[0];
   }
-  throw bad(place, `label ${JSON.stringify(label)} in ${JSON.stringify(field)} is none of ${named}`);
+  throw wrong(
+    `label ${JSON.stringify(label)} in ${JSON.stringify(field)} is none of ${named}; ` +
+      'other names need option "labelMap"',
+  );
 }

@@ -1,6 +1,7 @@
 import { createReadStream } from "node:fs";
 import { isRecord, messageOf } from "../base/guards.js";
 import { isZo2Error, Zo2Error } from "../base/errors.js";
+import { LineError } from "./issue.js";
 import { splitLines } from "./lines.js";
 
 /** One line of a JSON Lines file: the object, and where it stands ("train.jsonl:17") for messages about it. */
@@ -42,16 +43,16 @@ export function parseLine(bytes: Uint8Array, place: string): Record<string, unkn
   try {
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (error) {
-    throw new Zo2Error("ZO2_ERR_DATA", `${place}: not UTF-8`, { cause: error });
+    throw new LineError("syntax", place, "not UTF-8", { cause: error });
   }
   let record: unknown;
   try {
     record = JSON.parse(text);
   } catch (error) {
-    throw new Zo2Error("ZO2_ERR_DATA", `${place}: not JSON: ${messageOf(error)}`, { cause: error });
+    throw new LineError("syntax", place, `not JSON: ${messageOf(error)}`, { cause: error });
   }
   if (!isRecord(record))
-    throw new Zo2Error("ZO2_ERR_DATA", `${place}: ${kindOf(record)}, where each line must be a JSON object`);
+    throw new LineError("syntax", place, `${kindOf(record)}, where each line must be a JSON object`);
   return record;
 }
 

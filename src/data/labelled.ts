@@ -1,24 +1,26 @@
 /** Examples of models that predict labels or answers instead of tokens. */
 import { isRecord } from "../base/guards.js";
-import { Zo2Error } from "../base/errors.js";
 import type { HeadSpec } from "../models/head.js";
 import type { Example, ExampleParser } from "./example.js";
 import { checkIds } from "./ids.js";
+import { LineError } from "./issue.js";
+import { checkLabelMap, type LabelMap, mappedLabel, truthLabel } from "./label.js";
 
 type Classification = Extract<HeadSpec, { kind: "classification" }>;
 type Fields = Readonly<Record<string, unknown>>;
 
-function bad(place: string, what: string): Zo2Error {
-  return new Zo2Error("ZO2_ERR_DATA", `${place}: ${what}`);
+function bad(place: string, what: string): LineError {
+  return new LineError("shape", place, what);
 }
 
 /**
- * A parser of `{"text" | "ids", "label"}` lines. The label is an index or a name of `id2label`; for several labels at
- * once a list of names or
- * indices, or of 0 and 1 for each; for a regression a number, or one for each output. Throws `ZO2_ERR_DATA` beginning
- * with the place.
+ * A parser of `{"text" | "ids", "label"}` lines. The label is an index, a name of `id2label` or of the label map, or
+ * with two labels a truth value; for several labels at once a list of such, or of 0 and 1 (or truth values) for each;
+ * for a regression a number, or one for each output. Throws `ZO2_ERR_DATA` beginning with the place; making it,
+ * `ZO2_ERR_CONFIG` for a label map that cannot work.
  */
-export function labelledParser(head: Classification, vocabSize?: number): ExampleParser {
+export function labelledParser(head: Classification, vocabSize?: number, labelMap?: LabelMap): ExampleParser {
+  checkLabelMap(labelMap, head.problem === "regression" ? null : head.labels.length, "a regression has values");
   return (record, place) => {
     if (!isRecord(record)) throw bad(place, "not an object");
     const label = record["label"];
@@ -27,7 +29,7 @@ export function labelledParser(head: Classification, vocabSize?: number): Exampl
       kind: "labelled",
       place,
       input: inputOf(record, place, vocabSize),
-      labels: labelsOf(head, label, place),
+      labels: labelsOf(head, label, place, labelMap),
       problem: head.problem,
     };
   };
@@ -42,36 +44,42 @@ function inputOf(record: Fields, place: string, vocabSize: number | undefined): 
   return ids as number[];
 }
 
-function labelsOf(head: Classification, label: unknown, place: string): number[] {
+function labelsOf(head: Classification, label: unknown, place: string, labelMap: LabelMap | undefined): number[] {
   const { labels, problem } = head;
+  const wrong = (what: string): LineError => new LineError("label", place, what);
   switch (problem) {
     case "single_label_classification":
-      return [indexOf(labels, label, place)];
+      return [indexOf(labels, label, place, labelMap)];
     case "multi_label_classification": {
-      if (!Array.isArray(label)) throw bad(place, '"label" is not a list');
-      if (label.length === labels.length && label.every((flag) => flag === 0 || flag === 1)) return label as number[];
-      const set = new Set(label.map((one) => indexOf(labels, one, place)));
+      if (!Array.isArray(label)) throw wrong('"label" is not a list');
+      if (label.length === labels.length && label.every((flag) => [0, 1, false, true].includes(flag as number)))
+        return label.map(Number);
+      const set = new Set(label.map((one) => indexOf(labels, one, place, labelMap)));
       return labels.map((_, i) => (set.has(i) ? 1 : 0));
     }
     case "regression": {
       const values: unknown[] = Array.isArray(label) ? label : [label];
       if (values.length !== labels.length)
-        throw bad(place, `"label" has ${values.length} numbers, the model gives ${labels.length}`);
+        throw wrong(`"label" has ${values.length} numbers, the model gives ${labels.length}`);
       return values.map((value) => {
         if (typeof value !== "number" || !Number.isFinite(value))
-          throw bad(place, `"label" holds ${JSON.stringify(value)}; it must be a finite number`);
+          throw wrong(`"label" holds ${JSON.stringify(value)}; it must be a finite number`);
         return value;
       });
     }
   }
 }
 
-function indexOf(labels: readonly string[], label: unknown, place: string): number {
-  const index = typeof label === "string" ? labels.indexOf(label) : label;
+function indexOf(labels: readonly string[], label: unknown, place: string, labelMap: LabelMap | undefined): number {
+  if (labelMap !== undefined) return mappedLabel(labelMap, label, labels.length, "label", place);
+  const index =
+    typeof label === "string" ? labels.indexOf(label) : typeof label === "boolean" ? truthLabel(label, labels) : label;
   if (typeof index === "number" && Number.isInteger(index) && index >= 0 && index < labels.length) return index;
-  throw bad(
+  throw new LineError(
+    "label",
     place,
-    `label ${JSON.stringify(label)} is none of ${labels.map((name, i) => `${i} (${JSON.stringify(name)})`).join(", ")}`,
+    `label ${JSON.stringify(label)} is none of ` +
+      `${labels.map((name, i) => `${i} (${JSON.stringify(name)})`).join(", ")}; other names need option "labelMap"`,
   );
 }
 

@@ -1,6 +1,6 @@
 /** Lines as prompts of an objective that the caller computes: whatever else a line holds is handed to it. */
 import { isRecord } from "../base/guards.js";
-import { Zo2Error } from "../base/errors.js";
+import { LineError } from "./issue.js";
 import { compileTemplate, type Template } from "./template.js";
 import type { ExampleParser, Prompt } from "./example.js";
 
@@ -14,13 +14,14 @@ const FIELDS = ["text", "ids", "messages", "prompt"] as const;
 export function promptParser(options: { readonly template?: Template | undefined } = {}): ExampleParser {
   const fill = options.template === undefined ? undefined : compileTemplate(options.template.prompt);
   return (record, place) => {
-    if (!isRecord(record)) throw new Zo2Error("ZO2_ERR_DATA", `${place}: not an object`);
+    if (!isRecord(record)) throw new LineError("shape", place, "not an object");
     if (fill !== undefined) return { kind: "prompt", place, prompt: { text: fill(record, place) }, record };
     const [field, ...more] = FIELDS.filter((name) => Object.hasOwn(record, name));
     if (field === undefined || more.length > 0) {
-      throw new Zo2Error(
-        "ZO2_ERR_DATA",
-        `${place}: has ${field === undefined ? "none" : `${field} and ${more.join(", ")}`} of ` +
+      throw new LineError(
+        "shape",
+        place,
+        `has ${field === undefined ? "none" : `${field} and ${more.join(", ")}`} of ` +
           `${FIELDS.join(", ")}; one is needed, or a template`,
       );
     }

@@ -1,7 +1,6 @@
 import { at } from "../base/at.js";
 import { Zo2Error } from "../base/errors.js";
-import type { Dataset } from "./dataset.js";
-import type { Example } from "./example.js";
+import type { Indexed } from "./dataset.js";
 import { SplitMix64 } from "./random.js";
 
 export interface SamplerOptions {
@@ -81,10 +80,13 @@ function checkBatchSize(batchSize: number): void {
 }
 
 /** The whole data set once, in its own order; the last batch may be smaller. */
-export async function* inOrder(dataset: Dataset, batchSize: number): AsyncGenerator<Example[], void, undefined> {
+export async function* inOrder<T>(items: Indexed<T>, batchSize: number): AsyncGenerator<T[], void, undefined> {
+  for (const indices of indicesInOrder(items.size, batchSize)) yield await Promise.all(indices.map((i) => items.at(i)));
+}
+
+/** The indices of its batches. */
+export function* indicesInOrder(size: number, batchSize: number): Generator<number[], void, undefined> {
   checkBatchSize(batchSize);
-  for (let begin = 0; begin < dataset.size; begin += batchSize) {
-    const length = Math.min(batchSize, dataset.size - begin);
-    yield await Promise.all(Array.from({ length }, (_, i) => dataset.at(begin + i)));
-  }
+  for (let begin = 0; begin < size; begin += batchSize)
+    yield Array.from({ length: Math.min(batchSize, size - begin) }, (_, i) => begin + i);
 }

@@ -1,4 +1,5 @@
 import { Zo2Error } from "../base/errors.js";
+import { LineError } from "./issue.js";
 
 /**
  * How any fields of a line become a prompt with a completion or with choices. `{field}` stands for a field, `{{` and
@@ -58,9 +59,10 @@ export function fieldOf(record: Fields, field: string, place: string): unknown {
   const present = Object.keys(record)
     .map((key) => JSON.stringify(key))
     .join(", ");
-  throw new Zo2Error(
-    "ZO2_ERR_DATA",
-    `${place}: has no field ${JSON.stringify(field)}; it has ${present === "" ? "none" : present}`,
+  throw new LineError(
+    "shape",
+    place,
+    `has no field ${JSON.stringify(field)}; it has ${present === "" ? "none" : present}`,
   );
 }
 
@@ -68,9 +70,9 @@ function fieldText(record: Fields, field: string, place: string): string {
   const value = fieldOf(record, field, place);
   if (typeof value === "string") return value;
   if (typeof value === "number" || typeof value === "boolean") return String(value);
-  throw new Zo2Error(
-    "ZO2_ERR_DATA",
-    `${place}: field ${JSON.stringify(field)} is ${value === null ? "null" : "no text"}, so it cannot stand in ` +
-      "a prompt",
+  throw new LineError(
+    "shape",
+    place,
+    `field ${JSON.stringify(field)} is ${value === null ? "null" : "no text"}, so it cannot stand in a prompt`,
   );
 }

@@ -1,7 +1,7 @@
-import { Zo2Error } from "../base/errors.js";
+import { Zo2Error } from "./errors.js";
 
 /**
- * `lines` until `signal`, even while the next one is awaited: standard input may never bring it.
+ * `lines` until `signal`, even while the next one is awaited: standard input, say, may never bring it.
  * @param work what is stopped, for the message: "scoring"
  * @throws Zo2Error `ZO2_ERR_ABORTED`
  */
@@ -11,13 +11,16 @@ export async function* untilAborted<T>(
   work: string,
 ): AsyncGenerator<T, void, undefined> {
   let stop: () => void = () => undefined;
-  const aborted = new Promise<"aborted">((resolve) => {
-    stop = () => resolve("aborted");
-  });
-  signal.addEventListener("abort", stop, { once: true });
+  // One for each line: a promise that outlives them all would hold a reaction for every one.
+  const aborted = () =>
+    new Promise<"aborted">((resolve) => {
+      stop = () => resolve("aborted");
+    });
+  const listener = () => stop();
+  signal.addEventListener("abort", listener, { once: true });
   try {
     for (let count = 0; ; count++) {
-      const next = signal.aborted ? "aborted" : await Promise.race([lines.next(), aborted]);
+      const next = signal.aborted ? "aborted" : await Promise.race([lines.next(), aborted()]);
       if (next === "aborted")
         throw new Zo2Error("ZO2_ERR_ABORTED", `${work} was stopped after reading ${count} lines`, {
           cause: signal.reason,
@@ -26,8 +29,8 @@ export async function* untilAborted<T>(
       yield next.value;
     }
   } finally {
-    signal.removeEventListener("abort", stop);
+    signal.removeEventListener("abort", listener);
     // Not awaited: a read that waits for standard input would hold it.
-    void lines.return();
+    lines.return().catch(() => undefined);
   }
 }
