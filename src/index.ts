@@ -1,13 +1,25 @@
 /** Fine-tunes large language models with forward passes only; see README.md. */
 export type { DataSource } from "./infer/source.js";
 export { loadModel, type LoadOptions } from "./load.js";
-export type { Model, PlanSummary } from "./model.js";
+export type { EvaluateHooks, Model, PlanSummary } from "./model.js";
 export { Trainer, type FitOptions, type Step, type TrainingEvaluation } from "./train/trainer.js";
 export type { Evaluation } from "./infer/evaluate.js";
 export type { LabelPrediction, PredictInput, SpanPrediction } from "./infer/predict.js";
 export type { Score, ScoreInput } from "./infer/score.js";
 export type { FinishReason, Generated, GenerateInput, Generation } from "./infer/generate/index.js";
-export { openDataset, type Dataset, type DatasetOptions, type DatasetSource } from "./data/index.js";
+export {
+  DataError,
+  openDataset,
+  type CheckProgress,
+  type DataIssue,
+  type DataIssueKind,
+  type DataIssues,
+  type Dataset,
+  type DatasetOptions,
+  type DatasetSource,
+} from "./data/index.js";
+export type { DataReport } from "./infer/encoded-source.js";
+export type { CheckedData } from "./train/run-data.js";
 export { resolveModel, type DownloadProgress, type ResolveModelOptions } from "./hub/index.js";
 export type { HeadSpec } from "./models/head.js";
 export {

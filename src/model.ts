@@ -8,9 +8,10 @@ import { evaluateOptionsSchema, type EvaluateOptions } from "./config/evaluate.j
 import { generateOptionsSchema, type GenerateOptions } from "./config/generate.js";
 import type { ResolvedModelOptions } from "./config/model.js";
 import { parseOptions } from "./config/parse.js";
-import { packBatch } from "./data/index.js";
+import { packBatch, type CheckProgress } from "./data/index.js";
 import type { DeviceInfo } from "./device/open.js";
-import { evaluateDataset, type Evaluation } from "./infer/evaluate.js";
+import { EncodedSource, type DataReport } from "./infer/encoded-source.js";
+import { evaluateSource, type Evaluation } from "./infer/evaluate.js";
 import {
   generateMany,
   generateOne,
@@ -23,7 +24,7 @@ import { checkLength, microBatchTokens } from "./infer/limits.js";
 import { planForLength, planForLongest } from "./infer/plan-ahead.js";
 import { predictInputs, type LabelPrediction, type PredictInput, type SpanPrediction } from "./infer/predict.js";
 import { scoreInputs, type Score, type ScoreInput } from "./infer/score.js";
-import { type DataSource, openSource } from "./infer/source.js";
+import type { DataSource } from "./infer/source.js";
 import { bindLoaded, generating, type Loaded, loadedOf } from "./loaded.js";
 import { deviceBytes, deviceParts, hostBytes } from "./memory/plan.js";
 import type { Tier } from "./memory/residence.js";
@@ -42,6 +43,15 @@ export interface PlanSummary {
   readonly hostBytes: number;
   /** Of one forward pass: as many fit in the plan. */
   readonly tokens: number;
+}
+
+/** What an evaluation tells while it goes on, and what stops it. */
+export interface EvaluateHooks {
+  readonly signal?: AbortSignal;
+  /** Told now and then how far the check of the data has come. */
+  readonly onCheck?: (progress: CheckProgress) => void;
+  /** Awaited when the data was checked, before the first pass. */
+  readonly onChecked?: (report: DataReport) => void | Promise<void>;
 }
 
 const DEFAULT_BATCH = 16;
@@ -142,21 +152,24 @@ export class Model implements AsyncDisposable {
     return generateMany(generating(open(this)), inputs, resolved, signal);
   }
 
-  /** Loss and accuracy over a data set, with every update that was taken applied. */
-  async evaluate(
-    data: DataSource,
-    options: EvaluateOptions & { readonly signal?: AbortSignal } = {},
-  ): Promise<Evaluation> {
-    const { signal, ...rest } = options;
+  /**
+   * Loss and accuracy over a data set, with every update that was taken applied.
+   * @throws Zo2Error ZO2_ERR_DATA and others of a line: before the first pass, all together (`DataError`)
+   */
+  async evaluate(data: DataSource, options: EvaluateOptions & EvaluateHooks = {}): Promise<Evaluation> {
+    const { signal, onCheck, onChecked, ...rest } = options;
     const { session, definition, tokenizer, options: loading } = open(this);
     const o = parseOptions(evaluateOptionsSchema, rest, "evaluation options");
     const { vocabSize, head } = definition;
     const maxLength = checkLength(o.maxLength, definition.maxPositions);
-    await using source = await openSource(data, { vocabSize, head, template: o.template });
-    const limits = { items: o.batchSize, tokens: microBatchTokens(loading.maxTokens, maxLength) };
-    const { batchSize, truncation, reduction } = o;
-    const settings = { batchSize, maxLength, truncation, reduction, vocabSize, limits };
-    return await evaluateDataset(session, tokenizer, head, source.dataset, settings, signal);
+    const { batchSize, truncation, reduction, template, labelMap, checkData, skipBadLines } = o;
+    await using source = await EncodedSource.open(tokenizer, data, {
+      encoding: { vocabSize, head, template, labelMap, maxLength, truncation, reduction },
+      ...{ checkData, skipBadLines, signal, onCheck },
+    });
+    if (source.report !== null) await onChecked?.(source.report);
+    const limits = { items: batchSize, tokens: microBatchTokens(loading.maxTokens, maxLength) };
+    return await evaluateSource(session, head, source, { batchSize, reduction, limits }, signal);
   }
 
   /**

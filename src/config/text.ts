@@ -38,4 +38,34 @@ export const textOptions = {
   reduction: z.enum(["mean", "sum"]).default("mean"),
   /** For data sets whose lines have other fields than zo2's own. @default none: lines are taken as they are */
   template: templateSchema.optional(),
+  /**
+   * The choice (by index from 0) that each label of the data means, by the label's text:
+   * `{ entailment: 0, neutral: 1 }`. With it, no other label is taken.
+   * @default none: an index, a choice's text, true or false
+   */
+  labelMap: z
+    .record(z.string(), z.int().min(0))
+    .refine((map) => Object.keys(map).length > 0, { error: "must map at least one label" })
+    .optional(),
+  /**
+   * Whether a data set is read and put into tokens as a whole before it is used, so that all that is wrong with it is
+   * known at once. @default true
+   */
+  checkData: z.boolean().default(true),
+  /** Whether lines that cannot be used are left out instead of being an error. @default false */
+  skipBadLines: z.boolean().default(false),
 };
+
+/** What cannot be left out without being looked for. */
+export function refineCheck(
+  { checkData, skipBadLines }: { readonly checkData: boolean; readonly skipBadLines: boolean },
+  context: z.core.$RefinementCtx,
+): void {
+  if (checkData || !skipBadLines) return;
+  context.addIssue({
+    code: "custom",
+    path: ["skipBadLines"],
+    input: skipBadLines,
+    message: 'needs the check that option "checkData" turns off',
+  });
+}

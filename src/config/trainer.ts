@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { Frozen } from "./parse.js";
 import { objectiveSchema } from "./objective.js";
 import { seedSchema } from "./seed.js";
-import { textOptions } from "./text.js";
+import { refineCheck, textOptions } from "./text.js";
 
 const scheduleSchema = z.strictObject({
   /**
@@ -84,6 +84,7 @@ export const trainerOptionsSchema = z
     test: testSchema.optional(),
   })
   .superRefine((options, context) => {
+    refineCheck(options, context);
     const { microBatchSize, batchSize, steps } = options;
     const { warmupSteps } = options.method.schedule;
     if (microBatchSize !== undefined && microBatchSize > batchSize) {

@@ -2,6 +2,7 @@ import type { Device } from "zo2/native";
 import { isZo2Error } from "../base/errors.js";
 import { type Batch, capacityOf, holds, joinCapacity, NO_BATCH, touchedRows } from "../memory/batch-tables.js";
 import { type Plan, planMemory, type PlanOptions } from "../memory/plan.js";
+import type { Capacity } from "../memory/places.js";
 import { residencesOf } from "../memory/residence.js";
 import { isDirect, type Unit } from "../memory/units.js";
 import { drawsOf, type Probe } from "../method/index.js";
@@ -39,7 +40,8 @@ export interface Active {
 export class Plans {
   private current: Active | null = null;
   private frozen: ReadonlySet<Parameter> = new Set();
-  private readonly gathers: boolean;
+  /** Whether rows of a tied embedding are gathered for a batch. */
+  readonly gathers: boolean;
   private readonly tables = new WeakMap<Batch, Int32Array>();
 
   /** @param idle resolves when no pass is in flight. */
@@ -71,11 +73,17 @@ export class Plans {
 
   needsOf(batch: Batch, probes: readonly Probe[], output?: Output): Needs {
     const [first] = batch;
+    const needed = output ?? (first === undefined ? "logprobs" : outputOf(first.objective));
+    return this.needsFor(capacityOf(batch, this.tableOf(batch)), probes, needed);
+  }
+
+  /** What these probes need of any batches that a capacity holds. */
+  needsFor(capacity: Capacity, probes: readonly Probe[], output: Output): Needs {
     return {
-      capacity: capacityOf(batch, this.tableOf(batch)),
+      capacity: this.gathers ? capacity : { ...capacity, tableRows: 1 },
       probes: probes.length,
       sides: Math.max(1, ...drawsOf(probes).map(({ signs }) => signs.length)),
-      output: output ?? (first === undefined ? "logprobs" : outputOf(first.objective)),
+      output,
       cache: null,
     };
   }
@@ -106,19 +114,25 @@ export class Plans {
     if (current === null) return this.rebuild(this.planFor(needed ?? NO_PASS));
     if (needed === null) return current;
     const have = current.plan.options;
-    const sameKind = have.output === needed.output && sameCache(have.cache, needed.cache);
     // A pass of another kind has its own sizes: logits of every row that a training batch scores would be gigabytes.
-    if (!sameKind) return this.rebuild(this.planFor(needed));
+    if (!sameKind(have, needed)) return this.rebuild(this.planFor(needed));
     const enough = have.probes >= needed.probes && have.sides >= needed.sides;
     if (enough && holds(have.capacity, needed.capacity)) return current;
-    const both = {
-      ...needed,
-      capacity: joinCapacity(have.capacity, needed.capacity),
-      probes: Math.max(have.probes, needed.probes),
-      sides: Math.max(have.sides, needed.sides),
-    };
     // Two passes that fit one by one may not fit in one plan.
-    return this.rebuild(this.planWithin(both) ?? this.planFor(needed));
+    return this.rebuild(this.planWithin(joinNeeds(have, needed)) ?? this.planFor(needed));
+  }
+
+  /**
+   * Makes sure that each of these could have a plan, and puts one in force that holds all of the first one's kind, where
+   * they fit in one.
+   * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET, ZO2_ERR_OUT_OF_MEMORY
+   */
+  async ensureAll(needs: readonly Needs[]): Promise<void> {
+    const [first] = needs;
+    if (first === undefined) return;
+    for (const each of needs) this.planFor(each);
+    const all = needs.filter((other) => sameKind(first, other)).reduce(joinNeeds);
+    await this.ensure(this.planWithin(all) === null ? first : all);
   }
 
   /** From the next pass on these parameters are neither perturbed nor updated. */
@@ -170,6 +184,20 @@ function remembered(commandsOf: (pass: Pass) => readonly Declared[]): (pass: Pas
 
 /** Of a plan that no batch has asked for. */
 const NO_PASS: Needs = { capacity: NO_BATCH, probes: 1, sides: 1, output: "logprobs", cache: null };
+
+function sameKind(a: Needs, b: Needs): boolean {
+  return a.output === b.output && sameCache(a.cache, b.cache);
+}
+
+/** Of two of one kind. */
+function joinNeeds(a: Needs, b: Needs): Needs {
+  return {
+    ...b,
+    capacity: joinCapacity(a.capacity, b.capacity),
+    probes: Math.max(a.probes, b.probes),
+    sides: Math.max(a.sides, b.sides),
+  };
+}
 
 function sameCache(a: PlanOptions["cache"], b: PlanOptions["cache"]): boolean {
   return a?.tier === b?.tier && a?.rows === b?.rows;

@@ -4,6 +4,7 @@ import { isZo2Error, Zo2Error } from "../base/errors.js";
 import { labelledCount } from "../data/batch.js";
 import type { Batch } from "../memory/batch-tables.js";
 import { STEP_STATES } from "../memory/control.js";
+import type { Capacity } from "../memory/places.js";
 import type { Plan } from "../memory/plan.js";
 import type { Tier } from "../memory/residence.js";
 import { restLayout } from "../memory/rest.js";
@@ -56,6 +57,13 @@ export interface ForwardOptions {
   readonly cache?: CacheUse | undefined;
   /** Where the weights stand. @default in their place */
   readonly probe?: { readonly of: Direction; readonly sign: Probe["sign"] } | undefined;
+}
+
+/** What batches that are to come will need. */
+export interface PlannedUse {
+  readonly capacity: Capacity;
+  readonly probes: readonly Probe[];
+  readonly output: Output;
 }
 
 /** Working out a pending update takes noise for every weight; a flush takes that and one transfer more. */
@@ -154,6 +162,21 @@ export class Session {
   /** The same, or null where it does not fit in the memory that is allowed. */
   planWithinBudget(batch: Batch, probes: readonly Probe[]): Plan | null {
     return this.plans.planWithin(this.plans.needsOf(batch, probes));
+  }
+
+  /** Whether the rows of a tied embedding that a batch touches are gathered for it. */
+  get gathers(): boolean {
+    return this.plans.gathers;
+  }
+
+  /**
+   * Puts a plan in force for batches that are to come, so that none of them needs a larger one.
+   * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET, ZO2_ERR_OUT_OF_MEMORY
+   */
+  planAhead(uses: readonly PlannedUse[]): Promise<void> {
+    return this.serialize(() =>
+      this.plans.ensureAll(uses.map(({ capacity, probes, output }) => this.plans.needsFor(capacity, probes, output))),
+    );
   }
 
   /**

@@ -1,15 +1,7 @@
 /** The one way in which items become batches: in order, by their number and their tokens. */
 import { isZo2Error } from "../base/errors.js";
-import {
-  encodeExample,
-  packBatch,
-  type EncodedExample,
-  type Example,
-  type Reduction,
-  type Truncation,
-} from "../data/index.js";
+import { type EncodedExample, packBatch, type Reduction } from "../data/index.js";
 import type { Batch } from "../memory/batch-tables.js";
-import type { Tokenizer } from "../tokenizer/index.js";
 
 export interface GroupLimits {
   /** Items of one group at most. */
@@ -73,27 +65,18 @@ export async function* groupStream<T>(
   yield* grouper.take();
 }
 
-export interface EncodeBatchOptions {
-  readonly maxLength: number;
-  readonly truncation: Truncation;
+export interface PackOptions {
   readonly reduction: Reduction;
-  readonly vocabSize: number;
   /** Of one micro-batch: examples, and the tokens that they put on the device. */
   readonly limits: GroupLimits;
 }
 
 /** Tokens that an example puts on the device at most: choices share what they have in common. */
-function tokenCount(example: EncodedExample): number {
+export function tokenCount(example: EncodedExample): number {
   return example.kind === "choices" ? example.choices.reduce((sum, c) => sum + c.ids.length, 0) : example.ids.length;
 }
 
-/** Encodes examples and packs them into micro-batches, in order. */
-export function encodeBatch(
-  tokenizer: Tokenizer | null,
-  examples: readonly Example[],
-  options: EncodeBatchOptions,
-): Batch {
-  const { maxLength, truncation, vocabSize, reduction, limits } = options;
-  const encoded = examples.map((example) => encodeExample(tokenizer, example, { maxLength, truncation, vocabSize }));
-  return groupItems(encoded, tokenCount, limits).map((group) => packBatch(group, { reduction }));
+/** Packs examples into micro-batches, in order. */
+export function packGroups(examples: readonly EncodedExample[], { reduction, limits }: PackOptions): Batch {
+  return groupItems(examples, tokenCount, limits).map((group) => packBatch(group, { reduction }));
 }

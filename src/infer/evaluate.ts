@@ -1,11 +1,12 @@
-import { batchLoss, choiceScores, inOrder, logitLoss, type Dataset } from "../data/index.js";
+import { batchLoss, choiceScores, inOrder, logitLoss } from "../data/index.js";
 import { at } from "../base/at.js";
 import { Zo2Error } from "../base/errors.js";
 import { EXAMPLE_FIELDS } from "../data/batch.js";
 import type { HeadSpec } from "../models/head.js";
+import type { Output } from "../ops/value.js";
 import type { Session } from "../device/session.js";
-import type { Tokenizer } from "../tokenizer/index.js";
-import { encodeBatch, type EncodeBatchOptions } from "./batching.js";
+import { type PackOptions, packGroups } from "./batching.js";
+import type { EncodedSource } from "./encoded-source.js";
 
 export interface Evaluation {
   /**
@@ -26,13 +27,17 @@ export interface Evaluation {
   readonly seconds: number;
 }
 
+/** What an evaluation needs of the head; undefined: what the objective of its batches does. */
+export function evaluationOutput(head: HeadSpec): Output | undefined {
+  return head.kind === "causal" ? undefined : "logits";
+}
+
 /** Loss and, with choices, accuracy over a whole data set, in its own order; sums in fp64. */
-export async function evaluateDataset(
+export async function evaluateSource(
   session: Session,
-  tokenizer: Tokenizer | null,
   head: HeadSpec,
-  dataset: Dataset,
-  options: EncodeBatchOptions & { readonly batchSize: number },
+  source: EncodedSource,
+  options: PackOptions & { readonly batchSize: number },
   signal?: AbortSignal,
 ): Promise<Evaluation> {
   const start = performance.now();
@@ -42,15 +47,15 @@ export async function evaluateDataset(
   let called = 0;
   let tokens = 0;
   let examples = 0;
-  for await (const group of inOrder(dataset, options.batchSize)) {
+  for await (const group of inOrder(source, options.batchSize)) {
     if (signal?.aborted === true)
       throw new Zo2Error(
         "ZO2_ERR_ABORTED",
-        `evaluation of ${dataset.name}: stopped after ${examples} of ${dataset.size} examples`,
+        `evaluation of ${source.name}: stopped after ${examples} of ${source.size} examples`,
         { cause: signal.reason },
       );
-    const batch = encodeBatch(tokenizer, group, options);
-    const results = await session.forward(batch, { output: head.kind === "causal" ? undefined : "logits" });
+    const batch = packGroups(group, options);
+    const results = await session.forward(batch, { output: evaluationOutput(head) });
     batch.forEach((micro, i) => {
       const values = at(results, i);
       const loss =

@@ -1,21 +1,40 @@
-import { openDataset, type Dataset, type DatasetSource, type ExampleOptions } from "../data/index.js";
+import {
+  checkDataset,
+  type CheckOptions,
+  type CheckResult,
+  readDataset,
+  type Dataset,
+  type DatasetSource,
+  type Examine,
+  type ExampleOptions,
+} from "../data/index.js";
 
 /** Examples, a path to JSON Lines, or a data set that is open already (and stays open). */
 export type DataSource = DatasetSource | Dataset;
 
-/** A data set, and what closes it if it was opened for this. */
+/** A data set, what its check has found, and what closes it if it was opened for this. */
 export interface OpenSource extends AsyncDisposable {
   readonly dataset: Dataset;
+  /** Null where nothing was checked. */
+  readonly check: CheckResult | null;
 }
 
-/** @param o.prompts whether lines are prompts of an objective that the caller computes. */
-export async function openSource(
-  data: DataSource,
-  o: Pick<ExampleOptions, "vocabSize" | "head" | "template" | "prompts">,
-): Promise<OpenSource> {
-  if (isDataset(data)) return { dataset: data, [Symbol.asyncDispose]: () => Promise.resolve() };
-  const dataset = await openDataset(data, o);
-  return { dataset, [Symbol.asyncDispose]: () => dataset.close() };
+export interface SourceOptions
+  extends CheckOptions,
+    Pick<ExampleOptions, "vocabSize" | "head" | "template" | "labelMap" | "prompts"> {
+  /** Whether all of it is read at once, to find what is wrong with it. */
+  readonly checkData: boolean;
+}
+
+/** @param examine sees every example of a data set that is checked, as in `readDataset`. */
+export async function openSource(data: DataSource, o: SourceOptions, examine: Examine): Promise<OpenSource> {
+  if (!isDataset(data)) {
+    const { checkData, ...options } = o;
+    const opened = await readDataset(data, { ...options, check: checkData }, examine);
+    return { ...opened, [Symbol.asyncDispose]: () => opened.dataset.close() };
+  }
+  const opened = o.checkData ? await checkDataset(data, o, examine) : { dataset: data, check: null };
+  return { ...opened, [Symbol.asyncDispose]: () => Promise.resolve() };
 }
 
 function isDataset(data: DataSource): data is Dataset {

@@ -20,17 +20,35 @@ export const NO_BATCH: Capacity = {
   objectiveWords: 1,
 };
 
+/** What one micro-batch needs of a plan; those of examples add up to that of their micro-batch. */
+export type MicroSizes = Omit<Capacity, "tableRows" | "microBatches">;
+
+export function microSizes(b: PackedBatch): MicroSizes {
+  return {
+    rows: b.tokens.length,
+    sequences: b.sequences.length / SEQUENCE_FIELDS,
+    headRows: b.headRows.length,
+    targets: b.targets.length / TARGET_FIELDS,
+    objectiveWords: objectiveTables(b).reduce((sum, table) => sum + table.length, 0),
+  };
+}
+
 /** What a batch needs of a plan. `table`: the rows of the gathered embedding that it touches, if the front gathers. */
 export function capacityOf(batch: Batch, table: Int32Array | null): Capacity {
-  const most = (of: (b: PackedBatch) => number) => roundUp(Math.max(1, ...batch.map(of)));
+  return capacityFor(batch.map(microSizes), table?.length ?? null);
+}
+
+/** What micro-batches of these sizes need of a plan. `tableRows`: null where the front does not gather. */
+export function capacityFor(micros: readonly MicroSizes[], tableRows: number | null): Capacity {
+  const most = (of: keyof MicroSizes) => roundUp(Math.max(1, ...micros.map((sizes) => sizes[of])));
   return {
-    rows: most((b) => b.tokens.length),
-    sequences: most((b) => b.sequences.length / SEQUENCE_FIELDS),
-    headRows: most((b) => b.headRows.length),
-    targets: most((b) => b.targets.length / TARGET_FIELDS),
-    tableRows: table === null ? 1 : roundUp(table.length),
-    microBatches: batch.length,
-    objectiveWords: most((b) => objectiveTables(b).reduce((sum, table) => sum + table.length, 0)),
+    rows: most("rows"),
+    sequences: most("sequences"),
+    headRows: most("headRows"),
+    targets: most("targets"),
+    tableRows: tableRows === null ? 1 : roundUp(tableRows),
+    microBatches: micros.length,
+    objectiveWords: most("objectiveWords"),
   };
 }
 

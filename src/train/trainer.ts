@@ -1,13 +1,14 @@
 import { parseOptions } from "../config/parse.js";
 import { trainerOptionsSchema, type ResolvedTrainerOptions, type TrainerOptions } from "../config/trainer.js";
-import type { Dataset, Example } from "../data/index.js";
+import type { CheckProgress, EncodedExample, Example } from "../data/index.js";
 import { labelledCount } from "../data/batch.js";
 import { Zo2Error } from "../base/errors.js";
 import type { StepRequest } from "../device/session.js";
-import { encodeBatch } from "../infer/batching.js";
-import type { Evaluation } from "../infer/evaluate.js";
-import { checkLength, microBatchTokens } from "../infer/limits.js";
-import { type DataSource, openSource } from "../infer/source.js";
+import { packGroups } from "../infer/batching.js";
+import type { EncodedSource } from "../infer/encoded-source.js";
+import { type Evaluation, evaluateSource } from "../infer/evaluate.js";
+import { checkLength } from "../infer/limits.js";
+import type { DataSource } from "../infer/source.js";
 import { type Loaded, loadedOf } from "../loaded.js";
 import { STEPS_IN_FLIGHT } from "../memory/control.js";
 import { learningRateAt, METHODS, type MethodReport, type StepOutcome } from "../method/index.js";
@@ -15,6 +16,7 @@ import type { Model } from "../model.js";
 import { matchParameters } from "../models/match-parameters.js";
 import { objectiveStep } from "./objective-step.js";
 import { BatchOrder } from "./order.js";
+import { type CheckedData, evaluationLimits, openRunData, planRun, type RunData, runLimits } from "./run-data.js";
 
 /** One step that was taken. */
 export interface Step extends MethodReport {
@@ -44,6 +46,12 @@ export interface TrainingEvaluation extends Evaluation {
 
 export interface FitOptions {
   readonly signal?: AbortSignal;
+  /** Told now and then how far the check of the data has come. */
+  readonly onCheck?: (progress: CheckProgress) => void;
+  /**
+   * Awaited before the first step, when the data was checked and memory planned for it; not with `checkData: false`.
+   */
+  readonly onChecked?: (data: CheckedData) => void | Promise<void>;
   /** Awaited before training goes on: a good place to save the model. */
   readonly onEvaluation?: (evaluation: TrainingEvaluation) => void | Promise<void>;
 }
@@ -87,23 +95,26 @@ export class Trainer {
    * and saving include its update, and not that of the next one, which may be on the device already. Leaving the loop
    * early keeps the steps that were yielded; another `fit` goes on from there.
    *
+   * All of the data is read and checked before the first step, with that of the evaluation, and memory is planned for
+   * the longest batch.
+   *
    * @throws Zo2Error ZO2_ERR_ABORTED after the steps in flight were yielded, ZO2_ERR_NOT_FINITE naming the step,
-   *   ZO2_ERR_DATA naming the line
+   *   DataError (ZO2_ERR_DATA, ZO2_ERR_LENGTH, ZO2_ERR_TOKENIZER) naming the lines that cannot be used
    */
   async *fit(data: DataSource, o: FitOptions = {}): AsyncGenerator<Step, void, undefined> {
     const loaded = loadedOf(this.model);
-    const { session, parameters, definition } = loaded;
-    const { template, objective, freeze } = this.options;
+    const { session, parameters } = loaded;
     const release = session.reserve("a Trainer");
     const inFlight: InFlight[] = [];
     try {
-      const { vocabSize, head } = definition;
-      const prompts = objective !== undefined;
-      await using source = await openSource(data, { vocabSize, head, template, prompts });
+      await using run = await openRunData(loaded, this.options, data, { signal: o.signal, onCheck: o.onCheck });
       try {
-        await session.freeze(matchParameters(parameters, freeze));
+        await session.freeze(matchParameters(parameters, this.options.freeze));
         await session.clearSticky();
-        yield* this.steps(loaded, source.dataset, inFlight, o);
+        const { probes } = METHODS[this.options.method.name].step(this.options.method);
+        await planRun(loaded, this.options, run, probes, this.taken, o.signal);
+        if (run.checked !== null) await o.onChecked?.(run.checked);
+        yield* this.steps(loaded, run, inFlight, o);
       } finally {
         // Steps that were not yielded do not count: their update is forgotten, and their batches come again.
         await Promise.allSettled(inFlight.map((s) => s.result));
@@ -116,13 +127,13 @@ export class Trainer {
 
   private async *steps(
     loaded: Loaded,
-    dataset: Dataset,
+    run: RunData,
     inFlight: InFlight[],
     o: FitOptions,
   ): AsyncGenerator<Step, void, undefined> {
     const { session } = loaded;
-    const { steps, batchSize, seed, deferredUpdate, objective } = this.options;
-    const order = new BatchOrder(dataset, seed, batchSize);
+    const { steps, deferredUpdate, objective } = this.options;
+    const enqueue = this.enqueuing(loaded, run);
     // The caller's objective needs the probes of a step before its coefficients exist, and so before the next step.
     const depth = deferredUpdate && objective === undefined ? STEPS_IN_FLIGHT : 1;
     let next = this.taken;
@@ -134,7 +145,7 @@ export class Trainer {
         o.signal?.aborted !== true &&
         !this.evaluatesBefore(next, inFlight)
       ) {
-        inFlight.push(await this.enqueue(loaded, next, await order.batch(next)));
+        inFlight.push(await enqueue(next));
         next++;
       }
       const step = inFlight[0];
@@ -151,33 +162,51 @@ export class Trainer {
       yield this.report(step, outcome, (now - last) / 1000);
       last = performance.now();
       if (this.evaluates(this.taken)) {
-        await this.evaluate(o);
+        await this.evaluate(loaded, run.evaluation, o);
         last = performance.now();
       }
     }
   }
 
-  private async enqueue(loaded: Loaded, index: number, examples: readonly Example[]): Promise<InFlight> {
-    const { session, tokenizer, definition, options } = loaded;
-    const { truncation, reduction, objective, batchSize, microBatchSize } = this.options;
-    const { vocabSize } = definition;
-    const maxLength = checkLength(this.options.maxLength, definition.maxPositions);
-    const tokens = microBatchTokens(options.maxTokens, maxLength);
-    const limits = { items: microBatchSize ?? batchSize, tokens };
-    const request = this.request(index);
-    const { learningRate } = request;
-    const about = { index, learningRate, examples: examples.length };
-    if (objective !== undefined) {
-      const { sides } = METHODS[this.options.method.name];
-      const step = await objectiveStep(loaded, objective, examples, { maxLength, limits }, request, sides);
-      return { ...about, result: Promise.resolve(step.outcome), labelled: examples.length, tokens: step.tokens };
+  /** What puts step `index` on the device; steps come in ascending order. */
+  private enqueuing(loaded: Loaded, { training }: RunData): (index: number) => Promise<InFlight> {
+    const { seed, batchSize } = this.options;
+    if (training.kind === "loss") {
+      const order = new BatchOrder(training.source, seed, batchSize);
+      return async (index) => this.enqueueLoss(loaded, index, await order.batch(index));
     }
-    const batch = encodeBatch(tokenizer, examples, { limits, maxLength, truncation, reduction, vocabSize });
-    const { result } = await session.step(batch, request);
+    const order = new BatchOrder(training.dataset, seed, batchSize);
+    return async (index) => this.enqueueObjective(loaded, index, await order.batch(index));
+  }
+
+  private async enqueueObjective(loaded: Loaded, index: number, examples: readonly Example[]): Promise<InFlight> {
+    const { objective, method } = this.options;
+    if (objective === undefined) throw new Error("prompts without an objective");
+    const request = this.request(index);
+    const step = await objectiveStep(
+      loaded,
+      objective,
+      examples,
+      runLimits(loaded, this.options),
+      request,
+      METHODS[method.name].sides,
+    );
+    return {
+      ...{ index, learningRate: request.learningRate, examples: examples.length, labelled: examples.length },
+      result: Promise.resolve(step.outcome),
+      tokens: step.tokens,
+    };
+  }
+
+  private async enqueueLoss(loaded: Loaded, index: number, examples: readonly EncodedExample[]): Promise<InFlight> {
+    const request = this.request(index);
+    const { reduction } = this.options;
+    const batch = packGroups(examples, { reduction, limits: runLimits(loaded, this.options).limits });
+    const { result } = await loaded.session.step(batch, request);
     // It is awaited in its turn; until then a failure must not count as unhandled.
     result.catch(() => undefined);
     return {
-      ...about,
+      ...{ index, learningRate: request.learningRate, examples: examples.length },
       result,
       labelled: batch.reduce((sum, b) => sum + labelledCount(b), 0),
       tokens: batch.reduce((sum, b) => sum + b.tokens.length, 0),
@@ -218,15 +247,13 @@ export class Trainer {
     return inFlight.length > 0 && this.evaluates(next);
   }
 
-  private async evaluate(o: FitOptions): Promise<void> {
-    const { evaluation, maxLength, truncation, reduction, template } = this.options;
-    if (evaluation === undefined) return;
-    const result = await this.model.evaluate(evaluation.data as DataSource, {
-      ...{ batchSize: evaluation.batchSize, truncation, reduction },
-      ...(maxLength === undefined ? {} : { maxLength }),
-      ...(template === undefined ? {} : { template: template as NonNullable<TrainerOptions["template"]> }),
-      ...(o.signal === undefined ? {} : { signal: o.signal }),
-    });
+  private async evaluate(loaded: Loaded, source: EncodedSource | null, o: FitOptions): Promise<void> {
+    const { evaluation, reduction } = this.options;
+    if (evaluation === undefined || source === null) return;
+    const { session, definition } = loaded;
+    const { batchSize } = evaluation;
+    const settings = { batchSize, reduction, limits: evaluationLimits(loaded, this.options) };
+    const result = await evaluateSource(session, definition.head, source, settings, o.signal);
     const best = this.best === null || isBetter(result, this.best);
     if (best) this.best = result;
     await o.onEvaluation?.({ ...result, step: this.taken, best });

@@ -41,7 +41,7 @@ describe("unknown options", () => {
     [
       evaluateOptionsSchema,
       { banana: 1 },
-      'unknown option "banana"; known here: batchSize, maxLength, truncation, reduction, template',
+      'unknown option "banana"; known here: batchSize, maxLength, truncation, reduction, template, labelMap',
     ],
   ])("are refused with the name that was meant, wherever it stands (%#)", (schema, input, message) => {
     expect(messageOf(schema, input)).toBe(`options: ${message}`);
