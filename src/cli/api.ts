@@ -5,7 +5,7 @@ import type { EvaluateOptions } from "../config/evaluate.js";
 import type { ModelOptions } from "../config/model.js";
 import type { TrainerOptions } from "../config/trainer.js";
 import type { LoadOptions } from "../load.js";
-import type { Model } from "../model.js";
+import type { EvaluateHooks, Model } from "../model.js";
 import type { Evaluation } from "../infer/evaluate.js";
 import type { FitOptions, Step } from "../train/trainer.js";
 
@@ -25,7 +25,7 @@ export interface ModelView
     | "deviceInfo"
     | "dispose"
   > {
-  evaluate(data: string, options?: EvaluateOptions & { readonly signal?: AbortSignal }): Promise<Evaluation>;
+  evaluate(data: string, options?: EvaluateOptions & EvaluateHooks): Promise<Evaluation>;
 }
 
 export interface TrainerView {

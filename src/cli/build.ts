@@ -113,8 +113,32 @@ function textOptionsOf(flags: Flags): Record<string, unknown> {
   });
   return {
     ...defined({ maxLength: flags.maxLength, truncation: flags.truncation, reduction: flags.reduction }),
+    ...defined({ labelMap: labelMapOf(flags), checkData: flags.checkData, skipBadLines: flags.skipBadLines }),
     ...(Object.keys(template).length === 0 ? {} : { template }),
   };
+}
+
+/** `NAME=INDEX`, the last `=` parting the two; a config file may hold an object instead. */
+function labelMapOf({ labelMap }: Flags): Record<string, number> | undefined {
+  if (labelMap === undefined || !Array.isArray(labelMap)) return labelMap;
+  const entries = labelMap.map((pair): [string, number] => {
+    const [, name, index] = /^(.*)=(\d+)$/s.exec(pair) ?? [];
+    if (name === undefined || index === undefined) {
+      throw new Zo2Error(
+        "ZO2_ERR_CONFIG",
+        `${longFlag("labelMap")} is ${JSON.stringify(pair)}; write a label and the index of its choice, such as ` +
+          "entailment=0",
+      );
+    }
+    return [name, Number(index)];
+  });
+  const twice = entries.find(([name], i) => entries.findIndex(([other]) => other === name) < i);
+  if (twice !== undefined)
+    throw new Zo2Error(
+      "ZO2_ERR_CONFIG",
+      `${longFlag("labelMap")} maps ${JSON.stringify(twice[0])} twice; give it once`,
+    );
+  return Object.fromEntries(entries);
 }
 
 /** Parses now, so that a wrong flag is reported at once; what the library gets is what it would get from a program. */

@@ -1,3 +1,4 @@
+import { checkedLines, CheckView } from "../report/check.js";
 import { formatCount, formatDuration, formatLoss, formatShare } from "../report/units.js";
 import { buildEvaluateOptions, buildModelOptions, requireFlags } from "./build.js";
 import type { CommandSpec } from "./command.js";
@@ -18,9 +19,16 @@ export const evalCommand: CommandSpec = {
     const purpose = { training: false, maxLength: flags.maxLength };
     const model = await openModel(await context.loadApi(), flags.model, modelOptions, purpose, context, output);
     try {
+      let skipped = 0;
+      using view = new CheckView(context.stderr);
       const { loss, accuracy, examples, tokens, seconds } = await model.evaluate(flags.data, {
         ...evaluateOptions,
         signal: context.signal,
+        ...(output.quiet ? {} : { onCheck: (progress) => view.show(progress) }),
+        onChecked: (report) => {
+          skipped = report.skipped.count;
+          output.say(checkedLines(report).join("\n"));
+        },
       });
       await output.result(
         [
@@ -28,7 +36,7 @@ export const evalCommand: CommandSpec = {
           `loss      ${formatLoss(loss)}`,
           `examples  ${formatCount(examples)} (${formatCount(tokens)} tokens) in ${formatDuration(seconds)}`,
         ],
-        { accuracy, loss, examples, tokens, seconds },
+        { accuracy, loss, examples, tokens, seconds, ...(skipped === 0 ? {} : { skipped }) },
       );
       return EXIT.ok;
     } finally {

@@ -1,4 +1,5 @@
 import { CommanderError } from "commander";
+import { DataError } from "../data/index.js";
 import { isZo2Error } from "../base/errors.js";
 
 /** The exit codes of `zo2`. */
@@ -13,13 +14,23 @@ export function exitCodeOf(error: unknown): number {
 }
 
 /**
- * An error as one line, `ZO2_ERR_...: what, where, what to do`; its stack and causes follow with `debug`. That the
- * addon is missing is said in two lines, what was tried to load it in more.
+ * An error as one line, `ZO2_ERR_...: what, where, what to do`, and one more for each line of a data set that is wrong;
+ * its stack and causes follow with `debug`. That the addon is missing is said in two lines, what was tried to load it in
+ * more.
  */
 export function describeError(error: unknown, debug: boolean): string {
-  const text = headline(error).trim();
-  const line = isZo2Error(error) && error.code === "ZO2_ERR_ADDON" ? text : text.replace(/\s*\n\s*/g, " ");
-  return debug && error instanceof Error ? `${line}\n${stackOf(error)}` : line;
+  const text = inLines(error, headline(error).trim());
+  return debug && error instanceof Error ? `${text}\n${stackOf(error)}` : text;
+}
+
+function inLines(error: unknown, text: string): string {
+  if (isListing(error)) return text.replace(/\n/g, "\n  ");
+  return isZo2Error(error) && error.code === "ZO2_ERR_ADDON" ? text : text.replace(/\s*\n\s*/g, " ");
+}
+
+/** Also in the words of the flags. */
+function isListing(error: unknown): boolean {
+  return error instanceof DataError || (error instanceof Error && error.cause instanceof DataError);
 }
 
 function headline(error: unknown): string {

@@ -174,6 +174,14 @@ export const FLAGS = {
   labelField: text("--label-field <name>", "field of the label, an index or a choice (default: label)", {
     path: "template.labelField",
   }),
+  labelMap: {
+    flags: "--label-map <name=index...>",
+    help: "what labels mean, as indices of choices: entailment=0 neutral=1",
+    schema: z.union([z.array(z.string()), z.record(z.string(), z.number())]),
+    path: "labelMap",
+  },
+  checkData: toggle("--no-check-data", "begin without reading the data through first", { path: "checkData" }),
+  skipBadLines: toggle("--skip-bad-lines", "leave out lines that cannot be used", { path: "skipBadLines" }),
   reduction: choice(
     "--reduction <way>",
     ["mean", "sum"],
@@ -257,7 +265,10 @@ export const TEXT_FLAGS = [
   "choices",
   "completion",
   "labelField",
+  "labelMap",
   "reduction",
+  "checkData",
+  "skipBadLines",
 ] as const satisfies readonly FlagName[];
 /** The flags that every command has. */
 export const COMMON_FLAGS = ["json", "debug", "quiet"] as const satisfies readonly FlagName[];

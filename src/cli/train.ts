@@ -55,11 +55,18 @@ export const trainCommand: CommandSpec = {
     const model = await openModel(api, flags.model, modelOptions, purpose, context, output);
     try {
       const evaluate = (data: string) => model.evaluate(data, { ...evaluateOptions, signal: context.signal });
-      const before = flags.evalData === undefined ? undefined : await evaluate(flags.evalData);
-      if (before !== undefined) output.say(`before training: ${scoreText(before)}`);
+      let before: Evaluation | undefined;
+      const beforeFirstStep = async () => {
+        if (flags.evalData === undefined) return;
+        before = await evaluate(flags.evalData);
+        output.say(`before training: ${scoreText(before)}`);
+      };
       const result = await runTraining(
         api,
-        { model, options, data: flags.data, out: flags.out, saveDtype: flags.saveDtype, metrics: flags.metrics },
+        {
+          ...{ model, options, data: flags.data, out: flags.out, saveDtype: flags.saveDtype, metrics: flags.metrics },
+          beforeFirstStep,
+        },
         context,
         output,
       );
@@ -78,6 +85,7 @@ export const trainCommand: CommandSpec = {
           : { before: scoreOf(before), after: after === undefined ? null : scoreOf(after) }),
         ...(result.kept === undefined ? {} : { keptStep: result.kept.step }),
         ...(result.interrupted ? { interrupted: true } : {}),
+        ...(result.skipped === 0 ? {} : { skipped: result.skipped }),
       });
       return result.interrupted ? EXIT.interrupted : EXIT.ok;
     } finally {

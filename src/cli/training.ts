@@ -1,10 +1,12 @@
 /** The run that `train` and `demo` share: steps with progress and metrics, evaluations, and what is saved. */
 import { isZo2Error } from "../base/errors.js";
 import type { TrainerOptions } from "../config/trainer.js";
+import { checkedLines, CheckView, type CheckState } from "../report/check.js";
 import { MetricsWriter } from "../report/metrics.js";
 import { Progress } from "../report/progress.js";
 import { formatLoss, formatShare } from "../report/units.js";
 import type { FloatType } from "../base/dtype.js";
+import type { CheckedData } from "../train/run-data.js";
 import type { Step, TrainingEvaluation } from "../train/trainer.js";
 import type { Api, ModelView } from "./api.js";
 import type { Context } from "./context.js";
@@ -20,6 +22,8 @@ export interface TrainingRun {
   readonly saveDtype: FloatType | "wire" | undefined;
   /** Path of the metrics; none: none are written. */
   readonly metrics: string | undefined;
+  /** Awaited before the first step, when the data is known to be good. */
+  readonly beforeFirstStep?: () => Promise<void>;
 }
 
 export interface TrainingResult {
@@ -34,6 +38,8 @@ export interface TrainingResult {
   readonly kept: TrainingEvaluation | undefined;
   /** Whether `out` holds a tuned model now. */
   readonly saved: boolean;
+  /** Lines of the training data that were left out. */
+  readonly skipped: number;
 }
 
 const LOSS_WINDOW = 50;
@@ -59,6 +65,7 @@ export async function runTraining(
   let best: TrainingEvaluation | undefined;
   let last: TrainingEvaluation | undefined;
   let interrupted = false;
+  let skipped = 0;
 
   const save = async () => {
     if (run.out !== undefined)
@@ -82,9 +89,25 @@ export async function runTraining(
     progress?.resume();
   };
 
+  using view = new CheckView(context.stderr);
+  const onChecked = async ({ training, evaluation }: CheckedData) => {
+    view.stop();
+    skipped = training.skipped.count;
+    for (const report of [training, evaluation]) if (report !== null) output.say(checkedLines(report).join("\n"));
+    await run.beforeFirstStep?.();
+    progress?.resume();
+  };
+
   try {
     const trainer = api.createTrainer(run.model, run.options);
-    for await (const step of trainer.fit(run.data, { signal: context.signal, onEvaluation })) {
+    if (run.options.checkData === false) await run.beforeFirstStep?.();
+    const hooks = {
+      signal: context.signal,
+      onEvaluation,
+      onChecked,
+      ...(output.quiet ? {} : { onCheck: (state: CheckState) => view.show(state) }),
+    };
+    for await (const step of trainer.fit(run.data, hooks)) {
       steps++;
       tokens += step.tokens;
       seconds += step.seconds;
@@ -111,6 +134,7 @@ export async function runTraining(
     interrupted,
     kept: best ?? (interrupted ? undefined : last),
     saved: run.out !== undefined && (best !== undefined || steps > 0),
+    skipped,
   };
 }
 

@@ -4,7 +4,7 @@ import type { Context } from "../../../src/cli/context.js";
 import { modelOptionsSchema } from "../../../src/config/model.js";
 import { parseOptions } from "../../../src/config/parse.js";
 import type { TrainerOptions } from "../../../src/config/trainer.js";
-import { exampleParser } from "../../../src/data/index.js";
+import { type DataIssues, exampleParser } from "../../../src/data/index.js";
 import { Zo2Error } from "../../../src/base/errors.js";
 import { encodePrompt, Generation, type Generated } from "../../../src/infer/generate/index.js";
 import type { Evaluation } from "../../../src/infer/evaluate.js";
@@ -23,7 +23,12 @@ export interface Script {
   readonly buildFails?: boolean;
   /** Thrown by whatever needs the addon. */
   readonly addonError?: Error;
+  /** What the check of the training data leaves out. */
+  readonly skipped?: DataIssues;
 }
+
+const NOTHING: DataIssues = { count: 0, counts: {}, issues: [] };
+const REPORT = { lines: 1680, remarks: NOTHING, longest: { tokens: 54, place: "train.jsonl:7" } };
 
 class Sink extends Writable {
   text = "";
@@ -78,7 +83,7 @@ export function fakeContext(script: Script = {}) {
         yield { ids: [...ids], text: null, reason: "length" };
       }
     },
-    evaluate(data, { signal: _, ...o } = {}) {
+    evaluate(data, { signal: _, onCheck: _o, onChecked: _c, ...o } = {}) {
       calls.push(["evaluate", data, o]);
       return Promise.resolve(evaluation());
     },
@@ -124,6 +129,10 @@ export function fakeContext(script: Script = {}) {
       return {
         async *fit(data, o = {}) {
           calls.push(["fit", data]);
+          if (options.checkData !== false) {
+            const report = { ...REPORT, name: data, skipped: script.skipped ?? NOTHING };
+            await o.onChecked?.({ training: report, evaluation: null });
+          }
           let best = Infinity;
           for (let index = 0; index < options.steps; index++) {
             if (o.signal?.aborted === true) throw new Zo2Error("ZO2_ERR_ABORTED", `stopped after ${index}`);

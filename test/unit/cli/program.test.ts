@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Zo2Error } from "../../../src/base/errors.js";
+import { IssueLog } from "../../../src/data/index.js";
 import { runCli } from "../../../src/cli/program.js";
 import { fakeContext, type Script } from "./fake.js";
 
@@ -258,9 +259,9 @@ describe("train", () => {
     });
     expect(calls.map(([name]) => name)).toEqual([
       "loadModel",
-      "evaluate",
       "createTrainer",
       "fit",
+      "evaluate",
       "save",
       "save",
       "dispose",
@@ -335,6 +336,65 @@ describe("train", () => {
       tokensPerSecond: 200,
       deviceBytes: 1024,
     });
+  });
+
+  test("without a check of the data it evaluates first, and hands on that there is none", async () => {
+    const { calls, named } = await zo2(train("--eval-data", "dev.jsonl", "--no-check-data"));
+    expect(calls.map(([name]) => name).slice(0, 4)).toEqual(["loadModel", "createTrainer", "evaluate", "fit"]);
+    expect(named("createTrainer")[0]?.[0]).toMatchObject({ checkData: false });
+    expect(named("evaluate")[0]?.[1]).toEqual({ checkData: false });
+  });
+
+  test("says what the data came to, and which lines were left out", async () => {
+    const place = "train.jsonl:3";
+    const issue = { kind: "label", code: "ZO2_ERR_DATA", place, line: 3, message: `${place}: label 9` } as const;
+    const skipped = { count: 21, counts: { syntax: 20, label: 1 }, issues: [issue] };
+    const { err, out, named } = await zo2(train("--skip-bad-lines", "--json"), { skipped });
+    expect(named("createTrainer")[0]?.[0]).toMatchObject({ skipBadLines: true });
+    expect(err).toContain("train.jsonl: 1,680 lines, the longest sequence has 54 tokens (train.jsonl:7)\n");
+    expect(err).toContain("left out: 21 (20 syntax, 1 label); the first 1\n  train.jsonl:3: label 9\n");
+    expect(JSON.parse(out)).toMatchObject({ skipped: 21 });
+  });
+
+  test("lists what is wrong with the data, a line each, in the words of the flags", async () => {
+    const log = new IssueLog();
+    for (const line of [3, 5]) {
+      const message = `d:${line}: label 9; other names need option "labelMap"`;
+      log.add({ kind: "label", code: "ZO2_ERR_DATA", place: `d:${line}`, line, message });
+    }
+    const error = log.error("d", "9 lines", 'mend them, or leave them out with option "skipBadLines"');
+    const { err, code } = await zo2(train("--quiet"), { failAfter: { step: 1, error } });
+    expect(code).toBe(1);
+    expect(err).toBe(
+      "ZO2_ERR_DATA: d: 2 of 9 lines cannot be used (2 label); mend them, or leave them out with --skip-bad-lines. " +
+        "They are:\n  d:3: label 9; other names need --label-map\n  d:5: label 9; other names need --label-map\n",
+    );
+  });
+
+  test("a label map is pairs, the last = of each parting them, or an object in a config file", async () => {
+    const { named } = await zo2(train("--label-map", "entailment=0", "a=b=1", "=2", "--label-map=-1=0"));
+    const labelMap = { entailment: 0, "a=b": 1, "-1": 0, "": 2 };
+    expect(named("createTrainer")[0]?.[0]).toMatchObject({ labelMap });
+    const path = join(dir, "run.yaml");
+    await writeFile(path, "labelMap: {entailment: 0, a=b: 1, '-1': 0, '': 2}");
+    expect((await zo2(train("--config", path))).named("createTrainer")[0]?.[0]).toMatchObject({ labelMap });
+  });
+
+  test.each([
+    [["--label-map", "entailment"], '--label-map is "entailment"; write a label and the index of its choice'],
+    [["--label-map", "a=b"], '--label-map is "a=b"; write'],
+    [["--label-map", "a=-1"], '--label-map is "a=-1"; write'],
+    [["--label-map", "a=1.5"], '--label-map is "a=1.5"; write'],
+    [["--label-map", "a=0", "a=1"], '--label-map maps "a" twice'],
+    [
+      ["--skip-bad-lines", "--no-check-data"],
+      "--skip-bad-lines is true; needs the check that --no-check-data turns off",
+    ],
+  ])("%j is refused before anything is loaded", async (flags, message) => {
+    const { err, code, calls } = await zo2(train(...flags));
+    expect(err).toContain(`ZO2_ERR_CONFIG: ${message}`);
+    expect(code).toBe(2);
+    expect(calls).toEqual([]);
   });
 
   test("a stack is printed with --debug only", async () => {
