@@ -1,25 +1,45 @@
-import { open, type FileHandle } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { constants } from "node:fs";
+import { open, realpath, rename, rm, stat, type FileHandle } from "node:fs/promises";
 import { Zo2Error } from "../base/errors.js";
+import { errnoOf, messageOf } from "../base/guards.js";
+
+const { O_WRONLY, O_CREAT, O_EXCL, O_TRUNC, O_APPEND } = constants;
 
 /**
  * Writes records as JSON Lines. A line is in the file when its `write` has resolved, so that a crash loses none of
- * them.
+ * them. A file that is there already is replaced when the first line of the new one stands, so that a full disk does
+ * not cost it.
  */
 export class MetricsWriter implements AsyncDisposable {
-  private readonly handle: FileHandle;
-  private readonly path: string;
   private last: Promise<void> = Promise.resolve();
   private closed = false;
+  /** Of whole lines. */
+  private bytes = 0;
 
-  private constructor(path: string, handle: FileHandle) {
-    this.path = path;
-    this.handle = handle;
-  }
+  private constructor(
+    private readonly path: string,
+    private readonly handle: FileHandle,
+    /** Where the lines go until the first one stands. */
+    private beside: string | undefined,
+  ) {}
 
   /** Starts a new file at `path`, in place of an old one. @throws Zo2Error `ZO2_ERR_IO` */
   static async create(path: string): Promise<MetricsWriter> {
     try {
-      return new MetricsWriter(path, await open(path, "w"));
+      const old = await stat(path).catch(() => undefined);
+      if (old?.isFile() === true && old.size > 0) {
+        const target = await realpath(path);
+        const beside = `${target}.${randomBytes(6).toString("hex")}.tmp`;
+        const flags = O_WRONLY | O_CREAT | O_EXCL | O_APPEND;
+        const handle = await open(beside, flags, old.mode).catch((error: unknown) => {
+          // A file that this user may write, in a folder where none can be made.
+          if (errnoOf(error) !== "EACCES") throw error;
+        });
+        if (handle !== undefined) return new MetricsWriter(target, handle, beside);
+      }
+      const handle = await open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND);
+      return new MetricsWriter(path, handle, undefined);
     } catch (error) {
       throw ioError(path, error);
     }
@@ -37,15 +57,19 @@ export class MetricsWriter implements AsyncDisposable {
       );
     const plain = (_: string, value: unknown) => (typeof value === "bigint" ? String(value) : value);
     const line = `${JSON.stringify(record, plain)}\n`;
-    const written = this.last.then(async () => {
-      try {
-        await this.handle.appendFile(line);
-      } catch (error) {
-        throw ioError(this.path, error);
-      }
-    });
+    const written = this.last
+      .catch(() => undefined)
+      .then(async () => {
+        try {
+          await this.append(line);
+          await this.putInPlace();
+        } catch (error) {
+          throw ioError(this.path, error);
+        }
+      });
     // A failed line is reported by its own call; the next one tries again.
-    this.last = written.catch(() => undefined);
+    this.last = written;
+    this.last.catch(() => undefined);
     return written;
   }
 
@@ -53,8 +77,36 @@ export class MetricsWriter implements AsyncDisposable {
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    await this.last;
-    await this.handle.close();
+    // A run that wrote nothing leaves an empty file; one that could not leaves the old one.
+    const failed = await this.last.then(
+      () => false,
+      () => true,
+    );
+    try {
+      await this.handle.close();
+      if (!failed) await this.putInPlace();
+    } catch (error) {
+      throw ioError(this.path, error);
+    } finally {
+      if (this.beside !== undefined) await rm(this.beside, { force: true });
+    }
+  }
+
+  /** The line, or nothing of it: half a line would spoil the next one. */
+  private async append(line: string): Promise<void> {
+    try {
+      await this.handle.appendFile(line);
+      this.bytes += Buffer.byteLength(line);
+    } catch (error) {
+      await this.handle.truncate(this.bytes).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  private async putInPlace(): Promise<void> {
+    if (this.beside === undefined) return;
+    await rename(this.beside, this.path);
+    this.beside = undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -63,9 +115,5 @@ export class MetricsWriter implements AsyncDisposable {
 }
 
 function ioError(path: string, cause: unknown): Zo2Error {
-  return new Zo2Error(
-    "ZO2_ERR_IO",
-    `${path}: metrics cannot be written: ${cause instanceof Error ? cause.message : String(cause)}`,
-    { cause },
-  );
+  return new Zo2Error("ZO2_ERR_IO", `${path}: metrics cannot be written: ${messageOf(cause)}`, { cause });
 }
