@@ -2,8 +2,10 @@ import type { Command } from "commander";
 import { parseOptions } from "../config/parse.js";
 import { readConfigFile } from "./config-file.js";
 import type { Context } from "./context.js";
+import { EXIT, isStopped } from "./exit.js";
 import { COMMAND_LINE, commanderOption, flagsSchema, inWordsOfFlags, type FlagName, type Flags } from "./flags.js";
 import { Output } from "./output.js";
+import { stopOf } from "./signals.js";
 
 /** One command of `zo2`. */
 export interface CommandSpec {
@@ -16,6 +18,8 @@ export interface CommandSpec {
   readonly help?: { readonly [K in FlagName]?: string };
   /** Shown between the description and the flags. */
   readonly details?: string;
+  /** Whether work is lost to the caller where nobody reads its result: the exit code says so then. */
+  readonly resultMatters?: boolean;
   /** @returns the exit code */
   run(flags: Flags, context: Context, output: Output): Promise<number>;
 }
@@ -36,7 +40,10 @@ export function addCommand(
     try {
       finish(await spec.run(flags, context, new Output(context, flags)));
     } catch (error) {
-      throw inWordsOfFlags(error);
+      const stop = stopOf(context.signal);
+      // Quiet: whoever has closed standard output does not want to hear of it.
+      if (isStopped(error) && stop?.by === "SIGPIPE") finish(spec.resultMatters === true ? stop.exitCode : EXIT.ok);
+      else throw inWordsOfFlags(error);
     }
   });
 }

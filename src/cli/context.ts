@@ -1,5 +1,5 @@
 import type { Api } from "./api.js";
-import type { OutputStream } from "../report/terminal.js";
+import type { TextStream } from "./streams.js";
 
 export interface BuildAddonOptions {
   /** Also where nothing has changed since the last build. */
@@ -18,30 +18,12 @@ export interface Context {
   readonly buildAddon: (options: BuildAddonOptions) => Promise<boolean>;
   readonly stdin: AsyncIterable<Uint8Array | string>;
   /** Results. */
-  readonly stdout: OutputStream & NodeJS.WritableStream;
+  readonly stdout: TextStream;
   /** Everything for people. */
-  readonly stderr: OutputStream & NodeJS.WritableStream;
-  /** Aborted at the first SIGINT. */
+  readonly stderr: TextStream;
+  /** Aborted when the work is to end early; the reason is a `StopRequest`. */
   readonly signal: AbortSignal;
   /** The folder of the installed package. */
   readonly packageRoot: string;
   readonly version: string;
-}
-
-/** Writes one line and waits while the stream's buffer is full. */
-export function writeLine(stream: NodeJS.WritableStream, line: string): Promise<void> {
-  return writeText(stream, `${line}\n`);
-}
-
-/** Writes text and waits while the stream's buffer is full. */
-export async function writeText(stream: NodeJS.WritableStream, text: string): Promise<void> {
-  if (stream.write(text)) return;
-  await new Promise<void>((resolve, reject) => {
-    const settle = (error?: Error) => {
-      stream.off("drain", settle).off("error", settle).off("close", settle);
-      if (error === undefined) resolve();
-      else reject(error);
-    };
-    stream.once("drain", settle).once("error", settle).once("close", settle);
-  });
 }

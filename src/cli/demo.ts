@@ -9,6 +9,7 @@ import type { CommandSpec } from "./command.js";
 import { modelLine } from "./describe-model.js";
 import { EXIT } from "./exit.js";
 import { COMMON_FLAGS, type Flags } from "./flags.js";
+import { stopOf } from "./signals.js";
 import { checkTarget } from "./target.js";
 import { runTraining, scoreText } from "./training.js";
 
@@ -82,7 +83,7 @@ export const demoCommand: CommandSpec = {
             ? `stopped after ${result.steps} steps; saved to ${given.out ?? ""}`
             : `stopped after ${result.steps} steps`,
         );
-        return EXIT.interrupted;
+        return stopOf(context.signal)?.by === "SIGPIPE" ? EXIT.ok : (stopOf(context.signal)?.exitCode ?? EXIT.failure);
       }
       const after = await evaluate();
       const title = `Reviews called right, of ${after.examples} held-out sentences`;

@@ -1,16 +1,23 @@
 import { CommanderError } from "commander";
 import { DataError } from "../data/index.js";
 import { isZo2Error } from "../base/errors.js";
+import type { StopRequest } from "./signals.js";
+import { ClosedOutput } from "./streams.js";
 
-/** The exit codes of `zo2`. */
-export const EXIT = { ok: 0, failure: 1, usage: 2, interrupted: 130 } as const;
+/** The exit codes of `zo2`; what was stopped has that of its `StopRequest`. */
+export const EXIT = { ok: 0, failure: 1, usage: 2 } as const;
 
-/** The exit code that an error of a command leads to. */
-export function exitCodeOf(error: unknown): number {
+/** The exit code that an error of a command leads to; `stop`: what it may have been stopped by. */
+export function exitCodeOf(error: unknown, stop: StopRequest | undefined): number {
+  if (error instanceof ClosedOutput) return EXIT.ok;
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   if (!isZo2Error(error)) return EXIT.failure;
   if (error.code === "ZO2_ERR_CONFIG") return EXIT.usage;
-  return error.code === "ZO2_ERR_ABORTED" ? EXIT.interrupted : EXIT.failure;
+  return isStopped(error) && stop !== undefined ? stop.exitCode : EXIT.failure;
+}
+
+export function isStopped(error: unknown): boolean {
+  return isZo2Error(error) && error.code === "ZO2_ERR_ABORTED";
 }
 
 /**
@@ -48,29 +55,4 @@ function headline(error: unknown): string {
 function stackOf(error: Error): string {
   const own = error.stack ?? String(error);
   return error.cause instanceof Error ? `${own}\ncaused by: ${stackOf(error.cause)}` : own;
-}
-
-/** Leaves quietly when whoever reads our output has gone: `zo2 score | head -1`. */
-export function exitQuietlyOnBrokenPipe(stream: NodeJS.WritableStream): void {
-  stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(EXIT.ok);
-    throw error;
-  });
-}
-
-/** A signal that the first SIGINT aborts; the second ends the process at once. */
-export function interruptSignal(stderr: NodeJS.WriteStream): AbortSignal {
-  const controller = new AbortController();
-  process.on("SIGINT", () => {
-    if (controller.signal.aborted) {
-      // A bar may have hidden the cursor and turned line wrapping off.
-      if (stderr.isTTY) stderr.write("\u001b[?25h\u001b[?7h\n");
-      process.exit(EXIT.interrupted);
-    }
-    stderr.write(
-      `${stderr.isTTY ? "\n" : ""}stopping when the work in hand is done; press Ctrl-C again to stop at once\n`,
-    );
-    controller.abort();
-  });
-  return controller.signal;
 }

@@ -5,11 +5,12 @@ import type { GenerateInput } from "../infer/generate/index.js";
 import type { ModelView } from "./api.js";
 import { buildGenerateOptions, buildModelOptions, requireFlags } from "./build.js";
 import type { CommandSpec } from "./command.js";
-import { writeLine, writeText, type Context } from "./context.js";
+import type { Context } from "./context.js";
 import { EXIT } from "./exit.js";
 import { COMMON_FLAGS, longFlag, MODEL_FLAGS, type Flags } from "./flags.js";
 import { openModel } from "./load.js";
 import type { Output } from "./output.js";
+import { writeLine, writeText } from "./streams.js";
 
 type Options = NonNullable<Parameters<ModelView["generate"]>[1]>;
 
@@ -125,7 +126,8 @@ async function answer(
     }
   } finally {
     // What comes next, an error or a prompt of the shell, begins on a line of its own.
-    if (printed) await writeText(context.stdout, "\n");
+    // An error of this write would hide the one before it, and follows from it.
+    if (printed) await writeText(context.stdout, "\n").catch(() => undefined);
   }
 }
 

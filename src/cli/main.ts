@@ -1,9 +1,11 @@
 #!/usr/bin/env node
 import { readFileSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { errnoOf } from "../base/guards.js";
 import { compileAddon } from "./compile-addon.js";
-import { EXIT, exitQuietlyOnBrokenPipe, interruptSignal } from "./exit.js";
 import { runCli } from "./program.js";
+import { Stopping, StopRequest } from "./signals.js";
+import { isSameFile, openOutput } from "./streams.js";
 
 /** The folder of the package: the nearest one above this script with its `package.json`. */
 function findPackage(): { root: string; version: string } {
@@ -24,23 +26,33 @@ function findPackage(): { root: string; version: string } {
   }
 }
 
-exitQuietlyOnBrokenPipe(process.stdout);
+const stdout = openOutput(process.stdout);
+const stderr = openOutput(process.stderr);
+const stopping = new Stopping(stderr);
+// A reader of remarks alone may go: the work and its result do not need one.
+if (isSameFile(process.stdout.fd, process.stderr.fd))
+  process.stderr.on("error", (error) => {
+    if (errnoOf(error) === "EPIPE") stopping.request(new StopRequest("SIGPIPE"));
+  });
 const { root, version } = findPackage();
+let stdin: NodeJS.ReadStream | undefined;
 const run = runCli(process.argv.slice(2), {
   loadApi: async () => (await import("./load-api.js")).api,
   buildAddon: (options) => compileAddon(root, options),
   // Opened only when it is read: a command that does not read it must not hold it.
   get stdin() {
-    return process.stdin;
+    stdin = process.stdin;
+    return stdin;
   },
-  stdout: process.stdout,
-  stderr: process.stderr,
-  signal: interruptSignal(process.stderr),
+  stdout,
+  stderr,
+  signal: stopping.signal,
   packageRoot: root,
   version,
 });
 void run.then((exitCode) => {
   process.exitCode = exitCode;
+  stopping[Symbol.dispose]();
   // A read of standard input that was given up would keep the process alive.
-  if (exitCode === EXIT.interrupted) process.stdin.destroy();
+  stdin?.destroy();
 });

@@ -1,6 +1,8 @@
 import { lookOf, type Look } from "../report/terminal.js";
-import { writeLine, type Context } from "./context.js";
+import type { Context } from "./context.js";
 import type { Flags } from "./flags.js";
+import { stopOf } from "./signals.js";
+import { writeLine } from "./streams.js";
 
 /** Where a command's words go: progress and remarks to standard error, results to standard output. */
 export class Output {
@@ -25,10 +27,15 @@ export class Output {
     if (!this.quiet) this.context.stderr.write(`${text}\n`);
   }
 
-  /** The result of the command: with `--json` one line of it, and `lines` as a remark; else `lines`. */
+  /**
+   * The result of the command: with `--json` one line of it, and `lines` as a remark; else `lines`. Where nobody reads
+   * results any more they become a remark.
+   */
   async result(lines: readonly string[], json: Readonly<Record<string, unknown>>): Promise<void> {
+    const unread = stopOf(this.context.signal)?.by === "SIGPIPE";
+    if (this.json || unread) this.say(lines.join("\n"));
+    if (unread) return;
     if (this.json) {
-      this.say(lines.join("\n"));
       await writeLine(this.context.stdout, JSON.stringify(json));
       return;
     }

@@ -6,6 +6,8 @@ import { demoCommand } from "./demo.js";
 import { evalCommand } from "./eval.js";
 import { describeError, EXIT, exitCodeOf } from "./exit.js";
 import { generateCommand } from "./generate.js";
+import { stopOf } from "./signals.js";
+import { ClosedOutput, writeText } from "./streams.js";
 import { infoCommand } from "./info.js";
 import { scoreCommand } from "./score.js";
 import { trainCommand } from "./train.js";
@@ -27,6 +29,8 @@ export const COMMANDS = [
  */
 export async function runCli(args: readonly string[], context: Context): Promise<number> {
   let exitCode: number = EXIT.ok;
+  // Commander does not wait for its help and version to be written.
+  const written: Promise<void>[] = [];
   const program = new Command("zo2")
     .description(
       "Fine-tune large language models with forward passes only, streaming the weights between host memory and " +
@@ -37,7 +41,7 @@ export async function runCli(args: readonly string[], context: Context): Promise
     .helpCommand(false)
     .exitOverride()
     .configureOutput({
-      writeOut: (text) => context.stdout.write(text),
+      writeOut: (text) => written.push(writeText(context.stdout, text)),
       // Help after a usage error is for people too; the error itself is printed below, as every other.
       writeErr: (text) => context.stderr.write(text),
       outputError: () => undefined,
@@ -47,23 +51,27 @@ export async function runCli(args: readonly string[], context: Context): Promise
     .addHelpText(
       "after",
       "\nExamples:\n  $ zo2 demo\n  $ zo2 train --help\n\nExit codes: 0 done, 1 failure, 2 wrong usage or " +
-        "configuration, 130 stopped by Ctrl-C.",
+        "configuration, 128 + its number where a signal stopped it (130: Ctrl-C).",
     );
   for (const spec of COMMANDS) {
     addCommand(program, spec, context, (code) => {
       exitCode = code;
     });
   }
-  try {
-    await program.parseAsync([...args], { from: "user" });
-    return exitCode;
-  } catch (error) {
-    const code = exitCodeOf(error);
+  const failed = (error: unknown): number => {
+    const code = exitCodeOf(error, stopOf(context.signal));
     // Help and version have been printed, and a bare `zo2` has printed its help.
     const printed = code === EXIT.ok || (error instanceof Error && "code" in error && error.code === "commander.help");
     if (!printed) context.stderr.write(`${describeError(error, args.includes("--debug"))}\n`);
     return code;
+  };
+  try {
+    await program.parseAsync([...args], { from: "user" });
+  } catch (error) {
+    exitCode = failed(error);
   }
+  const unwritten = (await Promise.allSettled(written)).find((result) => result.status === "rejected");
+  return unwritten === undefined || unwritten.reason instanceof ClosedOutput ? exitCode : failed(unwritten.reason);
 }
 
 function helpWidth(columns: number | undefined): number {

@@ -3,10 +3,10 @@ import { readJsonLines, type JsonLine } from "../data/index.js";
 import type { ScoreInput } from "../infer/score.js";
 import { buildModelOptions, requireFlags } from "./build.js";
 import type { CommandSpec } from "./command.js";
-import { writeLine } from "./context.js";
 import { EXIT } from "./exit.js";
 import { MODEL_FLAGS } from "./flags.js";
 import { openModel } from "./load.js";
+import { writeLine } from "./streams.js";
 
 export const scoreCommand: CommandSpec = {
   name: "score",

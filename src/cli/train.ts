@@ -6,6 +6,7 @@ import type { CommandSpec } from "./command.js";
 import { EXIT } from "./exit.js";
 import { COMMON_FLAGS, MODEL_FLAGS, TEXT_FLAGS } from "./flags.js";
 import { openModel } from "./load.js";
+import { stopOf } from "./signals.js";
 import { checkTarget } from "./target.js";
 import { runTraining, scoreText, type TrainingResult } from "./training.js";
 
@@ -13,8 +14,9 @@ export const trainCommand: CommandSpec = {
   name: "train",
   summary: "fine-tune a model with forward passes only",
   details:
-    "Needs --model, --data, --out, --steps and --learning-rate. Ctrl-C finishes the step in hand and saves; " +
-    "twice stops at once.",
+    "Needs --model, --data, --out, --steps and --learning-rate. Ctrl-C, SIGTERM and SIGHUP finish the step in " +
+    "hand and save; twice stops at once.",
+  resultMatters: true,
   flags: [
     ...MODEL_FLAGS,
     ...([
@@ -87,7 +89,8 @@ export const trainCommand: CommandSpec = {
         ...(result.interrupted ? { interrupted: true } : {}),
         ...(result.skipped === 0 ? {} : { skipped: result.skipped }),
       });
-      return result.interrupted ? EXIT.interrupted : EXIT.ok;
+      if (result.metricsFailure !== undefined) throw result.metricsFailure;
+      return result.interrupted ? (stopOf(context.signal)?.exitCode ?? EXIT.failure) : EXIT.ok;
     } finally {
       await model.dispose();
     }

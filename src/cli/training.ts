@@ -1,5 +1,4 @@
 /** The run that `train` and `demo` share: steps with progress and metrics, evaluations, and what is saved. */
-import { isZo2Error } from "../base/errors.js";
 import type { TrainerOptions } from "../config/trainer.js";
 import { checkedLines, CheckView, type CheckState } from "../report/check.js";
 import { MetricsWriter } from "../report/metrics.js";
@@ -10,6 +9,7 @@ import type { CheckedData } from "../train/run-data.js";
 import type { Step, TrainingEvaluation } from "../train/trainer.js";
 import type { Api, ModelView } from "./api.js";
 import type { Context } from "./context.js";
+import { describeError, isStopped } from "./exit.js";
 import type { Output } from "./output.js";
 
 export interface TrainingRun {
@@ -32,8 +32,10 @@ export interface TrainingResult {
   readonly tokensPerSecond: number;
   /** Mean loss of the last steps (at most 50); NaN when there was no step. */
   readonly loss: number;
-  /** SIGINT ended it early. */
+  /** It was stopped early, by what `Context.signal` says. */
   readonly interrupted: boolean;
+  /** The first failure of the metrics, which did not end the run: to be thrown when the result has been told. */
+  readonly metricsFailure: unknown;
   /** The evaluation of the weights that were saved, as far as there was one. */
   readonly kept: TrainingEvaluation | undefined;
   /** Whether `out` holds a tuned model now. */
@@ -46,7 +48,8 @@ const LOSS_WINDOW = 50;
 
 /**
  * Trains, and saves the weights: those of the best evaluation where there is one and it is to be kept, else the last.
- * After a SIGINT the step in hand has been finished and is part of what is saved.
+ * Where it was stopped the step in hand has been finished and is part of what is saved. Metrics that cannot be written
+ * are no reason to lose a run.
  */
 export async function runTraining(
   api: Api,
@@ -66,22 +69,34 @@ export async function runTraining(
   let last: TrainingEvaluation | undefined;
   let interrupted = false;
   let skipped = 0;
+  let metricsFailure: unknown;
 
+  const note = (line: string) => {
+    if (progress === undefined) output.say(line);
+    else progress.note(line);
+  };
+  const record = async (values: Readonly<Record<string, unknown>>) => {
+    try {
+      await metrics?.write(values);
+    } catch (error) {
+      if (metricsFailure === undefined) note(`${describeError(error, false)}; training goes on`);
+      metricsFailure ??= error;
+    }
+  };
   const save = async () => {
     if (run.out !== undefined)
       await run.model.save(run.out, run.saveDtype === undefined ? {} : { dtype: run.saveDtype });
   };
   const onEvaluation = async (evaluation: TrainingEvaluation) => {
     last = evaluation;
-    await metrics?.write({
+    await record({
       stepsTaken: evaluation.step,
       evaluation: { loss: evaluation.loss, accuracy: evaluation.accuracy, best: evaluation.best },
     });
     const line =
       `evaluation after step ${evaluation.step}: ` +
       `${scoreText(evaluation)}${evaluation.best ? ", the best so far" : ""}`;
-    if (progress === undefined) output.say(line);
-    else progress.note(line);
+    note(line);
     if (keepBest && evaluation.best) {
       await save();
       best = evaluation;
@@ -114,14 +129,14 @@ export async function runTraining(
       losses.push(step.loss);
       if (losses.length > LOSS_WINDOW) losses.shift();
       progress?.step(step);
-      await metrics?.write(metricsRecord(step));
+      await record(metricsRecord(step));
     }
   } catch (error) {
-    if (!isZo2Error(error) || error.code !== "ZO2_ERR_ABORTED") throw error;
+    if (!isStopped(error)) throw error;
     interrupted = true;
   } finally {
     progress?.stop();
-    await metrics?.close();
+    await metrics?.close().catch((error: unknown) => (metricsFailure ??= error));
   }
 
   // Nothing worse replaces the best: it has been saved when it was found.
@@ -132,6 +147,7 @@ export async function runTraining(
     tokensPerSecond: seconds > 0 ? tokens / seconds : 0,
     loss: losses.length === 0 ? NaN : losses.reduce((sum, loss) => sum + loss, 0) / losses.length,
     interrupted,
+    metricsFailure,
     kept: best ?? (interrupted ? undefined : last),
     saved: run.out !== undefined && (best !== undefined || steps > 0),
     skipped,

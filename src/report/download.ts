@@ -43,6 +43,8 @@ export class DownloadView implements Disposable {
     const look = lookOf(this.stream);
     const bar = new SingleBar({
       stream: this.stream as NodeJS.WritableStream,
+      // Signals are the command line's.
+      gracefulExit: false,
       hideCursor: true,
       clearOnComplete: true,
       format: (_, params, payload: { file?: string }) =>

@@ -71,10 +71,10 @@ test("help needs no addon", async () => {
 
 test("a reader that goes away ends the command quietly", async () => {
   const path = await script(`
-    import { exitQuietlyOnBrokenPipe } from "./exit.js";
-    exitQuietlyOnBrokenPipe(process.stdout);
-    const more = () => { process.stdout.write("x".repeat(65536) + "\\n"); setImmediate(more); };
-    more();
+    import { openOutput, writeLine, ClosedOutput } from "./streams.js";
+    const stdout = openOutput(process.stdout);
+    try { for (;;) await writeLine(stdout, "x".repeat(65536)); }
+    catch (error) { process.exitCode = error instanceof ClosedOutput ? 7 : 1; }
   `);
   const { code, err, out } = await start("bash", [
     "-c",
@@ -82,24 +82,108 @@ test("a reader that goes away ends the command quietly", async () => {
     process.execPath,
     path,
   ]).ended;
-  expect({ code, err, out }).toEqual({ code: 0, err: "", out: "x" });
+  expect({ code, err, out }).toEqual({ code: 7, err: "", out: "x" });
 });
 
-test("the first SIGINT aborts the signal and leaves the process to finish; the second ends it with 130", async () => {
+test.each([
+  // Node's own stream would take the half of a line that still fits for the whole of it.
+  ["a file that may hold 1024 bytes", 700, "0 EFBIG EFBIG"],
+  ["a file that may hold 1024 bytes", 341, "0 1 2"],
+  ["a file that may hold 1024 bytes", 342, "0 1 EFBIG"],
+  ["a file that may hold 1024 bytes", 5000, "EFBIG EFBIG EFBIG"],
+  ["/dev/full", 1, "ENOSPC ENOSPC ENOSPC"],
+  ["/dev/full", 100000, "ENOSPC ENOSPC ENOSPC"],
+  ["/dev/null", 5000, "0 1 2"],
+])("%s, lines of %d bytes: each write that fails says so", async (place, bytes, expected) => {
   const path = await script(`
-    import { interruptSignal } from "./exit.js";
-    const signal = interruptSignal(process.stderr);
-    signal.addEventListener("abort", () => process.stdout.write("aborted\\n"));
-    setInterval(() => undefined, 1000);
-    process.stdout.write("ready\\n");
+    import { openOutput, writeText } from "./streams.js";
+    const stdout = openOutput(process.stdout);
+    const said = [];
+    for (let line = 0; line < 3; line++) {
+      await writeText(stdout, "x".repeat(${bytes})).then(
+        () => said.push(line),
+        (error) => said.push(error.code === "ZO2_ERR_IO" ? error.cause.code : String(error)));
+    }
+    process.stderr.write(said.join(" "));
   `);
+  const target = place.startsWith("/dev/") ? place : join(pkg, "small");
+  const { err } = await start("bash", ["-c", `ulimit -f 1; exec "$0" "$1" > "$2"`, process.execPath, path, target])
+    .ended;
+  expect(err).toBe(expected);
+});
+
+const LISTENING = `
+  import { Stopping, stopOf } from "./signals.js";
+  const stopping = new Stopping(process.stderr);
+  const { signal } = stopping;
+  signal.addEventListener("abort", () => process.stdout.write("aborted " + stopOf(signal).exitCode + "\\n"));
+  const alive = setInterval(() => undefined, 1000);
+`;
+
+test.each([
+  ["SIGINT", "SIGINT", 130, 130],
+  ["SIGTERM", "SIGTERM", 143, 143],
+  ["SIGHUP", "SIGHUP", 129, 129],
+  ["SIGTERM", "SIGINT", 143, 130],
+  ["SIGHUP", "SIGTERM", 129, 143],
+  ["SIGINT", "SIGHUP", 130, 129],
+] as const)("%s asks the work to end, and %s after it ends the process at once", async (first, second, asked, code) => {
+  const path = await script(`${LISTENING} process.stdout.write("ready\\n");`);
   const { child, ended, said } = node(path);
   await said("ready");
-  child.kill("SIGINT");
-  await said("aborted");
+  child.kill(first);
+  await said(`aborted ${asked}`);
   expect(child.exitCode).toBeNull();
-  child.kill("SIGINT");
-  const { code, err } = await ended;
-  expect(code).toBe(130);
-  expect(err).toMatch(/^stopping when the work in hand is done/);
+  child.kill(second);
+  expect(await ended).toMatchObject({
+    code,
+    err: expect.stringMatching(/^(SIG\w+: )?stopping when the work in hand is done; .* to stop at once\n$/) as unknown,
+  });
+});
+
+test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("after the work %s does what it always does", async (name) => {
+  const path = await script(`${LISTENING} stopping[Symbol.dispose](); process.stdout.write("ready\\n");`);
+  const { child, ended, said } = node(path);
+  await said("ready");
+  child.kill(name);
+  expect(await ended).toMatchObject({ code: null, err: "", out: "ready\n" });
+});
+
+test("what nohup(1) has started does not hear SIGHUP, and hears SIGTERM", async () => {
+  const path = await script(`${LISTENING} process.stdout.write("ready\\n");`);
+  const { child, ended, said } = start("bash", ["-c", 'nohup "$0" "$1" & wait $!; kill $!', process.execPath, path]);
+  await said("ready");
+  const pid = Number(await readFile(`/proc/${child.pid}/task/${child.pid}/children`, "utf8"));
+  process.kill(pid, "SIGHUP");
+  process.kill(pid, "SIGTERM");
+  await said("aborted");
+  child.stdout.destroy();
+  process.kill(pid, "SIGTERM");
+  expect((await ended).out).toContain("aborted 143");
+});
+
+const pty = start("python3", ["-c", "import pty"]).ended.then(
+  ({ code }) => code === 0,
+  () => false,
+);
+
+test("a Ctrl-C that npm passes on once more is one request; a second press is a second", async () => {
+  if (!(await pty)) return console.warn("skipped: no python3 to make a terminal");
+  const path = await script(`${LISTENING} process.stdout.write("ready\\n");`);
+  // A terminal for standard error: npm passes on only what a terminal has sent to all.
+  const terminal = `
+import os, pty, signal, subprocess, sys, time
+us, them = pty.openpty()
+child = subprocess.Popen(sys.argv[1:], stderr=them, stdout=subprocess.PIPE, env={**os.environ, "npm_command": "exec"})
+child.stdout.readline()
+child.send_signal(signal.SIGINT); child.stdout.readline()
+child.send_signal(signal.SIGINT)
+time.sleep(1)
+print("running" if child.poll() is None else child.poll())
+child.send_signal(signal.SIGINT)
+print(child.wait())
+`;
+  expect(await start("python3", ["-c", terminal, process.execPath, path]).ended).toMatchObject({
+    out: "running\n130\n",
+  });
 });
