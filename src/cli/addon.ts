@@ -2,6 +2,7 @@ import { Zo2Error } from "../base/errors.js";
 import type { CommandSpec } from "./command.js";
 import { EXIT } from "./exit.js";
 import { COMMON_FLAGS } from "./flags.js";
+import { stopOf } from "./signals.js";
 
 export const addonCommand: CommandSpec = {
   name: "build",
@@ -13,9 +14,9 @@ export const addonCommand: CommandSpec = {
   examples: ["zo2 build", "ZO2_CUDA=off zo2 build --force"],
   async run(flags, context, output) {
     const options = { force: flags.force === true, quiet: output.quiet, toStderr: flags.json === true };
-    if (context.signal.aborted) return EXIT.interrupted;
-    const built = await context.buildAddon(options);
-    if (context.signal.aborted) return EXIT.interrupted;
+    const built = !context.signal.aborted && (await context.buildAddon(options));
+    const stop = stopOf(context.signal);
+    if (stop !== undefined) return stop.exitCode;
     if (!built) {
       throw new Zo2Error(
         "ZO2_ERR_ADDON",

@@ -1,7 +1,8 @@
 /** Loss and accuracy of a data set from what passes leave behind, against sums by hand. */
-import { openDataset, type ExampleOptions } from "../../../src/data/index.js";
+import type { ExampleOptions } from "../../../src/data/index.js";
 import type { PackedBatch } from "../../../src/data/batch.js";
-import { evaluateDataset } from "../../../src/infer/evaluate.js";
+import { EncodedSource } from "../../../src/infer/encoded-source.js";
+import { evaluateSource } from "../../../src/infer/evaluate.js";
 import type { HeadSpec } from "../../../src/models/head.js";
 import { failure } from "../checkpoint/support.js";
 import { spellingTokenizer } from "../data/support.js";
@@ -29,9 +30,15 @@ async function evaluate(
   const { session, seen } = answeringSession(resultOf);
   const { head = CAUSAL, reduction = "mean", batchSize = 16, items = batchSize, tokens = 1000, signal } = o;
   const { maxLength = 50, truncation = "error", template } = o;
-  const dataset = await openDataset(examples, { vocabSize: 2000, head, template });
-  const options = { batchSize, maxLength, truncation, reduction, vocabSize: 2000, limits: { items, tokens } };
-  const result = await evaluateDataset(session, spellingTokenizer(), head, dataset, options, signal);
+  const encoding = { vocabSize: 2000, head, template, maxLength, truncation, reduction };
+  await using source = await EncodedSource.open(spellingTokenizer(), examples, { encoding, checkData: false });
+  const result = await evaluateSource(
+    session,
+    head,
+    source,
+    { batchSize, reduction, limits: { items, tokens } },
+    signal,
+  );
   return { ...result, seen };
 }
 
