@@ -3,7 +3,7 @@ import { formatCount, formatDuration, formatLoss, formatShare } from "../report/
 import { buildEvaluateOptions, buildModelOptions, requireFlags } from "./build.js";
 import type { CommandSpec } from "./command.js";
 import { EXIT } from "./exit.js";
-import { COMMON_FLAGS, MODEL_FLAGS, TEXT_FLAGS } from "./flags.js";
+import { COMMON_FLAGS, inFlags, MODEL_FLAGS, TEXT_FLAGS } from "./flags.js";
 import { openModel } from "./load.js";
 
 export const evalCommand: CommandSpec = {
@@ -27,7 +27,7 @@ export const evalCommand: CommandSpec = {
         ...(output.quiet ? {} : { onCheck: (progress) => view.show(progress) }),
         onChecked: (report) => {
           skipped = report.skipped.count;
-          output.say(checkedLines(report).join("\n"));
+          output.say(inFlags(checkedLines(report).join("\n")));
         },
       });
       await output.result(

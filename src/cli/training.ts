@@ -10,6 +10,7 @@ import type { Step, TrainingEvaluation } from "../train/trainer.js";
 import type { Api, ModelView } from "./api.js";
 import type { Context } from "./context.js";
 import { describeError, isStopped } from "./exit.js";
+import { inFlags } from "./flags.js";
 import type { Output } from "./output.js";
 
 export interface TrainingRun {
@@ -108,7 +109,8 @@ export async function runTraining(
   const onChecked = async ({ training, evaluation }: CheckedData) => {
     view.stop();
     skipped = training.skipped.count;
-    for (const report of [training, evaluation]) if (report !== null) output.say(checkedLines(report).join("\n"));
+    for (const report of [training, evaluation])
+      if (report !== null) output.say(inFlags(checkedLines(report).join("\n")));
     await run.beforeFirstStep?.();
     progress?.resume();
   };

@@ -85,7 +85,7 @@ it("skipping the bad lines of a file trains as a file without them does, bit for
   );
 });
 
-it("a checked run has one plan, is told its longest sequence, and has the bits of one that was not checked", async () => {
+it("a checked run has one plan, knows its longest sequence, and has the bits of an unchecked one", async () => {
   const told: [number, string][] = [];
   const checked = await train(
     small,

@@ -347,12 +347,18 @@ describe("train", () => {
 
   test("says what the data came to, and which lines were left out", async () => {
     const place = "train.jsonl:3";
-    const issue = { kind: "label", code: "ZO2_ERR_DATA", place, line: 3, message: `${place}: label 9` } as const;
+    const issue = {
+      kind: "label",
+      code: "ZO2_ERR_DATA",
+      place,
+      line: 3,
+      message: `${place}: option "labelMap"`,
+    } as const;
     const skipped = { count: 21, counts: { syntax: 20, label: 1 }, issues: [issue] };
     const { err, out, named } = await zo2(train("--skip-bad-lines", "--json"), { skipped });
     expect(named("createTrainer")[0]?.[0]).toMatchObject({ skipBadLines: true });
     expect(err).toContain("train.jsonl: 1,680 lines, the longest sequence has 54 tokens (train.jsonl:7)\n");
-    expect(err).toContain("left out: 21 (20 syntax, 1 label); the first 1\n  train.jsonl:3: label 9\n");
+    expect(err).toContain("left out: 21 (20 syntax, 1 label); the first 1\n  train.jsonl:3: --label-map\n");
     expect(JSON.parse(out)).toMatchObject({ skipped: 21 });
   });
 
