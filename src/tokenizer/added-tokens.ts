@@ -85,7 +85,8 @@ export class AddedTokenFinder {
           stop = Math.max(stop, blanks.to);
         }
         if (done < start) pieces.push(text.slice(done, start));
-        pieces.push(token);
+        // One that lies within the blanks of the token before it is not there.
+        if (start < stop) pieces.push(token);
         done = stop;
       }
       at = nextMatch(begin, text, after);

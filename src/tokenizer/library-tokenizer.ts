@@ -1,5 +1,5 @@
 import { Tokenizer as Library } from "@huggingface/tokenizers";
-import { messageOf } from "../base/guards.js";
+import { isRecord, messageOf } from "../base/guards.js";
 import { isZo2Error, Zo2Error } from "../base/errors.js";
 import { type AddedToken, AddedTokenFinder } from "./added-tokens.js";
 import { textStreams, type TextStream } from "./decoder.js";
@@ -46,6 +46,9 @@ export class LibraryTokenizer implements Tokenizer {
   private readonly written: AddedTokenFinder;
   private readonly normalised: AddedTokenFinder;
   private readonly around: Around;
+  private readonly model: Readonly<Record<string, unknown>>;
+  /** Whether what has no token is left out: BPE without an unknown token, and without tokens for bytes. */
+  private readonly drops: boolean;
   private readonly streams: (() => TextStream) | undefined;
 
   constructor(composed: Composed) {
@@ -57,6 +60,16 @@ export class LibraryTokenizer implements Tokenizer {
     if (chatTemplate !== undefined)
       Object.defineProperty(this, "chatTemplate", { value: chatTemplate, enumerable: true });
     this.library = this.used(() => new Library(...libraryArguments(composed)));
+    const { model } = composed.definition;
+    this.model = isRecord(model) ? model : {};
+    const {
+      type,
+      unk_token,
+      byte_fallback,
+      continuing_subword_prefix: prefix,
+      end_of_word_suffix: suffix,
+    } = this.model;
+    this.drops = type === "BPE" && !unk_token && byte_fallback !== true && !prefix && !suffix;
     const tokens = this.vocabulary(composed.added);
     this.tokens = tokens;
     this.addedIds = new Map(composed.added.map(({ content, id }) => [content, id]));
@@ -144,8 +157,12 @@ export class LibraryTokenizer implements Tokenizer {
   private appendIds(piece: string, first: boolean, ids: number[]): void {
     const { pre_tokenizer: split, model } = this.library;
     // Where a blank goes before the first piece alone, the library takes it for the one that is numbered 0.
-    const words = split === null ? [piece] : split.pre_tokenize(piece, { section_index: first ? 0 : 1 });
-    for (const token of model?._call(words) ?? []) {
+    let words: string[] = split === null ? [piece] : split.pre_tokenize(piece, { section_index: first ? 0 : 1 });
+    if (this.drops) words = words.map((word) => this.withoutUnknown(word));
+    // Unknown tokens become one within a word, and never across words.
+    const tokens =
+      model?.fuse_unk === true ? words.flatMap((word: string) => model._call([word])) : (model?._call(words) ?? []);
+    for (const token of tokens) {
       // The library lets a token without an id pass as undefined, and an unknown token's id as it stands in the file.
       const id = model?.tokens_to_ids.get(token) ?? model?.unk_token_id ?? this.addedIds.get(token);
       if (id === undefined || !Number.isInteger(id) || id < 0 || id >= this.vocabSize)
@@ -155,6 +172,15 @@ export class LibraryTokenizer implements Tokenizer {
         );
       ids.push(id);
     }
+  }
+
+  /** Characters that have no token are left out before anything is merged, not after. */
+  private withoutUnknown(word: string): string {
+    const ids = this.library.model?.tokens_to_ids;
+    const { ignore_merges: whole } = this.model;
+    if (ids === undefined || (whole === true && ids.has(word))) return word;
+    for (const char of word) if (!ids.has(char)) return Array.from(word, (one) => (ids.has(one) ? one : "")).join("");
+    return word;
   }
 
   private idOf(token: string): number | undefined {

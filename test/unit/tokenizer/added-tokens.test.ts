@@ -54,3 +54,40 @@ test("480 texts under added tokens with every flag are those of the tokenizers l
     expect(ids.map((id) => stream.push(id)).join("") + stream.end()).toBe(row.decoded);
   }
 });
+
+interface More {
+  readonly added: { added: (Added & { id: number })[]; texts: { text: string; ids: number[] }[] }[];
+  readonly unknown: { definition: object; texts: { text: string; ids: number[] }[] }[];
+}
+
+const more = readFile(join(FIXTURES, "more-tokens.json"), "utf8").then((text) => JSON.parse(text) as More);
+
+test("tokens that overlap, touch words of every script or take blanks with them are those of the library", async () => {
+  for (const { added, texts } of (await more).added) {
+    const tokenizer = await withAdded(added);
+    const answers = texts.map(({ text }) => ({ text, ids: tokenizer.encode(text) }));
+    expect({ added, texts: answers }).toEqual({ added, texts });
+  }
+});
+
+test("what a vocabulary lacks is the model's own unknown token, whatever the config calls unknown", async () => {
+  for (const { definition, texts } of (await more).unknown) {
+    const dir = await temporaryFolder();
+    await writeFile(join(dir, "tokenizer.json"), JSON.stringify(definition));
+    await writeFile(join(dir, "tokenizer_config.json"), '{"unk_token": "c"}');
+    const tokenizer = await loadTokenizer(dir);
+    const answers = texts.map(({ text }) => ({ text, ids: tokenizer.encode(text) }));
+    expect({ definition, texts: answers }).toEqual({ definition, texts });
+  }
+});
+
+test("a long run of blanks between tokens that take blanks with them is walked once", async () => {
+  const tokenizer = await withAdded([
+    { content: "  ", rstrip: true },
+    { content: "<m>", lstrip: true, rstrip: true },
+  ]);
+  const blanks = " ".repeat(400_000);
+  // Each pair of blanks is found, and each takes the rest of the run with it: the library says the same.
+  expect(tokenizer.encode(`${blanks}<m>${blanks}`)).toHaveLength(400_001);
+  expect(tokenizer.encode("<m>".repeat(100_000))).toHaveLength(100_000);
+});

@@ -2,7 +2,7 @@ import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loadTokenizer } from "../../../src/tokenizer/tokenizer.js";
 import type { Tokenizer } from "../../../src/tokenizer/types.js";
-import { cleanUp, temporaryFolder } from "../checkpoint/support.js";
+import { cleanUp, failure, temporaryFolder } from "../checkpoint/support.js";
 import { CASES, FIXTURES } from "./support.js";
 
 interface Row {
@@ -70,4 +70,92 @@ describe.each(["qwen2-vocab-merges", "added-tokens-beside"])("the case %s", (nam
       expect(tokenizer.decode(ids)).toBe(text.normalize("NFC"));
     }
   });
+});
+
+type Files = Record<string, object>;
+
+/** The vocabulary of the cases, as a byte-level pair, with other files. */
+function pair(files: Files): Promise<string> {
+  return folder({ files: files as Row["files"], size: 0, bos: null, eos: null, pad: null, texts: [] });
+}
+
+describe("a folder with vocab.json and merges.txt", () => {
+  test.each(["GPT2Tokenizer", "Qwen2Tokenizer"])("is split by the pattern of %s", async (name) => {
+    const { patterns } = await json<{ patterns: Record<string, { text: string; ids: number[]; decoded: string }[]> }>(
+      join(FIXTURES, "more-tokens.json"),
+    );
+    const tokenizer = await loadTokenizer(await pair({ "tokenizer_config.json": { tokenizer_class: name } }));
+    for (const { text, ids, decoded } of patterns[name] ?? []) {
+      expect({ text, ids: tokenizer.encode(text) }).toEqual({ text, ids });
+      expect(tokenizer.decode(ids)).toBe(decoded);
+    }
+  });
+
+  const own = (tokenizer_class: string): Files => ({ "tokenizer_config.json": { tokenizer_class } });
+  const model = (fields: object): Files => ({ "config.json": fields });
+  const GPT2 = [40, 6, 498, 220, 16, 17, 18];
+  const QWEN2 = [40, 555, 220, 16, 17, 18];
+  test.each<[string, Files, number[]]>([
+    ["the class", own("GPT2Tokenizer"), GPT2],
+    ["the class with Fast", own("GPT2TokenizerFast"), GPT2],
+    ["Qwen2's class", own("Qwen2Tokenizer"), QWEN2],
+    ["Qwen2's class with Fast", own("Qwen2TokenizerFast"), QWEN2],
+    ["the class in config.json", model({ model_type: "mine", tokenizer_class: "Qwen2Tokenizer" }), QWEN2],
+    ["the model type gpt2", model({ model_type: "gpt2" }), GPT2],
+    ["the model type opt", { ...own(""), ...model({ model_type: "opt" }) }, GPT2],
+    ["the model type qwen2", model({ model_type: "qwen2" }), QWEN2],
+    ["the model type qwen3", model({ model_type: "qwen3" }), QWEN2],
+    ["the model type qwen3_moe", model({ model_type: "qwen3_moe" }), QWEN2],
+    ["the class before the model type", { ...own("GPT2Tokenizer"), ...model({ model_type: "qwen3" }) }, GPT2],
+    ["the model type qwen2 before its class", { ...own("GPT2Tokenizer"), ...model({ model_type: "qwen2" }) }, QWEN2],
+    ["another family with the class", { ...own("Qwen2TokenizerFast"), ...model({ model_type: "llama" }) }, QWEN2],
+    ["nothing, as GPT-2's", {}, GPT2],
+  ])("is read by %s", async (_, files, ids) => {
+    const tokenizer = await loadTokenizer(await pair(files));
+    expect(tokenizer.encode("I'LL 123", { addSpecialTokens: false })).toEqual(ids);
+  });
+
+  test.each<[string, Files, string]>([
+    ["a class that is not known", own("FooTokenizer"), 'for class "FooTokenizer", whose rules are not known here; put'],
+    ["a class without rules of its own", own("PreTrainedTokenizerFast"), "make one with transformers"],
+    ["the class of another format", own("BertTokenizer"), 'for class "BertTokenizer"'],
+    ["a model type that is not known", model({ model_type: "mine" }), 'for model type "mine", whose rules'],
+    ["a known class names", own("Bloom"), "Known are GPT2Tokenizer, Qwen2Tokenizer and LlamaTokenizer"],
+    ["Llama's class", own("LlamaTokenizer"), "LlamaTokenizer is read from tokenizer.model, which is not there"],
+    ["the model type llama", model({ model_type: "llama" }), "LlamaTokenizer is read from tokenizer.model"],
+    [
+      "added_tokens_decoder a list",
+      { "tokenizer_config.json": { added_tokens_decoder: [] } },
+      '"added_tokens_decoder" is not an object of ids and tokens',
+    ],
+    [
+      "added_tokens_decoder with a key that is no id",
+      { "tokenizer_config.json": { added_tokens_decoder: { x: { content: "y" } } } },
+      '"added_tokens_decoder": "x" is not an id with a token',
+    ],
+    [
+      "added_tokens_decoder with a token without a text",
+      { "tokenizer_config.json": { added_tokens_decoder: { 700: { special: true } } } },
+      '"added_tokens_decoder": "700" is not an id with a token',
+    ],
+    [
+      "add_eos_token without an eos_token",
+      { "tokenizer_config.json": { add_eos_token: true } },
+      "add_eos_token is set, but there is no eos_token",
+    ],
+  ])("is refused with %s", async (_, files, message) => {
+    await expect(loadTokenizer(await pair(files))).rejects.toThrow(failure("ZO2_ERR_TOKENIZER", message));
+  });
+});
+
+test("an added token that gets another id than its config says is named in a warning", async () => {
+  const warn = jest.spyOn(process, "emitWarning").mockImplementation(() => undefined);
+  const added_tokens_decoder = { 800: { content: "[P]", special: true }, 0: { content: "!", special: false } };
+  const dir = await pair({ "tokenizer_config.json": { added_tokens_decoder } });
+  const tokenizer = await loadTokenizer(dir);
+  expect(tokenizer.encode("a[P]")).toEqual([64, 700]);
+  const why = "as in transformers, a token that the vocabulary lacks gets the next id";
+  const path = join(dir, "tokenizer_config.json");
+  expect(warn.mock.calls).toEqual([[`${path}: added token "[P]" has the id 700, not 800: ${why}`, "Zo2Warning"]]);
+  warn.mockRestore();
 });
