@@ -47,7 +47,10 @@ async function prebuild(variant, out, force) {
   fs.mkdirSync(folder, { recursive: true });
   fs.copyFileSync(settings.addon, path.join(folder, "zo2.node"));
   const { version } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"));
-  const about = { name, variant, version, contract: contractVersion(), glibc: needs.glibc };
+  const openBlas = /matrix product: OpenBLAS/.test(
+    fs.readFileSync(path.join(settings.buildDir, "generated", "build_info.h"), "utf8"),
+  );
+  const about = { name, variant, version, openBlas, contract: contractVersion(), glibc: needs.glibc };
   for (const [file, text] of packageFiles(about)) fs.writeFileSync(path.join(folder, file), text);
   fs.mkdirSync(out, { recursive: true });
   const args = ["pack", "--json", "--ignore-scripts", "--pack-destination", out];

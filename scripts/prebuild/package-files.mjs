@@ -55,29 +55,31 @@ and are not needed.
 `;
 }
 
-function notices({ variant }) {
-  const file = OPENBLAS_LICENCES.find((name) => fs.existsSync(name));
-  if (file === undefined)
-    throw new BuildError(`the licence of OpenBLAS was not found: ${OPENBLAS_LICENCES.join(", ")}`);
-  const cuda =
-    variant === "cuda"
-      ? "| the CUDA runtime library, statically | NVIDIA's CUDA Toolkit End User License Agreement, " +
-        "whose Attachment A lets it be distributed in a program |\n"
-      : "";
+function notices({ variant, openBlas }) {
+  const rows = [
+    "| node-addon-api, node-api-headers (headers) | MIT |",
+    "| the C++ standard library of GCC, statically | GPL-3.0 with the GCC Runtime Library Exception 3.1 |",
+    ...(openBlas ? ["| OpenBLAS, statically | BSD-3-Clause, with those of BLAS and LAPACK in it: below |"] : []),
+    ...(variant === "cuda"
+      ? [
+          "| the CUDA runtime library, statically | NVIDIA's CUDA Toolkit End User License Agreement, whose Attachment A " +
+            "lets it be distributed in a program |",
+        ]
+      : []),
+  ];
   return `# Third-party notices
 
 The sources are licensed under the Apache License 2.0 (\`LICENSE\`). Linked into \`zo2.node\`:
 
 | what | licence |
 |---|---|
-| OpenBLAS, statically | BSD-3-Clause, with those of the BLAS and LAPACK sources in it: below |
-| node-addon-api, node-api-headers (headers) | MIT |
-| the C++ standard library of GCC, statically | GPL-3.0 with the GCC Runtime Library Exception 3.1 |
-${cuda}
-## OpenBLAS
+${rows.join("\n")}
+${openBlas ? `\n## OpenBLAS\n\n\`\`\`\n${openBlasLicence()}\n\`\`\`\n` : ""}`;
+}
 
-\`\`\`
-${fs.readFileSync(file, "utf8").trim()}
-\`\`\`
-`;
+function openBlasLicence() {
+  const file = OPENBLAS_LICENCES.find((name) => fs.existsSync(name));
+  if (file === undefined)
+    throw new BuildError(`the licence of OpenBLAS was not found in ${OPENBLAS_LICENCES.join(", ")}`);
+  return fs.readFileSync(file, "utf8").trim();
 }
