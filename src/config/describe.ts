@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { nearestName } from "./nearest.js";
+import { nearestName } from "../base/nearest.js";
 
 /**
  * One zod issue in the words of the project: what was given, and what to give instead.

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { Zo2Error } from "../base/errors.js";
+import { nearestName } from "../base/nearest.js";
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -91,6 +92,30 @@ const HARMLESS = new Set([
   "unsloth_version",
   "n_special",
   "predict_special_tokens",
+  "attention_probs_dropout_prob",
+  "hidden_dropout_prob",
+  "embedding_dropout",
+  "tf_legacy_loss",
+  "xla_device",
+  "is_composition",
+  "keys_to_ignore_at_inference",
+  "base_model_tp_plan",
+  "base_model_pp_plan",
+  "use_return_dict",
+  "output_logits",
+  "renormalize_logits",
+  "max_new_tokens",
+  "min_new_tokens",
+  "min_p",
+  "penalty_alpha",
+  "epsilon_cutoff",
+  "eta_cutoff",
+  "guidance_scale",
+  "low_memory",
+  "max_time",
+  "force_words_ids",
+  "encoder_repetition_penalty",
+  "cache_implementation",
 ]);
 
 /** Fields of any family that change the mathematics, and the only values besides null with which they do not. */
@@ -105,15 +130,26 @@ const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
   final_logit_softcapping: [],
   rope_interleaved: [false],
   use_mrope: [false],
+  rope_scaling_factor: [1],
+  rotary_pct: [1],
+  partial_rotary_factor: [1],
+  attention_bias: [false],
+  mlp_bias: [false],
+  qkv_bias: [false],
+  use_qk_norm: [false],
+  qk_norm: [false],
+  use_sliding_window: [false],
+  learned_embeddings: [true],
+  scale_embeddings: [false],
 };
 
 /**
  * Reads the fields of a `config.json` that a family uses, and refuses, by name, every other one that might change the
- * mathematics.
+ * mathematics: all that are wrong at once.
  *
  * @param schema the fields that the family reads, with Hugging Face's defaults.
  * @param harmless fields of this family on which its arithmetic does not depend.
- * @throws Zo2Error ZO2_ERR_MODEL_UNSUPPORTED naming the field
+ * @throws Zo2Error ZO2_ERR_MODEL_UNSUPPORTED naming the fields
  */
 export function readFields<S extends z.ZodObject>(
   family: string,
@@ -121,20 +157,16 @@ export function readFields<S extends z.ZodObject>(
   schema: S,
   harmless: readonly string[] = [],
 ): z.output<S> {
+  const known = new Set([...Object.keys(schema.shape), ...HARMLESS, ...Object.keys(NEUTRAL), ...harmless]);
+  const changing: string[] = [];
+  const unknown: string[] = [];
   for (const [field, value] of Object.entries(raw)) {
-    if (field.startsWith("_") && !Object.hasOwn(schema.shape, field)) continue;
-    if (HARMLESS.has(field) || harmless.includes(field) || Object.hasOwn(schema.shape, field)) continue;
     // Null is "not used", whatever the field is.
-    if (value === null) continue;
-    const neutral = NEUTRAL[field];
-    if (neutral?.some((v) => JSON.stringify(v) === JSON.stringify(value)) === true) continue;
-    if (neutral !== undefined) throw unsupported(field, value, "it changes what the model computes");
-    throw new Zo2Error(
-      "ZO2_ERR_MODEL_UNSUPPORTED",
-      `config.json: ${field} = ${shown(value)} is not known for ${family} models, and it may change what they ` +
-        "compute; " +
-        'if it does not, name it in option "ignoreConfigFields"',
-    );
+    if (value === null || Object.hasOwn(schema.shape, field)) continue;
+    if (field.startsWith("_") || HARMLESS.has(field) || harmless.includes(field)) continue;
+    const neutral = Object.hasOwn(NEUTRAL, field) ? NEUTRAL[field] : undefined;
+    if (neutral === undefined) unknown.push(field);
+    else if (!neutral.some((v) => JSON.stringify(v) === JSON.stringify(value))) changing.push(field);
   }
   // Transformers reads null as "not given" where null has no meaning of its own.
   const given = Object.fromEntries(
@@ -144,23 +176,43 @@ export function readFields<S extends z.ZodObject>(
     ),
   );
   const parsed = schema.safeParse(given);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  const field = issue?.path.join(".") ?? "?";
-  throw new Zo2Error(
-    "ZO2_ERR_MODEL_UNSUPPORTED",
-    `config.json: ${field} = ${shown(raw[field])}: ${issue?.message ?? "invalid"}; a model of type ${family} needs it`,
-  );
+  if (parsed.success && changing.length + unknown.length === 0) return parsed.data;
+  const issues = parsed.success ? [] : parsed.error.issues;
+  const few = changing.length + unknown.length + issues.length <= 3;
+  const shown = (field: string) => `${field} = ${shortened(raw[field], few ? 120 : 40)}`;
+  const problems = changing.map((field) => `${shown(field)} is not supported: it changes what the model computes`);
+  if (unknown.length > 0) {
+    const one = unknown.length === 1;
+    const named = unknown.map((field) => {
+      const near = nearestName(field, known);
+      return shown(field) + (near === undefined ? "" : ` (did you mean ${near}?)`);
+    });
+    problems.push(
+      `${named.join(", ")} ${one ? "is" : "are"} not known for ${family} models, and ${one ? "it" : "they"} may ` +
+        `change what they compute; if ${one ? "it does" : "they do"} not, name ${one ? "it" : "them"} in option ` +
+        '"ignoreConfigFields"',
+    );
+  }
+  for (const { path, message } of issues) {
+    const field = path.join(".");
+    problems.push(
+      `${field} = ${shortened(raw[field], few ? 120 : 40)}: ${message}; a model of type ${family} needs it`,
+    );
+  }
+  throw new Zo2Error("ZO2_ERR_MODEL_UNSUPPORTED", `config.json: ${problems.join("; ")}`);
 }
 
 /** The error for a field whose value is not supported. */
 export function unsupported(field: string, value: unknown, why: string): Zo2Error {
-  return new Zo2Error("ZO2_ERR_MODEL_UNSUPPORTED", `config.json: ${field} = ${shown(value)} is not supported: ${why}`);
+  return new Zo2Error(
+    "ZO2_ERR_MODEL_UNSUPPORTED",
+    `config.json: ${field} = ${shortened(value, 120)} is not supported: ${why}`,
+  );
 }
 
-function shown(value: unknown): string {
+function shortened(value: unknown, most: number): string {
   const text = JSON.stringify(value) ?? "(missing)";
-  return text.length > 120 ? `${text.slice(0, 117)}...` : text;
+  return text.length > most ? `${text.slice(0, most - 3)}...` : text;
 }
 
 /** A count in a `config.json`: from 1 to 2^31 - 1. */

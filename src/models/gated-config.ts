@@ -14,7 +14,7 @@ export const gatedFields = {
   num_key_value_heads: size.optional(),
   head_dim: size.optional(),
   hidden_act: z.string().default("silu"),
-  max_position_embeddings: size,
+  max_position_embeddings: size.optional(),
   rms_norm_eps: z.number().positive().default(1e-6),
   tie_word_embeddings: z.boolean().default(false),
   ...rotaryFields,
@@ -26,13 +26,22 @@ export const windowFields = {
   layer_types: z.array(z.string()).nullish(),
 };
 
+/** What a family's older configs leave out. */
+interface Defaults {
+  readonly kvHeads?: number;
+  readonly headSize?: number;
+  /** Transformers' own. */
+  readonly positions: number;
+}
+
 type GatedConfig = z.infer<z.ZodObject<typeof gatedFields>>;
 
 /**
  * The parts of a definition that the shared fields give.
  * @param defaults for fields that a family's older configs leave out.
  */
-export function gatedParts(c: GatedConfig, defaults: { readonly kvHeads?: number; readonly headSize?: number } = {}) {
+export function gatedParts(c: GatedConfig, defaults: Defaults) {
+  const positions = c.max_position_embeddings ?? defaults.positions;
   const heads = c.num_attention_heads;
   const kvHeads = c.num_key_value_heads ?? defaults.kvHeads ?? heads;
   if (heads % kvHeads !== 0)
@@ -42,7 +51,7 @@ export function gatedParts(c: GatedConfig, defaults: { readonly kvHeads?: number
     throw unsupported("num_attention_heads", heads, `it does not divide hidden_size = ${c.hidden_size}`);
   return {
     vocabSize: c.vocab_size,
-    maxPositions: c.max_position_embeddings,
+    maxPositions: positions,
     hidden: c.hidden_size,
     ffn: c.intermediate_size,
     layers: c.num_hidden_layers,
@@ -52,7 +61,7 @@ export function gatedParts(c: GatedConfig, defaults: { readonly kvHeads?: number
     activation: activationOf("hidden_act", c.hidden_act),
     epsilon: c.rms_norm_eps,
     tied: c.tie_word_embeddings,
-    rotary: readRotary(c, headSize),
+    rotary: readRotary({ ...c, max_position_embeddings: positions }, headSize),
   } satisfies Partial<GatedDecoder>;
 }
 

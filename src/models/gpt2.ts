@@ -13,7 +13,7 @@ const schema = z.object({
   n_embd: size,
   n_layer: size.max(10_000),
   n_head: size,
-  n_positions: size,
+  n_positions: size.default(1024),
   n_inner: size.nullish(),
   activation_function: z
     .string()

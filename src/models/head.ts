@@ -26,7 +26,7 @@ const PROBLEMS: readonly Problem[] = ["single_label_classification", "multi_labe
 /** Reads the head from `architectures` and what belongs to it. Throws ZO2_ERR_MODEL_UNSUPPORTED, naming the field. */
 export function readHead(config: Fields): HeadSpec {
   const names = config["architectures"];
-  if (names === undefined || names === null) return CAUSAL;
+  if (names === undefined || names === null || (Array.isArray(names) && names.length === 0)) return CAUSAL;
   const name = Array.isArray(names) && names.length === 1 ? (names[0] as unknown) : undefined;
   if (typeof name !== "string") throw unsupported("architectures", names, "one name is needed");
   // A base model stands for its language model; others that end so, as reward models do, have heads of their own.

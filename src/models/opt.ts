@@ -18,7 +18,7 @@ const schema = z.object({
   num_hidden_layers: size.max(10_000),
   num_attention_heads: size,
   ffn_dim: size,
-  max_position_embeddings: size,
+  max_position_embeddings: size.default(2048),
   activation_function: z
     .string()
     .default("relu")

@@ -16,6 +16,8 @@ export const qwenWindowFields = {
 type QwenWindow = z.infer<z.ZodObject<typeof qwenWindowFields>>;
 
 const DEFAULT_WINDOW = 4096;
+/** Of a config that does not say. */
+export const QWEN_POSITIONS = 32_768;
 
 /** The window of each layer of a Qwen model. */
 export function qwenWindows(layers: number, c: QwenWindow): number[] {
@@ -31,7 +33,7 @@ export const qwen2: ModelFamily = {
   define(raw, head) {
     const c = readFields("qwen2", raw, schema);
     return gatedDecoder({
-      ...gatedParts(c),
+      ...gatedParts(c, { positions: QWEN_POSITIONS }),
       family: "qwen2",
       head,
       windows: qwenWindows(c.num_hidden_layers, c),

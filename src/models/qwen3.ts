@@ -3,7 +3,7 @@ import { gatedDecoder } from "./decoder.js";
 import type { ModelFamily } from "./family.js";
 import { readFields } from "./fields.js";
 import { gatedFields, gatedParts } from "./gated-config.js";
-import { qwenWindowFields, qwenWindows } from "./qwen2.js";
+import { QWEN_POSITIONS, qwenWindowFields, qwenWindows } from "./qwen2.js";
 
 const schema = z.object({ ...gatedFields, ...qwenWindowFields, attention_bias: z.boolean().default(false) });
 
@@ -15,7 +15,7 @@ export const qwen3: ModelFamily = {
   define(raw, head) {
     const c = readFields("qwen3", raw, schema);
     return gatedDecoder({
-      ...gatedParts(c, { headSize: DEFAULT_HEAD_SIZE }),
+      ...gatedParts(c, { headSize: DEFAULT_HEAD_SIZE, positions: QWEN_POSITIONS }),
       family: "qwen3",
       head,
       windows: qwenWindows(c.num_hidden_layers, c),

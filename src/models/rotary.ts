@@ -9,14 +9,12 @@ export const rotaryFields = {
   rope_theta: z.number().positive().optional(),
   rope_scaling: z.record(z.string(), z.unknown()).nullish(),
   rope_parameters: z.record(z.string(), z.unknown()).nullish(),
-  partial_rotary_factor: z.number().positive().max(1).optional(),
 };
 
 interface RotaryConfig {
   readonly rope_theta?: number | undefined;
   readonly rope_scaling?: Record<string, unknown> | null | undefined;
   readonly rope_parameters?: Record<string, unknown> | null | undefined;
-  readonly partial_rotary_factor?: number | undefined;
   readonly max_position_embeddings: number;
 }
 
@@ -51,14 +49,13 @@ export function readRotary(config: RotaryConfig, headSize: number): Rotary {
     return value;
   };
   const base = number("rope_theta", config.rope_theta ?? DEFAULT_BASE);
-  const partial = number("partial_rotary_factor", config.partial_rotary_factor ?? 1);
-  const rotated = Math.floor(headSize * partial);
+  // No family here reads it in transformers: their heads turn whole.
+  if (number("partial_rotary_factor", 1) !== 1)
+    throw unsupported(`${field}.partial_rotary_factor`, given["partial_rotary_factor"], "all columns of a head rotate");
   if (headSize > MOST_COLUMNS)
     throw unsupported("head_dim", headSize, `heads of more than ${MOST_COLUMNS} columns are not`);
-  if (partial > 1) throw unsupported(`${field}.partial_rotary_factor`, partial, "at most all columns can rotate");
-  if (rotated % 2 !== 0 || rotated < 2)
-    throw unsupported("head_dim", headSize, `${rotated} of its columns would rotate, and they rotate in pairs`);
-  const frequencies = baseFrequencies(base, rotated);
+  if (headSize % 2 !== 0) throw unsupported("head_dim", headSize, "its columns rotate in pairs");
+  const frequencies = baseFrequencies(base, headSize);
   const type = given["rope_type"] ?? given["type"] ?? "default";
   const known = {
     default: [],
@@ -77,7 +74,7 @@ export function readRotary(config: RotaryConfig, headSize: number): Rotary {
     "original_max_position_embeddings",
     ...known[type as keyof typeof known],
   ]);
-  const stranger = Object.keys(given).find((name) => !expected.has(name));
+  const stranger = Object.keys(given).find((name) => given[name] !== null && !expected.has(name));
   if (stranger !== undefined)
     throw unsupported(`${field}.${stranger}`, given[stranger], `a ${type} scaling has no such part`);
   switch (type) {

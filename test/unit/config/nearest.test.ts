@@ -1,4 +1,4 @@
-import { nearestName } from "../../../src/config/nearest.js";
+import { nearestName } from "../../../src/base/nearest.js";
 
 const known = ["learningRate", "batchSize", "microBatchSize", "eps", "seed", "steps", "weightDecay"];
 

@@ -37,12 +37,6 @@ describe("rotary frequencies", () => {
     expectClose(frequencies(name, change), plain(base, columns));
   });
 
-  test("are those of the first columns alone where only a part turns", () => {
-    const [op] = opsOf(define("llama", { rope_parameters: { rope_theta: 1e4, partial_rotary_factor: 0.25 } }), "rope");
-    expect(op?.attributes.rotary.headSize).toBe(64);
-    expectClose(op?.attributes.rotary.frequencies ?? [], plain(10_000, 16));
-  });
-
   test("are divided by the factor of a linear scaling, in the old form and in the new one", () => {
     const want = plain(10_000, 64).map((f) => f / 2.5);
     expectClose(frequencies("mistral-window", { rope_scaling: { type: "linear", factor: 2.5 } }), want);

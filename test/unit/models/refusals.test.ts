@@ -53,6 +53,15 @@ const REFUSED: readonly (readonly [string, Config, string[]])[] = [
   ["llama3-scaled-bf16", { rope_parameters: {} }, ["rope_scaling", "rope_parameters"]],
   ["qwen3-bf16", { rope_parameters: { full_attention: { rope_theta: 1e4 } } }, ["rope_parameters.full_attention"]],
   ["llama", { rope_parameters: { partial_rotary_factor: 1e12 } }, ["rope_parameters.partial_rotary_factor"]],
+  ["llama", { rope_parameters: { partial_rotary_factor: 0.25 } }, ["rope_parameters.partial_rotary_factor", "0.25"]],
+  ["mistral-window", { rope_scaling: { partial_rotary_factor: 0.5 } }, ["rope_scaling.partial_rotary_factor"]],
+  ["llama", { partial_rotary_factor: 0.5 }, ["partial_rotary_factor", "0.5"]],
+  ["qwen2-bf16", { partial_rotary_factor: 0.25 }, ["partial_rotary_factor", "0.25"]],
+  ["mistral-window", { attention_bias: true }, ["attention_bias", "true"]],
+  ["qwen3-bf16", { mlp_bias: true }, ["mlp_bias", "true"]],
+  ["mistral-window", { use_sliding_window: false }, ["use_sliding_window", "sliding_window is 16"]],
+  ["llama", { max_sequence_length: 0, max_position_embeddings: undefined }, ["max_sequence_length"]],
+  ["gpt2", { max_sequence_length: 1024 }, ["max_sequence_length", "gpt2 models"]],
   ["llama", { rope_parameters: { rope_theta: "10000" } }, ["rope_parameters.rope_theta"]],
   ["llama", { rope_interleaved: true }, ["rope_interleaved", "true"]],
   ["qwen2-bf16", { use_mrope: true }, ["use_mrope", "true"]],
@@ -106,6 +115,102 @@ test.each(REFUSED)("%s with %j is refused by the field's name", (name, change, p
 test("a refusal of a long value stays short", () => {
   const message = () => define("llama", { strange_table: Array.from({ length: 10_000 }, (_, i) => i) });
   expect(message).toThrow(expect.objectContaining({ message: expect.stringMatching(/^.{1,400}$/s) }));
+});
+
+describe("several fields that are wrong", () => {
+  const message = (change: Config) => {
+    try {
+      define("llama", change);
+    } catch (error) {
+      return (error as Error).message;
+    }
+    throw new Error("it was accepted");
+  };
+
+  test("are all named at once, with the names that were probably meant", () => {
+    const text = message({ hiden_size: 128, strange_scale: 2, rms_norm_epsilon: 1e-5, quantization_config: fp8 });
+    expect(text).toMatch(
+      /^config.json: quantization_config = .* is not supported: it changes what the model computes; /,
+    );
+    expect(text).toContain("hiden_size = 128 (did you mean hidden_size?)");
+    expect(text).toContain("strange_scale = 2, ");
+    expect(text).toMatch(/are not known for llama models.*name them in option "ignoreConfigFields"/);
+  });
+
+  test("include values that cannot be, and fields that are missing", () => {
+    const text = message({ vocab_size: undefined, hidden_size: "x", strange: 1 });
+    for (const part of ["vocab_size", 'hidden_size = "x"', "strange = 1"]) expect(text).toContain(part);
+  });
+
+  test("are named however many there are, with their values cut short", () => {
+    const many = Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`zz_field_${i}`, "x".repeat(500)]));
+    const text = message(many);
+    for (const name of Object.keys(many)) expect(text).toContain(name);
+    expect(text.length).toBeLessThan(3000);
+    expect(() => defineModel(configOf("llama", many), Object.keys(many))).not.toThrow();
+  });
+});
+
+describe("an older or newer config", () => {
+  /** As the first conversions of Llama were, in the size of the fixture. */
+  const first = {
+    ...{ architectures: ["LLaMAForCausalLM"], max_position_embeddings: undefined, rope_parameters: undefined },
+    ...{ head_dim: undefined, num_key_value_heads: 1, pad_token_id: -1, torch_dtype: "float16" },
+    ...{ transformers_version: "4.27.0.dev0", dtype: undefined, pretraining_tp: undefined, mlp_bias: undefined },
+  };
+
+  test("of Llama 1 and Vicuna has 2,048 positions, whichever name it has for them", () => {
+    expect(define("llama", { ...first, max_sequence_length: 2048 }).maxPositions).toBe(2048);
+    expect(define("llama", first).maxPositions).toBe(2048);
+    expect(define("llama", { ...first, max_sequence_length: 1024 }).maxPositions).toBe(1024);
+    const both = { ...first, max_sequence_length: 16_384, max_position_embeddings: 4096 };
+    expect(define("llama", both).maxPositions).toBe(4096);
+    expect(define("llama", { ...first, max_sequence_length: 2048 }).parameters).toEqual(define("llama").parameters);
+  });
+
+  test.each([
+    ["mistral-window", "max_position_embeddings", 131_072],
+    ["qwen2-bf16", "max_position_embeddings", 32_768],
+    ["qwen3-bf16", "max_position_embeddings", 32_768],
+    ["opt", "max_position_embeddings", 2048],
+    ["gpt2", "n_positions", 1024],
+  ])("of %s that does not say %s has transformers' own: %i", (name, field, positions) => {
+    expect(define(name, { [field]: undefined }).maxPositions).toBe(positions);
+  });
+
+  test.each<[string, Config]>([
+    ["llama", { attention_bias: false, mlp_bias: false, pretraining_tp: 2, rope_scaling: null }],
+    ["llama", { partial_rotary_factor: 1, use_sliding_window: false, sliding_window: null, max_window_layers: 28 }],
+    ["llama", { rope_parameters: { rope_theta: 10_000, rope_type: "default", partial_rotary_factor: 1 } }],
+    ["llama", { rope_parameters: { rope_theta: 10_000, rope_type: "default", factor: null } }],
+    ["llama", { rope_parameters: null, rope_theta: 10_000, rope_scaling: { type: "default" } }],
+    ["llama", { architectures: [], tf_legacy_loss: false, keys_to_ignore_at_inference: ["past_key_values"] }],
+    ["llama", { quantization_config: null, head_dim: null, num_key_value_heads: 1, attention_bias: null }],
+    ["llama", { max_new_tokens: 5, min_p: 0.1, renormalize_logits: true, _attn_implementation: "eager" }],
+    ["mistral-window", { attention_bias: false, mlp_bias: false, use_sliding_window: true, layer_types: null }],
+    ["mistral-window", { rope_theta: 10_000, rope_scaling: null, attention_dropout: 0.1, _name_or_path: "x" }],
+    ["qwen2-bf16", { use_sliding_window: false, sliding_window: 131_072, max_window_layers: 28, use_mrope: false }],
+    ["qwen2-bf16", { attention_bias: false, mlp_bias: false, dtype: "bfloat16", torch_dtype: "bfloat16" }],
+    ["qwen3-bf16", { attention_bias: false, mlp_bias: false, use_sliding_window: null, max_window_layers: null }],
+    ["opt", { learned_embeddings: true, scale_embeddings: false, layerdrop: 0, activation_dropout: 0 }],
+    ["opt", { attention_bias: false, word_embed_proj_dim: null, enable_bias: null, prefix: "</s>" }],
+    [
+      "gpt2",
+      {
+        n_ctx: 64,
+        scale_attn_weights: null,
+        predict_special_tokens: true,
+        use_mrope: false,
+        summary_type: "cls_index",
+      },
+    ],
+  ])("of %s with %j says nothing new", (name, change) => {
+    const [plain, changed] = [define(name), define(name, change)];
+    expect({ ...changed, record: 0, positionRow: 0 }).toEqual({ ...plain, record: 0, positionRow: 0 });
+    const outline = (d: typeof plain) =>
+      (["rope", "attention"] as const).flatMap((op) => opsOf(d, op).map(({ attributes }) => attributes));
+    expect(outline(changed)).toEqual(outline(plain));
+  });
 });
 
 describe("a field that zo2 does not know", () => {

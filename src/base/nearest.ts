@@ -1,4 +1,4 @@
-import { at } from "../base/at.js";
+import { at } from "./at.js";
 /**
  * The known name that a person most likely meant by `given`, or undefined when none is close enough to be worth naming.
  * Case, `-` and `_` do not count as differences; two swapped neighbours count as one.
