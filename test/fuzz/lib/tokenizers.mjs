@@ -6,6 +6,7 @@ export const TOKENIZER_FILES = [
   "tokenizer.json",
   "vocab.json",
   "merges.txt",
+  "tokenizer.model",
   "tokenizer_config.json",
   "special_tokens_map.json",
   "added_tokens.json",
@@ -100,6 +101,15 @@ export const TOKENIZER_WORDS = [
   "added_tokens_decoder",
   "additional_special_tokens",
   "tokenizer_class",
+  "GPT2Tokenizer",
+  "Qwen2TokenizerFast",
+  "LlamaTokenizer",
+  "qwen2",
+  "llama",
+  "extra_special_tokens",
+  "split_special_tokens",
+  "add_eos_token",
+  "legacy",
   "chat_template",
   "model_type",
   "<s>",
@@ -271,7 +281,23 @@ function unigram() {
   };
 }
 
-/** @returns {Generator<Record<string, string>>} files by name */
+/** A SentencePiece model of Llama's kind: pieces, and that the trainer made BPE with byte fallback. */
+function sentencePiece() {
+  const field = (number, bytes) => Buffer.concat([Buffer.from([number * 8 + 2, bytes.length]), bytes]);
+  const piece = (text, type) =>
+    field(1, Buffer.concat([field(1, Buffer.from(text)), Buffer.from(type === 1 ? [] : [0x18, type])]));
+  const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
+  const pieces = [
+    piece("<unk>", 2),
+    ...["<s>", "</s>"].map((text) => piece(text, 3)),
+    piece("<usr>", 4),
+    ...bytes.map((text) => piece(text, 6)),
+    ...["he", "ll", "\u2581w", "\u2581", "h", "e", "l", "w"].map((text) => piece(text, 1)),
+  ];
+  return Buffer.concat([...pieces, field(2, Buffer.from([0x18, 2]))]);
+}
+
+/** @returns {Generator<Record<string, string | Buffer>>} files by name */
 export function* tokenizerSeeds() {
   const text = { "text.txt": "hello  world's é 12345" };
   const config = JSON.stringify({
@@ -310,4 +336,21 @@ export function* tokenizerSeeds() {
     ...text,
   };
   yield { ...pair, "config.json": '{"model_type":"opt"}', ...text };
+  const flags = { lstrip: true, rstrip: true, single_word: true, normalized: true };
+  yield {
+    ...pair,
+    "tokenizer_config.json": JSON.stringify({
+      tokenizer_class: "Qwen2TokenizerFast",
+      added_tokens_decoder: { 290: { content: "llo", ...flags }, 291: { content: " ", lstrip: true, special: true } },
+      extra_special_tokens: ["<x>", { content: "<y>", ...flags }],
+      split_special_tokens: false,
+      add_prefix_space: true,
+    }),
+    ...text,
+  };
+  yield {
+    "tokenizer.model": sentencePiece(),
+    "tokenizer_config.json": '{"tokenizer_class":"LlamaTokenizer","legacy":true,"add_eos_token":true}',
+    ...text,
+  };
 }

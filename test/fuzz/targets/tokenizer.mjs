@@ -10,6 +10,7 @@ const NAMES = [
   "tokenizer.json",
   "vocab.json",
   "merges.txt",
+  "tokenizer.model",
   "tokenizer_config.json",
   "special_tokens_map.json",
   "added_tokens.json",
