@@ -15,7 +15,7 @@ export const TABLES = {
   mutants: { results: "mutants.json", render: mutantsBlock },
 };
 
-/** Markdown of `mutants.json`: how many mutants of a sample the tests noticed, by room, and what the sample leaves open. */
+/** Markdown of `mutants.json`: how many mutants of a sample the tests noticed, by room, and what that leaves open. */
 export function mutantsBlock(result) {
   const { all, rooms, seed, share, seconds } = result;
   const count = (n) => n.toLocaleString("en");
