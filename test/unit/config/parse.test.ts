@@ -18,6 +18,22 @@ function messageOf(schema: z.ZodType, input: unknown): string {
   throw new Error(`was accepted: ${JSON.stringify(input)}`);
 }
 
+test("functions of an objective are taken as they are, and nothing else is in their place", () => {
+  const objective = { from: "logits", loss: () => 1, positions: () => [0] } as const;
+  expect(parseOptions(trainerOptionsSchema, { ...required, objective }, "options").objective).toMatchObject(objective);
+  for (const wrong of [{ loss: 1 }, { loss: undefined }, { positions: [0] }]) {
+    const [name] = Object.keys(wrong);
+    const message = messageOf(trainerOptionsSchema, { ...required, objective: { ...objective, ...wrong } });
+    expect(message).toMatch(new RegExp(`"objective\\.${name}".*must be a function of the`));
+  }
+});
+
+test("what is known beside an unknown option is what stands on its level", () => {
+  expect(messageOf(modelOptionsSchema, { offload: { zzzzzzzzz: 1 } })).toContain(
+    'unknown option "offload.zzzzzzzzz"; known here: to, wire, deviceMemory, slots, unitBytes, overlap',
+  );
+});
+
 describe("unknown options", () => {
   test.each([
     [trainerOptionsSchema, { ...required, stepz: 1 }, 'unknown option "stepz"; did you mean "steps"?'],

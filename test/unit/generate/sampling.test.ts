@@ -78,6 +78,13 @@ describe("what may be drawn", () => {
   });
 });
 
+it("as many tokens as there are is no limit: they are drawn in the order of their ids, as without one", () => {
+  const logits = roughLogits(33, 1n);
+  expect(candidates(logits, sampling({ topK: 33 })).ids).toBeNull();
+  expect(candidates(logits, sampling({ topK: 33 }))).toEqual(candidates(logits, sampling({})));
+  expect(candidates(logits, sampling({ topK: 32 })).ids).toHaveLength(32);
+});
+
 describe("draws", () => {
   const logits = Float32Array.of(0.3, -1, 2, 1.2, 1.2, -4, 0.9, -0.2);
   const DRAWS = 20_000;

@@ -5,6 +5,7 @@ import { generateOptionsSchema, type GenerateOptions } from "../../../src/config
 import { parseOptions } from "../../../src/config/parse.js";
 import { encodePrompt, generateMany, generateOne, type GenerateInput } from "../../../src/infer/generate/index.js";
 import { readEndIds } from "../../../src/infer/generate/end-ids.js";
+import { Zo2Error } from "../../../src/base/errors.js";
 import { renderChat } from "../../../src/tokenizer/index.js";
 import { spellingTokenizer } from "../data/support.js";
 import { fixtureTokenizer, type Name } from "../tokenizer/support.js";
@@ -153,12 +154,15 @@ describe("batches", () => {
 
   it("an abort ends them before the next pass", async () => {
     const abort = new AbortController();
+    const reason = new Error("enough");
     async function* aborting() {
       yield inputs[0];
-      abort.abort();
+      abort.abort(reason);
       yield inputs[1];
     }
-    await expect(run({}, aborting(), abort.signal)).rejects.toMatchObject({ code: "ZO2_ERR_ABORTED" });
+    await expect(run({}, aborting(), abort.signal)).rejects.toMatchObject({
+      ...{ code: "ZO2_ERR_ABORTED", message: "the generation was stopped after 1 inputs", cause: reason },
+    });
   });
 });
 
@@ -189,6 +193,31 @@ describe("end tokens", () => {
       });
     },
   );
+});
+
+it("an end token of the config ends a continuation, and is not of its ids, unless it is to be ignored", async () => {
+  const { session } = tokenSession(100, (tokens) => (tokens.at(-1) ?? 0) + 1);
+  const model = tokenModel(session, { tokenizer: null, config: { eos_token_id: 8 } });
+  const run = (ignoreEos: boolean) =>
+    generateOne(model, { ids: [5] }, resolve({ ignoreEos, maxNewTokens: 4 })).result();
+  expect(await run(false)).toMatchObject({ ids: [6, 7], reason: "eos" });
+  expect(await run(true)).toMatchObject({ ids: [6, 7, 8, 9], reason: "length" });
+});
+
+it("what a tokenizer refuses is said with its place, what it did not mean to throw is left as it is", () => {
+  const limits = { vocabSize: 100, maxPositions: 8 };
+  const throwing = (error: Error) => ({
+    ...spellingTokenizer(),
+    encode: () => {
+      throw error;
+    },
+  });
+  const refused = new Zo2Error("ZO2_ERR_TOKENIZER", "no token for it");
+  expect(() => encodePrompt(throwing(refused), { text: "a" }, "in.jsonl:4", limits)).toThrow(
+    expect.objectContaining({ code: "ZO2_ERR_TOKENIZER", message: "in.jsonl:4: no token for it", cause: refused }),
+  );
+  const bug = new TypeError("x is undefined");
+  expect(() => encodePrompt(throwing(bug), { text: "a" }, "in.jsonl:4", limits)).toThrow(bug);
 });
 
 describe("prompts that are refused", () => {

@@ -71,13 +71,14 @@ describe("texts", () => {
 
   it("stop between batches when they are told to, and say how far they came", async () => {
     const abort = new AbortController();
+    const reason = new Error("enough");
     const stopping = (micro: PackedBatch) => {
-      abort.abort();
+      abort.abort(reason);
       return byId(micro);
     };
-    await expect(evaluate(texts, stopping, { batchSize: 2, signal: abort.signal })).rejects.toThrow(
-      failure("ZO2_ERR_ABORTED", "stopped after 2 of 5 examples"),
-    );
+    const run = evaluate(texts, stopping, { batchSize: 2, signal: abort.signal });
+    await expect(run).rejects.toThrow(failure("ZO2_ERR_ABORTED", "stopped after 2 of 5 examples"));
+    await expect(run).rejects.toMatchObject({ cause: reason });
   });
 });
 

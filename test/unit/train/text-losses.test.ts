@@ -5,6 +5,8 @@ import type { StepRequest } from "../../../src/device/session.js";
 import type { Loaded } from "../../../src/loaded.js";
 import type { Objective } from "../../../src/train/prompts.js";
 import { generateAt } from "../../../src/train/text-losses.js";
+import type { Tokenizer } from "../../../src/tokenizer/index.js";
+import { spellingTokenizer } from "../data/support.js";
 import { tokenSession } from "../generate/support.js";
 
 const VOCABULARY = 50;
@@ -15,13 +17,9 @@ const prompts = [[3, 9, 4], [7], [1, 2, 3, 4, 5], [8, 8], [7]].map((ids, i) => (
 
 async function generated(
   options: GenerateOptions,
-  {
-    step = 0,
-    sign = 1,
-    tokens = 64,
-    items = 16,
-  }: { step?: number; sign?: 1 | -1; tokens?: number; items?: number } = {},
+  o: { step?: number; sign?: 1 | -1; tokens?: number; items?: number; tokenizer?: Tokenizer } = {},
 ) {
+  const { step = 0, sign = 1, tokens = 64, items = 16, tokenizer = null } = o;
   const { session, passes, caches } = tokenSession(VOCABULARY, (seen) => seen.reduce((a, b) => a + b, 0) % VOCABULARY);
   const asked: unknown[] = [];
   const noting = {
@@ -32,7 +30,7 @@ async function generated(
     },
   };
   const definition = { head: { kind: "causal" }, vocabSize: VOCABULARY, maxPositions: 64 };
-  const loaded = { ...{ session: noting, tokenizer: null, dir: "/none", config: {}, definition, options: {} } };
+  const loaded = { ...{ session: noting, tokenizer, dir: "/none", config: {}, definition, options: {} } };
   const generate = parseOptions(
     generateOptionsSchema,
     { maxNewTokens: 8, ignoreEos: true, ...options },
@@ -73,6 +71,16 @@ it("groups are as small as the tokens of a micro-batch ask, and not as those of 
   const { groups, ids } = await generated({ ...drawing, batchSize: 4 }, { tokens: 6, items: 1 });
   expect(groups).toBe(3);
   expect(ids).toEqual((await generated(drawing)).ids);
+});
+
+it("the text is what the tokenizer says of what was written, and empty without one", async () => {
+  const decode = (ids: ArrayLike<number>) => `<${ids.length}>`;
+  const tokenizer = { ...spellingTokenizer(), vocabSize: VOCABULARY, decode };
+  const { outputs } = await generated({ ...drawing, maxNewTokens: 2 }, { tokenizer });
+  expect(outputs.map(({ text }) => text)).toEqual(prompts.map(() => "<2>"));
+  const silent = await generated({ ...drawing, maxNewTokens: 2 });
+  expect(silent.outputs.map(({ text }) => text)).toEqual(prompts.map(() => ""));
+  expect(silent.ids).toEqual(outputs.map((o) => o.generated));
 });
 
 it("both probes of a step draw alike, another step or seed does not", async () => {
