@@ -54,8 +54,11 @@ export function withArchitectures(options) {
 async function run(command, args, logFile, take = () => undefined) {
   const toolkit = nvcc();
   const env = toolkit === undefined ? process.env : { ...process.env, CUDACXX: toolkit };
-  const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"], env });
-  const stop = (signal) => child.kill(signal);
+  // A process group of its own: ninja and the compilers have to end, too.
+  const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"], env, detached: true });
+  const stop = (signal) => {
+    if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, signal);
+  };
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, stop);
   const log = fs.openSync(logFile, "a");
   const read = (stream) =>
@@ -86,7 +89,9 @@ async function run(command, args, logFile, take = () => undefined) {
 }
 
 /** The lines of the log that say why: from the first failed command or CMake error on, or its end. */
-function reasonsIn(logFile) {
+function reasonsIn(logFile, failure) {
+  // Stopped from outside: the log knows nothing about it.
+  if (/SIG[A-Z]+$/.test(failure)) return [];
   const lines = fs.readFileSync(logFile, "utf8").trimEnd().split("\n");
   const first = lines.findIndex((line) => /^FAILED: |^CMake Error|\berror:/.test(line));
   return (first < 0 ? lines.slice(-LOG_LINES) : lines.slice(first, first + LOG_LINES)).map((line) => `  ${line}`);
@@ -111,7 +116,7 @@ async function configure(settings, options) {
     fs.rmSync(path.join(buildDir, "CMakeFiles"), { recursive: true, force: true });
     failed = await run(process.execPath, args, logFile, take);
   }
-  if (failed !== undefined) throw new BuildError(`cmake-js configure ${failed}`, reasonsIn(logFile));
+  if (failed !== undefined) throw new BuildError(`cmake-js configure ${failed}`, reasonsIn(logFile, failed));
   return said;
 }
 
@@ -207,6 +212,6 @@ async function compile({ buildDir, configuration, addon, logFile }, jobs, quiet)
   const failed = await run("cmake", args, logFile, (line) => progress.take(line));
   progress.end();
   if (failed !== undefined)
-    throw new BuildError(`the build ${failed}`, [...reasonsIn(logFile), `The whole log: ${logFile}`]);
+    throw new BuildError(`the build ${failed}`, [...reasonsIn(logFile, failed), `The whole log: ${logFile}`]);
   if (!fs.existsSync(addon)) throw new BuildError(`the build succeeded, but ${addon} is not there; log: ${logFile}`);
 }
