@@ -62,8 +62,8 @@ function notices({ variant, openBlas }) {
     ...(openBlas ? ["| OpenBLAS, statically | BSD-3-Clause, with those of BLAS and LAPACK in it: below |"] : []),
     ...(variant === "cuda"
       ? [
-          "| the CUDA runtime library, statically | NVIDIA's CUDA Toolkit End User License Agreement, whose Attachment " +
-            "A lets it be distributed in a program |",
+          "| the CUDA runtime library, statically | NVIDIA's CUDA Toolkit End User License Agreement, " +
+            "whose Attachment A lets it be distributed in a program |",
         ]
       : []),
   ];
