@@ -30,6 +30,8 @@ Napi::Value info(const Napi::CallbackInfo& info) {
   out.Set("name", known.name);
   out.Set("features", known.features);
   number("threads", known.threads);
+  out.Set("threadsLimitedBy", known.threads_limited_by);
+  out.Set("memoryLimitedBy", known.memory_limited_by);
   number("memoryTotal", known.memory_total);
   number("memoryFree", known.memory_free);
   number("memoryLimit", known.memory_limit);

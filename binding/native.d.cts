@@ -36,6 +36,10 @@ export interface DeviceInfo {
   readonly name: string;
   readonly features: string;
   readonly threads: number;
+  /** What holds the threads below the machine's cores: "affinity mask", or a control group's file; "": nothing does. */
+  readonly threadsLimitedBy: string;
+  /** What holds `memoryTotal` below the machine's memory: a control group's file; "": nothing does. */
+  readonly memoryLimitedBy: string;
   readonly memoryTotal: number;
   readonly memoryFree: number;
   readonly memoryLimit: number;

@@ -99,7 +99,11 @@ typedef struct zo2_device_info {
   /* what was chosen at run time: instruction sets or compute capability, matrix product library */
   char features[256];
   uint32_t threads;
-  uint64_t memory_total; /* bytes; of the host for the CPU backend */
+  /* what holds the threads below the machine's cores, and memory_total below its memory: "affinity mask", or a control
+   * group's file (the end of its path); empty: nothing does */
+  char threads_limited_by[256];
+  char memory_limited_by[256];
+  uint64_t memory_total; /* bytes; of the host for the CPU backend, or what its control group may have of it */
   uint64_t memory_free;
   uint64_t memory_limit; /* as opened; 0: none */
   uint64_t device_bytes; /* DEVICE buffers that exist now */

@@ -7,10 +7,10 @@
 #include <cstdio>
 #include <string>
 
+#include "contract/host.h"
 #include "contract/status.h"
 #include "cpu/ops/matmul.h"
 #include "cpu/runtime/cpu_features.h"
-#include "cpu/runtime/host.h"
 
 namespace zo2::cpu {
 namespace {
@@ -35,14 +35,20 @@ void put(char (&field)[size], const std::string& text) {
   std::snprintf(field, size, "%s", text.c_str());
 }
 
+// The end of a path that is too long says more than its beginning.
+template <size_t size>
+void put_end(char (&field)[size], const std::string& text) {
+  put(field, text.size() < size ? text : "..." + text.substr(text.size() - (size - 4)));
+}
+
 }  // namespace
 
 Device::Device(const zo2_device_options& options)
     : options_(checked(options)),
       vectorised_(options.generic_kernels == 0 && has_avx2_fma_f16c()),
       process_(getpid()),
-      memory_total_(host_memory().total),
-      pool_(options.threads == 0 ? std::min(usable_cores(), kMostThreads) : options.threads) {}
+      memory_total_(contract::host().memory_total),
+      pool_(options.threads == 0 ? std::min(contract::host().cores, kMostThreads) : options.threads) {}
 
 void Device::close() {
   std::vector<Stream*> streams;
@@ -60,12 +66,14 @@ void Device::close() {
 void Device::describe(zo2_device_info* info) {
   *info = {};
   put(info->kind, "cpu");
-  put(info->name, processor_name());
+  put(info->name, contract::processor_name());
   put(info->features, std::string(vectorised_ ? "avx2 fma f16c" : "generic") + "; " + matmul_library());
-  const HostMemory memory = host_memory();
+  const contract::Host host = contract::host();
   info->threads = pool_.size();
-  info->memory_total = memory.total;
-  info->memory_free = memory.free;
+  if (options_.threads == 0) put_end(info->threads_limited_by, host.cores_by);
+  put_end(info->memory_limited_by, host.memory_by);
+  info->memory_total = host.memory_total;
+  info->memory_free = host.memory_free;
   info->memory_limit = options_.memory_limit;
   info->commands = commands_;
   info->launches = launches_;

@@ -1,12 +1,12 @@
 #include "cuda/runtime/owners.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cinttypes>
 #include <cstring>
 
+#include "contract/host.h"
 #include "contract/status.h"
 #include "cuda/runtime/check.h"
 
@@ -122,8 +122,6 @@ PinnedArena::~PinnedArena() {
   munmap(base_, mapped_);
 }
 
-uint64_t host_memory_total() {
-  return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-}
+uint64_t host_memory_total() { return contract::host().memory_total; }
 
 }  // namespace zo2::cuda

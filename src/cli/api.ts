@@ -44,6 +44,9 @@ export interface SystemView {
     readonly name: string;
     readonly features: string;
     readonly threads: number;
+    /** What holds the threads below the machine's cores, and its memory below all of it; "": nothing does. */
+    readonly threadsLimitedBy: string;
+    readonly memoryLimitedBy: string;
     readonly memoryTotal: number;
     readonly memoryFree: number;
   };

@@ -82,10 +82,15 @@ function systemLines(
       const count = `${devices} ${devices === 1 ? "device" : "devices"}`;
       return `${kind.padEnd(9)} ${devices > 0 ? count : `not available: ${reason ?? "no device"}`}`;
     }),
-    `processor ${cpu.name}, ${cpu.threads} ${cpu.threads === 1 ? "thread" : "threads"}`,
+    `processor ${cpu.name}, ${cpu.threads} ${cpu.threads === 1 ? "thread" : "threads"}` +
+      limitedBy(cpu.threadsLimitedBy),
     `features  ${cpu.features === "" ? "none beyond the base of the architecture" : cpu.features}`,
-    `memory    ${formatBytes(cpu.memoryFree)} free of ${formatBytes(cpu.memoryTotal)}`,
+    `memory    ${formatBytes(cpu.memoryFree)} free of ${formatBytes(cpu.memoryTotal)}${limitedBy(cpu.memoryLimitedBy)}`,
   ];
+}
+
+function limitedBy(what = ""): string {
+  return what === "" ? "" : `, limited by ${what}`;
 }
 
 /** The plan of a training step; where not even the shortest fits, that of a forward pass. */

@@ -9,8 +9,9 @@ export const api: Api = {
   async systemInfo(options) {
     const device = await openDevice({ device: "cpu", ...options });
     try {
-      const { name, features, threads, memoryTotal, memoryFree } = device.info();
-      return { ...nativeBuild(), cpu: { name, features, threads, memoryTotal, memoryFree } };
+      const { name, features, threads, threadsLimitedBy, memoryTotal, memoryFree, memoryLimitedBy } = device.info();
+      const limits = { threadsLimitedBy, memoryLimitedBy };
+      return { ...nativeBuild(), cpu: { name, features, threads, memoryTotal, memoryFree, ...limits } };
     } finally {
       await device.close();
     }

@@ -203,3 +203,59 @@ it("the library listens to no signal", async () => {
   const { stdout } = spawnSync(process.execPath, ["-e", code], { encoding: "utf8" });
   expect(stdout).toBe("0\n");
 });
+
+describe("what a process may use of its host", () => {
+  const infoOf = async (line: string) => {
+    const { code, out, err } = await shell(line).ended;
+    if (code !== 0) throw new Error(err);
+    return JSON.parse(out).cpu as Record<string, string | number>;
+  };
+
+  it("an affinity mask", async () => {
+    const cores = /:\s*(\d+)/.exec(spawnSync("taskset", ["-cp", "1"], { encoding: "utf8" }).stdout)?.[1] ?? "0";
+    const cpu = await infoOf(`exec taskset -c ${cores} $ZO2 info --json --quiet`);
+    expect(cpu).toMatchObject({ threads: 1, ...(os.cpus().length > 1 ? { threadsLimitedBy: "affinity mask" } : {}) });
+    const text = await shell(`exec taskset -c ${cores} $ZO2 info`).ended;
+    if (os.cpus().length > 1) expect(text.out).toMatch(/^processor .*, 1 thread, limited by affinity mask$/m);
+  });
+
+  /** The group of this process in version 1, as a folder; none where there is no such hierarchy. */
+  const folderOf = (controller: string) => {
+    const group = new RegExp(`^\\d+:(?:.*,)?${controller}(?:,.*)?:(.*)$`, "m").exec(
+      fs.readFileSync("/proc/self/cgroup", "utf8"),
+    );
+    return group === null ? undefined : path.join("/sys/fs/cgroup", controller, group[1] ?? "");
+  };
+  /** Makes a group below that of this process; none where that is not allowed. */
+  const made = (controller: string, files: Record<string, string>) => {
+    const folder = folderOf(controller);
+    if (folder === undefined || !fs.existsSync(folder)) return undefined;
+    const group = path.join(folder, `zo2-test-${process.pid}`);
+    try {
+      fs.mkdirSync(group);
+      for (const [name, value] of Object.entries(files)) fs.writeFileSync(path.join(group, name), value);
+      return group;
+    } catch {
+      if (fs.existsSync(group)) fs.rmdirSync(group);
+      return undefined;
+    }
+  };
+
+  it("control groups of version 1, where this machine lets one make them", async () => {
+    const cpu = made("cpu", { "cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "90000" });
+    const memory = made("memory", { "memory.limit_in_bytes": String(700 * 2 ** 20) });
+    try {
+      if (cpu === undefined || memory === undefined) return console.warn("skipped: no control groups can be made here");
+      const enter = [cpu, memory].map((group) => `echo $$ > ${group}/cgroup.procs`).join(" && ");
+      const found = await infoOf(`${enter} && exec $ZO2 info --json --quiet`);
+      expect(found).toMatchObject({
+        memoryTotal: 700 * 2 ** 20,
+        memoryLimitedBy: `${memory}/memory.limit_in_bytes`,
+        threads: 1,
+        ...(os.cpus().length > 1 ? { threadsLimitedBy: `${cpu}/cpu.cfs_quota_us` } : {}),
+      });
+    } finally {
+      for (const group of [cpu, memory]) if (group !== undefined) fs.rmdirSync(group);
+    }
+  });
+});

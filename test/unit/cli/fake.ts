@@ -104,6 +104,8 @@ export function fakeContext(script: Script = {}) {
       name: "a CPU",
       features: "avx2",
       threads: 2,
+      threadsLimitedBy: "",
+      memoryLimitedBy: "",
       memoryTotal: 9,
       memoryFree: 8,
       memoryLimit: 0,
@@ -174,7 +176,15 @@ export function fakeContext(script: Script = {}) {
               { kind: "cpu", devices: 1 },
               { kind: "cuda", devices: 0, reason: "not compiled in" },
             ],
-            cpu: { name: "a CPU", features: "avx2 fma", threads: 2, memoryTotal: 2 ** 33, memoryFree: 2 ** 32 },
+            cpu: {
+              name: "a CPU",
+              features: "avx2 fma",
+              threads: 2,
+              threadsLimitedBy: "/sys/fs/cgroup/cpu.max",
+              memoryLimitedBy: "",
+              memoryTotal: 2 ** 33,
+              memoryFree: 2 ** 32,
+            },
           }),
   };
   const context: Context = {
