@@ -1,6 +1,6 @@
 import { messageOf } from "../base/guards.js";
 import { Zo2Error } from "../base/errors.js";
-import { compile, type Program, run } from "./render.js";
+import { Template } from "../jinja/index.js";
 import { strftime } from "./strftime.js";
 import type { ChatMessage, Tokenizer } from "./types.js";
 
@@ -14,7 +14,7 @@ export interface RenderChatOptions {
 }
 
 const MAX_TEMPLATE_CHARS = 2 ** 20;
-const compiled = new WeakMap<Tokenizer, Map<string, Program>>();
+const compiled = new WeakMap<Tokenizer, Map<string, Template>>();
 
 /**
  * The text that the tokenizer's chat template makes of `messages`, with the variables that transformers gives it.
@@ -29,12 +29,8 @@ export function renderChat(
   const { addGenerationPrompt = false, tools, extra } = options;
   const { name, text } = choose(tokenizer, tools !== undefined);
   const place = `${tokenizer.dir}: chat template${name === "" ? "" : ` ${JSON.stringify(name)}`}`;
-  const program = compileOnce(tokenizer, place, text);
-  const refuse = (message: unknown): never => {
-    throw new Error(String(message));
-  };
+  const template = compileOnce(tokenizer, place, text);
   const variables = {
-    raise_exception: refuse,
     strftime_now: (format: unknown) => strftime(new Date(), String(format)),
     documents: null,
     ...tokenizer.specialTokens,
@@ -44,7 +40,7 @@ export function renderChat(
     add_generation_prompt: addGenerationPrompt,
   };
   try {
-    return run(program, variables);
+    return template.render(variables);
   } catch (error) {
     throw new Zo2Error("ZO2_ERR_TOKENIZER", `${place}: ${messageOf(error)}`, { cause: error });
   }
@@ -69,8 +65,8 @@ function choose({ chatTemplate, dir }: Tokenizer, withTools: boolean): { name: s
   throw new Zo2Error("ZO2_ERR_TOKENIZER", `${dir}: ${has}; put the one to use into chat_template.jinja`);
 }
 
-function compileOnce(tokenizer: Tokenizer, place: string, text: string): Program {
-  const known = compiled.get(tokenizer) ?? new Map<string, Program>();
+function compileOnce(tokenizer: Tokenizer, place: string, text: string): Template {
+  const known = compiled.get(tokenizer) ?? new Map<string, Template>();
   compiled.set(tokenizer, known);
   const ready = known.get(text);
   if (ready !== undefined) return ready;
@@ -81,9 +77,9 @@ function compileOnce(tokenizer: Tokenizer, place: string, text: string): Program
     );
   }
   try {
-    const program = compile(text);
-    known.set(text, program);
-    return program;
+    const template = new Template(text);
+    known.set(text, template);
+    return template;
   } catch (error) {
     throw new Zo2Error("ZO2_ERR_TOKENIZER", `${place}: cannot be parsed: ${messageOf(error)}`, { cause: error });
   }

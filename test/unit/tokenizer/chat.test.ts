@@ -76,8 +76,8 @@ describe("a template", () => {
     const template =
       "{{ bos_token }}{{ tools is none }}{{ documents is none }}{{ depth }}{{ add_generation_prompt }}{{ " +
       "messages|length }}{{ eos_token }}";
-    expect(render(template, HI, { extra: { depth: 3 } })).toBe("<s>truetrue3false1</s>");
-    expect(render(template, HI, { tools: [{}], addGenerationPrompt: true })).toBe("<s>falsetruetrue1</s>");
+    expect(render(template, HI, { extra: { depth: 3 } })).toBe("<s>TrueTrue3False1</s>");
+    expect(render(template, HI, { tools: [{}], addGenerationPrompt: true })).toBe("<s>FalseTrueTrue1</s>");
     expect(render("{{ bos_token }}", HI, { extra: { bos_token: "B", messages: [] } })).toBe("B");
   });
 
@@ -134,7 +134,7 @@ describe("a template", () => {
     [
       "whose text doubles again and again",
       "{% set n = namespace(s='ab') %}{% for i in range(100) %}{% set n.s = n.s + n.s %}{% endfor %}",
-      "steps; it may loop without an end",
+      "at most 67108864 are allowed",
     ],
     [
       "that indents by a width out of all measure",
