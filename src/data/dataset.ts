@@ -8,6 +8,10 @@ import { exampleParser } from "./examples.js";
 import type { Example, ExampleOptions, ExampleParser } from "./example.js";
 import { parseLine } from "./jsonl.js";
 import { splitLines } from "./lines.js";
+import { UnknownFields } from "./unknown-fields.js";
+
+/** What messages call records that are no file. */
+const RECORDS = "examples";
 
 /** Items by index, from 0 to below `size`. */
 export interface Indexed<T> {
@@ -44,7 +48,7 @@ export interface OpenedDataset {
  * Looks at an example that is about to become number `index` of the data set. It counts as bad, and is none of the data
  * set, where an error about it is thrown (ZO2_ERR_DATA, ZO2_ERR_LENGTH, ZO2_ERR_TOKENIZER).
  */
-export type Examine = (example: Example, index: number) => void;
+export type Examine = (example: Example, index: number) => void | Promise<void>;
 
 /**
  * Opens a data set. A file is read through once, in bounded memory; records are held. Throws `ZO2_ERR_DATA` for an
@@ -61,10 +65,19 @@ export async function readDataset(
   options: DatasetOptions = {},
   examine: Examine = () => undefined,
 ): Promise<OpenedDataset> {
-  const parse = exampleParser(options);
-  return typeof source === "string"
+  const unknown = new UnknownFields(typeof source === "string" ? source : RECORDS);
+  const parser = exampleParser({ ...options, unknown });
+  const parse: ExampleParser = (record, place) => {
+    const example = parser(record, place);
+    // Lines that are not checked on opening are seen one by one.
+    if (options.check === false) unknown.warn();
+    return example;
+  };
+  const opened = await (typeof source === "string"
     ? openFile(source, parse, options, examine)
-    : collect(source, parse, options, examine);
+    : collect(source, parse, options, examine));
+  unknown.warn();
+  return opened;
 }
 
 /** Checks a data set that is open already: what is left of it, which closes with it. */
@@ -99,7 +112,7 @@ async function collect(
   options: DatasetOptions,
   examine: Examine,
 ): Promise<OpenedDataset> {
-  const name = "examples";
+  const name = RECORDS;
   const examples: Example[] = [];
   const check = new Check(name, name, options);
   const { signal } = options;
@@ -108,9 +121,9 @@ async function collect(
   for await (const record of records) {
     const place = `${name}[${count++}]`;
     // What is held has been parsed, whether it is to be checked or not.
-    await check.passes({ place, line: null, share: null }, () => {
+    await check.passes({ place, line: null, share: null }, async () => {
       const example = parse(record, place);
-      if (options.check ?? true) examine(example, examples.length);
+      if (options.check ?? true) await examine(example, examples.length);
       examples.push(example);
     });
   }

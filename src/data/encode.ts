@@ -1,13 +1,15 @@
 import { at } from "../base/at.js";
 import { Zo2Error } from "../base/errors.js";
-import type { ChatMessage, Tokenizer } from "../tokenizer/index.js";
+import { runInSlices, runNow, type Steps } from "../base/steps.js";
+import type { Tokenizer } from "../tokenizer/index.js";
 import { encodeLabelled, encodeSpan } from "./encode-labelled.js";
 import { type EncodedExample, type EncodedTokens, type EncodeOptions, NOT_SCORED } from "./encoded.js";
 import type { Example } from "./example.js";
 import { checkIds } from "./ids.js";
 import { LineError } from "./issue.js";
 import { commonPrefix } from "./tokens.js";
-import { assistantTurns } from "./turns.js";
+import { tokenizeSections } from "./token-sections.js";
+import { type Conversation, findTurns } from "./turns.js";
 
 /**
  * Token ids and labels of an example. A text gets the model's special tokens, ids are used as they are, a prompt is
@@ -46,8 +48,18 @@ export function encodeExample(tokenizer: Tokenizer | null, example: Example, opt
     case "span":
       return encodeSpan(example, (text) => tokenize(context, text), options);
     case "messages":
-      return encodeTurns(context, example.messages);
+      return runNow(encodeTurns(context, example));
   }
+}
+
+/** The same, without holding the event loop for long conversations. */
+export async function encodeExampleInSlices(
+  tokenizer: Tokenizer | null,
+  example: Example,
+  options: EncodeOptions,
+): Promise<EncodedExample> {
+  if (example.kind !== "messages") return encodeExample(tokenizer, example, options);
+  return runInSlices(encodeTurns({ tokenizer, options, place: example.place }, example));
 }
 
 interface Context {
@@ -152,16 +164,18 @@ function encodeContinuations(
  * text before it does not have alone (as for a completion) to the last one that lies in the turn. A token shared with
  * the text behind a turn is not scored.
  */
-function encodeTurns(context: Context, messages: readonly ChatMessage[]): EncodedTokens {
+function* encodeTurns(context: Context, conversation: Conversation): Steps<EncodedTokens> {
   const { maxLength, truncation = "error" } = context.options;
-  const { text, turns } = assistantTurns(tokenizerOf(context), messages, context.place);
-  const ids = tokenize(context, text, false);
+  const tokenizer = tokenizerOf(context);
+  const { text, turns } = yield* findTurns(tokenizer, conversation, context.place);
+  const { ids, shared } = yield* tokenizeSections(tokenizer, text, (part) => tokenize(context, part, false));
   const labels = ids.map(() => NOT_SCORED);
   let first = ids.length;
   let last = 0;
   for (const { index, begin, end } of turns) {
-    const from = commonPrefix(tokenize(context, text.slice(0, begin), false), ids);
-    const to = end === text.length ? ids.length : commonPrefix(tokenize(context, text.slice(0, end), false), ids);
+    const from = shared(begin);
+    const to = shared(end);
+    yield;
     if (from < 1 || to <= from) {
       throw new Zo2Error(
         "ZO2_ERR_DATA",

@@ -3,6 +3,7 @@ import type { HeadSpec, Problem } from "../models/head.js";
 import type { ChatMessage } from "../tokenizer/index.js";
 import type { LabelMap } from "./label.js";
 import type { Template } from "./template.js";
+import type { UnknownFields } from "./unknown-fields.js";
 
 /**
  * What stands before the model's own tokens: text (with the model's special tokens), ids as they are, or a
@@ -11,7 +12,7 @@ import type { Template } from "./template.js";
 export type Prompt =
   | { readonly text: string }
   | { readonly ids: readonly number[] }
-  | { readonly messages: readonly ChatMessage[] };
+  | { readonly messages: readonly ChatMessage[]; readonly tools?: readonly unknown[] };
 
 interface Placed {
   /** Where it comes from ("train.jsonl:17", "examples[3]"), for messages. */
@@ -51,6 +52,8 @@ export type Example = Placed &
         readonly kind: "messages";
         /** At least one is the assistant's, and not the first. */
         readonly messages: readonly ChatMessage[];
+        /** Descriptions of tools, for the chat template. */
+        readonly tools?: readonly unknown[];
       }
   );
 
@@ -67,6 +70,8 @@ export interface ExampleOptions {
   readonly head?: HeadSpec | undefined;
   /** Ids must be below it. */
   readonly vocabSize?: number | undefined;
+  /** Where fields are noted that nothing reads. */
+  readonly unknown?: UnknownFields | undefined;
   /** The shapes that are of use; others are errors. @default all */
   readonly accept?: readonly ExampleKind[];
 }

@@ -5,7 +5,8 @@ import type { Example, ExampleKind, ExampleOptions, ExampleParser } from "./exam
 import { checkIds } from "./ids.js";
 import { LineError } from "./issue.js";
 import { checkLabelMap, type LabelMap, mappedLabel, truthLabel } from "./label.js";
-import { labelledParser, spanParser } from "./labelled.js";
+import { LABELLED_FIELDS, labelledParser, SPAN_FIELDS, spanParser } from "./labelled.js";
+import { chatMessages, toolsOf } from "./messages.js";
 import { promptParser } from "./prompts.js";
 import { compileTemplate, fieldOf, type Fill, type Template } from "./template.js";
 
@@ -17,6 +18,8 @@ const SHAPES: Record<ExampleKind, readonly string[]> = {
   choices: ["prompt", "choices", "label"],
   messages: ["messages"],
 };
+/** Fields that may stand beside them. */
+const BESIDE: { readonly [kind in ExampleKind]?: readonly string[] } = { messages: ["tools"] };
 const KINDS = Object.keys(SHAPES) as ExampleKind[];
 
 /**
@@ -34,9 +37,15 @@ export function exampleParser(options: ExampleOptions = {}): ExampleParser {
         "ZO2_ERR_CONFIG",
         `a template makes prompts for language models; a model with a ${head.kind} head takes its lines as they are`,
       );
-    if (head.kind === "classification") return labelledParser(head, options.vocabSize, labelMap);
-    checkLabelMap(labelMap, null, "lines with answers have no labels");
-    return spanParser(options.vocabSize);
+    const spans = head.kind === "spans";
+    if (spans) checkLabelMap(labelMap, null, "lines with answers have no labels");
+    const parse = spans ? spanParser(options.vocabSize) : labelledParser(head, options.vocabSize, labelMap);
+    const known = spans ? SPAN_FIELDS : LABELLED_FIELDS;
+    return (record, place) => {
+      const example = parse(record, place);
+      if (isRecord(record)) options.unknown?.note(record, known, place);
+      return example;
+    };
   }
   const fill = options.template === undefined ? undefined : templateParser(options.template, labelMap);
   const accept = options.accept ?? KINDS;
@@ -51,6 +60,7 @@ export function exampleParser(options: ExampleOptions = {}): ExampleParser {
           `${accept.map(shapeText).join(" or ")} is needed`,
       );
     }
+    if (fill === undefined) options.unknown?.note(record, [...SHAPES[kind], ...(BESIDE[kind] ?? [])], place);
     return example;
   };
 }
@@ -108,7 +118,7 @@ function parseShape(
       return choicesOf(place, textOf(record["prompt"], "prompt", place), texts, "label", record["label"], labelMap);
     }
     case "messages":
-      return { kind, place, messages: messagesOf(record["messages"], place) };
+      return { kind, place, messages: messagesOf(record["messages"], place), ...toolsOf(record["tools"], place) };
   }
 }
 
@@ -152,25 +162,6 @@ function idsOf(value: unknown, place: string, vocabSize: number | undefined): nu
   if (value.length === 0) throw bad(place, '"ids" is empty');
   checkIds(value, place, vocabSize);
   return value as number[];
-}
-
-/** The turns of a conversation. Throws `ZO2_ERR_DATA` beginning with `place`. */
-export function chatMessages(value: unknown, place: string): ChatMessage[] {
-  if (!Array.isArray(value)) throw bad(place, '"messages" is not a list of {"role", "content"}');
-  return value.map((message: unknown, i): ChatMessage => {
-    const at = `${place}: messages[${i}]`;
-    if (!isRecord(message)) throw bad(at, 'not an object with "role" and "content"');
-    const { role, content } = message;
-    if (typeof role !== "string" || role === "") throw bad(at, '"role" is not a text such as "user" or "assistant"');
-    // A turn that only calls tools says nothing.
-    const silent =
-      Array.isArray(message["tool_calls"]) &&
-      message["tool_calls"].length > 0 &&
-      (content === null || content === undefined);
-    if (silent) return { ...message, role, content: null };
-    if (typeof content !== "string") throw bad(at, '"content" is not a text');
-    return { ...message, role, content };
-  });
 }
 
 function messagesOf(value: unknown, place: string): ChatMessage[] {

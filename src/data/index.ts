@@ -30,7 +30,7 @@ export {
   type DataIssueKind,
   type DataIssues,
 } from "./issue.js";
-export { encodeExample } from "./encode.js";
+export { encodeExample, encodeExampleInSlices } from "./encode.js";
 export {
   NOT_SCORED,
   type EncodedChoices,

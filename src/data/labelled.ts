@@ -9,6 +9,10 @@ import { checkLabelMap, type LabelMap, mappedLabel, truthLabel } from "./label.j
 type Classification = Extract<HeadSpec, { kind: "classification" }>;
 type Fields = Readonly<Record<string, unknown>>;
 
+/** What the lines may have. */
+export const LABELLED_FIELDS = ["text", "ids", "label"];
+export const SPAN_FIELDS = ["question", "context", "answer", "ids", "start", "end"];
+
 function bad(place: string, what: string): LineError {
   return new LineError("shape", place, what);
 }

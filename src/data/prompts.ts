@@ -1,6 +1,7 @@
 /** Lines as prompts of an objective that the caller computes: whatever else a line holds is handed to it. */
 import { isRecord } from "../base/guards.js";
 import { LineError } from "./issue.js";
+import { toolsOf } from "./messages.js";
 import { compileTemplate, type Template } from "./template.js";
 import type { ExampleParser, Prompt } from "./example.js";
 
@@ -28,7 +29,10 @@ export function promptParser(options: { readonly template?: Template | undefined
     return {
       kind: "prompt",
       place,
-      prompt: { [field === "prompt" ? "text" : field]: record[field] } as Prompt,
+      prompt: {
+        [field === "prompt" ? "text" : field]: record[field],
+        ...(field === "messages" ? toolsOf(record["tools"], place) : {}),
+      } as Prompt,
       record,
     };
   };

@@ -5,7 +5,7 @@ import {
   type DataIssues,
   type Dataset,
   type EncodedExample,
-  encodeExample,
+  encodeExampleInSlices,
   type Example,
   type Indexed,
   IssueLog,
@@ -70,7 +70,7 @@ export interface EncodedSourceOptions extends CheckOptions {
 export class EncodedSource implements Indexed<EncodedExample>, AsyncDisposable {
   private constructor(
     private readonly source: OpenSource,
-    private readonly encode: (example: Example) => EncodedExample,
+    private readonly encode: (example: Example) => Promise<EncodedExample>,
     private readonly kept: KeptExamples,
     /** Null where nothing was checked. */
     readonly report: DataReport | null,
@@ -90,11 +90,11 @@ export class EncodedSource implements Indexed<EncodedExample>, AsyncDisposable {
     const builder = new ReportBuilder();
     let kind: EncodedExample["kind"] | undefined;
     const encode = (example: Example, onCut?: (tokens: number) => void) =>
-      encodeExample(tokenizer, example, { vocabSize, maxLength, truncation, onCut });
-    const examine = (example: Example) => {
+      encodeExampleInSlices(tokenizer, example, { vocabSize, maxLength, truncation, onCut });
+    const examine = async (example: Example) => {
       const { place } = example;
       let whole = 0;
-      const encoded = encode(example, (tokens) => {
+      const encoded = await encode(example, (tokens) => {
         whole = tokens;
       });
       kind ??= encoded.kind;

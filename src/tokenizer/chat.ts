@@ -1,6 +1,6 @@
 import { messageOf } from "../base/guards.js";
 import { Zo2Error } from "../base/errors.js";
-import { Template } from "../jinja/index.js";
+import { type Known, Template, type Value, type Watcher } from "../jinja/index.js";
 import { strftime } from "./strftime.js";
 import type { ChatMessage, Tokenizer } from "./types.js";
 
@@ -26,23 +26,64 @@ export function renderChat(
   messages: readonly ChatMessage[],
   options: RenderChatOptions = {},
 ): string {
-  const { addGenerationPrompt = false, tools, extra } = options;
-  const { name, text } = choose(tokenizer, tools !== undefined);
-  const place = `${tokenizer.dir}: chat template${name === "" ? "" : ` ${JSON.stringify(name)}`}`;
-  const template = compileOnce(tokenizer, place, text);
-  const variables = {
-    strftime_now: (format: unknown) => strftime(new Date(), String(format)),
-    documents: null,
-    ...tokenizer.specialTokens,
-    ...extra,
-    messages,
-    tools: tools ?? null,
-    add_generation_prompt: addGenerationPrompt,
-  };
-  try {
-    return template.render(variables);
-  } catch (error) {
-    throw new Zo2Error("ZO2_ERR_TOKENIZER", `${place}: ${messageOf(error)}`, { cause: error });
+  return new ChatRenderer(tokenizer, options).watched(messages, options.addGenerationPrompt).text;
+}
+
+/** A text, and which part of it was written for what: places in it, in UTF-16 units. */
+export interface Watched {
+  readonly text: string;
+  /** Rounds of loops over messages, in the order in which they ended. */
+  readonly rounds: readonly { readonly index: number; readonly begin: number; readonly end: number }[];
+  /** What stands in `{% generation %}` blocks. */
+  readonly generated: readonly { readonly begin: number; readonly end: number }[];
+}
+
+/** Renders one conversation and its beginnings; the messages must not change meanwhile. */
+export class ChatRenderer {
+  private readonly template: Template;
+  private readonly place: string;
+  private readonly known: Known = new WeakMap();
+
+  /** @throws Zo2Error ZO2_ERR_TOKENIZER where there is no template, or where it is malformed */
+  constructor(
+    private readonly tokenizer: Tokenizer,
+    private readonly options: RenderChatOptions,
+  ) {
+    const { name, text } = choose(tokenizer, options.tools !== undefined);
+    this.place = `${tokenizer.dir}: chat template${name === "" ? "" : ` ${JSON.stringify(name)}`}`;
+    this.template = compileOnce(tokenizer, this.place, text);
+  }
+
+  /** @throws Zo2Error ZO2_ERR_TOKENIZER where the template refuses the messages or does too much work */
+  watched(messages: readonly ChatMessage[], addGenerationPrompt = false): Watched {
+    const { tools, extra } = this.options;
+    const variables = {
+      strftime_now: (format: unknown) => strftime(new Date(), String(format)),
+      documents: null,
+      ...this.tokenizer.specialTokens,
+      ...extra,
+      messages,
+      tools: tools ?? null,
+      add_generation_prompt: addGenerationPrompt,
+    };
+    const rounds: { item: Value; begin: number; end: number }[] = [];
+    const generated: { begin: number; end: number }[] = [];
+    const watcher: Watcher = {
+      round: (item, begin, end) => rounds.push({ item, begin, end }),
+      generated: (begin, end) => generated.push({ begin, end }),
+    };
+    let text: string;
+    try {
+      text = this.template.render(variables, this.known, watcher);
+    } catch (error) {
+      throw new Zo2Error("ZO2_ERR_TOKENIZER", `${this.place}: ${messageOf(error)}`, { cause: error });
+    }
+    const indices = new Map(messages.map((message, index) => [this.known.get(message), index] as const));
+    const ofMessages = rounds.flatMap(({ item, begin, end }) => {
+      const index = indices.get(item);
+      return index === undefined ? [] : [{ index, begin, end }];
+    });
+    return { text, rounds: ofMessages, generated };
   }
 }
 

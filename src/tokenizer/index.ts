@@ -1,4 +1,4 @@
-export { renderChat, type RenderChatOptions } from "./chat.js";
+export { ChatRenderer, renderChat, type RenderChatOptions, type Watched } from "./chat.js";
 export { TextStopper } from "./stop.js";
 export { StreamDecoder, type StreamDecoderOptions } from "./stream.js";
 export { hasTokenizer, loadTokenizer } from "./tokenizer.js";

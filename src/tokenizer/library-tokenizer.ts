@@ -38,6 +38,7 @@ export class LibraryTokenizer implements Tokenizer {
   declare readonly padId?: number;
   declare readonly chatTemplate?: ChatTemplate;
   readonly specialTokens: Readonly<Record<string, string | readonly string[]>>;
+  readonly splitters: readonly string[];
   private readonly from: string;
   private readonly library: Library;
   private readonly special: ReadonlySet<string>;
@@ -78,6 +79,9 @@ export class LibraryTokenizer implements Tokenizer {
     this.vocabSize = largest + 1;
     this.special = new Set(composed.added.filter((token) => token.special).map((token) => token.content));
     const found = composed.added.filter((token) => !(composed.splitSpecialTokens && this.special.has(token.content)));
+    this.splitters = found
+      .filter(({ special, lstrip, single_word: word, normalized }) => special && !lstrip && !word && !normalized)
+      .map((token) => token.content);
     this.written = new AddedTokenFinder(
       found.filter((token) => !token.normalized).map((token) => ({ text: token.content, token })),
     );

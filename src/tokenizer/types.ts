@@ -25,6 +25,11 @@ export interface Tokenizer {
   readonly dir: string;
   /** Paths of the files that it was read from. */
   readonly files: readonly string[];
+  /**
+   * Special tokens that split a text wherever they stand, and take no part of what is around them: what stands before
+   * one, and what begins with it, have the same tokens alone as together.
+   */
+  readonly splitters?: readonly string[];
   /** How `renderChat` writes a conversation. */
   readonly chatTemplate?: ChatTemplate;
   /** Texts of the special tokens by name ("bos_token"), as chat templates know them. */

@@ -1,5 +1,5 @@
 import { isRecord, messageOf } from "../../base/guards.js";
-import { chatMessages } from "../../data/examples.js";
+import { chatMessages, toolsOf } from "../../data/messages.js";
 import { checkIds } from "../../data/ids.js";
 import { isZo2Error, Zo2Error } from "../../base/errors.js";
 import { renderChat, type ChatMessage, type Tokenizer } from "../../tokenizer/index.js";
@@ -11,7 +11,8 @@ import { renderChat, type ChatMessage, type Tokenizer } from "../../tokenizer/in
 export type GenerateInput = (
   | { readonly text: string }
   | { readonly ids: readonly number[] }
-  | { readonly messages: readonly ChatMessage[] }
+  /** With descriptions of tools, for templates that know them. */
+  | { readonly messages: readonly ChatMessage[]; readonly tools?: readonly unknown[] }
 ) & {
   /** Where it comes from ("prompts.jsonl:17"), for messages. @default "inputs[i]" */
   readonly place?: string;
@@ -65,8 +66,9 @@ function idsOf(tokenizer: Tokenizer | null, input: unknown, place: string): read
       const messages = chatMessages(value, place);
       if (messages.length === 0)
         throw new Zo2Error("ZO2_ERR_DATA", `${place}: "messages" is empty; give at least one turn`);
+      const tools = toolsOf(input["tools"], place);
       return textIds(tokenizer, place, (t) =>
-        t.encode(renderChat(t, messages, { addGenerationPrompt: true }), { addSpecialTokens: false }),
+        t.encode(renderChat(t, messages, { addGenerationPrompt: true, ...tools }), { addSpecialTokens: false }),
       );
     }
     default: {

@@ -143,7 +143,9 @@ describe("a conversation whose turns have no borders", () => {
     const template =
       "{% for m in messages %}{% if m.role == 'user' %}[{{ m.content }}]{% else %} {{ m.content }} !{% endif " +
       "%}{% endfor %}";
-    expect(assistantTurns(spelling(template), [user("a"), assistant("b"), user("c"), assistant("d")], "p")).toEqual({
+    expect(
+      assistantTurns(spelling(template), { messages: [user("a"), assistant("b"), user("c"), assistant("d")] }, "p"),
+    ).toEqual({
       text: "[a] b ![c] d !",
       turns: [
         { index: 1, begin: 3, end: 7 },
