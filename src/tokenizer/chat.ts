@@ -78,7 +78,9 @@ export class ChatRenderer {
     } catch (error) {
       throw new Zo2Error("ZO2_ERR_TOKENIZER", `${this.place}: ${messageOf(error)}`, { cause: error });
     }
-    const indices = new Map(messages.map((message, index) => [this.known.get(message), index] as const));
+    // What is no list reaches the template too, which has its own words for it.
+    const list = Array.isArray(messages) ? messages : [];
+    const indices = new Map(list.map((message: object, index) => [this.known.get(message), index] as const));
     const ofMessages = rounds.flatMap(({ item, begin, end }) => {
       const index = indices.get(item);
       return index === undefined ? [] : [{ index, begin, end }];

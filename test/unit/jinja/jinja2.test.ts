@@ -73,3 +73,26 @@ test.each(Object.entries(families))("the template of %s writes every conversatio
   });
   expect(wrong).toEqual([]);
 });
+
+test.each(["template-continue", "template-crlf"])("the template file of %s writes what jinja2 does", (name) => {
+  const folder = join(FIXTURES, "cases", name);
+  const source = readFileSync(join(folder, "chat_template.jinja"), "utf8");
+  const rows = fixture<{ messages: unknown; expected: string }[]>(join("cases", name, "expected.json"));
+  for (const { messages, expected } of rows) expect(new Template(source).render({ messages })).toBe(expected);
+});
+
+describe("a template's error", () => {
+  test.each([
+    ["{% if true %}\n\n{{ 1 + }}{% endif %}", "line 3: "],
+    ["a\n{% for i in [1] %}\n{{ 'a' + i }}{% endfor %}", 'line 3: can only concatenate str (not "int") to str'],
+    ["{% macro f() %}\n{{ x.y.z }}{% endmacro %}\n\n{{ f() }}", "line 2: 'x' is undefined"],
+    ["\n{{ 1|nothing }}", "line 2: No filter named 'nothing'."],
+    ["\n\n{% foo %}", "line 3: Encountered unknown tag 'foo'."],
+  ])("in %j names its line", (template, message) => {
+    expect(() => new Template(template).render({})).toThrow(message);
+  });
+
+  test("that it raises itself has its very words", () => {
+    expect(() => new Template("\n{{ raise_exception('no ' ~ 1) }}").render({})).toThrow(/^no 1$/);
+  });
+});

@@ -88,6 +88,18 @@ describe("a template", () => {
     expect(render("{% for i in range(9) %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}|")).toBe("01|");
   });
 
+  test("is given what is no list of messages as it is", () => {
+    for (const [given, text] of [
+      ["", "[]"],
+      ["ab", "[a][b]"],
+      [null, "'NoneType' object is not iterable"],
+    ] as const) {
+      const made = () => render("{% for m in messages %}[{{ m }}]{% else %}[]{% endfor %}", given as never);
+      if (given === null) expect(made).toThrow(failure("ZO2_ERR_TOKENIZER", text));
+      else expect(made()).toBe(text);
+    }
+  });
+
   test("strips the characters it names, and Python's blanks otherwise", () => {
     expect(render("{{ '\\n\\n  a '.lstrip('\\n') }}|{{ 'xyaxy'.strip('yx') }}|{{ 'abba'.rstrip('a') }}")).toBe(
       "  a |a|abb",
