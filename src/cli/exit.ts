@@ -22,8 +22,8 @@ export function isStopped(error: unknown): boolean {
 
 /**
  * An error as one line, `ZO2_ERR_...: what, where, what to do`, and one more for each line of a data set that is wrong;
- * its stack and causes follow with `debug`. That the addon is missing is said in two lines, what was tried to load it in
- * more.
+ * its stack and causes follow with `debug`. That the addon is missing is said in two lines, what was tried to load it
+ * in more.
  */
 export function describeError(error: unknown, debug: boolean): string {
   const text = inLines(error, headline(error).trim());

@@ -123,8 +123,8 @@ export class Plans {
   }
 
   /**
-   * Makes sure that each of these could have a plan, and puts one in force that holds all of the first one's kind, where
-   * they fit in one.
+   * Makes sure that each of these could have a plan, and puts one in force that holds all of the first one's kind,
+   * where they fit in one.
    * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET, ZO2_ERR_OUT_OF_MEMORY
    */
   async ensureAll(needs: readonly Needs[]): Promise<void> {

@@ -52,8 +52,8 @@ const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView) => Buffer.
 
 class Memory {
   constructor(readonly content: Uint8Array) {}
-  view(offset: number, length: number): ArrayBuffer {
-    return this.content.slice(offset, offset + length).buffer;
+  read(offset: number, into: Uint8Array): void {
+    into.set(this.content.subarray(offset, offset + into.length));
   }
 }
 interface Target {

@@ -57,7 +57,8 @@ describe("unknown options", () => {
     [
       evaluateOptionsSchema,
       { banana: 1 },
-      'unknown option "banana"; known here: batchSize, maxLength, truncation, reduction, template, labelMap',
+      'unknown option "banana"; known here: batchSize, maxLength, truncation, reduction, template, labelMap, ' +
+        "checkData, skipBadLines",
     ],
   ])("are refused with the name that was meant, wherever it stands (%#)", (schema, input, message) => {
     expect(messageOf(schema, input)).toBe(`options: ${message}`);
@@ -154,11 +155,15 @@ describe("resolved options", () => {
       reduction: "mean",
       freeze: [],
       deferredUpdate: true,
+      checkData: true,
+      skipBadLines: false,
     });
     expect(parseOptions(evaluateOptionsSchema, {}, "e")).toEqual({
       batchSize: 16,
       truncation: "error",
       reduction: "mean",
+      checkData: true,
+      skipBadLines: false,
     });
   });
 

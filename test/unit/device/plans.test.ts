@@ -16,7 +16,7 @@ import { createRecorder } from "../../../src/ops/record.js";
 function idle(): Device {
   const buffer = (bytes: number) => ({
     bytes,
-    view: (_: number, length: number) => new ArrayBuffer(length),
+    ...{ read: () => undefined, write: () => undefined },
     dispose: () => undefined,
   });
   const handle = () => ({ dispose: () => undefined, done: () => Promise.resolve() });

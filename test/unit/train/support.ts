@@ -1,6 +1,7 @@
 import { bindLoaded, type Loaded } from "../../../src/loaded.js";
 import type { Batch } from "../../../src/memory/batch-tables.js";
 import type { StepRequest } from "../../../src/device/session.js";
+import type { EncodedSource } from "../../../src/infer/encoded-source.js";
 import type { Evaluation } from "../../../src/infer/evaluate.js";
 import type { Model } from "../../../src/model.js";
 import { numberParameters } from "../../../src/ops/parameter.js";
@@ -9,7 +10,7 @@ import type { Tokenizer } from "../../../src/tokenizer/index.js";
 /** What the trainer asked of a session and a model, in order. */
 export type Asked =
   | { readonly what: "step"; readonly batch: Batch; readonly request: StepRequest }
-  | { readonly what: "evaluate"; readonly data: unknown; readonly options: Record<string, unknown> }
+  | { readonly what: "evaluate"; readonly source: EncodedSource; readonly options: object }
   | { readonly what: "commit" | "discard" | "flush" | "freeze" };
 
 export interface TrainedModel {
@@ -21,7 +22,8 @@ export interface TrainedModel {
 }
 
 /**
- * A model without a device: a step's losses are `losses` of its number, and an evaluation is the next of `scores`.
+ * A model without a device: a step's losses are `losses` of its number, and an evaluation is the next of `scores`, for
+ * tests that let the session evaluate (`evaluateBySession`).
  */
 export function trainedModel(o: {
   readonly losses?: (step: number) => readonly [number, number];
@@ -44,6 +46,12 @@ export function trainedModel(o: {
     commit: () => note("commit"),
     discard: () => note("discard"),
     flush: async () => note("flush"),
+    gathers: false,
+    planAhead: async () => undefined,
+    evaluate: async (source: EncodedSource, options: object) => {
+      asked.push({ what: "evaluate", source, options });
+      return { loss: 1, accuracy: null, examples: 1, labelled: 1, tokens: 1, seconds: 1, ...scores[evaluated++] };
+    },
     step: async (batch: Batch, request: StepRequest) => {
       asked.push({ what: "step", batch, request });
       return { result: Promise.resolve({ losses: losses(request.step), coefficients: [request.step + 0.5] }) };
@@ -53,10 +61,6 @@ export function trainedModel(o: {
     maxPositions,
     parameters,
     deviceInfo: () => ({ deviceBytes: 4711 }),
-    evaluate: async (data: unknown, options: Record<string, unknown>) => {
-      asked.push({ what: "evaluate", data, options });
-      return { loss: 1, accuracy: null, examples: 1, labelled: 1, tokens: 1, seconds: 1, ...scores[evaluated++] };
-    },
   };
   const definition = { vocabSize: 2000, maxPositions, head: { kind: "causal" } };
   bindLoaded(model, {
@@ -68,4 +72,16 @@ export function trainedModel(o: {
     steps: () => asked.flatMap((a) => (a.what === "step" ? [a] : [])),
     evaluations: () => asked.flatMap((a) => (a.what === "evaluate" ? [a] : [])),
   };
+}
+
+/** In the place of `evaluateSource`: the session is asked, as `trainedModel` has it. */
+export function evaluateBySession(
+  session: unknown,
+  _head: unknown,
+  source: EncodedSource,
+  options: object,
+  signal?: AbortSignal,
+): Promise<Evaluation> {
+  const { evaluate } = session as { evaluate(source: EncodedSource, options: object): Promise<Evaluation> };
+  return evaluate(source, { ...options, signal });
 }

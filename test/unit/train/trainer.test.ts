@@ -7,7 +7,12 @@ import type { Evaluation } from "../../../src/infer/evaluate.js";
 import { type FitOptions, type Step, Trainer, type TrainingEvaluation } from "../../../src/train/trainer.js";
 import { failure } from "../checkpoint/support.js";
 import { spellingTokenizer } from "../data/support.js";
-import { trainedModel, type TrainedModel } from "./support.js";
+import { evaluateBySession, trainedModel, type TrainedModel } from "./support.js";
+
+jest.mock("../../../src/infer/evaluate.js", () => ({
+  ...jest.requireActual<object>("../../../src/infer/evaluate.js"),
+  evaluateSource: (...args: Parameters<typeof evaluateBySession>) => evaluateBySession(...args),
+}));
 
 const method = { name: "mezo-sgd" as const, learningRate: 0.5, eps: 0.25 };
 const data = Array.from({ length: 9 }, (_, i) => ({ ids: [i + 1, i + 2, i + 3] }));
@@ -176,15 +181,17 @@ describe("evaluation during training", () => {
     const template = { prompt: "{a}", completion: "{b}" };
     const { signal } = new AbortController();
     const trained = trainedModel({ tokenizer: spellingTokenizer() });
-    const options = { maxLength: 24, truncation: "left", reduction: "sum", template } as const;
-    const held = [{ a: "x", b: "y" }];
-    await fit(trained, { steps: 1, ...options, evaluation: { data: held, every: 5, batchSize: 3 } }, { signal }, held);
-    expect(trained.evaluations()).toEqual([
-      { what: "evaluate", data: held, options: { ...options, batchSize: 3, signal } },
-    ]);
+    const options = { maxLength: 4, truncation: "left", reduction: "sum", template } as const;
+    const lines = [{ a: "abcdef", b: "g" }];
+    const held = [{ a: "uvwxy", b: "z" }];
+    await fit(trained, { steps: 1, ...options, evaluation: { data: held, every: 5, batchSize: 3 } }, { signal }, lines);
+    const [{ source, options: asked }] = trained.evaluations();
+    expect(asked).toEqual({ reduction: "sum", batchSize: 3, limits: { items: 3, tokens: 32 }, signal });
+    const first = await source.at(0);
+    expect([source.size, String.fromCharCode(...(first.kind === "tokens" ? first.ids : []))]).toEqual([1, "\u0002xyz"]);
     const plain = trainedModel({});
     await fit(plain, { steps: 1, truncation: "right", evaluation: { data, every: 5 } });
-    expect(plain.evaluations()[0].options).toEqual({ batchSize: 16, truncation: "right", reduction: "mean" });
+    expect(plain.evaluations()[0].options).toMatchObject({ batchSize: 16, reduction: "mean", signal: undefined });
   });
 
   it("is awaited: the next step waits for what the caller does with it", async () => {
