@@ -173,10 +173,14 @@ it.each([
     1,
     /^ZO2_ERR_\w+: .*nowhere.*\n$/,
   ],
-  [["eval", "--model", model, "--data", "dev.jsonl"], 1, /ZO2_ERR_DATA: dev\.jsonl:1: .*--prompt.*\n$/],
+  [
+    ["eval", "--model", model, "--data", "dev.jsonl"],
+    1,
+    /ZO2_ERR_DATA: dev\.jsonl: 40 of 40 lines .*\n( {2}dev\.jsonl:\d+: .*--prompt.*\n){20}$/,
+  ],
   [["eval", "--model", model, "--data", "dev.jsonl", "--device", "cuda:99", ...task], 1, /^ZO2_ERR_DEVICE: .*\n$/],
   [["train", "--modle", model], 2, /--model/],
-])("zo2 %j fails in one line with an exit code", async (args, code, message) => {
+])("zo2 %j fails in one line, or one for each line of its data, with an exit code", async (args, code, message) => {
   const result = await zo2(args);
   expect(result.code).toBe(code);
   expect(result.err).toMatch(message);

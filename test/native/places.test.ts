@@ -154,7 +154,9 @@ describe("signals", () => {
   });
 
   it("in a download from a Hub that does not answer", async () => {
-    const server = net.createServer(() => child.kill("SIGTERM"));
+    const server = net.createServer();
+    // Once: a client may open more than one connection, and a second signal would end the process at once.
+    server.once("connection", () => child.kill("SIGTERM"));
     await new Promise<void>((settle) => server.listen(0, "127.0.0.1", settle));
     const { port } = server.address() as net.AddressInfo;
     const { child, ended } = shell("exec $ZO2 eval --model org/model --data dev.jsonl", {
