@@ -21,7 +21,7 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const tarball = path.resolve(process.argv[2]);
 const work = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "zo2-install-")));
 /** A command that has not ended by then hangs. */
-const HUNG_MS = 150_000;
+const HUNG_MS = 300_000;
 const prebuiltName = `@zo2/linux-${process.arch}`;
 
 /** A PATH with Node and a shell, and nothing that could compile. */

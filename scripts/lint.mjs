@@ -4,6 +4,7 @@
  *
  *   npm run lint              everything; prints what is wrong and fails
  *   npm run lint -- --quick   without clang-tidy, which takes minutes
+ *   npm run lint -- --jobs 1  one file at a time, where others need the cores; else as many as there are cores
  *   npm run format            writes what biome and clang-format would
  */
 import { spawn, spawnSync } from "node:child_process";
@@ -13,11 +14,16 @@ import path from "node:path";
 import process from "node:process";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const COLUMNS = 120;
-const write = process.argv.includes("--write");
-const quick = process.argv.includes("--quick");
+const { values: options } = parseArgs({
+  options: { write: { type: "boolean" }, quick: { type: "boolean" }, jobs: { type: "string" } },
+});
+const write = options.write === true;
+const quick = options.quick === true;
+const jobs = Number(options.jobs ?? os.availableParallelism());
 
 const tracked = spawnSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {
   cwd: root,
@@ -97,7 +103,7 @@ async function clangTidy() {
   );
 }
 
-/** Runs a command for every file, one for each core at a time, and shows what it prints where it fails. */
+/** Runs a command for every file, `jobs` at a time, and shows what it prints where it fails. */
 async function checkEach(files, commandOf) {
   let ok = true;
   const waiting = [...files];
@@ -111,7 +117,7 @@ async function checkEach(files, commandOf) {
       ok = false;
     }
   };
-  await Promise.all(Array.from({ length: os.availableParallelism() }, work));
+  await Promise.all(Array.from({ length: jobs }, work));
   return ok;
 }
 
