@@ -101,8 +101,8 @@ test("a worker that is terminated with promises pending, a conversion running an
     `const native = loadNative();
     const device = await native.openDevice("${DEVICE}", { threads: 1 });
     const [stream, gate, event] = [device.createStream("s"), device.createGate(), device.createEvent()];
-    device.submit(Float64Array.of(3, 2, 0, 1, 1, 2, 0, 2), [stream, gate, event]);
     const target = await device.createBuffer("host", 1 << 26);
+    device.submit(Float64Array.of(3, 2, 0, 1, 1, 2, 0, 2), [stream, gate, event]);
     const pending = [event.done(), device.convert(new Uint8Array(1 << 26), 1, target, 0, 1, 1 << 25)];
     pending.push(device.createBuffer("host", 1 << 20));
     pending.push(native.openDevice("${DEVICE}", { threads: 2 }));

@@ -12,7 +12,7 @@ const STEP = { step: 0, seed: 1n, eps: 1e-3, learningRate: 1e-3, weightDecay: 0,
 const HELD = 1;
 
 /**
- * Submits a first step with the compute lane stopped in front of the forward pass of unit `HELD`. `fired` has the
+ * Submits a step with the compute lane stopped in front of the forward pass of unit `HELD`. `fired` has the
  * commands that have run since ("upload 3"); `done` resolves when one has.
  */
 async function held(model: Model) {
@@ -33,6 +33,9 @@ async function held(model: Model) {
       words.record(stream, event);
       events.set(`${work.kind} ${work.unit}`, event);
     };
+  // A stream's scratch grows where a program needs more, and a GPU may wait for every stream when it gives memory.
+  await (await sessionOf(model).step(batch, mezo(STEP))).result;
+  sessionOf(model).discard();
   passes.trace = { around: (_plan, _issue, _data, encode) => around(encode) };
   const { result } = await sessionOf(model).step(batch, mezo(STEP));
   const fired = new Set<string>();
