@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include <algorithm>
 #include <string>
 
 #include "rig.h"
@@ -47,6 +48,32 @@ void copies_fills_and_gathers_put_bytes_where_they_belong() {
   }
   CHECK(rig.read<uint8_t>(stream, out, 64) == expected);
   CHECK(rig.info().launches == 0);
+}
+
+// Aligned in both places, in none, and in places that are never aligned together; short, and longer than a grid is wide.
+void copies_within_host_memory_take_their_turn() {
+  constexpr uint64_t kBytes = 40000;
+  struct Case {
+    uint64_t to, from, bytes;
+  };
+  for (const Case& c :
+       {Case{0, 0, 32}, Case{3, 19, 5}, Case{3, 19, 33000}, Case{1, 2, 777}, Case{16, 0, 31}, Case{5, 5, 0}}) {
+    Rig rig;
+    zo2_stream* const stream = rig.stream("s");
+    const std::vector<uint8_t> values = counting(kBytes);
+    zo2_buffer* const source = rig.host(values);
+    zo2_buffer* const out = rig.host(std::vector<uint8_t>(kBytes, 77));
+    zo2_gate* const gate = rig.gate();
+    std::vector<uint8_t> expected(kBytes, 77);
+    const auto* const bytes = static_cast<const uint8_t*>(rig.table->buffer_host_pointer(out));
+    rig.ok(rig.table->stream_hold(stream, gate, &rig.error));
+    rig.ok(rig.table->copy(stream, {out, c.to}, {source, c.from}, c.bytes, &rig.error));
+    CHECK(std::equal(expected.begin(), expected.end(), bytes), "copied before its turn");
+    rig.table->gate_open(gate);
+    CHECK(rig.finish(stream).status == ZO2_OK);
+    for (uint64_t i = 0; i < c.bytes; ++i) expected[c.to + i] = values[c.from + i];
+    CHECK(std::equal(expected.begin(), expected.end(), bytes), "%llu bytes", static_cast<unsigned long long>(c.bytes));
+  }
 }
 
 void rows_may_overlap_nothing_and_lie_inside_their_source() {
@@ -452,6 +479,7 @@ void loss_refuses_what_it_cannot_use() {
 
 int main() {
   copies_fills_and_gathers_put_bytes_where_they_belong();
+  copies_within_host_memory_take_their_turn();
   rows_may_overlap_nothing_and_lie_inside_their_source();
   transfers_outside_their_buffers_are_refused_before_anything_is_enqueued();
   token_losses_add_up_over_micro_batches();
