@@ -56,14 +56,8 @@ export const generateCommand: CommandSpec = {
     const modelOptions = buildModelOptions(flags);
     const options = { ...buildGenerateOptions(flags), signal: context.signal };
     const prompt = promptOf(flags);
-    const model = await openModel(
-      await context.loadApi(),
-      flags.model,
-      modelOptions,
-      { training: false },
-      context,
-      output,
-    );
+    const purpose = { training: false };
+    const model = await openModel(await context.loadApi(), flags.model, modelOptions, purpose, context, output);
     try {
       if (prompt === null) await answerLines(model, flags, options, context);
       else await answer(model, prompt, flags, options, context, output);

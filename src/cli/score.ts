@@ -22,14 +22,8 @@ export const scoreCommand: CommandSpec = {
   async run(given, context, output) {
     const flags = requireFlags(given, ["model"]);
     const modelOptions = buildModelOptions(flags);
-    const model = await openModel(
-      await context.loadApi(),
-      flags.model,
-      modelOptions,
-      { training: false },
-      context,
-      output,
-    );
+    const purpose = { training: false };
+    const model = await openModel(await context.loadApi(), flags.model, modelOptions, purpose, context, output);
     try {
       const lines =
         flags.input === undefined ? readJsonLines(context.stdin, { name: "stdin" }) : readJsonLines(flags.input);

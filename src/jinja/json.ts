@@ -5,6 +5,7 @@ import { TemplateError } from "./errors.js";
 import { sorted } from "./operators.js";
 import { floatText } from "./text.js";
 import { Dict, isInt, isList, type Named, Tuple, typeOf, type Value } from "./values.js";
+import { Output } from "./output.js";
 
 interface Layout {
   readonly ascii: boolean;
@@ -24,15 +25,10 @@ export function toJson(args: readonly Value[], named: Named): string {
   );
   const level = indentOf(indent ?? null);
   const [item, colon] = separatorsOf(separators ?? null, level === undefined);
-  const parts: string[] = [];
-  let length = 0;
-  const add = (text: string) => {
-    length += text.length;
-    spendText(length);
-    parts.push(text);
-  };
+  const output = new Output();
+  const add = (text: string) => output.write(text);
   write(x ?? null, "\n", { ascii: flag(ensure_ascii), indent: level, item, colon, sort: flag(sort_keys) }, add);
-  return parts.join("");
+  return output.text();
 }
 
 function indentOf(indent: Value): string | undefined {

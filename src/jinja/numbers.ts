@@ -12,10 +12,6 @@ export function numeric(value: bigint | number | boolean): Num {
   return typeof value === "boolean" ? (value ? 1n : 0n) : value;
 }
 
-export function toFloat(value: Num): number {
-  return Number(value);
-}
-
 export function floorDiv(a: Num, b: Num): Num {
   if (Number(b) === 0) throw new TemplateError("integer division or modulo by zero");
   if (typeof a === "number" || typeof b === "number") return Math.floor(Number(a) / Number(b));

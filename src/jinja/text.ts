@@ -12,6 +12,7 @@ import {
   Undefined,
   type Value,
 } from "./values.js";
+import { Output } from "./output.js";
 
 /** What Python's `str.isspace` knows, in a character class. */
 export const BLANKS = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
@@ -53,16 +54,10 @@ export function str(value: Value): string {
 
 /** `repr(value)`. */
 export function repr(value: Value): string {
-  const parts: string[] = [];
-  let length = 0;
   // A value that holds another many times over is small in memory and not on paper.
-  const add = (text: string) => {
-    length += text.length;
-    spendText(length);
-    parts.push(text);
-  };
-  write(value, add);
-  return parts.join("");
+  const output = new Output();
+  write(value, (text) => output.write(text));
+  return output.text();
 }
 
 function write(value: Value, add: (text: string) => void): void {
