@@ -50,7 +50,7 @@ void copies_fills_and_gathers_put_bytes_where_they_belong() {
   CHECK(rig.info().launches == 0);
 }
 
-// Aligned in both places, in none, and in places that are never aligned together; short, and longer than a grid is wide.
+// Aligned in both places, in none, and in places that are never aligned together; short, and longer than a grid.
 void copies_within_host_memory_take_their_turn() {
   constexpr uint64_t kBytes = 40000;
   struct Case {
