@@ -57,7 +57,7 @@ await runMain("mutants", async () => {
     concurrency: o.concurrency,
     // What a module makes when it is loaded belongs to no test in particular, and each such mutant costs them all.
     ignoreStatic: true,
-    ignorePatterns: ["/build*", "/dist", "/cuda", "/cpu", "/emulator", "/gpu-out", "/bench/results", "*.log"],
+    ignorePatterns: ["/build*", "/cuda", "/cpu", "/emulator", "/gpu-out", "/bench/results", "*.log"],
     tempDirName: path.join(os.tmpdir(), `zo2-mutants-${process.pid}`),
     cleanTempDir: "always",
     reporters: ["dots"],
