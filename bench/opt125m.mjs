@@ -267,7 +267,7 @@ await runMain("opt125m", async () => {
   if (o.peer === null) console.log("no --peer PATH/opt_mezo_torch.py: zo2 runs alone, and nothing is compared");
   else if (!fs.existsSync(o.peer)) throw new Error(`--peer ${o.peer}: no such file`);
   if (!fs.existsSync(path.join(root, "dist", "esm", "index.js")))
-    throw new Error("dist/ is missing; run npm run build first");
+    throw new Error("dist/ is missing; run npm run build:all first");
   const shape = Object.fromEntries(Object.keys(OPT_125M).map((name) => [name, o[name]]));
   const model = ensureModel({ cache: o.cache, ...shape });
   const scratch = fs.mkdtempSync(path.join(os.tmpdir(), "zo2-bench-run-"));
