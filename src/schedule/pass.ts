@@ -17,12 +17,12 @@ export function passCommands(plan: SchedulePlan, pass: Pass): readonly Declared[
   };
   const { emit } = tour;
   const runs = pass.probes.length > 0;
-  if (runs) bringBatch(plan, pass.ring, emit);
-  plan.units.forEach((_, unit) => {
-    const visit = new Visit(tour, unit);
+  const visits = plan.units.map((_, unit) => new Visit(tour, unit));
+  if (runs) bringBatch(tour, visits);
+  for (const visit of visits) {
     if (runs) visit.forward();
     else visit.flush();
-  });
+  }
   if (pass.yields === "coefficients" && pass.state !== null) {
     const state = resource.state(pass.state);
     emit("compute", { kind: "coefficients" }, [], [state, resource.STICKY]);
@@ -32,14 +32,36 @@ export function passCommands(plan: SchedulePlan, pass: Pass): readonly Declared[
   return list;
 }
 
-function bringBatch(plan: SchedulePlan, ring: number, emit: Emit): void {
+/** What comes with the batch; the rows of a tied embedding wait for the units that hold them to be taken. */
+function bringBatch({ plan, pass, emit }: Tour, visits: readonly Visit[]): void {
+  const { ring } = pass;
   const staging = resource.staging(ring);
   emit("upload", { kind: "inputs", ring }, [staging], [resource.inputs(ring)]);
   if (plan.gatherSources.length > 0) {
+    for (const visit of visits.slice(0, aheadOfGather(plan, pass))) visit.bring();
     const reads = [staging, ...plan.gatherSources.map(resource.rest)];
     emit("upload", { kind: "gather", ring }, reads, [resource.GATHERED]);
   }
   if (plan.poison) emit("upload", { kind: "poison", what: "staging", index: ring }, [], [staging]);
+}
+
+/** The unit that is worked on first, and the one behind it. */
+const MOST_AHEAD = 2;
+
+/**
+ * How many of the first units come ahead of the gathered rows. The rows wait for the last unit that holds them to be
+ * taken, where the pass before has stored something; a unit that comes to another slot need not.
+ */
+function aheadOfGather({ units, gatherSources }: SchedulePlan, pass: Pass): number {
+  if (pass.pending.length === 0) return 0;
+  const taken = new Set<number | null>(gatherSources.map((unit) => units[unit]?.slot ?? null).slice(-1));
+  let ahead = 0;
+  for (const { slot } of units) {
+    if (ahead === MOST_AHEAD || (slot !== null && taken.has(slot))) break;
+    taken.add(slot);
+    ahead++;
+  }
+  return ahead;
 }
 
 /**

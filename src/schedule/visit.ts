@@ -30,6 +30,7 @@ export class Visit {
   private readonly updates: boolean;
   private readonly stores: boolean;
   private readonly cacheSlot: number | null;
+  private isHere = false;
 
   constructor(
     private readonly tour: Tour,
@@ -79,9 +80,11 @@ export class Visit {
     return [{ direction: null, probes: draws.flatMap(({ probes }) => probes), signs: [0] }];
   }
 
-  private bring(): void {
+  /** Once, in front of everything else. */
+  bring(): void {
     const { slot } = this.unit;
-    if (slot === null) return;
+    if (slot === null || this.isHere) return;
+    this.isHere = true;
     const work = { kind: "upload", what: "weights", unit: this.index, slot } as const;
     this.tour.emit("upload", work, [resource.rest(this.index)], [this.place]);
   }

@@ -140,6 +140,40 @@ describe("a training pass", () => {
     expect(third).toEqual(["upload waits for compute's prepare 0"]);
   });
 
+  it("lets the first uploads go ahead of the gathered rows, which wait for the head to be taken", () => {
+    for (const [slots, units] of [
+      [3, 2],
+      [2, 1],
+      [6, 2],
+    ]) {
+      const update = passOf("train", { update: true });
+      const list = issue(planOf({ tier: "host", slots, units: 6 }), [update, update]);
+      const waits = waitsOf(list);
+      const second = list.filter(({ pass }) => pass === 1);
+      const first = ahead(second, "upload", (work) => work.kind === "gather");
+      const brought = first.flatMap(({ command }) =>
+        command.kind === "work" && command.work.kind === "upload" ? [command.work.unit] : [],
+      );
+      expect(brought).toEqual(Array.from({ length: units }, (_, unit) => unit));
+      // What the lane waits for in front of its last upload, and then for the gather.
+      const waited = onlyWaits(first);
+      const last = first.findLastIndex(({ command }) => command.kind === "work");
+      const upTo = waited.filter((entry) => first.indexOf(entry) < last).map((entry) => waits.get(entry));
+      expect(upTo).not.toContainEqual(expect.stringContaining("offload weights 5"));
+      expect(waits.get(waited.at(-1) as Entry)).toBe("upload waits for offload's offload weights 5");
+    }
+  });
+
+  it("gathers first where no earlier pass can be storing, or where the first slot is the head's", () => {
+    const order = (units: number, pass: Pass) =>
+      workOf({ tier: "host", slots: 3, units }, pass).flatMap(({ kind }) =>
+        kind === "upload" || kind === "gather" ? [kind] : [],
+      );
+    expect(order(6, passOf("forward"))[0]).toBe("gather");
+    expect(order(7, passOf("train", { update: true }))[0]).toBe("gather");
+    expect(order(6, passOf("forward", { update: true }))[0]).toBe("upload");
+  });
+
   it("offloads a unit before its forward pass has run", () => {
     const list = issue(planOf({ tier: "host", slots: 2, units: 3 }), [passOf("train", { update: true })]);
     const waits = waitsOf(list);
