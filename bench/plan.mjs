@@ -62,6 +62,7 @@ function sessionOf({ definition, recording }, { to = "host", unitBytes, onPass }
     tierOf: () => to,
     slots: 3,
     overlap: true,
+    writeBackEvery: 1,
     wire: "fp16",
     compute: "fp16",
     rounding: "nearest",

@@ -147,6 +147,11 @@ export const FLAGS = {
   slots: number("--slots <n>", `units that fit on the device at once (default: ${loading.offload.slots})`, {
     path: "offload.slots",
   }),
+  writeBackEvery: number(
+    "--write-back-every <n>",
+    `visits of a unit for each that writes it back (default: ${loading.offload.writeBackEvery})`,
+    { path: "offload.writeBackEvery" },
+  ),
   overlap: toggle("--no-overlap", "transfer and compute by turns, to measure what overlap brings", {
     path: "offload.overlap",
   }),

@@ -21,6 +21,7 @@ export const trainCommand: CommandSpec = {
     ...MODEL_FLAGS,
     ...([
       "rounding",
+      "writeBackEvery",
       "data",
       "out",
       "steps",

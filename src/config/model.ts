@@ -5,6 +5,9 @@ import type { Tier } from "../memory/residence.js";
 import { byteSizeSchema } from "./bytes.js";
 import type { Frozen } from "./parse.js";
 
+/** With this many updates in one visit, drawing noise takes far longer than any transfer. */
+const MOST_VISITS = 64;
+
 const offloadSchema = z.strictObject({
   /**
    * Where weights rest between visits: `"host"` streams them through the device's slots, `"device"` keeps them there.
@@ -23,6 +26,12 @@ const offloadSchema = z.strictObject({
   slots: z.int().min(1).default(3),
   /** Largest unit in bytes: a number, or text such as `"64MiB"`. @default the largest decoder layer */
   unitBytes: byteSizeSchema.optional(),
+  /**
+   * Visits of a streamed unit for each that writes it back. The visits between read the host's copy, which lags by up
+   * to `writeBackEvery - 1` steps, and apply the updates that it lacks: less traffic, more noise to draw. It changes no
+   * result, and concerns no unit that stays on the device. 1 .. 64. @default 1
+   */
+  writeBackEvery: z.int().min(1).max(MOST_VISITS).default(1),
   /** Whether transfers overlap with computation; off only to measure what overlap brings. @default true */
   overlap: z.boolean().default(true),
 });

@@ -1,6 +1,6 @@
 import type { Buffer, Device } from "zo2/native";
 import { at } from "../base/at.js";
-import { type ControlLayout, controlLayout, STEP_STATES, type StepState } from "../memory/control.js";
+import { type ControlLayout, controlLayout, type StepState } from "../memory/control.js";
 import * as resource from "../schedule/resource.js";
 import { writeCoefficients } from "./readback.js";
 import type { Queue } from "./queue.js";
@@ -28,8 +28,9 @@ export class Control {
     this.adopted = placed(layout.states, hostBuffer);
   }
 
-  static async create(device: Device, queue: Queue): Promise<Control> {
-    const layout = controlLayout(PROBES, DIRECTIONS);
+  /** @param states of steps. */
+  static async create(device: Device, queue: Queue, states: number): Promise<Control> {
+    const layout = controlLayout(PROBES, DIRECTIONS, states);
     const buffer = await device.createBuffer("device", layout.bytes);
     const control = new Control(layout, buffer, await device.createBuffer("host", layout.bytes), queue);
     const writes = [...layout.states.map((_, state) => resource.state(state)), resource.STICKY];
@@ -40,9 +41,8 @@ export class Control {
     return control;
   }
 
-  /** Where the state of the `index`-th step lies. */
   state(index: number): Placed<StepState> {
-    return at(this.states, index % STEP_STATES);
+    return at(this.states, index);
   }
 
   /** Clears the flags, behind everything that may still set one. */
@@ -63,7 +63,7 @@ export class Control {
 
   /** Puts coefficients that the host computed where visits look for those of step `state`. */
   adopt(state: number, coefficients: readonly number[]): Promise<void> {
-    const from = at(this.adopted, state % STEP_STATES).coefficients;
+    const from = at(this.adopted, state).coefficients;
     writeCoefficients(from, coefficients);
     return this.queue.submit(
       [{ kind: "work", lane: "compute", work: { kind: "adopt", state }, reads: [], writes: [resource.state(state)] }],

@@ -1,5 +1,4 @@
 import type { Buffer, Device } from "zo2/native";
-import { STEP_STATES } from "../memory/control.js";
 import type { NoiseSource } from "./pass-data.js";
 
 /** Noise by its distribution, or for tests z itself: fp32, in the canonical order (`canonicalLength` elements). */
@@ -18,9 +17,8 @@ export class NoiseTables {
   async source(noise: Noise, state: number): Promise<NoiseSource> {
     if (typeof noise === "string") return { kind: noise };
     const bytes = this.elements * Float32Array.BYTES_PER_ELEMENT;
-    const key = state % STEP_STATES;
-    const buffer = this.buffers.get(key) ?? (await this.device.createBuffer("host", bytes));
-    this.buffers.set(key, buffer);
+    const buffer = this.buffers.get(state) ?? (await this.device.createBuffer("host", bytes));
+    this.buffers.set(state, buffer);
     const { z } = noise;
     buffer.write(0, new Uint8Array(z.buffer, z.byteOffset, z.byteLength));
     return { kind: "buffer", z: { buffer, offset: 0 } };

@@ -14,6 +14,8 @@ export interface SessionOptions {
   readonly largestHostArena?: number | undefined;
   readonly slots: number;
   readonly overlap: boolean;
+  /** Of the visits of a unit that moves, how many there are for each that stores its pending updates. */
+  readonly writeBackEvery: number;
   /** Of most matrices. */
   readonly wire: FloatType;
   readonly compute: FloatType;

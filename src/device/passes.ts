@@ -23,6 +23,8 @@ export type PassKind = Pick<Pass, "probes" | "stores" | "yields"> & {
 export class Passes {
   private count = 0;
   private readonly ringFree: Promise<unknown>[] = Array.from({ length: STEPS_IN_FLIGHT }, () => Promise.resolve());
+  /** What was said of the flags last. */
+  private failure: string | null = null;
   /** Times the commands of every pass, when it is there. */
   trace: Pick<Trace, "around"> | null = null;
 
@@ -72,10 +74,27 @@ export class Passes {
     const { done } = this.queue.submit(commands, encode);
     const back = at(objects.host.readback, ring);
     const end = done.then(() => {
-      checkSticky(back, this.options.wire);
+      this.check(back, data.kind === "flush");
       return read(back);
     });
     this.ringFree[ring] = end.catch(() => undefined);
     return { end };
+  }
+
+  /** The flags were cleared. */
+  forgetFailure(): void {
+    this.failure = null;
+  }
+
+  /** An update that went wrong does so in every visit until it is stored: the flush that stores it is no news. */
+  private check(back: Readback, flushes: boolean): void {
+    try {
+      checkSticky(back, this.options.wire);
+    } catch (error) {
+      const { message } = error as Error;
+      if (flushes && message === this.failure) return;
+      this.failure = message;
+      throw error;
+    }
   }
 }

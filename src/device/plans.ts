@@ -10,7 +10,6 @@ import { outputOf, type PackedBatch, TARGET_FIELDS } from "../data/batch.js";
 import type { Parameter } from "../ops/parameter.js";
 import type { Recording } from "../ops/record.js";
 import type { Output } from "../ops/value.js";
-import { STEP_STATES } from "../memory/control.js";
 import type { Declared } from "../schedule/command.js";
 import type { Pass, SchedulePlan } from "../schedule/facts.js";
 import { passCommands } from "../schedule/pass.js";
@@ -160,16 +159,22 @@ export class Plans {
       plan.options.output === "logprobs" ? targets.length / TARGET_FIELDS : headRows.length * columns;
     const issue = (data: PassData) => new Issue({ objects, store, control, resultCount }, data);
     const schedule = schedulePlan(plan, this.frozen, this.options.poison);
-    this.current = { plan, objects, commands: remembered((pass) => passCommands(schedule, pass)), issue, resultCount };
+    // Training has as many kinds of passes as there are step states, evaluation between its steps as many again.
+    const kinds = Math.min(2 * control.layout.states.length, MOST_KINDS);
+    const commands = remembered(kinds, (pass) => passCommands(schedule, pass));
+    this.current = { plan, objects, commands, issue, resultCount };
     return this.current;
   }
 }
 
-/** Training has as many kinds of passes as there are step states, evaluation between its steps as many again. */
-const KINDS_REMEMBERED = 2 * STEP_STATES;
+/** Commands of a large model are thousands. */
+const MOST_KINDS = 64;
 
-/** The results of `commandsOf` for the passes that came last. */
-function remembered(commandsOf: (pass: Pass) => readonly Declared[]): (pass: Pass) => readonly Declared[] {
+/** The results of `commandsOf` for the last kinds of passes. */
+function remembered(
+  kinds: number,
+  commandsOf: (pass: Pass) => readonly Declared[],
+): (pass: Pass) => readonly Declared[] {
   const known = new Map<string, readonly Declared[]>();
   return (pass) => {
     const kind = JSON.stringify(pass);
@@ -177,7 +182,7 @@ function remembered(commandsOf: (pass: Pass) => readonly Declared[]): (pass: Pas
     known.delete(kind);
     known.set(kind, commands);
     const [oldest] = known.keys();
-    if (known.size > KINDS_REMEMBERED && oldest !== undefined) known.delete(oldest);
+    if (known.size > kinds && oldest !== undefined) known.delete(oldest);
     return commands;
   };
 }

@@ -3,10 +3,10 @@ import type { FloatType } from "../base/dtype.js";
 import { isZo2Error, Zo2Error } from "../base/errors.js";
 import { labelledCount } from "../data/batch.js";
 import type { Batch } from "../memory/batch-tables.js";
-import { STEP_STATES } from "../memory/control.js";
+import { stepStates } from "../memory/control.js";
 import type { Capacity } from "../memory/places.js";
 import type { Plan } from "../memory/plan.js";
-import type { Tier } from "../memory/residence.js";
+import { residencesOf, type Tier } from "../memory/residence.js";
 import { restLayout } from "../memory/rest.js";
 import type { Unit } from "../memory/units.js";
 import {
@@ -71,22 +71,23 @@ const APPLIED_AT_MOST = 2;
 
 /**
  * A model on one device: runs passes over it, plans memory for the batches it meets, keeps at most two steps in flight,
- * and carries the update that is pending.
+ * and carries the updates that are pending.
  *
- * A step's update is applied by the next visit of each unit. Until `commit` the last step counts as not taken: `flush`
- * and `forward` leave its update out, `discard` forgets it.
+ * A step's update is applied by every visit of each unit from the next one on, until one of them stores it. Until
+ * `commit` the last step counts as not taken: `flush` and `forward` leave its update out, `discard` forgets it.
  */
 export class Session {
   private readonly plans: Plans;
   private readonly passes: Passes;
-  private readonly log = new UpdateLog<NoiseSource>();
+  private readonly log: UpdateLog<NoiseSource>;
   private readonly noise: NoiseTables;
-  private steps = 0;
+  /** The step state that was used last. */
+  private state = -1;
   private queued: Promise<unknown> = Promise.resolve();
   private closing: Promise<void> | null = null;
   private user: string | null = null;
-  /** Forward passes that have worked out the pending update anew, without storing it. */
-  private applied = 0;
+  /** Forward passes since the last step that have worked out what is pending anew, without storing it. */
+  private forwards = 0;
 
   private constructor(
     private readonly device: Device,
@@ -98,6 +99,7 @@ export class Session {
     readonly units: readonly Unit[],
     private readonly options: SessionOptions,
   ) {
+    this.log = new UpdateLog(mostPending(units, options));
     this.passes = new Passes(queue, options);
     const idle = () => this.passes.idle();
     this.plans = new Plans(device, queue, store, control, recording, units, options, idle);
@@ -115,7 +117,7 @@ export class Session {
       const queue = new Queue(device, options.overlap);
       const tiers = units.map(({ index }) => ({ rest: options.tierOf(index) }));
       const store = await WeightStore.create(device, queue, restLayout(units, tiers, options.largestHostArena));
-      const control = await Control.create(device, queue);
+      const control = await Control.create(device, queue, stepStates(mostPending(units, options)));
       return new Session(device, queue, store, control, recording, units, options);
     } catch (error) {
       await device.close();
@@ -225,9 +227,10 @@ export class Session {
       const { active, data } = await this.prepareStep(batch, request, labelled);
       const { probes, coefficients, rule } = request;
       const counts = { probes: probes.length, directions: rule.differences.length };
-      const kind = { probes, stores: true, yields: "coefficients", state: data.state, coefficients } as const;
+      const stores = this.log.full;
+      const kind = { probes, stores, yields: "coefficients", state: data.state, coefficients } as const;
       const { end } = await this.passes.enqueue(active, kind, data, (back) => readOutcome(back, counts));
-      this.stored();
+      this.applied(data, stores);
       this.leave(request, data);
       return { result: end };
     });
@@ -241,11 +244,12 @@ export class Session {
     const { end } = await this.serialize(async () => {
       const { active, data } = await this.prepareStep(batch, request, 0);
       const { probes } = request;
-      const kind = { probes, stores: true, yields: "results", state: data.state } as const;
+      const stores = this.log.full;
+      const kind = { probes, stores, yields: "results", state: data.state } as const;
       const pass = await this.passes.enqueue(active, kind, data, (back) =>
         probes.map((_, p) => readResults(back, batch, p, active.resultCount)),
       );
-      this.stored();
+      this.applied(data, stores);
       return pass;
     });
     return end;
@@ -257,7 +261,9 @@ export class Session {
    * @throws Zo2Error ZO2_ERR_NOT_FINITE, and there is no update then
    */
   async finish(request: StepRequest, losses: readonly number[]): Promise<StepOutcome> {
-    await this.flush();
+    // The losses were computed without an update that is not committed.
+    this.log.discard();
+    if (this.log.full) await this.flush();
     return this.serialize(async () => {
       const coefficients = (request.coefficients ?? coefficientsOf(request.rule, losses)).map(Math.fround);
       if (!coefficients.every(Number.isFinite)) {
@@ -268,7 +274,7 @@ export class Session {
         );
       }
       await this.plans.ensure(null);
-      const state = this.steps++ % STEP_STATES;
+      const state = this.takeState();
       const perturbation = await this.perturbation(request, state);
       // A failure poisons the lane, and arrives with the next pass.
       this.control.adopt(state, coefficients).catch(() => undefined);
@@ -293,7 +299,10 @@ export class Session {
     this.log.discard();
   }
 
-  /** Applies the committed update everywhere, after what is in flight. */
+  /**
+   * Applies the committed updates everywhere, after what is in flight.
+   * @throws Zo2Error ZO2_ERR_NOT_FINITE where one of them goes wrong, and no pass before has said so
+   */
   flush(): Promise<void> {
     return this.serialize(async () => {
       const pending = this.log.taken;
@@ -302,7 +311,8 @@ export class Session {
       const data: PassData = { kind: "flush", pending, rounding: this.options.rounding };
       const kind = { probes: [], stores: true, yields: null };
       const { end } = await this.passes.enqueue(active, kind, data, () => undefined);
-      this.stored();
+      this.log.stored(pending.length);
+      this.forwards = 0;
       await end;
     });
   }
@@ -311,11 +321,11 @@ export class Session {
    * One forward pass, with every committed update. Resolves with the result of each micro-batch: its log-probabilities
    * [targets], or logits [headRows x columns].
    *
-   * It stores nothing: a pending update is worked out in scratch. After `APPLIED_AT_MOST` such passes a flush is
+   * It stores nothing: pending updates are worked out in scratch. After `APPLIED_AT_MOST` such passes a flush is
    * cheaper than the next one.
    */
   async forward(batch: Batch, { output, cache, probe }: ForwardOptions = {}): Promise<Float32Array[]> {
-    if (this.applied >= APPLIED_AT_MOST) await this.flush();
+    if (this.forwards >= APPLIED_AT_MOST) await this.flush();
     const { end } = await this.serialize(async () => {
       const probes: Probe[] = [probe === undefined ? AT_WEIGHTS : { direction: 0, sign: probe.sign }];
       const active = await this.plans.ensure({
@@ -323,12 +333,12 @@ export class Session {
         cache: cache === undefined ? null : { tier: cache.cache.tier, rows: cache.cache.rows },
       });
       const pending = this.log.taken;
-      if (pending.length > 0) this.applied++;
+      if (pending.length > 0) this.forwards++;
       const data: PassData = {
         ...{ kind: "forward", batch, probes: 1, pending },
         table: this.plans.tableOf(batch),
         rounding: this.options.rounding,
-        perturbation: probe === undefined ? null : await this.perturbation(probe.of, this.steps),
+        perturbation: probe === undefined ? null : await this.perturbation(probe.of, this.nextState()),
         cache: cache === undefined ? null : { buffer: cache.cache.buffer, used: cache.used, added: cache.added },
       };
       const kind = { probes, stores: false, yields: "results", cache } as const;
@@ -341,6 +351,7 @@ export class Session {
   clearSticky(): Promise<void> {
     return this.serialize(async () => {
       await this.plans.ensure(null);
+      this.passes.forgetFailure();
       // A failure poisons the lane, and arrives with the next pass.
       this.control.clearSticky().catch(() => undefined);
     });
@@ -398,7 +409,7 @@ export class Session {
     labelled: number,
   ): Promise<{ readonly active: Active; readonly data: StepData }> {
     const active = await this.plans.ensure(this.plans.needsOf(batch, request.probes));
-    const state = this.steps++ % STEP_STATES;
+    const state = this.takeState();
     const data: StepData = {
       ...{ kind: "step", batch, state, labelled, rule: request.rule },
       probes: request.probes.length,
@@ -410,10 +421,25 @@ export class Session {
     return { active, data };
   }
 
-  /** What was pending is on its way into the weights. */
-  private stored(): void {
-    this.log.applied();
-    this.applied = 0;
+  /** A step works with all that is pending, and so takes it; what it stores is on its way into the weights. */
+  private applied({ pending }: StepData, stores: boolean): void {
+    this.log.commit();
+    if (stores) this.log.stored(pending.length);
+    this.forwards = 0;
+  }
+
+  /** The state that comes next of those that no pending update needs. */
+  private nextState(): number {
+    const needed = this.log.all.map(({ state }) => state);
+    const count = this.control.layout.states.length;
+    let state = (this.state + 1) % count;
+    while (needed.includes(state)) state = (state + 1) % count;
+    return state;
+  }
+
+  private takeState(): number {
+    this.state = this.nextState();
+    return this.state;
   }
 
   private leave(
@@ -427,4 +453,9 @@ export class Session {
   private async perturbation({ seed, step, eps, noise }: Direction, state: number): Promise<Perturbation> {
     return { seed, step, eps, noise: await this.noise.source(noise, state) };
   }
+}
+
+/** Updates that may wait to be stored: where no unit moves, storing them at every visit costs no transfer. */
+function mostPending(units: readonly Unit[], { tierOf, writeBackEvery }: SessionOptions): number {
+  return residencesOf(units, tierOf, new Set()).some(({ moves }) => moves) ? writeBackEvery : 1;
 }

@@ -103,7 +103,7 @@ export class Trace {
         const { wireBytes, scratchBytes, tensors } = at(plan.units, work.unit);
         const elements = tensors.reduce((sum, t) => sum + t.count, 0);
         return {
-          deviceBytes: wireBytes * (work.update ? 2 : 1) + work.signs.length * scratchBytes,
+          deviceBytes: wireBytes * (work.store ? 2 : 1) + work.signs.length * scratchBytes,
           draws: elements * ((work.direction === null ? 0 : 1) + (work.update ? data.pending.length : 0)),
         };
       }

@@ -4,8 +4,15 @@ import type { Region } from "./arena.js";
 
 /** At most this many steps are on the device at once. */
 export const STEPS_IN_FLIGHT = 2;
-/** Step states outlive their step by one visit of every unit; a power of two above STEPS_IN_FLIGHT + 1. */
-export const STEP_STATES = 4;
+
+/**
+ * How many step states there are where up to `pending` updates wait to be stored: one for each of them, for the steps
+ * in flight, and for one that the host may be writing. A multiple of `pending`, so that steps come round to the same
+ * states when they come round to storing, and their commands are those of before.
+ */
+export function stepStates(pending: number): number {
+  return pending * Math.ceil((pending + STEPS_IN_FLIGHT + 1) / pending);
+}
 
 /**
  * What a step leaves on the device for the visits that apply its update. Bytes from the start of the control buffer.
@@ -19,7 +26,6 @@ export interface StepState {
 
 /** The control buffer on the device, which outlives a plan: the states of the last steps, and the sticky flags. */
 export interface ControlLayout {
-  /** The state of step s is the one of index s % STEP_STATES. */
   readonly states: readonly StepState[];
   readonly sticky: Region;
   readonly bytes: number;
@@ -28,14 +34,14 @@ export interface ControlLayout {
 const ALIGNMENT = 32;
 
 /** @param probes, directions of a step at most. */
-export function controlLayout(probes: number, directions: number): ControlLayout {
+export function controlLayout(probes: number, directions: number, count: number): ControlLayout {
   const losses = probes * LOSS_BYTES;
   const coefficients = directions * COEFFICIENT_BYTES;
   const stride = align(losses + coefficients, ALIGNMENT);
-  const states = Array.from({ length: STEP_STATES }, (_, s) => ({
+  const states = Array.from({ length: count }, (_, s) => ({
     losses: { offset: s * stride, bytes: losses },
     coefficients: { offset: s * stride + losses, bytes: coefficients },
   }));
-  const sticky = { offset: STEP_STATES * stride, bytes: STICKY_BYTES };
+  const sticky = { offset: count * stride, bytes: STICKY_BYTES };
   return { states, sticky, bytes: sticky.offset + align(STICKY_BYTES) };
 }

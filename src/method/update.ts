@@ -14,41 +14,52 @@ export interface PendingUpdate<N> {
 }
 
 /**
- * Steps leave their update here; the next pass that stores takes it along. Until `commit` the last step counts as not
- * taken: what is applied then is everything but its update, and `discard` forgets it.
+ * Steps leave their updates here, oldest first, until a pass stores them. Until `commit` the last step counts as not
+ * taken: what is applied then is everything but its update, and `discard` forgets it. Whatever works with it, such as a
+ * step behind it, commits it.
  */
 export class UpdateLog<N> {
-  private pending: PendingUpdate<N> | null = null;
-  private committed = false;
+  private pending: readonly PendingUpdate<N>[] = [];
+  private committed = true;
 
-  /** The update that the next step's visits apply. */
+  /** @param most updates that may be pending when a step begins. */
+  constructor(private readonly most: number) {}
+
+  /** The updates that the next step's visits apply. */
   get all(): readonly PendingUpdate<N>[] {
-    return this.pending === null ? [] : [this.pending];
+    return this.pending;
   }
 
   /** The updates that count: those that a forward pass and a flush apply. */
   get taken(): readonly PendingUpdate<N>[] {
-    return this.committed ? this.all : [];
+    return this.committed ? this.pending : this.pending.slice(0, -1);
+  }
+
+  /** Whether what is pending has to be stored before one more is added. */
+  get full(): boolean {
+    return this.pending.length >= this.most;
   }
 
   add(update: PendingUpdate<N>): void {
-    this.pending = update;
+    if (this.full) throw new Error(`${this.most} updates are pending, and none of them was stored`);
+    this.pending = [...this.pending, update];
     this.committed = false;
   }
 
   /** The last step counts as taken from now on. */
   commit(): void {
-    this.committed = this.pending !== null;
+    this.committed = true;
   }
 
   /** Forgets the last step's update if it was not committed. */
   discard(): void {
-    if (!this.committed) this.pending = null;
+    this.pending = this.taken;
+    this.committed = true;
   }
 
-  /** A pass that stores what is pending has been enqueued. */
-  applied(): void {
-    this.pending = null;
-    this.committed = false;
+  /** A pass that stores the oldest `count` updates has been enqueued. */
+  stored(count: number): void {
+    this.pending = this.pending.slice(count);
+    if (this.pending.length === 0) this.committed = true;
   }
 }

@@ -50,7 +50,15 @@ async function stepOf(cast: boolean) {
   const units = cutUnits(recording, { wire: "fp32", compute: "fp32", unitBytes: WIDTH * WIDTH * 4 });
   const device = await loadNative().openDevice(DEVICE, { threads: 1 });
   const session = await Session.create(device, recording, units, {
-    ...{ tierOf: () => "host", slots: 2, overlap: true, wire: "fp32", compute: "fp32", rounding: "nearest" },
+    ...{
+      tierOf: () => "host",
+      slots: 2,
+      overlap: true,
+      writeBackEvery: 1,
+      wire: "fp32",
+      compute: "fp32",
+      rounding: "nearest",
+    },
     ...{ positionRow: (position) => position, poison: true },
   });
   try {

@@ -171,7 +171,8 @@ describe("train", () => {
         ).split(" "),
         ...(
           "--device cpu --threads 2 --offload host --wire bf16 --device-memory 4GiB --unit-bytes 1MiB --slots 4 " +
-          "--no-overlap --rounding stochastic --max-length 64 --truncation left --reduction sum --save-dtype " +
+          "--write-back-every 7 --no-overlap --rounding stochastic " +
+          "--max-length 64 --truncation left --reduction sum --save-dtype " +
           "fp32 --label-field y"
         ).split(" "),
         "--prompt",
@@ -190,7 +191,10 @@ describe("train", () => {
           device: "cpu",
           threads: 2,
           rounding: "stochastic",
-          offload: { to: "host", wire: "bf16", deviceMemory: 2 ** 32, unitBytes: 2 ** 20, slots: 4, overlap: false },
+          offload: {
+            ...{ to: "host", wire: "bf16", deviceMemory: 2 ** 32, unitBytes: 2 ** 20, slots: 4 },
+            ...{ writeBackEvery: 7, overlap: false },
+          },
         },
       ],
       [

@@ -39,7 +39,15 @@ async function withSession(body: (session: Session) => Promise<void>): Promise<v
   const recording = recorder.finish();
   const units = cutUnits(recording, { wire: "fp32", compute: "fp32" });
   const session = await Session.create(idle(), recording, units, {
-    ...{ tierOf: () => "host", slots: 2, overlap: true, wire: "fp32", compute: "fp32", rounding: "nearest" },
+    ...{
+      tierOf: () => "host",
+      slots: 2,
+      overlap: true,
+      writeBackEvery: 1,
+      wire: "fp32",
+      compute: "fp32",
+      rounding: "nearest",
+    },
     ...{ positionRow: (position: number) => position, poison: false },
   });
   await body(session);

@@ -376,7 +376,7 @@ describe("what comes back from a pass", () => {
 
 describe("a key/value cache", () => {
   const ROWS = 100;
-  const CONTROL_BYTES = controlLayout(2, 1).bytes;
+  const CONTROL_BYTES = controlLayout(2, 1, 4).bytes;
   const cached = (tier: "host" | "device", o: Changed = {}, config = CONFIGS["Llama 3, tied"]) =>
     planOf(model({ unitBytes: 30_000 }, config).units, {
       probes: 1,

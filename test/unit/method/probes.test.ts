@@ -56,7 +56,7 @@ describe("the log of what is pending", () => {
   });
 
   it("holds a step's update back from what counts until the step is committed", () => {
-    const log = new UpdateLog<string>();
+    const log = new UpdateLog<string>(1);
     log.add(update(3));
     expect([log.all, log.taken]).toEqual([[update(3)], []]);
     log.commit();
@@ -64,7 +64,7 @@ describe("the log of what is pending", () => {
   });
 
   it("forgets a step that was discarded, and none that was committed", () => {
-    const log = new UpdateLog<string>();
+    const log = new UpdateLog<string>(1);
     log.add(update(0));
     log.discard();
     expect(log.all).toEqual([]);
@@ -75,12 +75,38 @@ describe("the log of what is pending", () => {
   });
 
   it("is empty when a pass has stored what was pending, and a commit without a step changes nothing", () => {
-    const log = new UpdateLog<string>();
+    const log = new UpdateLog<string>(1);
     log.add(update(0));
     log.commit();
-    log.applied();
+    log.stored(1);
     log.commit();
-    expect([log.all, log.taken]).toEqual([[], []]);
+    expect([log.all, log.taken, log.full]).toEqual([[], [], false]);
+  });
+
+  it("holds as many as it may, and no more: only the last can be held back or forgotten", () => {
+    const log = new UpdateLog<string>(3);
+    for (const step of [0, 1, 2]) {
+      expect(log.full).toBe(false);
+      log.add(update(step));
+    }
+    expect(log.full).toBe(true);
+    expect(log.all).toEqual([0, 1, 2].map(update));
+    expect(log.taken).toEqual([0, 1].map(update));
+    expect(() => log.add(update(3))).toThrow("3 updates are pending");
+    log.discard();
+    expect([log.all, log.full]).toEqual([[0, 1].map(update), false]);
+    log.discard();
+    expect(log.all).toEqual([0, 1].map(update));
+  });
+
+  it("keeps a step that is not committed when those before it are stored", () => {
+    const log = new UpdateLog<string>(3);
+    log.add(update(0));
+    log.add(update(1));
+    log.stored(log.taken.length);
+    expect([log.all, log.taken]).toEqual([[update(1)], []]);
+    log.commit();
+    expect(log.taken).toEqual([update(1)]);
   });
 });
 

@@ -165,8 +165,10 @@ export function planOf(shape: PlanShape): Planned {
 
 /** What a pass is for, in few words. */
 export interface PassShape {
-  /** Whether the update of an earlier step is pending. */
-  readonly update?: boolean;
+  /** Whether the update of an earlier step is pending, or of how many. */
+  readonly update?: boolean | number;
+  /** `train`: whether what is pending is stored. */
+  readonly stores?: boolean;
   readonly microBatches?: number;
   /** `train`: where the coefficients come from. */
   readonly gradient?: "losses" | "batch" | "caller";
@@ -176,9 +178,17 @@ export interface PassShape {
 }
 
 export function passOf(kind: "train" | "forward" | "flush", o: PassShape = {}): Pass {
-  const { update = kind === "flush", microBatches = 2, gradient = "losses", perturbed = false, cache } = o;
+  const {
+    update = kind === "flush",
+    stores = true,
+    microBatches = 2,
+    gradient = "losses",
+    perturbed = false,
+    cache,
+  } = o;
   const side = (sign: 1 | -1) => ({ direction: 0, sign });
-  const common = { ring: 0, pending: update ? [0] : [], injects: false };
+  const pending = Array.from({ length: Number(update) }, (_, state) => (state === 0 ? 0 : state + 1));
+  const common = { ring: 0, pending, injects: false };
   if (kind === "flush")
     return { ...common, microBatches: 0, probes: [], stores: true, yields: null, state: null, cache: null };
   if (kind === "forward") {
@@ -189,7 +199,7 @@ export function passOf(kind: "train" | "forward" | "flush", o: PassShape = {}): 
     };
   }
   return {
-    ...{ ...common, microBatches, stores: true, state: 1, cache: null },
+    ...{ ...common, microBatches, stores, state: 1, cache: null },
     probes: [side(1), side(-1)],
     yields: gradient === "caller" ? "results" : "coefficients",
     injects: gradient === "batch",

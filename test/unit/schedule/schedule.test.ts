@@ -14,6 +14,16 @@ const runs: Record<string, Pass[]> = {
     passOf("train"),
     passOf("train", { update: true }),
   ],
+  "training that writes back every third visit": [
+    ...[0, 1, 2, 3, 1, 2, 3].map((update) => passOf("train", { update, stores: update === 3 })),
+    passOf("forward", { update: 1 }),
+    passOf("train", { update: 1, stores: false }),
+    passOf("flush", { update: 2 }),
+    passOf("forward", { update: 1 }),
+    passOf("train", { update: 1, stores: false, gradient: "caller" }),
+    passOf("flush", { update: 2 }),
+    passOf("train"),
+  ],
   "training with an objective of the caller's": [
     passOf("train", { gradient: "caller" }),
     passOf("flush"),
