@@ -62,6 +62,7 @@ function sessionOf({ definition, recording }, { to = "host", unitBytes, onPass }
     tierOf: () => to,
     slots: 3,
     overlap: true,
+    prepareAhead: "auto",
     writeBackEvery: 1,
     wire: "fp16",
     compute: "fp16",

@@ -79,7 +79,7 @@ async function loadFrom(
     tierOf: (unit) => test?.tier?.(unit) ?? offload.to,
     largestHostArena: test?.largestHostArena,
     ...{ slots: offload.slots, overlap: offload.overlap, deviceMemory: offload.deviceMemory },
-    writeBackEvery: offload.writeBackEvery,
+    ...{ prepareAhead: offload.prepareAhead, writeBackEvery: offload.writeBackEvery },
     ...{ wire, compute: options.dtype, rounding: options.rounding },
     positionRow: definition.positionRow,
     poison: test?.poison ?? false,

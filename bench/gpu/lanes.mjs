@@ -1,6 +1,7 @@
 /**
- * What a timeline shows: how long each lane worked, how long two or three worked at once, and what the same commands
- * would have taken one after another. Spans are `{lane, begin, end}` in seconds; those of one lane do not overlap.
+ * What a timeline shows: how long each lane worked, how long two, and three or more, worked at once, and what the same
+ * commands would have taken one after another. Spans are `{lane, begin, end}` in seconds; those of one lane do not
+ * overlap.
  */
 export function overlapOf(spans) {
   const marks = spans.flatMap(({ lane, begin, end }) => [

@@ -1,5 +1,5 @@
 /**
- * What the three lanes did during streamed MeZO steps, command by command: begin and end of each by events on its own
+ * What the lanes did during streamed MeZO steps, command by command: begin and end of each by events on its own
  * lane, through the native API. Writes the spans, how much of them overlapped, the step that bytes and operations
  * predict, and device memory at its peak beside the plan's.
  *

@@ -13,7 +13,7 @@ const RULES = [
   { room: /^(?!cli\/)/, names: /["'`( ]--[a-z]/g, why: "flags are the command line's; the library names options" },
   {
     room: /^method\//,
-    names: /"(?:upload|compute|offload)"|\b[Ll]anes?\b/g,
+    names: /"(?:upload|prepare|compute|offload)"|\b[Ll]anes?\b/g,
     why: "a method knows probes and coefficients, and no lane",
   },
   {

@@ -26,6 +26,7 @@ export function buildModelOptions(flags: Flags): ModelOptions {
       deviceMemory: flags.deviceMemory,
       unitBytes: flags.unitBytes,
       slots: flags.slots,
+      prepareAhead: flags.prepareAhead,
       writeBackEvery: flags.writeBackEvery,
       overlap: flags.overlap,
     }),

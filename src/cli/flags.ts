@@ -147,6 +147,12 @@ export const FLAGS = {
   slots: number("--slots <n>", `units that fit on the device at once (default: ${loading.offload.slots})`, {
     path: "offload.slots",
   }),
+  prepareAhead: choice(
+    "--prepare-ahead <when>",
+    ["auto", "on", "off"],
+    `%: perturb the next unit while one computes (default: ${loading.offload.prepareAhead})`,
+    { path: "offload.prepareAhead" },
+  ),
   writeBackEvery: number(
     "--write-back-every <n>",
     `visits of a unit for each that writes it back (default: ${loading.offload.writeBackEvery})`,
@@ -260,6 +266,7 @@ export const MODEL_FLAGS = [
   "deviceMemory",
   "unitBytes",
   "slots",
+  "prepareAhead",
   "overlap",
 ] as const satisfies readonly FlagName[];
 /** The flags that say how lines become sequences and scores. */

@@ -27,6 +27,12 @@ const offloadSchema = z.strictObject({
   /** Largest unit in bytes: a number, or text such as `"64MiB"`. @default the largest decoder layer */
   unitBytes: byteSizeSchema.optional(),
   /**
+   * Whether the weights of the next unit are perturbed while this one computes. It takes device memory for those of a
+   * second unit, and changes no result. `"auto"`: on a GPU, with overlap, where that memory is there.
+   * @default "auto"
+   */
+  prepareAhead: z.enum(["auto", "on", "off"]).default("auto"),
+  /**
    * Visits of a streamed unit for each that writes it back. The visits between read the host's copy, which lags by up
    * to `writeBackEvery - 1` steps, and apply the updates that it lacks: less traffic, more noise to draw. It changes no
    * result, and concerns no unit that stays on the device. 1 .. 64. @default 1

@@ -31,7 +31,8 @@ const RESULT_BYTES = 4;
 export class Issue {
   private readonly symbols: readonly RunArgs["symbols"][];
   private readonly updates: readonly UpdateArgs[];
-  private sides: { readonly signs: readonly number[]; readonly args: readonly SideArgs[] } = { signs: [], args: [] };
+  /** By set, those of the last signs. */
+  private readonly sides: { readonly signs: readonly number[]; readonly args: readonly SideArgs[] }[] = [];
 
   constructor(
     private readonly context: IssueContext,
@@ -172,7 +173,7 @@ export class Issue {
   private prepare(
     words: CommandWords,
     stream: Stream,
-    { update, store, direction, signs }: Pick<Of<"prepare">, "update" | "store" | "direction" | "signs">,
+    { update, store, direction, signs, set }: Omit<Of<"prepare">, "kind" | "unit" | "slot">,
     target: Pick<PrepareArgs, "layout" | "wire" | "rows" | "rowCount">,
   ): void {
     const { data, context } = this;
@@ -181,7 +182,7 @@ export class Issue {
     words.prepare(stream, {
       layout: target.layout,
       wire: target.wire,
-      sides: this.sidesOf(signs, noise?.eps ?? 0),
+      sides: this.sidesOf(signs, set, noise?.eps ?? 0),
       rows: target.rows,
       rowCount: target.rowCount,
       noise: NOISE[noise?.noise.kind ?? "gaussian"],
@@ -197,12 +198,14 @@ export class Issue {
   }
 
   /** All units share them. */
-  private sidesOf(signs: readonly number[], eps: number): readonly SideArgs[] {
-    if (this.sides.signs !== signs) {
-      const { scratch } = this.context.objects.device;
-      this.sides = { signs, args: signs.map((sign, side) => ({ scratch: at(scratch, side), eps: sign * eps })) };
-    }
-    return this.sides.args;
+  private sidesOf(signs: readonly number[], set: number, eps: number): readonly SideArgs[] {
+    const known = this.sides[set];
+    if (known?.signs === signs) return known.args;
+    const { plan, device } = this.context.objects;
+    const first = set * plan.options.sides;
+    const args = signs.map((sign, side) => ({ scratch: at(device.scratch, first + side), eps: sign * eps }));
+    this.sides[set] = { signs, args };
+    return args;
   }
 
   private update(pending: PendingUpdate<NoiseSource>): UpdateArgs {
@@ -276,11 +279,14 @@ export class Issue {
   }
 
   private poison(words: CommandWords, stream: Stream, work: Of<"poison">): void {
-    const { device, host } = this.context.objects;
+    const { plan, device, host } = this.context.objects;
     const nan = (place: Place) => words.fill(stream, place, 0xff, place.bytes);
-    if (work.what === "staging") return nan(at(host.staging, work.index).whole);
-    for (const place of work.what === "slot" ? [at(device.slots, work.index)] : [...device.scratch, device.workspace])
-      nan(place);
+    if (work.what === "scratch") {
+      const { sides } = plan.options;
+      for (const set of work.sets) device.scratch.slice(set * sides, (set + 1) * sides).forEach(nan);
+      return nan(device.workspace);
+    }
+    nan(work.what === "slot" ? at(device.slots, work.index) : at(host.staging, work.index).whole);
   }
 
   /** The area of a probe and micro-batch among those of a pass. */

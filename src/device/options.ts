@@ -14,6 +14,8 @@ export interface SessionOptions {
   readonly largestHostArena?: number | undefined;
   readonly slots: number;
   readonly overlap: boolean;
+  /** Whether units are prepared ahead of what runs; `"auto"`: on a GPU, where there is memory for it. */
+  readonly prepareAhead: "auto" | "on" | "off";
   /** Of the visits of a unit that moves, how many there are for each that stores its pending updates. */
   readonly writeBackEvery: number;
   /** Of most matrices. */

@@ -1,7 +1,7 @@
 import type { Device } from "zo2/native";
 import { isZo2Error } from "../base/errors.js";
 import { type Batch, capacityOf, holds, joinCapacity, NO_BATCH, touchedRows } from "../memory/batch-tables.js";
-import { type Plan, planMemory, type PlanOptions } from "../memory/plan.js";
+import { type Plan, planMemory, type PlanOptions, scratchSets } from "../memory/plan.js";
 import type { Capacity } from "../memory/places.js";
 import { residencesOf } from "../memory/residence.js";
 import { isDirect, type Unit } from "../memory/units.js";
@@ -88,23 +88,16 @@ export class Plans {
   }
 
   /** @throws Zo2Error ZO2_ERR_MEMORY_BUDGET */
-  planFor({ capacity, probes, sides, output, cache }: Needs): Plan {
-    const { slots, deviceMemory, compute, tierOf } = this.options;
-    return planMemory(this.units, {
-      ...{ capacity, probes, sides, output, cache, slots, deviceMemory, compute },
-      control: this.control.layout,
-      residences: residencesOf(this.units, tierOf, this.frozen),
-    });
+  planFor(needs: Needs): Plan {
+    const { prepareAhead } = this.options;
+    if (prepareAhead !== "auto") return this.planWith(needs, prepareAhead === "on");
+    const ahead = this.aheadPays ? withinBudget(() => this.planWith(needs, true)) : null;
+    return ahead ?? this.planWith(needs, false);
   }
 
   /** The same, or null where it does not fit in the memory that is allowed. */
   planWithin(needs: Needs): Plan | null {
-    try {
-      return this.planFor(needs);
-    } catch (error) {
-      if (isZo2Error(error) && error.code === "ZO2_ERR_MEMORY_BUDGET") return null;
-      throw error;
-    }
+    return withinBudget(() => this.planFor(needs));
   }
 
   /** A plan that holds what is needed, made where the one in force does not; null: any plan will do. */
@@ -146,13 +139,40 @@ export class Plans {
     this.current = null;
   }
 
-  private async rebuild(plan: Plan): Promise<Active> {
+  private planWith({ capacity, probes, sides, output, cache }: Needs, prepareAhead: boolean): Plan {
+    const { slots, deviceMemory, compute, tierOf } = this.options;
+    return planMemory(this.units, {
+      ...{ capacity, probes, sides, prepareAhead, output, cache, slots, deviceMemory, compute },
+      control: this.control.layout,
+      residences: residencesOf(this.units, tierOf, this.frozen),
+    });
+  }
+
+  /** Those of the plan; where the device has less memory than was thought, those of one that prepares nothing ahead. */
+  private async createObjects(plan: Plan): Promise<PlanObjects> {
+    const create = (of: Plan) => PlanObjects.create(this.device, of, this.recording.inputs, this.frozen);
+    try {
+      return await create(plan);
+    } catch (error) {
+      const spare = this.options.prepareAhead === "auto" && plan.options.prepareAhead;
+      if (!spare || !isZo2Error(error) || error.code !== "ZO2_ERR_OUT_OF_MEMORY") throw error;
+      return create(this.planWith(plan.options, false));
+    }
+  }
+
+  /** The CPU has no arithmetic to spare while a unit runs: both share one pool of threads. */
+  private get aheadPays(): boolean {
+    return this.options.overlap && this.device.info().kind.startsWith("cuda");
+  }
+
+  private async rebuild(wanted: Plan): Promise<Active> {
     await this.idle();
     // The old arenas have to be gone before the new ones are allocated: there may be room for one only.
     await this.queue.settle();
     this.dispose();
     this.queue.renew();
-    const objects = await PlanObjects.create(this.device, plan, this.recording.inputs, this.frozen);
+    const objects = await this.createObjects(wanted);
+    const { plan } = objects;
     const { store, control } = this;
     const { columns } = this.recording.logits;
     const resultCount = ({ targets, headRows }: PackedBatch) =>
@@ -164,6 +184,16 @@ export class Plans {
     const commands = remembered(kinds, (pass) => passCommands(schedule, pass));
     this.current = { plan, objects, commands, issue, resultCount };
     return this.current;
+  }
+}
+
+/** Null where the plan does not fit in the memory that is allowed. */
+function withinBudget(plan: () => Plan): Plan | null {
+  try {
+    return plan();
+  } catch (error) {
+    if (isZo2Error(error) && error.code === "ZO2_ERR_MEMORY_BUDGET") return null;
+    throw error;
   }
 }
 
@@ -226,7 +256,8 @@ function schedulePlan(plan: Plan, frozen: ReadonlySet<Parameter>, poison: boolea
       };
     }),
     gatherSources: plan.units.filter(holdsTable).map(({ index }) => index),
-    sides: plan.device.scratch.length,
+    sides: plan.options.sides,
+    sets: scratchSets(plan.options),
     poison,
   };
 }

@@ -8,7 +8,7 @@ import { CommandWords } from "./words.js";
 export type Encode = (words: CommandWords, stream: Stream, work: Work, lane: Lane) => void;
 
 /**
- * The one way to a device: every list of commands is put in order by the same timeline, and issued on three streams by
+ * The one way to a device: every list of commands is put in order by the same timeline, and issued on four streams by
  * the device's submitter thread. The JavaScript thread never waits.
  */
 export class Queue {
@@ -48,8 +48,11 @@ export class Queue {
   }
 
   private createStreams(): Readonly<Record<Lane, Stream>> {
-    const [upload, compute, offload] = LANES.map((lane) => this.device.createStream(lane)) as [Stream, Stream, Stream];
-    return { upload, compute, offload };
+    const [upload, prepare, compute, offload] = LANES.map((lane) => this.device.createStream(lane)) as [
+      ...[Stream, Stream],
+      ...[Stream, Stream],
+    ];
+    return { upload, prepare, compute, offload };
   }
 
   private issue({ commands, end }: Ordered, encode: Encode): { readonly done: Promise<void> } {

@@ -22,6 +22,8 @@ export interface PlanOptions {
   readonly probes: number;
   /** Of these, how many weights are perturbed at once: the sides of one direction, or 1 where none is. */
   readonly sides: number;
+  /** Whether one unit is prepared while another runs, which takes scratch for both. */
+  readonly prepareAhead: boolean;
   readonly capacity: Capacity;
   readonly output: Output;
   /** Rows of the key/value cache and where it rests, when the pass has one. */
@@ -61,7 +63,7 @@ export interface Plan {
     readonly slots: readonly Region[];
     /** Pieces of a cache in host memory, while their units are visited. */
     readonly cacheSlots: readonly Region[];
-    /** The perturbed weights of a unit: W+ and W-. */
+    /** [sets x sides]: the perturbed weights of a unit, W+ and W-, and of the next where it is prepared ahead. */
     readonly scratch: readonly Region[];
     /** Wire bytes of the rows gathered for a tied embedding. */
     readonly gathered: Region;
@@ -111,7 +113,7 @@ export function planMemory(units: readonly Unit[], options: PlanOptions): Plan {
       Math.min(CACHE_SLOTS, cachePieces.length),
       Math.max(0, ...cachePieces.map((u) => u.bytes)),
     ),
-    scratch: device.takeEach(options.sides, scratchBytes),
+    scratch: device.takeEach(scratchSets(options) * options.sides, scratchBytes),
     gathered: device.take(tableBytes),
     carried: device.takeEach(areas, places.carriedBytes),
     workspace: device.take(places.workspaceBytes),
@@ -138,6 +140,11 @@ export function planMemory(units: readonly Unit[], options: PlanOptions): Plan {
   };
   checkBudget(plan);
   return plan;
+}
+
+/** Each holds the perturbed weights of one unit. */
+export function scratchSets({ prepareAhead }: Pick<PlanOptions, "prepareAhead">): number {
+  return prepareAhead ? 2 : 1;
 }
 
 /** @param type of the values; absent where the unit gathers none */
@@ -180,7 +187,7 @@ export function deviceParts(plan: Plan): { readonly name: string; readonly bytes
     { name: "resident weights", bytes: plan.rest.bytes.device },
     { name: `${d.slots.length} slots`, bytes: sum(d.slots) },
     { name: "key/value cache", bytes: deviceCacheBytes(plan) + sum(d.cacheSlots) },
-    { name: "W+ and W-", bytes: sum(d.scratch) },
+    { name: plan.options.prepareAhead ? "W+ and W- of two units" : "W+ and W-", bytes: sum(d.scratch) },
     { name: "gathered embedding rows", bytes: d.gathered.bytes },
     { name: "activations between units", bytes: sum(d.carried) },
     { name: "activations within a unit", bytes: d.workspace.bytes },
@@ -212,6 +219,7 @@ function checkBudget(plan: Plan): void {
   const parts = deviceParts(plan)
     .map((p) => `${p.name} ${formatBytes(p.bytes)}`)
     .join(", ");
+  const less = plan.options.prepareAhead ? 'set option "offload.prepareAhead" = "off", ' : "";
   const advice =
     plan.device.slots.length === 0
       ? 'stream the weights (option "offload.to" = "host")'
@@ -219,6 +227,6 @@ function checkBudget(plan: Plan): void {
   throw new Zo2Error(
     "ZO2_ERR_MEMORY_BUDGET",
     `the plan needs ${formatBytes(needed)} (${needed} bytes) of device memory, ${formatBytes(budget)} is ` +
-      `allowed (${parts}); ${advice}, or raise option "offload.deviceMemory"`,
+      `allowed (${parts}); ${less}${advice}, or raise option "offload.deviceMemory"`,
   );
 }

@@ -1,21 +1,25 @@
 import type { Probe } from "../method/index.js";
 import type { Resource } from "./resource.js";
 
-/** Three lanes, each in order; `compute` alone when overlap is off. */
-export type Lane = "upload" | "compute" | "offload";
-export const LANES = ["upload", "compute", "offload"] as const satisfies readonly Lane[];
+/** Four lanes, each in order; `compute` alone when overlap is off. */
+export type Lane = "upload" | "prepare" | "compute" | "offload";
+export const LANES = ["upload", "prepare", "compute", "offload"] as const satisfies readonly Lane[];
 
 /** What moves between where it rests and a slot of the device. */
 export type Moved = "weights" | "cache";
 
-/** What one command does. Numbers are indices: of units, slots, sides, micro-batches, probes, rings, states. */
+/**
+ * What one command does. Numbers are indices: of units, slots, scratches and sets of them, micro-batches, probes,
+ * rings, states.
+ */
 export type Work =
   | { readonly kind: "inputs"; readonly ring: number }
   | { readonly kind: "gather"; readonly ring: number }
   | { readonly kind: "upload"; readonly what: Moved; readonly unit: number; readonly slot: number }
   | { readonly kind: "offload"; readonly what: Moved; readonly unit: number; readonly slot: number }
   /**
-   * Pending updates in (`update`), updated wire bytes out (`store`), the sides of one direction out, a scratch each.
+   * Pending updates in (`update`), updated wire bytes out (`store`), the sides of one direction out, each to a scratch
+   * of the set.
    */
   | {
       readonly kind: "prepare";
@@ -25,6 +29,7 @@ export type Work =
       readonly store: boolean;
       readonly direction: number | null;
       readonly signs: readonly Probe["sign"][];
+      readonly set: number;
     }
   /** The same for the gathered rows of a tied embedding; nothing is stored. */
   | {
@@ -34,6 +39,7 @@ export type Work =
       readonly update: boolean;
       readonly direction: number | null;
       readonly signs: readonly Probe["sign"][];
+      readonly set: number;
     }
   /** `scratch`: null to read the wire bytes as they are, in their slot or where they rest. */
   | {
@@ -53,7 +59,7 @@ export type Work =
   | { readonly kind: "readback"; readonly ring: number; readonly results: boolean }
   /** Test mode: fills with NaN what nothing may read any more. */
   | { readonly kind: "poison"; readonly what: "slot" | "staging"; readonly index: number }
-  | { readonly kind: "poison"; readonly what: "scratch" }
+  | { readonly kind: "poison"; readonly what: "scratch"; readonly sets: readonly number[] }
   /** Outside of passes: zeroes the states and the flags, or the flags alone. */
   | { readonly kind: "clear"; readonly what: "control" | "sticky" }
   /** Coefficients that the host computed, to the state of their step. */

@@ -17,8 +17,10 @@ export interface SchedulePlan {
   }[];
   /** Units whose wire bytes hold the rows that are gathered. */
   readonly gatherSources: readonly number[];
-  /** Scratches for perturbed weights. */
+  /** Scratches of a set: for the perturbed weights of one unit along one direction. */
   readonly sides: number;
+  /** Sets of scratches. With more than one, units are prepared on a lane of their own, ahead of what runs. */
+  readonly sets: number;
   readonly poison: boolean;
 }
 

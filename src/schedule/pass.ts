@@ -2,7 +2,7 @@ import { drawsOf } from "../method/index.js";
 import type { Declared, Emit } from "./command.js";
 import type { Pass, SchedulePlan } from "./facts.js";
 import * as resource from "./resource.js";
-import { type Tour, Visit } from "./visit.js";
+import { ScratchSets, type Tour, Visit } from "./visit.js";
 
 /** All commands of a pass, unit by unit, with what they read and write. Pure: `Timeline` finds the waits they need. */
 export function passCommands(plan: SchedulePlan, pass: Pass): readonly Declared[] {
@@ -13,7 +13,7 @@ export function passCommands(plan: SchedulePlan, pass: Pass): readonly Declared[
     draws: drawsOf(pass.probes),
     emit: (lane, work, reads, writes) => list.push({ kind: "work", lane, work, reads, writes }),
     pending: pass.pending.map(resource.state),
-    scratch: Array.from({ length: plan.sides }, (_, side) => resource.scratch(side)),
+    sets: new ScratchSets(plan),
   };
   const { emit } = tour;
   const runs = pass.probes.length > 0;

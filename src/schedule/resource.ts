@@ -6,8 +6,9 @@ declare const brand: unique symbol;
 export type Resource = number & { readonly [brand]: true };
 
 /** Those that only the compute lane touches, one after another, and then those that lanes and the host share. */
-const OWN = ["scratch", "carried", "workspace", "results", "state", "sticky", "deviceCache"] as const;
-const SHARED = ["rest", "slot", "cacheRest", "cacheSlot", "gathered", "inputs", "staging", "readback"] as const;
+const OWN = ["carried", "workspace", "results", "deviceCache"] as const;
+const WEIGHTS = ["rest", "slot", "gathered", "scratch"] as const;
+const SHARED = [...WEIGHTS, "cacheRest", "cacheSlot", "inputs", "staging", "readback", "state", "sticky"] as const;
 const KINDS = [...OWN, ...SHARED] as const;
 type Kind = (typeof KINDS)[number];
 
@@ -24,7 +25,7 @@ export const slot = make("slot");
 export const cacheSlot = make("cacheSlot");
 /** The piece of a cache that rests on the device, by unit. */
 export const deviceCache = make("deviceCache");
-/** Perturbed weights, by side. */
+/** Perturbed weights, by set and side. */
 export const scratch = make("scratch");
 /** Activations between units, and what the head leaves behind, by area (probe x micro-batch). */
 export const carried = make("carried");

@@ -3,7 +3,7 @@ import { type Command, type Declared, type Lane, LANES } from "./command.js";
 import { isShared, nameOf, type Resource } from "./resource.js";
 
 const COUNT = LANES.length;
-const NUMBER_OF = { upload: 0, compute: 1, offload: 2 } as const satisfies Record<Lane, number>;
+const NUMBER_OF = { upload: 0, prepare: 1, compute: 2, offload: 3 } as const satisfies Record<Lane, number>;
 
 /** By lane, how far a lane knows it to have come: past its `index`-th command since the device was opened. */
 type Clock = readonly number[];
@@ -166,7 +166,7 @@ export class Timeline {
   private freeEvents(): void {
     for (let lane = 0; lane < COUNT; lane++) {
       const positions = at(this.recorded, lane);
-      const least = Math.min(this.known(0, lane), this.known(1, lane), this.known(2, lane));
+      const least = Math.min(...LANES.map((_, by) => this.known(by, lane)));
       while (positions[0] !== undefined && positions[0].index <= least) {
         const { event } = positions.shift() as Position;
         if (event !== null) this.free.push({ event, from: this.commands });
@@ -224,7 +224,7 @@ export class Timeline {
     }
     // Without holes, for an array with holes is as slow as a map.
     while (this.accesses.length <= resource) this.accesses.push(undefined);
-    const access = this.accesses[resource] ?? { write: null, reads: [null, null, null], list: 0 };
+    const access = this.accesses[resource] ?? { write: null, reads: LANES.map(() => null), list: 0 };
     this.accesses[resource] = access;
     if (access.list !== this.lists) touched.push(access);
     access.list = this.lists;

@@ -1,7 +1,7 @@
 /** All that happens to one unit in a pass. */
 import { at } from "../base/at.js";
 import type { Draw } from "../method/index.js";
-import type { Emit } from "./command.js";
+import type { Emit, Lane } from "./command.js";
 import type { Pass, SchedulePlan } from "./facts.js";
 import * as resource from "./resource.js";
 import type { Resource } from "./resource.js";
@@ -15,8 +15,31 @@ export interface Tour {
   readonly emit: Emit;
   /** What a unit reads whose pending updates are worked out. */
   readonly pending: readonly Resource[];
-  /** Scratches, by side. */
-  readonly scratch: readonly Resource[];
+  readonly sets: ScratchSets;
+}
+
+/** The sets of scratches, taken in turns, and the lane that fills them. */
+export class ScratchSets {
+  /** Where there is but one set, nothing could be prepared ahead of what runs. */
+  readonly lane: Lane;
+  private readonly scratches: readonly (readonly Resource[])[];
+  private taken = 0;
+
+  constructor({ sets, sides }: Pick<SchedulePlan, "sets" | "sides">) {
+    this.lane = sets > 1 ? "prepare" : "compute";
+    this.scratches = Array.from({ length: sets }, (_, set) =>
+      Array.from({ length: sides }, (_, side) => resource.scratch(set * sides + side)),
+    );
+  }
+
+  next(): number {
+    return this.taken++ % this.scratches.length;
+  }
+
+  /** Of the sides of a set. */
+  of(set: number): readonly Resource[] {
+    return at(this.scratches, set);
+  }
 }
 
 const NOTHING: readonly Resource[] = [];
@@ -31,6 +54,8 @@ export class Visit {
   private readonly stores: boolean;
   private readonly cacheSlot: number | null;
   private isHere = false;
+  /** Those that the unit was prepared in. */
+  private readonly sets: number[] = [];
 
   constructor(
     private readonly tour: Tour,
@@ -48,7 +73,7 @@ export class Visit {
   flush(): void {
     if (!this.stores) return;
     this.bring();
-    this.prepare(FLUSHED, this.updates, true);
+    this.prepare(FLUSHED, this.tour.sets.next(), this.updates, true);
     this.take();
     this.release("offload");
   }
@@ -60,13 +85,14 @@ export class Visit {
     this.bring();
     draws.forEach((draw, d) => {
       const first = d === 0;
+      const set = direct ? null : this.takeSet();
       // What the first prepare stored the others find in place.
-      if (!direct) this.prepare(draw, this.updates && (first || !this.stores), this.stores && first);
+      if (set !== null) this.prepare(draw, set, this.updates && (first || !this.stores), this.stores && first);
       if (first && this.stores) this.take();
-      if (!direct && d === draws.length - 1) this.release(this.stores ? "offload" : "compute");
-      this.prepareGathered(draw);
+      if (set !== null && d === draws.length - 1) this.release(this.stores ? "offload" : this.tour.sets.lane);
+      if (set !== null) this.prepareGathered(draw, set);
       if (first) this.bringCache();
-      this.run(draw, direct);
+      this.run(draw, set);
     });
     this.takeCache();
     if (direct) this.release("compute");
@@ -96,25 +122,32 @@ export class Visit {
     this.tour.emit("offload", work, [this.place], [resource.rest(this.index)]);
   }
 
-  private prepare({ direction, signs }: Draw, update: boolean, store: boolean): void {
-    const { emit, pending, scratch } = this.tour;
-    const work = { kind: "prepare", unit: this.index, slot: this.unit.slot, update, store, direction, signs } as const;
-    const reads = update ? [this.place, ...pending] : [this.place];
-    const writes = scratch.slice(0, signs.length);
-    if (store) writes.push(this.place);
-    if (update) writes.push(resource.STICKY);
-    emit("compute", work, reads, writes);
+  private takeSet(): number {
+    const set = this.tour.sets.next();
+    if (!this.sets.includes(set)) this.sets.push(set);
+    return set;
   }
 
-  private prepareGathered({ direction, signs }: Draw): void {
+  private prepare({ direction, signs }: Draw, set: number, update: boolean, store: boolean): void {
+    const { emit, pending, sets } = this.tour;
+    const { slot } = this.unit;
+    const reads = update ? [this.place, ...pending] : [this.place];
+    const writes = sets.of(set).slice(0, signs.length);
+    if (store) writes.push(this.place);
+    if (update) writes.push(resource.STICKY);
+    emit(sets.lane, { kind: "prepare", unit: this.index, slot, update, store, direction, signs, set }, reads, writes);
+  }
+
+  private prepareGathered({ direction, signs }: Draw, set: number): void {
     const { gathered } = this.unit;
     if (gathered === null) return;
-    const { emit, pass, pending, scratch } = this.tour;
+    const { emit, pass, pending, sets } = this.tour;
     const { ring } = pass;
     const update = pass.pending.length > 0 && gathered.changes;
     const reads = [resource.GATHERED, resource.inputs(ring), ...(update ? pending : NOTHING)];
-    const writes = [...scratch.slice(0, signs.length), ...(update ? [resource.STICKY] : NOTHING)];
-    emit("compute", { kind: "prepareGathered", unit: this.index, ring, update, direction, signs }, reads, writes);
+    const writes = [...sets.of(set).slice(0, signs.length), ...(update ? [resource.STICKY] : NOTHING)];
+    const work = { kind: "prepareGathered", unit: this.index, ring, update, direction, signs, set } as const;
+    emit(sets.lane, work, reads, writes);
   }
 
   private bringCache(): void {
@@ -129,7 +162,8 @@ export class Visit {
     this.tour.emit("offload", work, [resource.cacheSlot(this.cacheSlot)], [resource.cacheRest(this.index)]);
   }
 
-  private run({ probes, signs }: Draw, direct: boolean): void {
+  /** @param set null to read the wire bytes as they are. */
+  private run({ probes, signs }: Draw, set: number | null): void {
     const { plan, pass, emit } = this.tour;
     const { microBatches, ring, yields, state } = pass;
     const { slot } = this.unit;
@@ -137,7 +171,7 @@ export class Visit {
     for (let microBatch = 0; microBatch < microBatches; microBatch++) {
       for (const [side, probe] of probes.entries()) {
         // Probes that stand at the same weights read the same scratch.
-        const scratch = direct ? null : Math.min(side, signs.length - 1);
+        const scratch = set === null ? null : set * plan.sides + Math.min(side, signs.length - 1);
         const area = probe * microBatches + microBatch;
         const results = resource.results(area);
         const reads = [resource.inputs(ring), scratch === null ? this.place : resource.scratch(scratch)];
@@ -165,15 +199,17 @@ export class Visit {
   }
 
   /** Test mode: nothing may read a slot any more once its unit has been prepared, run or taken. */
-  private release(lane: "compute" | "offload"): void {
+  private release(lane: Lane): void {
     const { slot } = this.unit;
     if (!this.tour.plan.poison || slot === null) return;
     this.tour.emit(lane, { kind: "poison", what: "slot", index: slot }, NOTHING, [this.place]);
   }
 
   private releaseScratch(): void {
-    const { plan, emit, scratch } = this.tour;
-    if (plan.poison) emit("compute", { kind: "poison", what: "scratch" }, NOTHING, [...scratch, resource.WORKSPACE]);
+    const { plan, emit, sets } = this.tour;
+    if (!plan.poison) return;
+    const writes = [...this.sets.flatMap((set) => sets.of(set)), resource.WORKSPACE];
+    emit("compute", { kind: "poison", what: "scratch", sets: this.sets }, NOTHING, writes);
   }
 }
 

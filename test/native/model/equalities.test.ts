@@ -73,10 +73,28 @@ const host = (
 ): ModelOptions => ({ ...rest, offload: { wire: "fp32", unitBytes, ...o } });
 let reference: Outcome;
 beforeAll(async () => {
-  reference = await train(host());
+  reference = await train(host({ prepareAhead: "off" }));
 });
 
-describe("a streamed run, bit for bit,", () => {
+/** The emulated device takes seconds for what takes a CPU milliseconds: one of each kind is asked of it. */
+const some = <T>(cases: readonly T[], few: number): readonly T[] => (DEVICE === "cuda" ? cases.slice(0, few) : cases);
+
+/** What changes when weights are written back, and where they are prepared. */
+const RHYTHMS = [
+  { writeBackEvery: 2, prepareAhead: "on" },
+  { writeBackEvery: 1, prepareAhead: "off" },
+  { writeBackEvery: 7, prepareAhead: "on" },
+  { writeBackEvery: 7, prepareAhead: "off" },
+  { writeBackEvery: 2, prepareAhead: "off" },
+  { writeBackEvery: 1, prepareAhead: "on" },
+] as const;
+
+describe.each(some(RHYTHMS, 1))("a streamed run, %o, bit for bit,", (rhythm) => {
+  const host = (o: Partial<NonNullable<ModelOptions["offload"]>> = {}, rest: Partial<ModelOptions> = {}) => ({
+    ...rest,
+    offload: { wire: "fp32" as const, unitBytes, ...rhythm, ...o },
+  });
+
   it("is the same twice, and moves the weights", async () => {
     expectSame(reference, await train(host()));
     const untouched = await withModel(dir, host(), weightBits);
@@ -244,12 +262,12 @@ const kindOf = ({ probes, yields }: Pass) => {
 };
 const bits = (values: Float32Array[]) => values.map((v) => [...new Uint32Array(v.buffer)]);
 
-/** The emulated device takes seconds for what takes a CPU milliseconds: one of each kind is asked of it. */
-const some = <T>(cases: readonly T[], few: number): readonly T[] => (DEVICE === "cuda" ? cases.slice(0, few) : cases);
+const rhythmic = FAMILIES.flatMap((name, f) => RHYTHMS.slice(0, f === 0 ? 6 : 2).map((rhythm) => ({ name, rhythm })));
 
-describe.each(some(FAMILIES, 1))("%s", (name) => {
+describe.each(some(rhythmic, 1))("$name, $rhythm", ({ name, rhythm }) => {
   const folder = path.join(fixtures, "models", name);
-  const offload = { unitBytes: 20_000 };
+  const plain = { unitBytes: 20_000 };
+  const offload = { ...plain, ...rhythm };
   const steps = (options: ModelOptions, between?: (model: Model) => Promise<void>) =>
     withModel(folder, options, async (model) => {
       const numbers: number[] = [];
@@ -263,7 +281,7 @@ describe.each(some(FAMILIES, 1))("%s", (name) => {
     });
   let streamed: Awaited<ReturnType<typeof steps>>;
   beforeAll(async () => {
-    streamed = await steps({ offload });
+    streamed = await steps({ offload: { ...plain, prepareAhead: "off" } });
   });
   const expectEqual = (other: typeof streamed) => {
     expect([other.numbers, other.evaluation]).toEqual([streamed.numbers, streamed.evaluation]);
@@ -349,6 +367,11 @@ describe.each(some(FAMILIES, 1))("%s", (name) => {
     });
     expectEqual(outcome);
   });
+});
+
+describe.each(some(FAMILIES, 1))("%s", (name) => {
+  const folder = path.join(fixtures, "models", name);
+  const offload = { unitBytes: 20_000 };
 
   describe.each(["host", "device"] as const)(
     "with its weights in %s memory, in the trace of evaluation and scoring after steps,",

@@ -54,6 +54,7 @@ async function stepOf(cast: boolean) {
       tierOf: () => "host",
       slots: 2,
       overlap: true,
+      prepareAhead: "auto",
       writeBackEvery: 1,
       wire: "fp32",
       compute: "fp32",

@@ -40,14 +40,17 @@ async function held(model: Model) {
   const { result } = await sessionOf(model).step(batch, mezo(STEP));
   const fired = new Set<string>();
   const done = async (what: string) => {
-    await events.get(what)?.done();
+    const event = events.get(what);
+    if (event === undefined) throw new Error(`the step has no ${what}`);
+    await event.done();
     fired.add(what);
   };
   return { gate, fired, done, result };
 }
 
 const moment = () => new Promise((resolve) => setTimeout(resolve, 50));
-const streamed = (overlap: boolean) => ({ offload: { to: "host", wire: "fp32", slots: 2, overlap } }) as const;
+const streamed = (overlap: boolean, prepareAhead: "on" | "off" = "off") =>
+  ({ offload: { to: "host", wire: "fp32", slots: 2, overlap, prepareAhead } }) as const;
 
 it("with the computation of a unit held, the uploads of the next complete, as far as there are slots", async () => {
   await withModel(dir, streamed(true), async (model) => {
@@ -57,6 +60,23 @@ it("with the computation of a unit held, the uploads of the next complete, as fa
       await Promise.all([done("prepare 1"), done("upload 2"), done("upload 3")]);
       await moment();
       expect([...fired].sort()).toEqual(["prepare 1", "upload 2", "upload 3"]);
+      gate.open();
+      await Promise.all(later);
+    } finally {
+      gate.open();
+    }
+  });
+});
+
+it("prepared ahead, the next unit is ready before the held one runs, and the slot of that one is free", async () => {
+  await withModel(dir, streamed(true, "on"), async (model) => {
+    const { gate, fired, done, result } = await held(model);
+    try {
+      // Unit 3 is prepared where unit 1 is, which has not run.
+      const later = [done("prepare 3"), result];
+      await Promise.all(["prepare 1", "prepare 2", "upload 2", "upload 3", "upload 4"].map(done));
+      await moment();
+      expect([...fired].sort()).toEqual(["prepare 1", "prepare 2", "upload 2", "upload 3", "upload 4"]);
       gate.open();
       await Promise.all(later);
     } finally {

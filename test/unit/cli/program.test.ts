@@ -171,7 +171,7 @@ describe("train", () => {
         ).split(" "),
         ...(
           "--device cpu --threads 2 --offload host --wire bf16 --device-memory 4GiB --unit-bytes 1MiB --slots 4 " +
-          "--write-back-every 7 --no-overlap --rounding stochastic " +
+          "--prepare-ahead on --write-back-every 7 --no-overlap --rounding stochastic " +
           "--max-length 64 --truncation left --reduction sum --save-dtype " +
           "fp32 --label-field y"
         ).split(" "),
@@ -193,7 +193,7 @@ describe("train", () => {
           rounding: "stochastic",
           offload: {
             ...{ to: "host", wire: "bf16", deviceMemory: 2 ** 32, unitBytes: 2 ** 20, slots: 4 },
-            ...{ writeBackEvery: 7, overlap: false },
+            ...{ prepareAhead: "on", writeBackEvery: 7, overlap: false },
           },
         },
       ],

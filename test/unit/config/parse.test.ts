@@ -30,7 +30,8 @@ test("functions of an objective are taken as they are, and nothing else is in th
 
 test("what is known beside an unknown option is what stands on its level", () => {
   expect(messageOf(modelOptionsSchema, { offload: { zzzzzzzzz: 1 } })).toContain(
-    'unknown option "offload.zzzzzzzzz"; known here: to, wire, deviceMemory, slots, unitBytes, writeBackEvery, overlap',
+    'unknown option "offload.zzzzzzzzz"; known here: to, wire, deviceMemory, slots, unitBytes, ' +
+      "prepareAhead, writeBackEvery, overlap",
   );
 });
 
@@ -134,7 +135,7 @@ describe("resolved options", () => {
       device: "auto",
       hub: {},
       ignoreConfigFields: [],
-      offload: { to: "host", wire: "stored", slots: 3, writeBackEvery: 1, overlap: true },
+      offload: { to: "host", wire: "stored", slots: 3, prepareAhead: "auto", writeBackEvery: 1, overlap: true },
       dtype: "fp32",
       tf32: false,
       rounding: "nearest",

@@ -3,9 +3,11 @@ import { fixtureFolder } from "../models/support.js";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Device } from "zo2/native";
+import { Zo2Error } from "../../../src/base/errors.js";
 import { packBatch } from "../../../src/data/index.js";
+import type { SessionOptions } from "../../../src/device/options.js";
 import { type Direction, Session } from "../../../src/device/session.js";
-import type { Plan } from "../../../src/memory/plan.js";
+import { deviceBytes, type Plan } from "../../../src/memory/plan.js";
 import { cutUnits } from "../../../src/memory/units.js";
 import type { CoefficientRule, Probe } from "../../../src/method/index.js";
 import { defineModel } from "../../../src/models/index.js";
@@ -13,7 +15,7 @@ import { numberParameters } from "../../../src/ops/parameter.js";
 import { createRecorder } from "../../../src/ops/record.js";
 
 /** A device that computes nothing: every event has fired, and memory is zeros. */
-function idle(): Device {
+function idle(kind: string, memory: number): Device {
   const buffer = (bytes: number) => ({
     bytes,
     ...{ read: () => undefined, write: () => undefined },
@@ -23,14 +25,21 @@ function idle(): Device {
   const make = { createStream: handle, createEvent: handle, createGate: handle };
   const device = {
     ...{ ...make, createLayout: handle, createProgram: handle, waits: 0, submit: () => undefined },
-    createBuffer: async (_: string, bytes: number) => buffer(bytes),
-    info: () => ({ kind: "idle" }),
+    createBuffer: async (_: string, bytes: number) => {
+      if (bytes > memory) throw new Zo2Error("ZO2_ERR_OUT_OF_MEMORY", `${bytes} bytes`);
+      return buffer(bytes);
+    },
+    info: () => ({ kind }),
     close: async () => undefined,
   };
   return device as unknown as Device;
 }
 
-async function withSession(body: (session: Session) => Promise<void>): Promise<void> {
+/** @param o.memory most bytes of one buffer. */
+async function withSession(
+  body: (session: Session) => Promise<void>,
+  { kind = "idle", memory = Infinity, ...o }: Partial<SessionOptions> & { kind?: string; memory?: number } = {},
+): Promise<void> {
   const config = JSON.parse(readFileSync(join(fixtureFolder("llama"), "config.json"), "utf8")) as object;
   const definition = defineModel(config);
   const parameters = numberParameters(definition.parameters);
@@ -38,17 +47,19 @@ async function withSession(body: (session: Session) => Promise<void>): Promise<v
   definition.record(recorder);
   const recording = recorder.finish();
   const units = cutUnits(recording, { wire: "fp32", compute: "fp32" });
-  const session = await Session.create(idle(), recording, units, {
+  const session = await Session.create(idle(kind, memory), recording, units, {
     ...{
       tierOf: () => "host",
       slots: 2,
       overlap: true,
+      prepareAhead: "auto",
       writeBackEvery: 1,
       wire: "fp32",
       compute: "fp32",
       rounding: "nearest",
     },
     ...{ positionRow: (position: number) => position, poison: false },
+    ...o,
   });
   await body(session);
   await session.dispose();
@@ -141,3 +152,40 @@ it("is made anew when other parameters are frozen, and only then", () =>
     expect(session.plan).not.toBe(second);
     expect(session.plan?.options.residences.every(({ changes }) => changes)).toBe(true);
   }));
+
+describe("that prepares ahead", () => {
+  const both = [along(0, 1), along(0, -1)];
+  const planned = async (o: Parameters<typeof withSession>[1]) => {
+    let plan: Plan | null = null;
+    await withSession(async (session) => {
+      await session.probe(batchOf(20), request(both));
+      plan = session.plan;
+    }, o);
+    return plan as unknown as Plan;
+  };
+  const isAhead = async (o: Parameters<typeof withSession>[1]) => (await planned(o)).options.prepareAhead;
+
+  it("is made when asked for, and else on a GPU whose lanes overlap", async () => {
+    for (const prepareAhead of ["on", "off"] as const)
+      for (const kind of ["cpu", "cuda"])
+        expect(await isAhead({ kind, prepareAhead, overlap: false })).toBe(prepareAhead === "on");
+    const kinds = ["cpu", "cuda", "cuda-emulated"];
+    expect(await Promise.all(kinds.map((kind) => isAhead({ kind })))).toEqual([false, true, true]);
+    expect(await Promise.all(kinds.map((kind) => isAhead({ kind, overlap: false })))).toEqual([false, false, false]);
+  });
+
+  it("is not made where the budget or the device has no room for it, unless it was asked for", async () => {
+    const needed = deviceBytes(await planned({ kind: "cuda" }));
+    expect(await isAhead({ kind: "cuda", deviceMemory: needed })).toBe(true);
+    expect(await isAhead({ kind: "cuda", deviceMemory: needed - 1 })).toBe(false);
+    await expect(isAhead({ kind: "cuda", deviceMemory: needed - 1, prepareAhead: "on" })).rejects.toMatchObject({
+      code: "ZO2_ERR_MEMORY_BUDGET",
+    });
+    const { bytes } = (await planned({ kind: "cuda" })).device;
+    expect(await isAhead({ kind: "cuda", memory: bytes })).toBe(true);
+    expect(await isAhead({ kind: "cuda", memory: bytes - 1 })).toBe(false);
+    await expect(isAhead({ kind: "cuda", memory: bytes - 1, prepareAhead: "on" })).rejects.toMatchObject({
+      code: "ZO2_ERR_OUT_OF_MEMORY",
+    });
+  });
+});

@@ -11,7 +11,7 @@ import { storageTypes } from "../../../src/memory/storage.js";
 import { spaceBytes, unitProgram } from "../../../src/memory/operands.js";
 import { capacityOf, touchedRows } from "../../../src/memory/batch-tables.js";
 import { placeValues } from "../../../src/memory/places.js";
-import { deviceBytes, deviceParts } from "../../../src/memory/plan.js";
+import { deviceBytes, deviceParts, type Plan } from "../../../src/memory/plan.js";
 import { cutUnits, type UnitOptions } from "../../../src/memory/units.js";
 import { optionalValue, parameterOf, operandValue } from "./ops.js";
 import { lostValues, touchedValues } from "./shadow.js";
@@ -297,9 +297,10 @@ it("a tied embedding is held once, by the head, and gathered at the front", () =
 
 describe("a memory plan", () => {
   it("gives every region its own bytes within the arena", () => {
-    const plan = planOf(model().units, { cache: { tier: "host", rows: 100 } });
+    const plan = planOf(model().units, { cache: { tier: "host", rows: 100 }, prepareAhead: true });
     const d = plan.device;
     expect(d.cacheSlots).toHaveLength(3);
+    expect(d.scratch).toHaveLength(4);
     const regions = [
       ...d.slots,
       ...d.cacheSlots,
@@ -317,6 +318,25 @@ describe("a memory plan", () => {
       end = r.offset + r.bytes;
     }
     expect(end).toBeLessThanOrEqual(d.bytes);
+  });
+
+  it("that prepares ahead takes the perturbed weights of a second unit, says so, and can be told not to", () => {
+    const { units } = model();
+    for (const sides of [1, 2]) {
+      const [off, on] = [false, true].map((prepareAhead) => planOf(units, { sides, prepareAhead }));
+      const more = on.device.scratch.slice(sides).reduce((sum, { bytes }) => sum + Math.ceil(bytes / 256) * 256, 0);
+      expect(on.device.scratch.map(({ bytes }) => bytes)).toEqual(Array(2 * sides).fill(off.device.scratch[0].bytes));
+      expect([more > 0, deviceBytes(on)]).toEqual([true, deviceBytes(off) + more]);
+    }
+    const [off, on] = [false, true].map((prepareAhead) => planOf(units, { prepareAhead }));
+    const partOf = (plan: Plan, name: string) => deviceParts(plan).find((part) => part.name === name)?.bytes;
+    expect(partOf(on, "W+ and W- of two units")).toBe(2 * (partOf(off, "W+ and W-") ?? 0));
+    expect(() => planOf(units, { prepareAhead: true, deviceMemory: deviceBytes(off) })).toThrow(
+      expect.objectContaining({
+        code: "ZO2_ERR_MEMORY_BUDGET",
+        message: expect.stringContaining('set option "offload.prepareAhead" = "off", lower'),
+      }),
+    );
   });
 
   it("shrinks with the units, below the size of the model", () => {

@@ -23,6 +23,7 @@ export function planOf(units: readonly Unit[], { tier = "host", ...o }: Changed 
     slots: 3,
     probes: 2,
     sides: 2,
+    prepareAhead: false,
     capacity,
     output: "logprobs",
     cache: null,

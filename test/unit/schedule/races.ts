@@ -33,7 +33,8 @@ function touches(plan: SchedulePlan, pass: Pass, work: Work): readonly Touch[] {
   const rest = (u: number) => `rest ${u}`;
   const wire = (u: number) => (plan.units[u].slot === null ? rest(u) : `slot ${plan.units[u].slot}`);
   const updating = (update: boolean) => (update ? [...pass.pending.map((s) => r(`state ${s}`)), w("sticky")] : []);
-  const sides = (signs: readonly unknown[]) => signs.map((_, side) => w(`scratch ${side}`));
+  const scratch = (set: number, side: number) => `scratch ${set * plan.sides + side}`;
+  const sides = (signs: readonly unknown[], set: number) => signs.map((_, side) => w(scratch(set, side)));
   const area = (probe: number, microBatch: number) => probe * pass.microBatches + microBatch;
   switch (work.kind) {
     case "inputs":
@@ -49,9 +50,9 @@ function touches(plan: SchedulePlan, pass: Pass, work: Work): readonly Touch[] {
         ? [r(`slot ${work.slot}`), w(rest(work.unit))]
         : [r(`cache slot ${work.slot}`), w(`cache ${work.unit}`)];
     case "prepare":
-      return [{ name: wire(work.unit), write: work.store }, ...sides(work.signs), ...updating(work.update)];
+      return [{ name: wire(work.unit), write: work.store }, ...sides(work.signs, work.set), ...updating(work.update)];
     case "prepareGathered":
-      return [r("gathered"), r(`inputs ${work.ring}`), ...sides(work.signs), ...updating(work.update)];
+      return [r("gathered"), r(`inputs ${work.ring}`), ...sides(work.signs, work.set), ...updating(work.update)];
     case "run": {
       const weights = work.scratch === null ? wire(work.unit) : `scratch ${work.scratch}`;
       const piece = pass.cache?.moves === false ? `device cache ${work.unit}` : `cache slot ${work.cacheSlot}`;
@@ -76,15 +77,18 @@ function touches(plan: SchedulePlan, pass: Pass, work: Work): readonly Touch[] {
     }
     case "poison":
       if (work.what !== "scratch") return [w(`${work.what} ${work.index}`)];
-      return [w("workspace"), ...Array.from({ length: plan.sides }, (_, side) => w(`scratch ${side}`))];
+      return [w("workspace"), ...work.sets.flatMap((set) => sides(Array.from({ length: plan.sides }), set))];
     default:
       throw new Error(`${work.kind} is no part of a pass`);
   }
 }
 
-/** Happens-before by vector clocks over the issued list; returns the conflicting pairs that nothing orders. */
-export function races(list: readonly Entry[]): string[] {
-  const clock: Record<string, Record<string, number>> = { upload: {}, compute: {}, offload: {}, host: {} };
+/**
+ * Happens-before by vector clocks over the issued list; returns the conflicting pairs that nothing orders: all, or
+ * those of the first command that has one.
+ */
+export function races(list: Iterable<Entry>, which: "all" | "first" = "all"): string[] {
+  const clock: Record<string, Record<string, number>> = { upload: {}, prepare: {}, compute: {}, offload: {}, host: {} };
   const events = new Map<number, Record<string, number>>();
   /** By pass, what its last record knew: the one that the host waits for. */
   const ends = new Map<number, Record<string, number>>();
@@ -109,7 +113,8 @@ export function races(list: readonly Entry[]): string[] {
     if (command.kind === "host" && command.after !== null) learn(own, ends.get(command.after) ?? {});
     own[command.lane] = (own[command.lane] ?? 0) + 1;
     // Submitting hands over what the host did and saw.
-    if (command.kind === "host") for (const lane of ["upload", "compute", "offload"]) learn(clock[lane], own);
+    if (command.kind === "host")
+      for (const lane of ["upload", "prepare", "compute", "offload"]) learn(clock[lane], own);
     const what = command.kind === "host" ? "host" : command.work.kind;
     for (const { name, write } of touched) {
       const before = seen.get(name) ?? [];
@@ -119,6 +124,7 @@ export function races(list: readonly Entry[]): string[] {
       before.push({ lane: command.lane, at: own[command.lane], write, what });
       seen.set(name, before);
     }
+    if (which === "first" && found.length > 0) break;
   }
   return found;
 }
@@ -134,6 +140,8 @@ export interface PlanShape {
   /** Whether wire bytes are what programs read; `mixed`: in every other unit. */
   readonly direct?: boolean | "mixed";
   readonly cacheSlots?: number;
+  /** Whether units are prepared on a lane of their own. */
+  readonly prepareAhead?: boolean;
   /** Units in which nothing is trained. */
   readonly frozen?: readonly number[];
 }
@@ -143,11 +151,11 @@ export interface PlanShape {
  */
 export function planOf(shape: PlanShape): Planned {
   const { tier, slots, units, overlap = true, poison = false, tied = true, direct = true, cacheSlots = 3 } = shape;
-  const { frozen = [] } = shape;
+  const { frozen = [], prepareAhead = false } = shape;
   let moving = 0;
   let pieces = 0;
   const plan: SchedulePlan = {
-    ...{ poison, sides: 2, gatherSources: tied ? [units - 1] : [] },
+    ...{ poison, sides: 2, sets: prepareAhead ? 2 : 1, gatherSources: tied ? [units - 1] : [] },
     units: Array.from({ length: units }, (_, u) => {
       const gathers = tied && u === 0;
       const moves = tier === "host" || (tier === "mixed" && u % 3 !== 1);

@@ -67,7 +67,7 @@ const runs: Record<string, Pass[]> = {
   ],
 };
 
-const plans: PlanShape[] = [
+const shapes: PlanShape[] = [
   { tier: "host", slots: 1, units: 4 },
   { tier: "host", slots: 1, units: 4, cacheSlots: 1, direct: "mixed" },
   { tier: "host", slots: 2, units: 5, cacheSlots: 2 },
@@ -87,6 +87,8 @@ const plans: PlanShape[] = [
   { tier: "device", slots: 0, units: 4, poison: true, direct: "mixed" },
 ];
 
+const plans = shapes.flatMap((shape) => [shape, { ...shape, prepareAhead: true }]);
+
 describe.each(plans)("the schedule of %o", (shape) => {
   describe.each(Object.entries(runs))("in %s", (_, passes) => {
     it("orders every two commands that touch the same memory", () => {
@@ -100,7 +102,7 @@ describe.each(plans)("the schedule of %o", (shape) => {
         // That staging memory is free is redundant only where a flush comes before the next pass of the same ring.
         if (entry.command.kind !== "wait" || waits.get(entry)?.includes("poison staging")) return [];
         const without = list.filter((_, j) => j !== i);
-        return races(without).length === 0 ? [`pass ${entry.pass}: ${waits.get(entry)}`] : [];
+        return races(without, "first").length === 0 ? [`pass ${entry.pass}: ${waits.get(entry)}`] : [];
       });
       expect(redundant).toEqual([]);
     });
@@ -191,6 +193,30 @@ describe("a training pass", () => {
     expect(onlyWaits(first).map((entry) => waits.get(entry))).toEqual(
       [0, 1].map((unit) => `offload waits for compute's prepare ${unit}`),
     );
+  });
+
+  it("prepares the next unit while this one runs, on a lane of its own, into the other set of scratches", () => {
+    const shape: PlanShape = { tier: "host", slots: 3, units: 5, tied: false, prepareAhead: true };
+    const pass = passOf("train", { update: true, microBatches: 1 });
+    const work = passCommands(planOf(shape).plan, pass);
+    const lanes = work.flatMap(({ lane, work: { kind } }) => (kind === "prepare" ? [lane] : []));
+    expect(lanes).toEqual(Array(5).fill("prepare"));
+    expect(ofKind(workOf(shape, pass), "prepare").map(({ set }) => set)).toEqual([0, 1, 0, 1, 0]);
+    const runs = ofKind(workOf(shape, pass), "run");
+    expect(runs.map(({ unit, scratch }) => [unit, scratch])).toEqual(
+      [0, 1, 2, 3, 4].flatMap((unit) => [0, 1].map((side) => [unit, 2 * (unit % 2) + side])),
+    );
+    const list = issue(planOf(shape), [pass]);
+    const waits = waitsOf(list);
+    const prepared = (unit: number) => (work: Work) => work.kind === "prepare" && work.unit === unit;
+    const waited = (unit: number) => {
+      const [before, own] = [unit - 1, unit].map((u) => ahead(list, "prepare", prepared(u)).length);
+      return ahead(list, "prepare", prepared(unit))
+        .slice(before, own)
+        .flatMap((entry) => waits.get(entry) ?? []);
+    };
+    expect(waited(1)).toEqual(["prepare waits for upload's upload weights 1"]);
+    expect(waited(2)).toEqual(["prepare waits for upload's upload weights 2", "prepare waits for compute's run 0"]);
   });
 
   it("neither stores nor offloads weights when nothing is pending", () => {
