@@ -203,8 +203,9 @@ DeviceProgram::DeviceProgram(std::shared_ptr<Device> device, const double* words
       scratch_bytes_ = std::max(scratch_bytes_, bytes);
     }
   }
-  if (frequencies.empty()) return;
   device_->enter();
+  device_->scratch().reserve(scratch_bytes_);
+  if (frequencies.empty()) return;
   const uint64_t bytes = frequencies.size() * sizeof(float);
   frequencies_ = DeviceArena(bytes);
   frequencies_.upload(frequencies.data(), bytes);

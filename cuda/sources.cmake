@@ -14,6 +14,7 @@ set(zo2_cuda_sources
   runtime/gate.cc
   runtime/lane.cc
   runtime/owners.cc
+  runtime/scratch.cc
   runtime/stream.cc
   runtime/thread.cc
   runtime/watcher.cc

@@ -8,6 +8,7 @@
 #include "emulator/cudart.h"
 #include "emulator/hooks.h"
 #include "emulator/loading.h"
+#include "emulator/memory_calls.h"
 
 namespace zo2::emu {
 namespace {
@@ -118,12 +119,16 @@ cudaError_t allocate_memory(void** address, size_t bytes, bool pinned) {
   ZO2_EMU_ENTER();
   *address = nullptr;
   if (bytes == 0) return cudaSuccess;
-  if (!outlasts_held_streams(pinned ? "cudaHostAlloc" : "cudaMalloc")) return give(cudaErrorNotSupported);
+  const char* const function = pinned ? "cudaHostAlloc" : "cudaMalloc";
+  if (!outlasts_held_streams(function)) return give(cudaErrorNotSupported);
+  if (const cudaError_t refused = note_memory_call(function); refused != cudaSuccess) return give(refused);
   *address = allocate(bytes, pinned);
   return give(*address == nullptr ? cudaErrorMemoryAllocation : cudaSuccess);
 }
 
 }  // namespace
+
+size_t registered_ranges() { return registered().size(); }
 
 bool any_registered(const void* address, size_t bytes) {
   const auto start = reinterpret_cast<uintptr_t>(address);
@@ -156,6 +161,7 @@ cudaError_t cudaHostRegister(void* address, size_t bytes, unsigned) {
   if (address == nullptr || bytes == 0) return give(cudaErrorInvalidValue);
   if (in_arena(address) || any_registered(address, bytes)) return give(cudaErrorHostMemoryAlreadyRegistered);
   if (!outlasts_held_streams("cudaHostRegister")) return give(cudaErrorNotSupported);
+  if (const cudaError_t refused = note_memory_call("cudaHostRegister"); refused != cudaSuccess) return give(refused);
   registered()[reinterpret_cast<uintptr_t>(address)] = bytes;
   if constexpr (kRace) hooks::registered(address, bytes);
   return cudaSuccess;

@@ -16,6 +16,7 @@
 #include "cuda/runtime/clock.h"
 #include "cuda/runtime/event_pool.h"
 #include "cuda/runtime/lane.h"
+#include "cuda/runtime/scratch.h"
 #include "cuda/runtime/stream.h"
 
 namespace zo2::cuda {
@@ -45,6 +46,7 @@ class Device {
   Clock& clock() { return *clock_; }
   EventPool& events() { return *events_; }
   WordsPool& words() { return *words_; }
+  ScratchBook& scratch() { return scratch_; }
   uint32_t delay_microseconds() const { return options_.delay_microseconds; }
 
   // A stream's place in the list that close() cancels, and the seed of its random delays. Throws Failure(CANCELLED)
@@ -70,6 +72,7 @@ class Device {
   std::unique_ptr<Clock> clock_;
   std::shared_ptr<EventPool> events_;
   std::unique_ptr<WordsPool> words_;
+  ScratchBook scratch_;
 
   std::mutex memory_mutex_;
   uint64_t device_bytes_ = 0;

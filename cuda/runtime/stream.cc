@@ -14,8 +14,6 @@ namespace {
 // So many commands may pass before a stream with kernels looks whether it was cancelled.
 constexpr uint64_t kCheckpointInterval = 64;
 
-constexpr uint64_t kSmallestPiece = 4096;
-
 std::shared_ptr<Lane> make_lane(Device& device, std::string name) {
   device.enter();
   return std::make_shared<Lane>(std::move(name), device.words().take());
@@ -30,6 +28,8 @@ Stream::Stream(std::shared_ptr<Device> device, std::string name)
       delay_(device_->delay_microseconds(), device_->enroll(this)) {
   try {
     stream_ = make_cuda_stream();
+    scratch_ = device_->scratch().open();
+    table_.at_least(kTableBytes);
     watcher_ = std::make_shared<Watcher>(*device_, lane_->name());
   } catch (...) {
     device_->dismiss(this);
@@ -192,15 +192,7 @@ void Stream::poison(const zo2_error& cause) {
   if (begin()) error_ = cause;
 }
 
-uint8_t* Stream::Growing::at_least(uint64_t bytes) {
-  if (pieces.empty() || pieces.back().bytes() < bytes) {
-    const uint64_t twice = pieces.empty() ? kSmallestPiece : 2 * pieces.back().bytes();
-    pieces.push_back(DeviceArena(std::max(bytes, twice)));
-  }
-  return pieces.back().data();
-}
-
-void* Stream::scratch(uint64_t bytes) { return bytes == 0 ? nullptr : scratch_.at_least(bytes); }
+void* Stream::scratch(uint64_t bytes) { return scratch_->at_least(bytes); }
 
 const void* Stream::table(const Launch& launch, const void* data, uint64_t bytes) {
   if (bytes == 0) return nullptr;

@@ -20,6 +20,7 @@
 #include "cuda/runtime/event.h"
 #include "cuda/runtime/gate.h"
 #include "cuda/runtime/lane.h"
+#include "cuda/runtime/scratch.h"
 #include "cuda/runtime/watcher.h"
 
 namespace zo2::cuda {
@@ -52,11 +53,11 @@ class Stream {
 
   // Only inside a body.
   //
-  // Device memory of at least `bytes` that only commands of this stream use. Its bytes stay until a larger piece is
-  // asked for.
+  // Device memory of at least `bytes` that only commands of this stream use: as much as the device's ScratchBook has
+  // reserved is there, so that nothing is allocated for it.
   void* scratch(uint64_t bytes);
   // A copy of host memory in device memory, there when the next kernel of the body runs and until the next command that
-  // asks.
+  // asks. Allocates where that is more than was copied before, and more than kTableBytes.
   const void* table(const Launch& launch, const void* data, uint64_t bytes);
   PrepareTally* tally() const { return &lane_->device_words().tally; }
 
@@ -66,12 +67,8 @@ class Stream {
   void join();
 
  private:
-  // Device memory that grows. What it outgrew is kept, because queued kernels may use it: in all not more than the last
-  // piece again.
-  struct Growing {
-    std::vector<DeviceArena> pieces;
-    uint8_t* at_least(uint64_t bytes);
-  };
+  // Of the memory for tables that a stream begins with: a list of some nine hundred pending updates.
+  static constexpr uint64_t kTableBytes = 64 << 10;
 
   bool begin();  // with the lock: counts the command; false when the stream has failed
   void attempt(const std::function<void()>& step);
@@ -95,7 +92,7 @@ class Stream {
   Past pending_;  // what the next checkpoint looks at
   bool checkpoint_due_ = false;
   uint64_t last_checkpoint_ = 0;
-  Growing scratch_;
+  std::shared_ptr<Growing> scratch_;
   Growing table_;
 };
 
