@@ -17,14 +17,11 @@ import { Session } from "../dist/esm/device/session.js";
 import { deviceBytes, hostBytes } from "../dist/esm/memory/plan.js";
 import { cutUnits } from "../dist/esm/memory/units.js";
 import { METHODS } from "../dist/esm/method/index.js";
-import { defineModel } from "../dist/esm/models/index.js";
-import { numberParameters } from "../dist/esm/ops/parameter.js";
-import { createRecorder } from "../dist/esm/ops/record.js";
 import { idleDevice } from "./lib/idle-device.mjs";
 import { describeCommit, describeMachine } from "./lib/machine.mjs";
-import { optConfig } from "./lib/opt-shape.mjs";
 import { readOptions, runMain } from "./lib/options.mjs";
 import { median } from "./lib/summary.mjs";
+import { recordOpt } from "./lib/synthetic.mjs";
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const DEFAULTS = { tokens: 2048, passes: 200, out: path.join(root, "bench", "results", "plan.json") };
@@ -43,12 +40,8 @@ const MODELS = {
   "OPT-175B": [96, 12288, 96],
 };
 
-function recorded([layers, hidden, heads]) {
-  const definition = defineModel(optConfig({ layers, hidden, heads, ffn: 4 * hidden, vocab: 50272, maxpos: 2048 }));
-  const recorder = createRecorder(numberParameters(definition.parameters));
-  definition.record(recorder);
-  return { definition, recording: recorder.finish() };
-}
+const recorded = ([layers, hidden, heads]) =>
+  recordOpt({ layers, hidden, heads, ffn: 4 * hidden, vocab: 50272, maxpos: 2048 });
 
 function batchOf(tokens) {
   const ids = Int32Array.from({ length: tokens }, (_, i) => i % 50000);

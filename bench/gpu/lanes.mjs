@@ -36,16 +36,22 @@ export function overlapOf(spans) {
 }
 
 /**
- * The least that a step can take when lanes overlap: the busiest lane, each with its bytes over the transfer rate, or
- * its bytes over the memory rate and its operations over the arithmetic rate. Rates in bytes and FLOP per second.
+ * The least that a step can take: the busiest lane, or all lanes one after another where they do not `overlap`; of each
+ * command its bytes over the transfer rate, and the largest of its bytes on the device, its operations and the noise
+ * that it draws, each over its rate. Rates in bytes, FLOP and draws per second.
  *
- * @param commands `{lane, bytes?, deviceBytes?, flops?}`
+ * @param commands `{lane, bytes?, deviceBytes?, flops?, draws?}`
  */
-export function predictStep(commands, { transferRate, memoryRate, flopRate }) {
+export function predictStep(
+  commands,
+  { transferRate, memoryRate, flopRate, drawRate = Number.POSITIVE_INFINITY },
+  overlap = true,
+) {
   const lanes = {};
-  for (const { lane, bytes = 0, deviceBytes = 0, flops = 0 } of commands) {
-    const seconds = bytes / transferRate + Math.max(deviceBytes / memoryRate, flops / flopRate);
-    lanes[lane] = (lanes[lane] ?? 0) + seconds;
+  for (const { lane, bytes = 0, deviceBytes = 0, flops = 0, draws = 0 } of commands) {
+    const onDevice = Math.max(deviceBytes / memoryRate, flops / flopRate, draws / drawRate);
+    lanes[lane] = (lanes[lane] ?? 0) + bytes / transferRate + onDevice;
   }
-  return { laneSeconds: lanes, seconds: Math.max(0, ...Object.values(lanes)) };
+  const seconds = Object.values(lanes);
+  return { laneSeconds: lanes, seconds: overlap ? Math.max(0, ...seconds) : seconds.reduce((sum, s) => sum + s, 0) };
 }

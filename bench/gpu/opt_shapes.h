@@ -16,12 +16,9 @@ struct OptShape {
 
 inline std::vector<OptShape> opt_shapes() {
   if (tiny()) return {{"opt-tiny", 128, 2}};
-  return {{"opt-1.3b", 2048, 32}, {"opt-6.7b", 4096, 32}, {"opt-13b", 5120, 40}};
+  return {{"opt-1.3b", 2048, 32}, {"opt-13b", 5120, 40}, {"opt-175b", 12288, 96}};
 }
 
-inline std::vector<int64_t> token_counts() {
-  if (tiny()) return {65};
-  return {2048, 4096};
-}
+inline int64_t token_count() { return tiny() ? 65 : 2048; }
 
 }  // namespace zo2::bench

@@ -1,117 +1,103 @@
 /**
- * What the lanes did during streamed MeZO steps, command by command: begin and end of each by events on its own
- * lane, through the native API. Writes the spans, how much of them overlapped, the step that bytes and operations
- * predict, and device memory at its peak beside the plan's.
+ * Streamed MeZO steps of an OPT model of any size, whose weights are made in memory: seconds of each step, then one
+ * step command by command, begin and end of each by events on its own lane; how much of that overlapped; device memory
+ * beside the plan's.
  *
- *   node bench/gpu/timeline.mjs --json FILE [--device cuda] [--layers 8 --hidden 2048 --ffn 8192 --heads 32 ...]
- *   [--batch 8 --seq 256]
- *     [--wire fp16 --dtype fp16 --slots 3] [--steps 3] [--transfer-rate B/s --memory-rate B/s --flop-rate FLOP/s]
+ *   node bench/gpu/timeline.mjs --json FILE [--device cuda] [--layers 40 --hidden 5120 --ffn 20480 --heads 40 ...]
+ *     [--batch 1 --seq 2048] [--wire fp16 --slots 3 --unit-bytes 0] [--resident] [--no-overlap] [--steps 3]
  *
- * The rates are measured ones of the other benches; without them nothing is predicted. Default: a third of OPT-1.3B's
- * layers, whole in width.
+ * `--unit-bytes 0`: whole layers. The file has `{skipped: reason}` where the model does not fit. Default: OPT-13B.
  */
 import fs from "node:fs";
+import { isZo2Error } from "../../dist/esm/base/errors.js";
 import { packBatch } from "../../dist/esm/data/index.js";
-import { loadModel } from "../../dist/esm/index.js";
-import { mezoStep, sessionOf } from "../lib/session.mjs";
+import { deviceBytes, hostBytes } from "../../dist/esm/memory/plan.js";
 import { readOptions, runMain } from "../lib/options.mjs";
+import { mezoStep } from "../lib/session.mjs";
+import { openSynthetic } from "../lib/synthetic.mjs";
 import { idsFor } from "../lib/tokens.mjs";
-import { DEFAULT_CACHE, ensureModel } from "../peer/make-model.mjs";
-import { overlapOf, predictStep } from "./lanes.mjs";
+import { overlapOf } from "./lanes.mjs";
 
 const DEFAULTS = {
   device: "cuda",
-  layers: 8,
-  hidden: 2048,
-  ffn: 8192,
-  heads: 32,
+  layers: 40,
+  hidden: 5120,
+  ffn: 20480,
+  heads: 40,
   vocab: 50272,
   maxpos: 2048,
-  seed: 0,
-  cache: DEFAULT_CACHE,
-  batch: 8,
-  seq: 256,
+  batch: 1,
+  seq: 2048,
   steps: 3,
-  warmup: 2,
+  warmup: 1,
   slots: 3,
   wire: "fp16",
-  dtype: "fp16",
+  "unit-bytes": 0,
+  resident: false,
+  "no-overlap": false,
   json: null,
-  "transfer-rate": Number.NaN,
-  "memory-rate": Number.NaN,
-  "flop-rate": Number.NaN,
 };
+/** What says that the host or the device is too small for the model. */
+const TOO_SMALL = ["ZO2_ERR_OUT_OF_MEMORY", "ZO2_ERR_MEMORY_BUDGET"];
 
-async function step(model, o, index) {
-  const ids = idsFor({ seed: 0, step: index, batch: o.batch, seq: o.seq, vocab: model.vocabSize });
+async function step(session, o, index) {
+  const ids = idsFor({ seed: 0, step: index, batch: o.batch, seq: o.seq, vocab: o.vocab });
   const batch = packBatch(ids.map((row) => ({ kind: "tokens", ids: row, labels: row })));
-  const session = sessionOf(model);
   const settings = { step: index, seed: 1n, eps: 1e-3, learningRate: 1e-7, weightDecay: 0, noise: "gaussian" };
+  const begin = performance.now();
   const losses = await mezoStep(session, [batch], settings);
   await session.settle();
-  return losses;
+  return { seconds: (performance.now() - begin) / 1000, ...losses };
 }
 
-function summary(spans, o) {
-  const overlap = overlapOf(spans);
-  const rates = { transferRate: o["transfer-rate"], memoryRate: o["memory-rate"], flopRate: o["flop-rate"] };
-  const known = Object.values(rates).every((rate) => rate > 0);
-  const predicted = known ? { predicted: { ...rates, ...predictStep(spans, rates) } } : {};
-  return { ...overlap, overlapped: overlap.twoLanesSeconds + overlap.threeLanesSeconds > 0, ...predicted };
+async function measure(session, o) {
+  const steps = [];
+  for (let i = 0; i < o.warmup + o.steps; i++) steps.push(await step(session, o, i));
+  const trace = session.trace();
+  await step(session, o, o.warmup + o.steps);
+  const spans = trace.take();
+  const zero = Math.min(...spans.map((span) => span.begin));
+  const info = session.info();
+  return {
+    device: { kind: info.kind, name: info.name },
+    parameters: session.recording.parameters.reduce((sum, { count }) => sum + count, 0),
+    units: session.units.length,
+    waits: session.waits,
+    memory: {
+      planBytes: deviceBytes(session.plan),
+      hostBytes: hostBytes(session.plan),
+      peakBytes: info.deviceBytesPeak,
+      usedBytes: info.memoryTotal - info.memoryFree,
+    },
+    steps: steps.slice(o.warmup),
+    traced: overlapOf(spans),
+    spans: spans.map((span) => ({ ...span, begin: span.begin - zero, end: span.end - zero })),
+  };
 }
 
 await runMain("timeline", async () => {
   const o = readOptions(process.argv.slice(2), DEFAULTS);
   if (o.json === null) throw new Error("--json is missing: the file to write");
-  const model = await loadModel(ensureModel(o), {
-    device: o.device,
-    dtype: o.dtype,
-    maxTokens: o.batch * o.seq,
-    offload: { to: "host", wire: o.wire, slots: o.slots },
-  });
+  const { device, wire, slots } = o;
+  const options = { device, wire, slots, overlap: !o["no-overlap"], to: o.resident ? "device" : "host" };
+  const unitBytes = o["unit-bytes"] > 0 ? o["unit-bytes"] : undefined;
+  const { layers, hidden, ffn, heads, vocab, maxpos } = o;
+  const begin = performance.now();
+  let session;
   try {
-    for (let i = 0; i < o.warmup; i++) await step(model, o, i);
-    const session = sessionOf(model);
-    const trace = session.trace();
-    const steps = [];
-    for (let i = 0; i < o.steps; i++) {
-      const losses = await step(model, o, o.warmup + i);
-      const spans = trace.take();
-      const zero = Math.min(...spans.map((span) => span.begin));
-      steps.push({
-        losses,
-        ...summary(spans, o),
-        spans: spans.map((span) => ({ ...span, begin: span.begin - zero, end: span.end - zero })),
-      });
-    }
-    const info = session.info();
-    const result = {
-      bench: "timeline",
-      options: o,
-      device: { kind: info.kind, name: info.name, features: info.features },
-      parameters: model.parameterCount,
-      waits: session.waits,
-      memory: {
-        peakBytes: info.deviceBytesPeak,
-        predictedBytes: model.plan().deviceBytes,
-        freeBytes: info.memoryFree,
-        totalBytes: info.memoryTotal,
-      },
-      steps,
-    };
-    fs.writeFileSync(o.json, JSON.stringify(result));
-    for (const { wallSeconds, serialSeconds, twoLanesSeconds, threeLanesSeconds, predicted } of steps) {
-      console.log(
-        JSON.stringify({
-          wallSeconds,
-          serialSeconds,
-          twoLanesSeconds,
-          threeLanesSeconds,
-          predictedSeconds: predicted?.seconds ?? null,
-        }),
-      );
-    }
+    session = await openSynthetic({ layers, hidden, ffn, heads, vocab, maxpos }, { ...options, unitBytes });
+    const loadSeconds = (performance.now() - begin) / 1000;
+    fs.writeFileSync(
+      o.json,
+      JSON.stringify({ bench: "timeline", options: o, loadSeconds, ...(await measure(session, o)) }),
+    );
+  } catch (error) {
+    if (!isZo2Error(error) || !TOO_SMALL.includes(error.code)) throw error;
+    fs.writeFileSync(
+      o.json,
+      JSON.stringify({ bench: "timeline", options: o, skipped: `${error.code}: ${error.message}` }),
+    );
   } finally {
-    await model.dispose();
+    await session?.dispose();
   }
 });

@@ -1,7 +1,10 @@
-"""The matrix products and the attention of linear_bench and attention_bench in PyTorch (cuBLAS, scaled_dot_product_attention), timed the same
-way: random operands, CUDA events around each run, the median after warm-up. One JSON object on a line of standard output for each.
+"""What tuned libraries take for the products and the attention that linear_bench and attention_bench have measured: cuBLAS through PyTorch with
+the same epilogue, flash attention and cuDNN by name, timed the same way (random operands, CUDA events around each run, the median after warm-up).
 
-    python3 bench/gpu/torch_peers.py        exit status 3, and the reason on standard error, where there is no PyTorch with a CUDA device
+    python3 bench/gpu/torch_peers.py ROWS       ROWS: the benches' lines of JSON; those of bench linear and attention get a peer
+
+One JSON object on a line of standard output for each: the row's own fields that name the case, `peer`, `how`, `seconds`; or `absent`, why there is
+none. Exit status 3, and the reason on standard error, where there is no PyTorch with a CUDA device.
 """
 
 import json
@@ -11,10 +14,7 @@ import sys
 NO_PEER = 3
 REPEATS = 20
 WARMUP = 3
-OPT = [("opt-1.3b", 2048, 32), ("opt-6.7b", 4096, 32), ("opt-13b", 5120, 40)]
-TOKENS = [2048, 4096]
-# Sequences, and the length of each.
-PACKINGS = [(1, 2048), (2, 2048), (16, 256)]
+NAMES = ["bench", "case", "dtype", "epilogue", "m", "n", "k", "sequences", "length"]
 
 
 def seconds(torch, work):
@@ -29,30 +29,43 @@ def seconds(torch, work):
     return statistics.median(a.elapsed_time(b) for a, b in zip(events, events[1:])) * 1e-3
 
 
-def show(**fields):
-    print(json.dumps(fields), flush=True)
+def show(row, peer, **found):
+    print(json.dumps({**{name: row[name] for name in NAMES if name in row}, "peer": peer, **found}), flush=True)
 
 
-def linear(torch, dtype, name):
-    for model, hidden, _ in OPT:
-        for m in TOKENS:
-            for layer, n, k in [("projection", hidden, hidden), ("fc1", 4 * hidden, hidden), ("fc2", hidden, 4 * hidden)]:
-                x = torch.randn(m, k, device="cuda").to(dtype)
-                weight = (torch.randn(n, k, device="cuda") * 0.02).to(dtype)
-                taken = seconds(torch, lambda: torch.nn.functional.linear(x, weight))
-                show(bench="linear", case=f"{model} {layer}", kernel="torch", dtype=name, epilogue="none", m=m, n=n, k=k, seconds=taken,
-                     flopsPerSecond=2 * m * n * k / taken)
+def timed(torch, row, peer, how, work):
+    try:
+        show(row, peer, how=how, seconds=seconds(torch, work))
+    except (RuntimeError, NotImplementedError) as error:
+        show(row, peer, how=how, absent=str(error).split("\n")[0])
 
 
-def attention(torch, dtype, name):
-    for model, hidden, heads in OPT:
-        for sequences, length in PACKINGS:
-            shape = (sequences, heads, length, hidden // heads)
-            q, k, v = (torch.randn(shape, device="cuda").to(dtype) for _ in range(3))
-            taken = seconds(torch, lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True))
-            flops = 4 * sequences * length * (length + 1) // 2 * hidden
-            show(bench="attention", case=model, kernel="torch", dtype=name, sequences=sequences, length=length, seconds=taken,
-                 flopsPerSecond=flops / taken)
+def linear(torch, row, dtype):
+    m, n, k = (int(row[name]) for name in "mnk")
+    x = torch.randn(m, k, device="cuda").to(dtype)
+    weight = (torch.randn(n, k, device="cuda") * 0.02).to(dtype)
+    bias = torch.randn(n, device="cuda").to(dtype)
+    product = torch.nn.functional.linear
+    if row["epilogue"] == "none":
+        return timed(torch, row, "cuBLAS", "linear", lambda: product(x, weight))
+    if row["epilogue"] == "bias":
+        return timed(torch, row, "cuBLAS", "linear with its bias", lambda: product(x, weight, bias))
+    if row["epilogue"] == "bias, relu":
+        fused = lambda: torch._addmm_activation(bias, x, weight.t(), use_gelu=False)
+        return timed(torch, row, "cuBLAS", "addmm with relu in its epilogue", fused)
+    residual = torch.randn(m, n, device="cuda")
+    return timed(torch, row, "cuBLAS", "linear, then an addition in fp32", lambda: residual.add_(product(x, weight, bias)))
+
+
+def attention(torch, row, dtype):
+    sequences, length, heads, size = (int(row[name]) for name in ["sequences", "length", "heads", "headSize"])
+    q, k, v = (torch.randn((sequences, heads, length, size), device="cuda").to(dtype) for _ in range(3))
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    for peer, backend in [("flash", SDPBackend.FLASH_ATTENTION), ("cuDNN", SDPBackend.CUDNN_ATTENTION)]:
+        with sdpa_kernel(backend):
+            work = lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            timed(torch, row, peer, f"scaled_dot_product_attention, {backend.name}", work)
 
 
 def main():
@@ -64,10 +77,16 @@ def main():
     if not torch.cuda.is_available():
         print(f"PyTorch {torch.__version__} has no CUDA device", file=sys.stderr)
         return NO_PEER
-    show(bench="peer", torch=torch.__version__, cuda=torch.version.cuda, device=torch.cuda.get_device_name(0))
-    for dtype, name in [(torch.bfloat16, "bf16"), (torch.float16, "fp16")]:
-        linear(torch, dtype, name)
-        attention(torch, dtype, name)
+    version = {"torch": torch.__version__, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
+    print(json.dumps({"bench": "peer", **version, "device": torch.cuda.get_device_name(0)}), flush=True)
+    dtypes = {"fp16": torch.float16, "bf16": torch.bfloat16}
+    with open(sys.argv[1], encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file if line.strip()]
+    for row in rows:
+        if row["bench"] == "linear" and row["kernel"] == "chosen":
+            linear(torch, row, dtypes[row["dtype"]])
+        elif row["bench"] == "attention":
+            attention(torch, row, dtypes[row["dtype"]])
     return 0
 
 

@@ -1,48 +1,17 @@
 // Transfers between pinned host memory and the device through the backend's table, beside the same bytes by plain
 // cudaMemcpyAsync: one way, the other way, and both at once on two streams.
-#include <condition_variable>
-#include <mutex>
-
 #include "bench/gpu/bench.h"
-#include "contract/zo2.h"
+#include "bench/gpu/table.h"
 
 namespace {
 
 using zo2::bench::Device;
+using zo2::bench::Fired;
 using zo2::bench::Line;
 using zo2::bench::Memory;
+using zo2::bench::must;
 
 constexpr int kRepeats = 10;
-
-void must(zo2_status status, const zo2_error& error) {
-  if (status == ZO2_OK) return;
-  fprintf(stderr, "%s\n", error.message);
-  exit(1);
-}
-
-// Blocks until the record that an event holds has fired.
-class Fired {
- public:
-  Fired(const zo2_backend* table, zo2_event* event) {
-    zo2_error error{};
-    must(table->event_notify(event, call, this, &error), error);
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] { return fired_; });
-  }
-
- private:
-  static void call(void* user, const zo2_error* error) {
-    must(error->status, *error);
-    auto* const self = static_cast<Fired*>(user);
-    std::lock_guard<std::mutex> lock(self->mutex_);
-    self->fired_ = true;
-    self->changed_.notify_all();
-  }
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool fired_ = false;
-};
 
 struct Directions {
   const char* name;

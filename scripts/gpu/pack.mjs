@@ -5,9 +5,9 @@
  *   node scripts/gpu/pack.mjs [FOLDER]        default gpu-pack/; fails when it and all that git tracks, which travels
  *                                             too, come to more than 64 MiB
  *
- * On the other side, in the checkout: `bash gpu-pack/run.sh 1` (then 2, 3) copies the checkout to $ZO2_GPU_DIR (default
- * /tmp/zo2-gpu), unpacks over it and runs that stage of scripts/gpu; results go to $OUT (default gpu-out/ in the
- * current folder).
+ * On the other side, in the checkout: `bash gpu-pack/run.sh 1` (then 2, 3, or none for all) copies the checkout to
+ * $ZO2_GPU_DIR (default /tmp/zo2-gpu), unpacks over it and runs scripts/gpu/run.mjs; results go to $OUT (default
+ * gpu-out/ in the current folder).
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";

@@ -1,14 +1,12 @@
 #!/usr/bin/env bash
 # Copies the checkout that is the current folder, unpacks what scripts/gpu/pack.mjs made (this file lies in it) over the
-# copy, and runs one stage: bash gpu-pack/run.sh 1 | 2 | 3 [arguments of the stage]
-# ZO2_GPU_DIR: where the copy is, kept for the next stage (default /tmp/zo2-gpu). OUT: where results go (default
+# copy, and runs stages there: bash gpu-pack/run.sh [1 | 2 | 3] [arguments of scripts/gpu/run.mjs]
+# ZO2_GPU_DIR: where the copy is, kept for the next call (default /tmp/zo2-gpu). OUT: where results go (default
 # gpu-out/ here).
 set -euo pipefail
 pack=$(cd "$(dirname "$0")" && pwd)
 [ -f contract/zo2.h ] || { echo "run.sh: call it in a checkout of zo2" >&2; exit 2; }
 work=${ZO2_GPU_DIR:-/tmp/zo2-gpu}
-stage=${1:?"which stage: 1 (build and test), 2 (sanitizer) or 3 (benches)"}
-shift
 
 field() { sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}$/\1/p" "$pack/pack.json"; }
 
@@ -26,9 +24,4 @@ fi
 export OUT=${OUT:-$PWD/gpu-out}
 export PATH="$work/bin:$PATH"
 export GIT_COMMIT=${GIT_COMMIT:-$(field commit)}
-case $stage in
-  1) exec bash "$work/scripts/gpu/1-build-and-test.sh" "$@" ;;
-  2) exec bash "$work/scripts/gpu/2-sanitize.sh" "$@" ;;
-  3) exec bash "$work/scripts/gpu/3-bench.sh" "$@" ;;
-  *) echo "run.sh: no stage $stage" >&2; exit 2 ;;
-esac
+exec node "$work/scripts/gpu/run.mjs" "$@"

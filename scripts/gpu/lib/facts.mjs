@@ -32,6 +32,17 @@ export function describeGpu() {
   return Object.fromEntries(text.split(", ").map((value, i) => [FIELDS[i], value]));
 }
 
+/** The link of the first device to its host as it is at its best, `{generation, lanes}`; null where it is not named. */
+export function describeLink() {
+  const text = line("nvidia-smi", [
+    "--query-gpu=pcie.link.gen.max,pcie.link.width.max",
+    "--format=csv,noheader",
+    "--id=0",
+  ]);
+  const [generation, lanes] = (text ?? "").split(",").map((part) => Number.parseInt(part, 10));
+  return generation > 0 && lanes > 0 ? { generation, lanes } : null;
+}
+
 /** What a result was made on and from. `GIT_COMMIT` names the commit where there is no repository. */
 export function facts(root, emulated) {
   const { commit, dirty } = describeCommit(root);

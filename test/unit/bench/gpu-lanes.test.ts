@@ -45,3 +45,15 @@ test("the predicted step is its busiest lane, whose commands are limited by byte
     seconds: 7,
   });
 });
+
+test("without overlap the predicted step is the sum of its lanes; noise is limited by its own rate", () => {
+  const commands = [
+    { lane: "upload", bytes: 100 },
+    { lane: "compute", deviceBytes: 100, draws: 30 },
+  ];
+  const rates = { transferRate: 25, memoryRate: 100, flopRate: 1000, drawRate: 10 };
+  expect(inModule(MODULE, "return m.predictStep(args[0], args[1], false)", commands, rates)).toEqual({
+    laneSeconds: { upload: 4, compute: 3 },
+    seconds: 7,
+  });
+});

@@ -1,0 +1,76 @@
+/** OPT models of any size without a checkpoint: recorded from their shape, with weights made in memory. */
+import { openDevice } from "../../dist/esm/device/open.js";
+import { Session } from "../../dist/esm/device/session.js";
+import { cutUnits } from "../../dist/esm/memory/units.js";
+import { defineModel } from "../../dist/esm/models/index.js";
+import { numberParameters } from "../../dist/esm/ops/parameter.js";
+import { createRecorder } from "../../dist/esm/ops/record.js";
+import { optConfig } from "./opt-shape.mjs";
+
+/** Elements of a matrix that are drawn; a matrix holds them over and over. */
+const PATTERN = 2 ** 20;
+const DEVIATION = 0.02;
+
+/** The recorded model of a shape, `{layers, hidden, ffn, heads, vocab, maxpos}`. */
+export function recordOpt(shape) {
+  const definition = defineModel(optConfig(shape));
+  const recorder = createRecorder(numberParameters(definition.parameters));
+  definition.record(recorder);
+  return { definition, recording: recorder.finish() };
+}
+
+/**
+ * A session over a model of this shape, whose weights rest `to` "host" or "device": matrices of random numbers, gains
+ * of 1, biases of 0.
+ */
+export async function openSynthetic(shape, { device, wire, unitBytes, to, slots, overlap }) {
+  const { definition, recording } = recordOpt(shape);
+  const units = cutUnits(recording, { wire, compute: wire, unitBytes });
+  const session = await Session.create(await openDevice({ device }), recording, units, {
+    tierOf: () => to,
+    ...{ slots, overlap, wire, compute: wire },
+    rounding: "nearest",
+    positionRow: definition.positionRow,
+    poison: false,
+  });
+  try {
+    await fill(session.store, units, wire);
+    return session;
+  } catch (error) {
+    await session.dispose();
+    throw error;
+  }
+}
+
+async function fill(store, units, wire) {
+  const pattern = await randomPattern(store, wire);
+  for (const unit of units) {
+    await store.write(unit.index, async ({ buffer, offset }) => {
+      for (const tensor of unit.tensors) {
+        const at = offset + tensor.wireOffset;
+        if (tensor.parameter.shape.length > 1) repeat(buffer, at, pattern, tensor.count * (wire === "fp32" ? 4 : 2));
+        else if (/norm\.weight$/.test(tensor.parameter.name)) buffer.write(at, bytesOf(gains(tensor.count)));
+        // Host memory is zeroed: biases are there.
+      }
+    });
+  }
+}
+
+/** Wire bytes of random numbers: a GPU is faster on zeros. */
+async function randomPattern(store, wire) {
+  const values = Float32Array.from({ length: PATTERN }, () => DEVIATION * (12 ** 0.5 * (Math.random() - 0.5)));
+  const pattern = new Uint8Array(PATTERN * (wire === "fp32" ? 4 : 2));
+  await store.withHostMemory(pattern.byteLength, async (memory) => {
+    await store.convert(bytesOf(values), "fp32", memory, wire, PATTERN);
+    memory.buffer.read(memory.offset, pattern);
+  });
+  return pattern;
+}
+
+function repeat(buffer, offset, pattern, bytes) {
+  for (let done = 0; done < bytes; done += pattern.byteLength)
+    buffer.write(offset + done, pattern.subarray(0, Math.min(pattern.byteLength, bytes - done)));
+}
+
+const gains = (count) => new Float32Array(count).fill(1);
+const bytesOf = (values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
