@@ -210,9 +210,10 @@ async function readSlice(
   await store.withHostMemory(into.byteLength, async (converted) => {
     const bad = await store.convert(source, tensor.wire, converted, target, count);
     if (bad >= 0) {
+      const element = tensor.rowStart * rowsOf(tensor.parameter).width + from + bad;
       throw new Zo2Error(
         "ZO2_ERR_NOT_FINITE",
-        `${tensor.parameter.name}: element ${from + bad} does not fit in ${target}; save as fp32 or bf16`,
+        `${tensor.parameter.name}: element ${element} does not fit in ${target}; save as fp32 or bf16`,
       );
     }
     converted.buffer.read(converted.offset, into);

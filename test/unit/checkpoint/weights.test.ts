@@ -165,6 +165,25 @@ describe.each(CUTS)("a tensor of several pieces, %s,", (_, ends) => {
       failure("ZO2_ERR_CHECKPOINT", `element ${index} is not a finite number`),
     );
   });
+
+  it("says which of its elements does not fit in the dtype that is saved, counted from its beginning", async () => {
+    const index = 3_000_017;
+    await using checkpoint = await checkpointOf("F32");
+    const units = unitsOf(ends, "fp32");
+    const store = memoryStore(units);
+    await loadWeights(store, units, checkpoint, checkTensors(checkpoint, parameters, [""]));
+    const row = Math.floor(index / WIDTH);
+    const unit = units.find((_, u) => row < ends[u])!;
+    const slice = unit.tensors.find(({ parameter }) => parameter === large)!;
+    await store.write(unit.index, async (memory) => {
+      const { content } = memory.buffer as unknown as Memory;
+      new DataView(content.buffer).setFloat32(slice.wireOffset + 4 * (index - slice.rowStart * WIDTH), Infinity, true);
+    });
+    await expect(same(store, units, "bf16", 3 * 2 ** 20 + 20)).rejects.toThrow(
+      failure("ZO2_ERR_NOT_FINITE", `large: element ${index} does not fit in bf16`),
+    );
+    expect(await same(store, units, "wire", PIECE_BYTES)).toEqual({ small: true, large: false });
+  });
 });
 
 it("loading stops between tensors when it is told to", async () => {
