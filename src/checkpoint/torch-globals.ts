@@ -120,8 +120,13 @@ const TENSOR_CLASSES = [
 /** PyTorch itself allows no more dimensions. */
 const MAX_RANK = 64;
 
+/** What `torch.save` keeps by persistent ids is storages, and nothing else. */
+export interface TorchRules extends PickleRules {
+  persistent(id: PickleValue): TorchStorage;
+}
+
 /** The rules for one pickle; `where` names it in errors. */
-export function torchRules(where: string): PickleRules {
+export function torchRules(where: string): TorchRules {
   const fail = (what: string) => broken(where, what);
   const globals = allowed(fail);
   return {

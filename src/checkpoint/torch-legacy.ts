@@ -5,7 +5,7 @@
 import { PickleDict, PickleList, readPickle, type PickleRules, type PickleValue } from "./pickle.js";
 import { DTYPE_BITS } from "./safetensors.js";
 import { broken, type FileSource } from "./source.js";
-import { torchRules, TorchStorage } from "./torch-globals.js";
+import { torchRules, type TorchStorage } from "./torch-globals.js";
 
 const MAGIC = 0x1950a86a20f9469cfc6cn;
 const PROTOCOL = 1001;
@@ -36,7 +36,7 @@ export async function readLegacyPickle(file: FileSource, most: number): Promise<
     global: torch.global,
     persistent: (id) => {
       const storage = torch.persistent(id);
-      if (storage instanceof TorchStorage) keep(file.path, storages, storage);
+      keep(file.path, storages, storage);
       return storage;
     },
   };
