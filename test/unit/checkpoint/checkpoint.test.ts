@@ -1,6 +1,7 @@
 import { open, readFile, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
+  type Checkpoint,
   openCheckpoint,
   requireTensor,
   resolveTensor,
@@ -120,6 +121,18 @@ describe("a checkpoint", () => {
     await checkpoint.close();
     await checkpoint.close();
     await expect(checkpoint.read(checkpoint.tensors.get("a")!, 0, new Uint8Array(1))).rejects.toThrow(
+      failure("ZO2_ERR_DISPOSED"),
+    );
+  });
+
+  test("is closed at the end of the block that uses it", async () => {
+    const dir = await modelFolder({ "model.safetensors": fileBytes({ a: u8(4) }, 4) });
+    let outside: Checkpoint;
+    {
+      await using checkpoint = await openCheckpoint(dir);
+      outside = checkpoint;
+    }
+    await expect(outside.read(outside.tensors.get("a")!, 0, new Uint8Array(1))).rejects.toThrow(
       failure("ZO2_ERR_DISPOSED"),
     );
   });

@@ -160,6 +160,11 @@ describe("a tensor of a pickle", () => {
     expect(await floats({ t: w({ shape: [0, 5], strides: [2 ** 40, 2 ** 40], first: 2 ** 50 }) }, "t")).toEqual([]);
   });
 
+  test("has as many dimensions as PyTorch allows", async () => {
+    const extents = (last: number) => [...Array<number>(63).fill(1), last];
+    expect(await floats({ t: w({ shape: extents(3), strides: extents(2), first: 1 }) }, "t")).toEqual([1, 3, 5]);
+  });
+
   test("may be expanded beyond any memory: it opens, and is read in parts", async () => {
     await using checkpoint = await openCheckpoint(
       await torchFolder(zip(archive({ t: w({ shape: [2 ** 40, 4], strides: [0, 2] }) }))),
@@ -396,13 +401,9 @@ describe("the names of tensors", () => {
   test("of a dictionary that holds itself, or of a thousand in each other, end at an allowed depth", async () => {
     const cyclic = op("}q", 0, "(", op("X\x04\0\0\0self"), "h", 0, "u");
     await refusesObject(cyclic, "more than 32 deep");
-    await refusesObject(
-      Array.from({ length: 1000 }).reduce<Pickled>((inner) => ({ d: inner }), w()),
-      "more than 32 deep",
-    );
-    expect(
-      await opens(zip(archive(Array.from({ length: 20 }).reduce<Pickled>((inner) => ({ d: inner }), w())))),
-    ).toEqual([`${"d.".repeat(19)}d`]);
+    const deep = (count: number) => Array.from({ length: count }).reduce<Pickled>((inner) => ({ d: inner }), w());
+    for (const count of [33, 1000]) await refusesObject(deep(count), "more than 32 deep");
+    expect(await opens(zip(archive(deep(32))))).toEqual([`${"d.".repeat(31)}d`]);
   });
 
   test("of dictionaries that hold each other twice over, 2^30 in all, are refused in time", async () => {
@@ -413,7 +414,8 @@ describe("the names of tensors", () => {
   });
 
   test("that are longer than 4096 characters are refused", async () => {
-    await refusesObject({ ["n".repeat(5000)]: w() }, "a tensor's name of 5000 characters");
+    await refusesObject({ ["n".repeat(4097)]: w() }, "a tensor's name of 4097 characters");
+    expect(await opens(zip(archive({ ["n".repeat(4096)]: w() })))).toEqual(["n".repeat(4096)]);
   });
 
   test.each([
@@ -514,6 +516,17 @@ describe("a pickle", () => {
 });
 
 describe("a file of the older format", () => {
+  /** A tensor in storage "k", all of it but the first element. */
+  const t = (elements: number, type = "FloatStorage") =>
+    call(
+      global("torch._utils", "_rebuild_tensor_v2"),
+      op(tuple("storage", global("torch", type), "k", "cpu", elements, null), "Q"),
+      1,
+      [Math.max(0, elements - 1)],
+      [1],
+      false,
+      call(global("collections", "OrderedDict")),
+    );
   const parts = (
     o: {
       magic?: bigint;
@@ -523,34 +536,29 @@ describe("a file of the older format", () => {
       count?: number;
       data?: Buffer;
       object?: Pickled;
+      elements?: number;
     } = {},
   ) => {
+    const { elements = 4 } = o;
     const magic = Buffer.alloc(10);
     for (let i = 0, n = o.magic ?? 0x1950a86a20f9469cfc6cn; i < 10; i++, n >>= 8n) magic[i] = Number(n & 255n);
-    const id = op(tuple("storage", global("torch", "FloatStorage"), "k", "cpu", 4, null), "Q");
-    const t = call(
-      global("torch._utils", "_rebuild_tensor_v2"),
-      id,
-      1,
-      [3],
-      [1],
-      false,
-      call(global("collections", "OrderedDict")),
-    );
     const head = Buffer.alloc(8);
-    head.writeBigInt64LE(BigInt(o.count ?? 4));
+    head.writeBigInt64LE(BigInt(o.count ?? elements));
     const machine = { little_endian: o.little ?? true };
     const pickles = [
       pickle(o.protocol ?? 1001),
       pickle(machine),
-      pickle(o.object ?? { t }),
+      pickle(o.object ?? { t: t(elements) }),
       pickle(o.keys ?? list("k")),
     ];
-    return Buffer.concat([op(0x80, 2, 0x8a, 10, magic, "."), ...pickles, head, o.data ?? Buffer.alloc(16)]);
+    return Buffer.concat([op(0x80, 2, 0x8a, 10, magic, "."), ...pickles, head, o.data ?? Buffer.alloc(4 * elements)]);
   };
 
   test("is read", async () => {
     expect(await opens(parts())).toEqual(["t"]);
+    expect(await opens(parts({ object: { t: t(4), tied: t(4) } }))).toEqual(["t", "tied"]);
+    // Nothing stands behind the count of an empty storage.
+    expect(await opens(parts({ elements: 0 }))).toEqual(["t"]);
   });
 
   const refused: [string, Buffer, string[]][] = [
@@ -561,9 +569,13 @@ describe("a file of the older format", () => {
     ["with an unknown storage", parts({ keys: list("k", "x") }), ["a storage that no tensor has"]],
     ["with a storage listed twice", parts({ keys: list("k", "k") }), ["listed twice"]],
     ["without its storage", parts({ keys: list() }), ['tensor "t"', "missing"]],
+    ["with a storage of two dtypes", parts({ object: { t: t(4), u: t(4, "IntStorage") } }), ["declared in two ways"]],
+    ["with a storage of two lengths", parts({ object: { t: t(4), u: t(3) } }), ['"k" is declared in two ways']],
     ["with another count of elements", parts({ count: 5 }), ["5 elements", "4 are declared"]],
     ["with a negative count of elements", parts({ count: -4 }), ["-4 elements"]],
     ["with too few bytes", parts({ data: Buffer.alloc(15) }), ["past the end of the file"]],
+    ["that ends before a storage", parts().subarray(0, -24), ['storage "k": the file ends at byte', "before it"]],
+    ["that ends within a count", parts().subarray(0, -17), ['storage "k": the file ends at byte', "before it"]],
     [
       "that runs code",
       parts({ object: { x: call(global("posix", "system"), "touch zo2-was-here") } }),

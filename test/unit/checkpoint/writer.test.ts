@@ -72,6 +72,8 @@ describe("a written checkpoint", () => {
     const file = await readFile(join(dir, "model.safetensors"));
     const length = Number(file.readBigUInt64LE());
     expect(length % 8).toBe(0);
+    // Spaces up to the next multiple of 8, and no more of them.
+    expect(file.subarray(8, 8 + length).toString()).toMatch(/\} {0,7}$/);
     expect(JSON.parse(file.subarray(8, 8 + length).toString())).toEqual({
       __metadata__: { format: "pt" },
       "model.decoder.a": { dtype: "F16", shape: [3, 5], data_offsets: [0, 30] },
