@@ -99,7 +99,7 @@ export function planMemory(units: readonly Unit[], options: PlanOptions): Plan {
   const batch = batchLayout(capacity, { cached: options.cache !== null, control: options.control });
   const cache = options.cache === null ? null : cacheLayout(units, options.cache.rows, options.compute);
   const cachePieces = options.cache?.tier === "host" ? (cache?.units ?? []).filter((piece) => piece !== null) : [];
-  const moving = units.filter(({ index }) => residences[index]?.moves === true);
+  const moving = units.filter(({ index }) => at(residences, index).moves);
   const slots = Math.min(options.slots, moving.length);
   const slotBytes = Math.max(0, ...moving.map((u) => u.wireBytes));
   const scratchBytes = Math.max(...units.map((u) => scratchBytesOf(u, options)));
@@ -134,7 +134,7 @@ export function planMemory(units: readonly Unit[], options: PlanOptions): Plan {
     batch,
     cache,
     rest: restLayout(units, residences),
-    slotOf: units.map(({ index }) => (residences[index]?.moves === true ? moved++ % slots : null)),
+    slotOf: units.map(({ index }) => (at(residences, index).moves ? moved++ % slots : null)),
     device: { ...deviceRegions, bytes: device.bytes },
     host: { ...hostRegions, bytes: host.bytes },
   };
