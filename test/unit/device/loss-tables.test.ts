@@ -27,8 +27,10 @@ it.each(["mean", "sum"] as const)("choices by their %s: five choices, and two ex
 
 it("tokens, and logits alone, have targets and nothing else", () => {
   const tokens = packBatch([{ kind: "tokens", ids, labels: Int32Array.of(-100, 6, -100, 8) }]);
+  const logits = packPositions([{ ids, positions: [3] }]);
   expect(lossTables(tokens, at)).toEqual({ ...none, kind: LOSS.tokens, targets: 2 });
-  expect(lossTables(packPositions([{ ids, positions: [3] }]), at)).toEqual({ ...none, kind: LOSS.tokens, targets: 0 });
+  expect(lossTables(logits, at)).toEqual({ ...none, kind: LOSS.tokens, targets: 0 });
+  expect([tokens, logits].map(objectiveTables)).toEqual([[], []]);
 });
 
 it.each([
@@ -37,11 +39,16 @@ it.each([
   ["regression", [0.5, 1, -2], { ...none, kind: LOSS.squared, targets: 6, labels: at }],
 ] as const)("labels of a %s", (problem, labels, want) => {
   const example: EncodedExample = { kind: "labelled", ids, labels, problem };
-  expect(lossTables(packBatch([example, example]), at)).toEqual(want);
+  const batch = packBatch([example, example]);
+  expect(lossTables(batch, at)).toEqual(want);
+  // As the words of fp32 numbers.
+  const words = new Int32Array(Float32Array.from([...labels, ...labels]).buffer);
+  expect(objectiveTables(batch)).toEqual(want.labels === null ? [] : [words]);
 });
 
 it("answers have a start and an end for every row, and a table of their own", () => {
   const example: EncodedExample = { kind: "span", ids, start: 1, end: 2 };
   const batch = packBatch([example, { ...example, ids: ids.subarray(0, 3) }]);
   expect(lossTables(batch, at)).toEqual({ ...none, kind: LOSS.spans, targets: 14, examples: at, exampleCount: 2 });
+  expect(objectiveTables(batch)).toEqual([Int32Array.of(0, 4, 1, 2, 4, 7, 1, 2)]);
 });

@@ -339,6 +339,31 @@ describe("a memory plan", () => {
     );
   });
 
+  it.each([
+    ["streamed", {}],
+    ["at rest on the device", { tier: "device" }],
+    ["with a cache in host memory", { cache: { tier: "host", rows: 100 } }],
+    ["with a cache on the device", { cache: { tier: "device", rows: 100 } }],
+  ] as [string, Changed][])("says what all of its device memory is for, the largest first: %s", (_, options) => {
+    const plan = planOf(model().units, options);
+    const { slots, cacheSlots, scratch, gathered, carried, workspace, results, inputs } = plan.device;
+    const batches = inputs.map(({ whole }) => whole);
+    const regions = [...slots, ...cacheSlots, ...scratch, gathered, ...carried, workspace, ...results, ...batches];
+    // Regions begin at multiples of 256.
+    const between = regions.reduce((sum, { bytes }) => sum + (-bytes & 255), 0);
+    const parts = deviceParts(plan);
+    const bytes = parts.map((part) => part.bytes);
+    expect(bytes.reduce((a, b) => a + b, between)).toBe(deviceBytes(plan));
+    expect(bytes).toEqual([...bytes].sort((a, b) => b - a));
+    const weights = options.tier === "device" ? "resident weights" : "3 slots";
+    expect(parts.map(({ name }) => name).sort()).toEqual(
+      [
+        ...[weights, "W+ and W-", "gathered embedding rows", "activations between units", "activations within a unit"],
+        ...["results", "batches and losses", ...(options.cache === undefined ? [] : ["key/value cache"])],
+      ].sort(),
+    );
+  });
+
   it("shrinks with the units, below the size of the model", () => {
     const sizes = [100_000, 20_000, 3_000].map((unitBytes) => {
       const plan = planOf(model({ unitBytes }).units);
