@@ -1,6 +1,7 @@
 import { passCommands } from "../../../src/schedule/pass.js";
-import type { Command, Work } from "../../../src/schedule/command.js";
+import type { Command, Declared, Work } from "../../../src/schedule/command.js";
 import type { Pass, SchedulePlan } from "../../../src/schedule/facts.js";
+import { nameOf } from "../../../src/schedule/resource.js";
 import { Timeline } from "../../../src/schedule/timeline.js";
 
 interface Touch {
@@ -32,7 +33,7 @@ function touches(plan: SchedulePlan, pass: Pass, work: Work): readonly Touch[] {
   const r = (name: string) => ({ name, write: false });
   const rest = (u: number) => `rest ${u}`;
   const wire = (u: number) => (plan.units[u].slot === null ? rest(u) : `slot ${plan.units[u].slot}`);
-  const updating = (update: boolean) => (update ? [...pass.pending.map((s) => r(`state ${s}`)), w("sticky")] : []);
+  const updating = (update: boolean) => (update ? [...pass.pending.map((s) => r(`state ${s}`)), w("sticky 0")] : []);
   const scratch = (set: number, side: number) => `scratch ${set * plan.sides + side}`;
   const sides = (signs: readonly unknown[], set: number) => signs.map((_, side) => w(scratch(set, side)));
   const area = (probe: number, microBatch: number) => probe * pass.microBatches + microBatch;
@@ -40,47 +41,89 @@ function touches(plan: SchedulePlan, pass: Pass, work: Work): readonly Touch[] {
     case "inputs":
       return [r(`staging ${work.ring}`), w(`inputs ${work.ring}`)];
     case "gather":
-      return [r(`staging ${work.ring}`), ...plan.gatherSources.map((u) => r(rest(u))), w("gathered")];
+      return [r(`staging ${work.ring}`), ...plan.gatherSources.map((u) => r(rest(u))), w("gathered 0")];
     case "upload":
       return work.what === "weights"
         ? [r(rest(work.unit)), w(`slot ${work.slot}`)]
-        : [r(`cache ${work.unit}`), w(`cache slot ${work.slot}`)];
+        : [r(`cacheRest ${work.unit}`), w(`cacheSlot ${work.slot}`)];
     case "offload":
       return work.what === "weights"
         ? [r(`slot ${work.slot}`), w(rest(work.unit))]
-        : [r(`cache slot ${work.slot}`), w(`cache ${work.unit}`)];
+        : [r(`cacheSlot ${work.slot}`), w(`cacheRest ${work.unit}`)];
     case "prepare":
       return [{ name: wire(work.unit), write: work.store }, ...sides(work.signs, work.set), ...updating(work.update)];
     case "prepareGathered":
-      return [r("gathered"), r(`inputs ${work.ring}`), ...sides(work.signs, work.set), ...updating(work.update)];
+      return [r("gathered 0"), r(`inputs ${work.ring}`), ...sides(work.signs, work.set), ...updating(work.update)];
     case "run": {
       const weights = work.scratch === null ? wire(work.unit) : `scratch ${work.scratch}`;
-      const piece = pass.cache?.moves === false ? `device cache ${work.unit}` : `cache slot ${work.cacheSlot}`;
+      const piece = pass.cache?.moves === false ? `deviceCache ${work.unit}` : `cacheSlot ${work.cacheSlot}`;
       const cached = pass.cache !== null && plan.units[work.unit].cacheSlot !== null;
       const own = area(work.probe, work.microBatch);
       return [
-        ...[r(weights), r(`inputs ${work.ring}`), w(`carried ${own}`), w("workspace"), w(`results ${own}`)],
+        ...[r(weights), r(`inputs ${work.ring}`), w(`carried ${own}`), w("workspace 0"), w(`results ${own}`)],
         ...(cached ? [w(piece)] : []),
       ];
     }
     case "loss":
       return [r(`results ${area(work.probe, work.microBatch)}`), r(`inputs ${work.ring}`), w(`state ${pass.state}`)];
     case "coefficients":
-      return [w(`state ${pass.state}`), w("sticky")];
+      return [w(`state ${pass.state}`), w("sticky 0")];
     case "inject":
       return [r(`inputs ${work.ring}`), w(`state ${pass.state}`)];
     case "readback": {
       const areas = work.results ? pass.probes.length * pass.microBatches : 0;
       const results = Array.from({ length: areas }, (_, a) => r(`results ${a}`));
       const step = pass.state === null ? [] : [r(`state ${pass.state}`)];
-      return [...step, r("sticky"), ...results, w(`readback ${work.ring}`)];
+      return [...step, r("sticky 0"), ...results, w(`readback ${work.ring}`)];
     }
     case "poison":
       if (work.what !== "scratch") return [w(`${work.what} ${work.index}`)];
-      return [w("workspace"), ...work.sets.flatMap((set) => sides(Array.from({ length: plan.sides }), set))];
+      return [w("workspace 0"), ...work.sets.flatMap((set) => sides(Array.from({ length: plan.sides }), set))];
     default:
       throw new Error(`${work.kind} is no part of a pass`);
   }
+}
+
+/** "write slot 2", "read inputs 0", each once: what is read and written is written. */
+function textsOf(touched: readonly Touch[]): string[] {
+  const written = new Set(touched.flatMap(({ name, write }) => (write ? [name] : [])));
+  return [...new Set(touched.map(({ name }) => `${written.has(name) ? "write" : "read"} ${name}`))].sort();
+}
+
+/** Commands that do not declare what they touch, with both. */
+export function misdeclared(plan: SchedulePlan, pass: Pass, list: readonly Declared[]): string[] {
+  return list.flatMap(({ work, reads, writes }) => {
+    const declared = textsOf([
+      ...reads.map((resource) => ({ name: nameOf(resource), write: false })),
+      ...writes.map((resource) => ({ name: nameOf(resource), write: true })),
+    ]);
+    const after = work.kind === "readback" ? touchedByHost(plan, pass) : [];
+    const touched = textsOf([...touches(plan, pass, work), ...after]);
+    return declared.join() === touched.join() ? [] : [`${textOf(work)} touches ${touched}, and declares ${declared}`];
+  });
+}
+
+/** What the host may do once it has seen the end of a pass. */
+function touchedByHost({ units }: SchedulePlan, { probes, ring }: Pass): readonly Touch[] {
+  if (probes.length > 0) return [{ name: `staging ${ring}`, write: true }];
+  return units.flatMap(({ changes }, u) => (changes ? [{ name: `rest ${u}`, write: false }] : []));
+}
+
+/** Commands that read what was poisoned and not written since, in the order in which they are issued. */
+export function readsOfPoison(plan: SchedulePlan, passes: readonly Pass[]): string[] {
+  const poisoned = new Set<string>();
+  return passes.flatMap((given, i) => {
+    const pass = { ...given, ring: i % 2 };
+    poisoned.delete(`staging ${pass.ring}`);
+    return passCommands(plan, pass).flatMap(({ work, reads, writes }) => {
+      const bad = reads.map(nameOf).filter((name) => poisoned.has(name));
+      for (const name of writes.map(nameOf)) {
+        if (work.kind === "poison") poisoned.add(name);
+        else poisoned.delete(name);
+      }
+      return bad.map((name) => `pass ${i}: ${textOf(work)} reads ${name}`);
+    });
+  });
 }
 
 /**
@@ -178,6 +221,8 @@ export interface PassShape {
   /** `train`: whether what is pending is stored. */
   readonly stores?: boolean;
   readonly microBatches?: number;
+  /** `train`: along how many directions, to both sides of each. */
+  readonly directions?: number;
   /** `train`: where the coefficients come from. */
   readonly gradient?: "losses" | "batch" | "caller";
   /** `forward`: whether the weights stand to one side of their place. */
@@ -190,11 +235,12 @@ export function passOf(kind: "train" | "forward" | "flush", o: PassShape = {}): 
     update = kind === "flush",
     stores = true,
     microBatches = 2,
+    directions = 1,
     gradient = "losses",
     perturbed = false,
     cache,
   } = o;
-  const side = (sign: 1 | -1) => ({ direction: 0, sign });
+  const side = (sign: 1 | -1, direction = 0) => ({ direction, sign });
   const pending = Array.from({ length: Number(update) }, (_, state) => (state === 0 ? 0 : state + 1));
   const common = { ring: 0, pending, injects: false };
   if (kind === "flush")
@@ -208,7 +254,7 @@ export function passOf(kind: "train" | "forward" | "flush", o: PassShape = {}): 
   }
   return {
     ...{ ...common, microBatches, stores, state: 1, cache: null },
-    probes: [side(1), side(-1)],
+    probes: Array.from({ length: directions }, (_, d) => [side(1, d), side(-1, d)]).flat(),
     yields: gradient === "caller" ? "results" : "coefficients",
     injects: gradient === "batch",
   };

@@ -1,7 +1,17 @@
 import type { Lane, Work } from "../../../src/schedule/command.js";
 import type { Pass } from "../../../src/schedule/facts.js";
 import { passCommands } from "../../../src/schedule/pass.js";
-import { issue, passOf, planOf, races, waitsOf, type Entry, type PlanShape } from "./races.js";
+import {
+  issue,
+  misdeclared,
+  passOf,
+  planOf,
+  races,
+  readsOfPoison,
+  waitsOf,
+  type Entry,
+  type PlanShape,
+} from "./races.js";
 
 const cache = (tier: "host" | "device", upload: boolean) => ({ cache: { tier, upload } });
 
@@ -30,6 +40,13 @@ const runs: Record<string, Pass[]> = {
     passOf("train", { gradient: "caller" }),
     passOf("train", { gradient: "caller", update: true }),
     passOf("train"),
+    passOf("train", { update: true }),
+  ],
+  "training along two directions": [
+    passOf("train", { directions: 2 }),
+    passOf("train", { directions: 2, update: true, microBatches: 1 }),
+    passOf("flush"),
+    passOf("train", { directions: 2 }),
     passOf("train", { update: true }),
   ],
   "evaluation between steps": [
@@ -105,6 +122,21 @@ describe.each(plans)("the schedule of %o", (shape) => {
         return races(without, "first").length === 0 ? [`pass ${entry.pass}: ${waits.get(entry)}`] : [];
       });
       expect(redundant).toEqual([]);
+    });
+
+    it("declares what each of its commands touches", () => {
+      const { plan } = planOf(shape);
+      for (const pass of passes) expect(misdeclared(plan, pass, passCommands(plan, pass))).toEqual([]);
+    });
+
+    it("reads nothing that it has poisoned, and poisons every slot once it is done with it", () => {
+      const { plan } = planOf({ ...shape, poison: true });
+      expect(readsOfPoison(plan, passes)).toEqual([]);
+      for (const pass of passes) {
+        const list = passCommands(plan, pass).map(({ work }) => work);
+        const poisoned = list.flatMap((work) => (work.kind === "poison" && work.what === "slot" ? [work.index] : []));
+        expect(poisoned).toEqual(movesOf(list, "upload", "weights").map(([, slot]) => slot));
+      }
     });
 
     it("needs no event but the last of a pass when overlap is off", () => {
