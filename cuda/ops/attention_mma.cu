@@ -4,6 +4,7 @@
 #include "cuda/instructions/exp2.h"
 #include "cuda/instructions/ldmatrix.h"
 #include "cuda/instructions/mma.h"
+#include "cuda/instructions/opaque.h"
 #include "cuda/ops/attention_tile.cuh"
 #include "cuda/ops/pack.cuh"
 
@@ -129,10 +130,10 @@ class Block {
   static constexpr int kLoadRows = kThreads / S::kChunks;
 
   // Calls load(row, chunk, whether the head has this chunk) for the rows and the chunk of a tile that are this
-  // thread's.
+  // thread's. Where they lie is computed for each tile: kept from tile to tile, it makes heads of 96 and 128 spill.
   template <int kTileRows, class Load>
   __device__ void for_chunks(const Load& load) const {
-    const int thread = static_cast<int>(threadIdx.x), first = thread / S::kChunks, chunk = thread % S::kChunks;
+    const int thread = opaque(static_cast<int>(threadIdx.x)), first = thread / S::kChunks, chunk = thread % S::kChunks;
     if (first >= kLoadRows) return;
 #pragma unroll
     for (int i = 0; i < kTileRows; i += kLoadRows) {
@@ -214,13 +215,22 @@ class Block {
 #pragma unroll
     for (int b = 0; b < S::kBands; b++) {
 #pragma unroll
+      for (int j = 0; j < S::kKeys / 8; j++) {
+#pragma unroll
+        for (int e = 0; e < 4; e++) score_[b][j][e] *= scale_log2_;
+      }
+    }
+    if (masked) {
+#pragma unroll
+      for (int b = 0; b < S::kBands; b++) {
+#pragma unroll
+        for (int h = 0; h < 2; h++) mask(score_[b], h, row + b * 16 + h * 8 + lane_ / 4);
+      }
+    }
+#pragma unroll
+    for (int b = 0; b < S::kBands; b++) {
+#pragma unroll
       for (int h = 0; h < 2; h++) {
-#pragma unroll
-        for (int j = 0; j < S::kKeys / 8; j++) {
-#pragma unroll
-          for (int e = 2 * h; e < 2 * h + 2; e++) score_[b][j][e] *= scale_log2_;
-        }
-        if (masked) mask(score_[b], h, row + b * 16 + h * 8 + lane_ / 4);
         float largest = maximum_[b][h];
 #pragma unroll
         for (int j = 0; j < S::kKeys / 8; j++)
@@ -248,12 +258,13 @@ class Block {
 
   // Hides the keys that a row at `position`, counted from the tile's first key, does not see.
   __device__ void mask(float (&score)[S::kKeys / 8][4], int h, int position) const {
+    const int last = position - lane_ % 4 * 2;  // counted from this lane's first key
 #pragma unroll
     for (int j = 0; j < S::kKeys / 8; j++) {
 #pragma unroll
       for (int e = 0; e < 2; e++) {
-        const int key = j * 8 + lane_ % 4 * 2 + e;
-        if (key > position || key <= position - window_) score[j][2 * h + e] = -INFINITY;
+        const int key = j * 8 + e;
+        if (key > last || key <= last - window_) score[j][2 * h + e] = -INFINITY;
       }
     }
   }
