@@ -104,7 +104,9 @@ void run_cross_entropy(const OpRun& run) {
       for (int64_t i = 0; i < rows; i++) {
         const float* logits = tile + i * n;
         const float maximum = run.kernels.maximum(logits, n);
-        const double sum = static_cast<double>(run.kernels.exponential_sum(logits, maximum, n));
+        // Of logits that are all -infinity the sum is 0; relative to their maximum it would be NaN.
+        const float shift = maximum == -std::numeric_limits<float>::infinity() ? 0.0f : maximum;
+        const double sum = static_cast<double>(run.kernels.exponential_sum(logits, shift, n));
         partials[static_cast<size_t>(column_chunk * x.rows + row + i)].absorb(maximum, sum);
         for (int64_t k = index.begin[static_cast<size_t>(row + i)]; k < index.begin[static_cast<size_t>(row + i) + 1];
              k++) {

@@ -156,27 +156,61 @@ class CrossEntropyCases {
     one({3, 6, {0, 9, 0}, 8, ZO2_BF16, ZO2_BF16});
   }
 
-  void not_a_number() const {
+  void not_a_number(int64_t rows = 20, zo2_dtype dtype = ZO2_F32) const {
     OpCase test("a NaN in x makes its row's log-probability NaN and no other");
-    Random random(4);
-    const Operands o = declare(test, {20, 20, {300}, 16});
-    test.randomise(o.x, random, 1);
-    test.randomise(o.tiles[0], random, 1);
+    const Operands o = one_target_a_row(test, rows, dtype);
     test.set(o.x, 13, 3, std::nan(""));
-    for (int64_t t = 0; t < 20; t++) {
-      test.set(o.targets, t, 0, double(t));
-      test.set(o.targets, t, 1, double(t));
+    run_(test, [&] {
+      bool right = true;
+      for (int64_t t = 0; t < rows; t++) right = right && std::isnan(test.get(o.logprob, t, 0)) == (t == 13);
+      CHECK(right, "%s", test.name().c_str());
+    });
+  }
+
+  // Entries that no row can take; of the second slice, all.
+  void minus_infinity(int64_t rows = 20, zo2_dtype dtype = ZO2_F32) const {
+    OpCase test("a logit of -infinity counts as none");
+    const Operands o = one_target_a_row(test, rows, dtype);
+    for (int64_t r = 0; r < rows; r++) test.set(o.x, r, 0, 1);
+    const auto taken = [](int64_t entry) { return entry < 300 && entry % 3 != 1; };
+    for (int64_t entry = 0; entry < 340; entry++) {
+      if (!taken(entry)) test.set(o.tiles[entry < 300 ? 0 : 1], entry < 300 ? entry : entry - 300, 0, -INFINITY);
     }
     run_(test, [&] {
       bool right = true;
-      for (int64_t t = 0; t < 20; t++) right = right && std::isnan(test.get(o.logprob, t, 0)) == (t == 13);
-      CHECK(right, "%s", test.name().c_str());
+      for (int64_t r = 0; r < rows; r++) {
+        double sum = 0;
+        for (int64_t entry = 0; entry < 300; entry++) {
+          double logit = 0;
+          for (int64_t k = 0; k < 16; k++)
+            logit += test.factor(o.x, o.tiles[0], r, k) * test.factor(o.tiles[0], o.tiles[0], entry, k);
+          sum += std::exp(logit);
+        }
+        const double got = test.get(o.logprob, r, 0);
+        const double whole = std::log(test.get(o.state, r, 1)) + test.get(o.state, r, 0);
+        right = right && std::fabs(whole - std::log(sum)) < 1e-5 + 16 * test.factor_error(o.tiles[0]) &&
+                (taken(r) ? std::isfinite(got) : got == -INFINITY);
+      }
+      CHECK(right, "%s, %s", test.name().c_str(), test.way().name.c_str());
     });
   }
 
  private:
   static constexpr int kHeadRows = -1 - ZO2_SYMBOL_HEAD_ROWS, kTargets = -1 - ZO2_SYMBOL_TARGETS;
   static constexpr zo2_dtype kFloats[] = {ZO2_F32, ZO2_F16, ZO2_BF16};
+
+  // Slices of 300 and 40 entries; row t is to predict entry t.
+  static Operands one_target_a_row(OpCase& test, int64_t rows, zo2_dtype dtype) {
+    Random random(4);
+    const Operands o = declare(test, {rows, rows, {300, 40}, 16, dtype, dtype});
+    test.randomise(o.x, random, 1);
+    for (const int tile : o.tiles) test.randomise(tile, random, 1);
+    for (int64_t t = 0; t < rows; t++) {
+      test.set(o.targets, t, 0, double(t));
+      test.set(o.targets, t, 1, double(t));
+    }
+    return o;
+  }
 
   static void verify(OpCase& test, const CrossEntropy& c, const Operands& o) {
     const int64_t vocabulary = c.vocabulary();

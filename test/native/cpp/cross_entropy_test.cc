@@ -79,6 +79,7 @@ int main() {
   cases.dtypes();
   cases.extremes();
   cases.not_a_number();
+  cases.minus_infinity();
   test_unfinished();
   test_bad_target();
   return zo2::test::report();

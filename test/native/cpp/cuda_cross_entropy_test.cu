@@ -53,6 +53,7 @@ int main() {
     few.extremes();
     few.empty();
     few.not_a_number();
+    few.minus_infinity();
     CrossEntropyCases(through_poisoned_kernels(rig, on(3))).walks();
     small_scratch(rig);
   }
