@@ -26,6 +26,7 @@ set(zo2_cuda_sources
   ops/checkpoint.cu
   ops/copy.cu
   ops/cross_entropy.cu
+  ops/cross_entropy_sm90.cu
   ops/embed.cu
   ops/fill.cu
   ops/gated_activation.cu

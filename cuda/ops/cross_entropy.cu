@@ -1,10 +1,11 @@
 // Up to four launches: the targets' logits, one product each (few beside the logits); the pairs (maximum, sum of
-// exponentials) of every row over each split of the vocabulary, from logits that exist only as sums in registers; their
-// ordered merge into the state; on the last tile, the log-probabilities.
+// exponentials) of every row over each split of the vocabulary, from logits that exist only as sums in registers (on
+// Hopper by cross_entropy_sm90.cu); their ordered merge into the state; on the last tile, the log-probabilities.
 #include "cuda/ops/cross_entropy.cuh"
 
 #include <algorithm>
 
+#include "cuda/ops/cross_entropy_sm90.cuh"
 #include "cuda/ops/product_mma.cuh"
 #include "cuda/ops/product_simt.cuh"
 #include "cuda/ops/softmax_pair.cuh"
@@ -200,6 +201,7 @@ cudaError_t launch_splits(const Launch& launch, const CrossEntropyArgs& args, in
     return args.x.rows <= kSmallTile ? launch_split<SimtProduct<64>>(launch, args, splits)
                                      : launch_split<SimtProduct<128>>(launch, args, splits);
   }
+  if (cross_entropy_sm90_accepts(launch, args)) return launch_cross_entropy_sm90(launch, args, splits);
   switch (args.weight.dtype) {
     case ZO2_F16:
       return launch_split_mma<ZO2_F16>(launch, args, splits);

@@ -17,7 +17,7 @@ export const name = "1-test";
 /** Longest that one C++ test may take on a GPU, where the slowest needs a few: what hangs must not take the stage. */
 const SECONDS_EACH = 60;
 /** Tests that a GPU must have before others are worth their time. */
-const FIRST = ["cuda_linear_sm90_test", "cuda_linear_test", "cuda_attention_test"];
+const FIRST = ["cuda_linear_sm90_test", "cuda_linear_test", "cuda_cross_entropy_sm90_test", "cuda_attention_test"];
 /** They make the device fail, after which a driver may want a new process. */
 const LAST = ["failures_test@cuda"];
 /** What a GPU has to skip, with the reason. */

@@ -22,7 +22,13 @@ const SECONDS_EACH = 60;
  * By tool: tests of kernels whose threads share memory within a block; the most telling first, for time may run out.
  */
 const SANITIZED = {
-  memcheck: ["cuda_linear_sm90_test", "cuda_attention_test", "cuda_cross_entropy_test", "cuda_prepare_test"],
+  memcheck: [
+    "cuda_linear_sm90_test",
+    "cuda_cross_entropy_sm90_test",
+    "cuda_attention_test",
+    "cuda_cross_entropy_test",
+    "cuda_prepare_test",
+  ],
   racecheck: ["cuda_linear_test", "cuda_rows_test"],
 };
 const DRY_SANITIZED = { memcheck: ["cuda_convert_test"] };

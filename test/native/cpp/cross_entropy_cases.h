@@ -149,6 +149,41 @@ class CrossEntropyCases {
   // Logits whose exponentials overflow and vanish.
   void extremes() const { one({70, 80, {300, 200}, 64, ZO2_F32, ZO2_F32, 300}); }
 
+  // For the head of Hopper, which takes more than 64 rows of 16-bit operands in aligned rows: tails of its tiles,
+  // slices with both widths of them, and logits whose exponentials overflow and vanish.
+  void hopper() const {
+    const OpCase::Aligned aligned(16);
+    const auto bf16 = [&](int64_t rows, int64_t depth, std::vector<int64_t> tiles, double size = 1) {
+      one({rows, rows + 9, std::move(tiles), depth, ZO2_BF16, ZO2_BF16, size, true});
+    };
+    for (const int64_t rows : {65, 72, 127, 128, 129, 300}) bf16(rows, 40, {300});
+    for (const int64_t vocabulary : {1, 7, 127, 128, 129, 255, 256, 257, 511, 1031}) bf16(70, 24, {vocabulary});
+    for (const int64_t depth : {1, 8, 63, 64, 65, 130, 520}) bf16(66, depth, {190});
+    for (const zo2_dtype dtype : {ZO2_F16, ZO2_BF16}) {
+      one({140, 200, {333}, 72, dtype, dtype});
+      one({140, 200, cut(701, 233), 72, dtype, dtype, 1, true});
+      one({90, 100, {256, 1, 300, 128, 5}, 136, dtype, dtype});
+    }
+    bf16(70, 64, {300, 200}, 300);
+    not_a_number(90, ZO2_BF16);
+    minus_infinity(90, ZO2_BF16);
+    {
+      const OpCase::Aligned apart(64);  // rows further apart than they are long
+      bf16(100, 72, {310, 90});
+    }
+  }
+
+  // More splits than one, several tiles in each, the ring's rounds across tiles, and more blocks than multiprocessors.
+  void hopper_walks() const {
+    const OpCase::Aligned aligned(16);
+    for (const CrossEntropy& c : {CrossEntropy{261, 270, {2900}, 16}, CrossEntropy{130, 140, {700, 900}, 328},
+                                  CrossEntropy{1000, 300, {260}, 24}}) {
+      CrossEntropy in_bf16 = c;
+      in_bf16.x = in_bf16.weight = ZO2_BF16;
+      one(in_bf16);
+    }
+  }
+
   // What no program holds: matrices without columns.
   void empty() const {
     one({5, 9, {70}, 0, ZO2_BF16, ZO2_BF16});
