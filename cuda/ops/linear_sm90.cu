@@ -39,18 +39,23 @@ struct StorageOf<BF16> {
 template <typename T>
 using Storage = typename StorageOf<T>::Type;
 
-// A warp's 16 rows of the tile, 32 columns at a time, through shared memory.
+// A warp's 16 rows of the tile from column `from` on (a multiple of 32), 32 columns at a time, through shared memory.
+// finish_tile is large, and stands here once: the loop is rolled, and only the choice of the sums is not.
 template <int kCount>
-__device__ void store_staged(const LinearArgs& args, int64_t row, int64_t column, const float (&sums)[kCount],
+__device__ void store_staged(const LinearArgs& args, int64_t row, int64_t column, int from, const float (&sums)[kCount],
                              float* staged, int lane) {
   float* const mine = staged + lane / 4 * kStagedPitch + lane % 4 * 2;
+#pragma unroll 1
+  for (int first = from; first < kCount * 2 && column + first < args.out.cols; first += kStagedCols) {
 #pragma unroll
-  for (int first = 0; first < kCount * 2; first += kStagedCols) {
+    for (int chosen = 0; chosen < kCount * 2; chosen += kStagedCols) {
+      if (chosen != first) continue;
 #pragma unroll
-    for (int j = 0; j < kStagedCols / 8; ++j) {
-      const float* const four = sums + (first / 8 + j) * 4;
-      *reinterpret_cast<float2*>(mine + j * 8) = make_float2(four[0], four[1]);
-      *reinterpret_cast<float2*>(mine + 8 * kStagedPitch + j * 8) = make_float2(four[2], four[3]);
+      for (int j = 0; j < kStagedCols / 8; ++j) {
+        const float* const four = sums + (chosen / 8 + j) * 4;
+        *reinterpret_cast<float2*>(mine + j * 8) = make_float2(four[0], four[1]);
+        *reinterpret_cast<float2*>(mine + 8 * kStagedPitch + j * 8) = make_float2(four[2], four[3]);
+      }
     }
     __syncwarp();
     finish_tile(args, row, column + first, kStagedRows, kStagedCols, staged, kStagedPitch, lane, 32);
@@ -58,11 +63,39 @@ __device__ void store_staged(const LinearArgs& args, int64_t row, int64_t column
   }
 }
 
+// The first columns of the same, by fragments; how many. T: the dtype of out where it goes in chunks.
+template <class T, bool kWhole, int kCount>
+__device__ int store_fragments(const Sm90Epilogue& args, int64_t row, int64_t column, float (&sums)[kCount],
+                               float* staged, int lane) {
+  if (args.way == Sm90Store::kPairs) {
+    const FragmentStore<float, kCount, kWhole> store(args, row, column, lane);
+    store.pairs(sums);
+    return store.columns_stored();
+  }
+  const FragmentStore<T, kCount, kWhole> store(args, row, column, lane);
+  static_assert(store.kStagedBytes <= kStagedRows * kStagedPitch * sizeof(float));
+  store.chunks(sums, staged);
+  return store.columns_stored();
+}
+
+// A warp's 16 rows of the tile.
+template <class T, int kCount>
+__device__ void store_rows(const Sm90Epilogue& args, int64_t row, int64_t column, float (&sums)[kCount], float* staged,
+                           int lane) {
+  const bool fragments = args.way != Sm90Store::kGeneral;
+  if (fragments && row + kStagedRows <= args.out.rows && column + kCount * 2 <= args.out.cols) {
+    store_fragments<T, true>(args, row, column, sums, staged, lane);
+  } else {
+    const int stored = fragments ? store_fragments<T, false>(args, row, column, sums, staged, lane) : 0;
+    store_staged(args, row, column, stored, sums, staged, lane);
+  }
+}
+
 template <typename T, int kTileN>
 __global__ void __launch_bounds__(sm90::kThreads, 1)
     linear_sm90_kernel(const uint32_t* poison, const __grid_constant__ CUtensorMap x_map,
                        const __grid_constant__ CUtensorMap weight_map, TileGrid grid, int steps,
-                       const __grid_constant__ LinearArgs args, bool direct) {
+                       const __grid_constant__ Sm90Epilogue args) {
 #if ZO2_SM90A
   if (*poison != 0) return;
   using Memory = Shared<kTileN>;
@@ -75,13 +108,7 @@ __global__ void __launch_bounds__(sm90::kThreads, 1)
     const int warp = sm90::consumer_warp(), lane = static_cast<int>(threadIdx.x) % 32;
     const int64_t row = tile.m * kTileM + warp * kStagedRows;
     const int64_t column = tile.n * kTileN;
-    if (!direct) {
-      store_staged(args, row, column, sums, shared->staged[warp], lane);
-    } else if (args.out.dtype == ZO2_F32) {
-      store_fragments<float>(args, row + lane / 4, column + lane % 4 * 2, sums);
-    } else {
-      store_fragments<Storage<T>>(args, row + lane / 4, column + lane % 4 * 2, sums);
-    }
+    store_rows<Storage<T>>(args, row, column, sums, shared->staged[warp], lane);
   };
   sm90::multiply_tiles<T>(shared->ring, barriers, x_map, weight_map, steps, each_tile, finish);
 #endif
@@ -98,11 +125,10 @@ cudaError_t launch(const Launch& launch, const LinearArgs& args) {
   if (status != cudaSuccess) return status;
 
   const TileGrid grid = tiles_of(args, kTileN);
-  const bool direct = (args.out.dtype == ZO2_F32 || args.out.dtype == args.x.dtype) && fragments_suffice(args);
   const int64_t blocks = std::min<int64_t>(grid.count(), launch.traits->multiprocessors);
   return ZO2_LAUNCH((linear_sm90_kernel<T, kTileN>), dim3(static_cast<unsigned>(blocks)), dim3(sm90::kThreads),
                     sizeof(Shared<kTileN>), launch.stream, launch.poison(), maps.x, maps.weight, grid,
-                    sm90::steps_of(args.x), args, direct);
+                    sm90::steps_of(args.x), Sm90Epilogue(args));
 }
 
 // The wider tile moves fewer bytes per product, and costs a little more than twice the narrow one less often than it
