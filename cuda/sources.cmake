@@ -39,6 +39,7 @@ set(zo2_cuda_sources
   ops/linear_sm90.cu
   ops/loss.cu
   ops/prepare.cu
+  ops/prepare_uniform.cu
   ops/rms_norm.cu
   ops/rope.cu
   ops/scatter_rows.cu
@@ -47,4 +48,4 @@ set(zo2_cuda_sources
 )
 
 # Whose bits are part of the contract (numerics/): the compiler must not join a product and a sum.
-set(zo2_cuda_exact_sources ops/prepare.cu)
+set(zo2_cuda_exact_sources ops/prepare.cu ops/prepare_uniform.cu)

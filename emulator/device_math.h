@@ -45,6 +45,8 @@ inline double __dadd_rn(double a, double b) { return a + b; }
 inline double __dsub_rn(double a, double b) { return a - b; }
 inline double __dmul_rn(double a, double b) { return a * b; }
 inline double __ddiv_rn(double a, double b) { return a / b; }
+inline float __uint2float_rn(unsigned value) { return static_cast<float>(value); }
+inline float __int2float_rn(int value) { return static_cast<float>(value); }
 inline float __double2float_rn(double value) { return static_cast<float>(value); }
 
 inline float __expf(float x) { return expf(x); }

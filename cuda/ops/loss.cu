@@ -2,6 +2,7 @@
 
 #include "cuda/kernel.h"
 #include "cuda/ops/raise.cuh"
+#include "cuda/ops/sticky.cuh"
 #include "numerics/update.h"
 
 namespace zo2::cuda {
@@ -214,8 +215,7 @@ __global__ void __launch_bounds__(kGradientThreads)
     c.coefficients[threadIdx.x] = {value, finite ? 1u : 0u};
   }
   if (__syncthreads_and(finite ? 1 : 0) != 0 || threadIdx.x != 0) return;
-  if (c.sticky->flags == 0) c.sticky->step = c.step;
-  c.sticky->flags |= ZO2_STICKY_NOT_FINITE;
+  raise_sticky(c.sticky, ZO2_STICKY_NOT_FINITE, c.step);
 }
 
 }  // namespace

@@ -5,6 +5,9 @@
 #include "cuda/kernel.h"
 #include "cuda/ops/check.cuh"
 #include "cuda/ops/prepare_group.cuh"
+#include "cuda/ops/prepare_place.cuh"
+#include "cuda/ops/prepare_uniform.cuh"
+#include "cuda/ops/sticky.cuh"
 
 namespace zo2::cuda {
 namespace {
@@ -12,14 +15,10 @@ namespace {
 using namespace groups;
 using contract::PendingUpdate;
 
-constexpr int kThreads = 256;
-constexpr int kPasses = 4;
-// Of a multiprocessor: the noise keeps it busy with arithmetic, so its schedulers want six warps each more than the
-// last few registers.
+// Of a multiprocessor.
 constexpr int kResidentBlocks = 3;
-constexpr uint64_t kBlockGroups = kThreads * kPasses;
 constexpr int kMaxDirections = static_cast<int>(contract::kMaxDirections);
-static_assert(kThreads == static_cast<int>(kInlineUpdates) * kMaxDirections,
+static_assert(kPrepareThreads == static_cast<int>(kInlineUpdates) * kMaxDirections,
               "one thread computes the coefficient of one update and direction");
 
 // A prepare as the kernels see it.
@@ -36,12 +35,6 @@ struct Job : contract::PreparePass {
   }
 };
 
-// Which part of which segment a block has.
-struct Place {
-  zo2_segment segment;
-  uint64_t first_group;
-};
-
 // The updates that the threads of a block apply next, with their coefficients.
 struct Batch {
   PendingUpdate updates[kInlineUpdates];
@@ -55,43 +48,6 @@ struct BlockState {
 };
 
 __device__ inline bool stochastic(const Job& job) { return job.rounding == ZO2_ROUND_STOCHASTIC; }
-
-ZO2_HD inline bool is_gathered(const zo2_segment& s) { return (s.flags & ZO2_SEGMENT_GATHERED) != 0; }
-
-// Groups that a row of a gathered segment, wherever it begins in the canonical order, lies in at most.
-ZO2_HD inline uint64_t groups_of_row(const zo2_segment& s) {
-  const bool aligned = s.canonical % kGroup == 0 && s.row_width % kGroup == 0;
-  return aligned ? s.row_width / kGroup : (s.row_width + 2 * kGroup - 2) / kGroup;
-}
-
-ZO2_HD inline uint64_t groups_of(const zo2_segment& s, uint64_t row_count) {
-  if (is_gathered(s)) return row_count * groups_of_row(s);
-  return s.count == 0 ? 0 : (s.canonical % kGroup + s.count + kGroup - 1) / kGroup;
-}
-
-ZO2_HD inline uint64_t blocks_of(const zo2_segment& s, uint64_t row_count) {
-  return (groups_of(s, row_count) + kBlockGroups - 1) / kBlockGroups;
-}
-
-// Finds the segment of this block by adding up the blocks of those before it, 32 at a time: units have few segments,
-// and a table of sums would have to be sent anew whenever the number of gathered rows changes. Called by warp 0.
-__device__ inline void locate(const Job& job, Place* place) {
-  const uint64_t block = blockIdx.x;
-  uint64_t before = 0;
-  for (uint64_t first = 0; first < job.segment_count; first += 32) {
-    const uint64_t index = first + threadIdx.x;
-    const uint64_t mine = index < job.segment_count ? blocks_of(job.segments[index], job.row_count) : 0;
-    uint64_t sum = mine;
-    for (unsigned distance = 1; distance < 32; distance *= 2) {
-      const uint64_t below = __shfl_up_sync(0xffffffffu, static_cast<unsigned long long>(sum), distance);
-      if (threadIdx.x >= distance) sum += below;
-    }
-    const uint64_t begin = before + sum - mine;
-    if (block >= begin && block < begin + mine) *place = {job.segments[index], (block - begin) * kBlockGroups};
-    before += __shfl_sync(0xffffffffu, static_cast<unsigned long long>(sum), 31);
-    if (block < before) break;
-  }
-}
 
 // Coefficients of updates first .. first + 3, in fp64 rounded once. One thread for each update and direction.
 __device__ inline void stage(const Job& job, uint32_t first, Batch* batch) {
@@ -157,24 +113,60 @@ __device__ inline void write_sides(const Job& job, const zo2_segment& s, const G
   for (uint32_t side = 0; side < contract::kMaxSides; ++side) {
     if (side >= job.side_count) return;
 #pragma unroll
-    for (int i = 0; i < kGroup; ++i) x[i] = plain ? w[i] : numerics::perturb(job.sides[side].eps, z[i], w[i]);
+    for (int i = 0; i < kGroup; ++i) x[i] = plain ? w[i] : perturb_any(job.sides[side].eps, z[i], w[i]);
     store_group(s.scratch_dtype, job.sides[side].scratch + s.scratch_offset, group, x);
   }
 }
 
-__global__ void __launch_bounds__(kThreads, kResidentBlocks)
+// Raises the sticky flags with the step of the first update that went wrong, and leaves the tally zero. One warp, once
+// every block has told what it knows.
+__device__ inline void fold(const Job& job) {
+  uint32_t flags = 0, first = UINT32_MAX;
+  if (threadIdx.x == 0) {
+    __threadfence();
+    flags = atomicExch(&job.tally->flags, 0u);
+    first = UINT32_MAX - atomicExch(&job.tally->urgency, 0u);
+    atomicExch(&job.tally->blocks, 0u);
+  }
+  for (uint32_t index = 0; index < job.update_count; ++index) {
+    const PendingUpdate& update = job.update(index);
+    bool finite = true;
+    for (uint32_t d = threadIdx.x; d < update.directions; d += 32)
+      finite = finite && numerics::f32_is_finite(update.coefficients[d].value);
+    if (__all_sync(0xffffffffu, finite ? 1 : 0) != 0) continue;
+    flags |= ZO2_STICKY_NOT_FINITE;
+    if (index < first) first = index;
+  }
+  if (threadIdx.x == 0 && flags != 0) raise_sticky(job.sticky, flags, job.update(first).step);
+}
+
+// `overflowed`: the first update at which a weight of this thread left its dtype, or UINT32_MAX. The last block folds
+// what all have told.
+__device__ inline void finish(const Job& job, uint32_t overflowed) {
+  if (overflowed != UINT32_MAX) {
+    atomicOr(&job.tally->flags, static_cast<uint32_t>(ZO2_STICKY_OVERFLOW));
+    atomicMax(&job.tally->urgency, UINT32_MAX - overflowed);
+    __threadfence();
+  }
+  __syncthreads();
+  if (threadIdx.x >= 32) return;
+  const uint32_t before = threadIdx.x == 0 ? atomicAdd(&job.tally->blocks, 1u) : 0;
+  if (__shfl_sync(0xffffffffu, before, 0) == gridDim.x - 1) fold(job);
+}
+
+__global__ void __launch_bounds__(kPrepareThreads, kResidentBlocks)
     prepare_kernel(const __grid_constant__ Job job, const uint32_t* poison) {
   if (*poison != 0) return;
   ZO2_SHARED_STATIC(BlockState, state);
-  if (threadIdx.x < 32) locate(job, &state.place);
+  if (threadIdx.x < 32) locate(job.segments, job.segment_count, job.row_count, &state.place);
   stage(job, 0, &state.batch);
   __syncthreads();
 
   const zo2_segment& s = state.place.segment;
   const uint32_t update_count = (s.flags & ZO2_SEGMENT_FROZEN) != 0 ? 0 : job.update_count;
   uint32_t overflowed = UINT32_MAX;
-  for (int pass = 0; pass < kPasses; ++pass) {
-    const uint64_t index = state.place.first_group + static_cast<uint64_t>(pass) * kThreads + threadIdx.x;
+  for (int pass = 0; pass < kPreparePasses; ++pass) {
+    const uint64_t index = state.place.first_group + static_cast<uint64_t>(pass) * kPrepareThreads + threadIdx.x;
     const Group group = group_at(job, s, index);
     float w[kGroup];
     if (group.exists()) load_group(s.wire_dtype, job.wire + s.wire_offset, group, w);
@@ -193,29 +185,7 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks)
     if (job.store && update_count > 0) store_group(s.wire_dtype, job.wire + s.wire_offset, group, w);
     if (job.side_count != 0) write_sides(job, s, group, w);
   }
-  if (overflowed == UINT32_MAX) return;
-  atomicOr(&job.tally->flags, static_cast<uint32_t>(ZO2_STICKY_OVERFLOW));
-  atomicMax(&job.tally->urgency, UINT32_MAX - overflowed);
-}
-
-// Raises the sticky flags with the step of the first update that went wrong, and leaves the tally zero. One warp.
-__global__ void __launch_bounds__(32) fold_sticky_kernel(const __grid_constant__ Job job, const uint32_t* poison) {
-  if (*poison != 0) return;
-  uint32_t flags = job.tally->flags, first = UINT32_MAX - job.tally->urgency;
-  __syncwarp();
-  for (uint32_t index = 0; index < job.update_count; ++index) {
-    const PendingUpdate& update = job.update(index);
-    bool finite = true;
-    for (uint32_t d = threadIdx.x; d < update.directions; d += 32)
-      finite = finite && numerics::f32_is_finite(update.coefficients[d].value);
-    if (__all_sync(0xffffffffu, finite ? 1 : 0) != 0) continue;
-    flags |= ZO2_STICKY_NOT_FINITE;
-    if (index < first) first = index;
-  }
-  if (threadIdx.x != 0 || flags == 0) return;
-  *job.tally = {0, 0};
-  if (job.sticky->flags == 0) job.sticky->step = job.update(first).step;
-  job.sticky->flags |= flags;
+  if (job.update_count != 0) finish(job, overflowed);
 }
 
 // How many row numbers every gathered segment that draws noise can serve.
@@ -252,17 +222,16 @@ cudaError_t launch_prepare(const Launch& launch, const contract::PrepareCommand&
     const cudaError_t checked = launch_check_prepare_rows(launch, command.rows, command.row_count, row_end(command));
     if (checked != cudaSuccess) return checked;
   }
-  const Job job = make_job(command, resources);
   uint64_t blocks = 0;
   for (const zo2_segment& s : command.layout->segments()) blocks += blocks_of(s, command.row_count);
   if (blocks > INT32_MAX) return cudaErrorInvalidConfiguration;
-  if (blocks != 0) {
-    const cudaError_t prepared =
-        ZO2_LAUNCH(prepare_kernel, static_cast<unsigned>(blocks), kThreads, 0, launch.stream, job, launch.poison());
-    if (prepared != cudaSuccess) return prepared;
-  }
-  if (job.update_count == 0) return cudaSuccess;
-  return ZO2_LAUNCH(fold_sticky_kernel, 1, 32, 0, launch.stream, job, launch.poison());
+  if (is_uniform_prepare(command))
+    return launch_uniform_prepare(launch, command, resources.segments, static_cast<unsigned>(blocks));
+  if (blocks == 0 && command.updates.empty()) return cudaSuccess;
+  // Without an element, one block looks at the coefficients.
+  const Job job = make_job(command, resources);
+  return ZO2_LAUNCH(prepare_kernel, std::max(1u, static_cast<unsigned>(blocks)), kPrepareThreads, 0, launch.stream, job,
+                    launch.poison());
 }
 
 }  // namespace zo2::cuda

@@ -17,11 +17,12 @@ namespace zo2::cuda {
 // Up to so many updates travel as kernel arguments; more need a table that the device can address.
 constexpr uint32_t kInlineUpdates = 4;
 
-// What the blocks of one prepare tell the kernel that folds it into the sticky flags. Zero before the first launch on
+// What the blocks of one prepare tell the last of them, which raises the sticky flags. Zero before the first launch on
 // the stream, and left zero by every launch.
 struct PrepareTally {
   uint32_t flags;    // ZO2_STICKY_*
   uint32_t urgency;  // 2^32 - 1 - place of the first update that raised one
+  uint32_t blocks;   // that are through
 };
 
 // What a prepare needs besides its command. All of it in memory that the device can address, alive until the stream has
@@ -33,8 +34,8 @@ struct PrepareResources {
   PrepareTally* tally;  // one per stream
 };
 
-// Enqueues the whole command: for gathered segments the check of the row list (fault kPrepareRow), the pass itself,
-// and, when there are updates, the kernel that raises command.sticky. The result is that of the launches.
+// Enqueues the whole command: for gathered segments the check of the row list (fault kPrepareRow), which has to be
+// through before anything is written, and one kernel. The result is that of the launches.
 cudaError_t launch_prepare(const Launch& launch, const contract::PrepareCommand& command,
                            const PrepareResources& resources);
 

@@ -5,6 +5,7 @@
 #include "contract/commands.h"
 #include "cpu/ops/prepare_range.h"
 #include "cuda/ops/prepare.cuh"
+#include "cuda/ops/prepare_uniform.cuh"
 #include "test/native/cpp/cuda_rig.h"
 #include "test/native/cpp/prepare_reference.h"
 
@@ -18,6 +19,16 @@ namespace {
 constexpr uint64_t kTable = 1 << 15;
 
 float wave(double x) { return static_cast<float>(sin(x)); }
+
+// The `n`th of some patterns of a dtype: quiet and signaling NaN of both signs, both infinities, the largest number.
+void write_special(uint32_t dtype, uint64_t n, unsigned char* at) {
+  static constexpr uint32_t patterns[3][7] = {
+      {0x7fc12345, 0xff812345, 0x7f800001, 0xffedcba9, 0x7f800000, 0xff800000, 0x7f7fffff},
+      {0x7e12, 0xfc34, 0x7c01, 0xffff, 0x7c00, 0xfc00, 0x7bff},
+      {0x7fd2, 0xff92, 0x7f81, 0xffff, 0x7f80, 0xff80, 0x7f7f}};
+  const uint32_t pattern = patterns[dtype][n % 7];
+  memcpy(at, &pattern, test::dtype_bytes(dtype));
+}
 
 // Segments on and off every boundary that the kernel knows: groups of 8 elements, blocks of 8192.
 struct Unit {
@@ -46,19 +57,36 @@ struct Unit {
     scratch_bytes -= far;
     start = far;
   }
+  // A uniform layout, with groups of eight at multiples of 16 bytes: segments that end inside a group, one of less than
+  // a group, one of more than a block, a frozen one. In fp32, where half a group is 16 bytes, some begin inside a
+  // group.
+  Unit(uint32_t wire, uint32_t scratch, uint64_t base) : wire_bytes(0), scratch_bytes(0), start(0) {
+    const uint64_t half = wire == ZO2_F32 && scratch == ZO2_F32 ? 4 : 0;
+    add(base, 9000, wire, scratch, ZO2_SEGMENT_DECAY, 0);
+    add(base + 9216 + half, 333, wire, scratch, 0, 0);
+    add(base + 10240 + half, 2, wire, scratch, ZO2_SEGMENT_DECAY, 0);
+    add(base + 10248, 0, wire, scratch, 0, 0);
+    add(base + 10256, 100, wire, scratch, ZO2_SEGMENT_FROZEN | ZO2_SEGMENT_DECAY, 0);
+    add(base + 10368 + half, 2055, wire, scratch, ZO2_SEGMENT_DECAY, 0);
+    add(base + 12432, 9, wire, scratch, 0, 0);
+    add(base + 12448, 8192, wire, scratch, 0, 0);
+  }
   void add(uint64_t canonical, uint64_t count, uint32_t wire, uint32_t scratch, uint32_t flags, uint64_t row_width) {
     segments.push_back({canonical, count, wire_bytes, scratch_bytes, row_width, wire, scratch, flags, 0});
     wire_bytes += (count * test::dtype_bytes(wire) + 63) / 64 * 64;
     scratch_bytes += (count * test::dtype_bytes(scratch) + 63) / 64 * 64;
   }
-  std::vector<unsigned char> values(float scale) const {
+  // `special`: every 37th weight is a NaN with a payload, an infinity, or a number at the end of the dtype's range.
+  std::vector<unsigned char> values(float scale, bool special = false) const {
     std::vector<unsigned char> wire(wire_bytes, 0x3C);
     for (const zo2_segment& s : segments) {
       for (uint64_t e = 0; e < s.count; ++e) {
         // Every seventh value is so small that fp16 holds it as a subnormal number.
         const float w = scale * (e % 7 == 0 ? 1e-4f : 1.0f) *
                         wave(static_cast<double>(e) * 1.7 + static_cast<double>(s.canonical % 977));
-        test::write_as(s.wire_dtype, w, wire.data() + (s.wire_offset - start) + e * test::dtype_bytes(s.wire_dtype));
+        unsigned char* const at = wire.data() + (s.wire_offset - start) + e * test::dtype_bytes(s.wire_dtype);
+        test::write_as(s.wire_dtype, w, at);
+        if (special && e % 37 == 5) write_special(s.wire_dtype, e / 37, at);
       }
     }
     return wire;
@@ -82,6 +110,8 @@ struct Case {
   uint64_t far = 0;     // bytes from the start of the wire and of W+ and W- to the first segment
   uint64_t pieces = 0;  // further small segments
   zo2_sticky before = {0, 0};
+  bool dense = false;    // the uniform layout
+  bool special = false;  // weights that are not finite, or will not be
 };
 
 float projected(const Case& c, uint32_t k, uint32_t d) {
@@ -134,9 +164,10 @@ void describe(const Case& c, char* text, size_t size) {
   const auto number = [](uint64_t n) { return static_cast<unsigned long long>(n); };
   snprintf(text, size,
            "wire %u, scratch %u, noise %d, rounding %d, %u updates of %u, store %d, sides %u, eps %g, offset %llu, "
-           "rows %llu, far %llu, pieces %llu",
+           "rows %llu, far %llu, pieces %llu, dense %d, special %d",
            c.wire, c.scratch, c.noise, c.rounding, c.updates, c.directions, c.store, c.sides,
-           static_cast<double>(c.eps), number(c.offset), number(c.row_count), number(c.far), number(c.pieces));
+           static_cast<double>(c.eps), number(c.offset), number(c.row_count), number(c.far), number(c.pieces), c.dense,
+           c.special);
 }
 
 unsigned char* behind(unsigned char* first, uint64_t bytes) {
@@ -146,14 +177,15 @@ unsigned char* behind(unsigned char* first, uint64_t bytes) {
 // Runs a case on both sides. Returns the sticky flags.
 zo2_sticky run_case(CudaRig& rig, const Case& c) {
   const bool buffer = c.noise == ZO2_NOISE_BUFFER;
-  const Unit unit(c.wire, c.scratch, buffer ? 128 : (uint64_t{1} << 34) - 1024, c.far, c.pieces);
+  const uint64_t base = buffer ? 128 : (uint64_t{1} << 34) - 1024;
+  const Unit unit = c.dense ? Unit(c.wire, c.scratch, base) : Unit(c.wire, c.scratch, base, c.far, c.pieces);
   const contract::Layout layout(nullptr, unit.segments.data(), unit.segments.size());
   const Updates updates(c);
   std::vector<float> table;
   for (uint64_t i = 0; buffer && i < kTable; ++i) table.push_back(wave(static_cast<double>(i * i % 2003)));
 
-  Guarded wire(unit.values(c.scale), c.offset), plus(unit.scratch_bytes, c.offset), minus(unit.scratch_bytes), z(table),
-      rows(unit.rows);
+  Guarded wire(unit.values(c.scale, c.special), c.offset), plus(unit.scratch_bytes, c.offset),
+      minus(unit.scratch_bytes), z(table), rows(unit.rows);
   Guarded segments(unit.segments), sticky(std::vector<zo2_sticky>{c.before}), tally(std::vector<cuda::PrepareTally>(1));
   Guarded device_updates(updates.on_device);
 
@@ -175,10 +207,15 @@ zo2_sticky run_case(CudaRig& rig, const Case& c) {
   command.noise_elements = buffer ? kTable : UINT64_MAX;
   const cuda::PrepareResources resources = {segments.at<zo2_segment>(), device_updates.at<contract::PendingUpdate>(),
                                             tally.at<cuda::PrepareTally>()};
+  char text[256];
+  describe(c, text, sizeof text);
+  const bool uniform =
+      c.dense && !buffer && c.offset % 16 == 0 && (c.updates == 0 || (c.updates == 1 && c.directions == 1));
+  CHECK(cuda::is_uniform_prepare(command) == uniform, "%s", text);
   MUST(cuda::launch_prepare(rig.launch(), command, resources));
   CHECK(rig.fault().kind == contract::FaultKind::kNone);
 
-  std::vector<unsigned char> wire_expected = unit.values(c.scale);
+  std::vector<unsigned char> wire_expected = unit.values(c.scale, c.special);
   std::vector<unsigned char> plus_expected(unit.scratch_bytes, 0xA5), minus_expected = plus_expected;
   contract::PrepareCommand on_host = command;
   on_host.wire = behind(wire_expected.data(), c.far);
@@ -195,8 +232,6 @@ zo2_sticky run_case(CudaRig& rig, const Case& c) {
   zo2_sticky expected = c.before;
   cpu::raise_sticky(&expected, job, flags);
 
-  char text[256];
-  describe(c, text, sizeof text);
   CHECK(wire.get() == wire_expected, "%s", text);
   CHECK(plus.get() == plus_expected, "%s", text);
   CHECK(minus.get() == minus_expected, "%s", text);
@@ -204,7 +239,7 @@ zo2_sticky run_case(CudaRig& rig, const Case& c) {
   CHECK(found.flags == expected.flags && found.step == expected.step, "%s: flags %u of step %u, not %u of %u", text,
         found.flags, found.step, expected.flags, expected.step);
   const cuda::PrepareTally left = tally.get<cuda::PrepareTally>()[0];
-  CHECK(left.flags == 0 && left.urgency == 0, "%s: the tally is not left zero", text);
+  CHECK(left.flags == 0 && left.urgency == 0 && left.blocks == 0, "%s: the tally is not left zero", text);
   CHECK(wire.intact() && plus.intact() && minus.intact() && sticky.intact() && tally.intact(),
         "%s: written outside of a buffer", text);
   return found;
@@ -222,6 +257,87 @@ void every_pair_of_dtypes(CudaRig& rig) {
       }
     }
   }
+}
+
+// Every kernel for uniform layouts, and the general one over the same.
+void uniform_layouts(CudaRig& rig) {
+  for (uint32_t wire = 0; wire < 3; ++wire) {
+    for (uint32_t scratch = 0; scratch < 3; ++scratch) {
+      for (const zo2_noise_kind noise : {ZO2_NOISE_GAUSSIAN, ZO2_NOISE_RADEMACHER}) {
+        for (const bool special : {false, true}) {
+          Case c;
+          c.dense = true, c.wire = wire, c.scratch = scratch, c.noise = noise, c.special = special;
+          zo2_sticky found = run_case(rig, c);
+          CHECK(found.flags == (special ? ZO2_STICKY_OVERFLOW : 0u) && found.step == (special ? 4u : 0u));
+          c.rounding = ZO2_ROUND_STOCHASTIC;
+          run_case(rig, c);
+          c.updates = 0;
+          run_case(rig, c);
+          c.updates = 2;
+          run_case(rig, c);
+        }
+      }
+    }
+  }
+}
+
+// What a kernel for uniform layouts decides when it runs.
+void uniform_options(CudaRig& rig) {
+  Case c;
+  c.dense = true;
+  for (const uint32_t sides : {0, 1, 2}) {
+    for (const uint32_t updates : {0, 1}) {
+      for (const bool store : {false, true}) {
+        c.sides = sides, c.updates = updates, c.store = store;
+        run_case(rig, c);
+      }
+    }
+  }
+  c.eps = 0;
+  run_case(rig, c);
+  c.eps = 1e-3f, c.offset = 8;
+  run_case(rig, c);
+  c.offset = 0, c.not_finite = 0;
+  zo2_sticky found = run_case(rig, c);
+  CHECK(found.flags == ZO2_STICKY_NOT_FINITE && found.step == 4);
+  c.special = true;
+  found = run_case(rig, c);
+  CHECK(found.flags == (ZO2_STICKY_NOT_FINITE | ZO2_STICKY_OVERFLOW) && found.step == 4);
+  c.before = {ZO2_STICKY_OVERFLOW, 2};
+  found = run_case(rig, c);
+  CHECK(found.flags == (ZO2_STICKY_NOT_FINITE | ZO2_STICKY_OVERFLOW) && found.step == 2);
+  // Weights near the end of fp16's range.
+  Case large;
+  large.dense = true, large.scale = 65000.0f;
+  for (const zo2_rounding rounding : {ZO2_ROUND_NEAREST, ZO2_ROUND_STOCHASTIC}) {
+    large.rounding = rounding;
+    found = run_case(rig, large);
+    CHECK(found.flags == ZO2_STICKY_OVERFLOW && found.step == 4);
+  }
+}
+
+// A layout without an element: what is wrong with a coefficient is still told.
+void no_elements(CudaRig& rig) {
+  const zo2_segment segment = {0, 0, 0, 0, 0, ZO2_F16, ZO2_F16, 0, 0};
+  const contract::Layout layout(nullptr, &segment, 1);
+  Guarded segments(std::vector<zo2_segment>{segment}), tally(std::vector<cuda::PrepareTally>(1)),
+      sticky(std::vector<zo2_sticky>(1));
+  Guarded coefficients(std::vector<zo2_coefficient>{{1, 1}, {NAN, 0}});
+  contract::PendingUpdate update{};
+  update.directions = 1, update.learning_rate = 1;
+  contract::PrepareCommand command{};
+  command.layout = &layout;
+  command.sticky = sticky.at<zo2_sticky>();
+  for (uint32_t k = 0; k < 2; ++k) {
+    update.step = 7 + k;
+    update.coefficients = coefficients.at<zo2_coefficient>() + k;
+    command.updates.push_back(update);
+  }
+  MUST(cuda::launch_prepare(rig.launch(), command,
+                            {segments.at<zo2_segment>(), nullptr, tally.at<cuda::PrepareTally>()}));
+  rig.finish();
+  const zo2_sticky found = sticky.get<zo2_sticky>()[0];
+  CHECK(found.flags == ZO2_STICKY_NOT_FINITE && found.step == 8);
 }
 
 void every_option(CudaRig& rig) {
@@ -390,6 +506,9 @@ void row_faults(CudaRig& rig) {
 int main() {
   CudaRig rig;
   every_pair_of_dtypes(rig);
+  uniform_layouts(rig);
+  uniform_options(rig);
+  no_elements(rig);
   every_option(rig);
   any_alignment(rig);
   units(rig);
