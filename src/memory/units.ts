@@ -88,8 +88,7 @@ export function cutUnits(recording: Recording, options: UnitOptions): readonly U
       if (bytes <= unitBytes || ops.length > 1 || op === undefined || cutParameter(op) === null) {
         return [{ ops: ops.map((whole) => ({ op: whole, slice: null })), bytes }];
       }
-      const slices = sliceRows(op, unitBytes, options);
-      return slices.map((slice) => ({ ops: [slice], bytes: bytes / slices.length }));
+      return sliceRows(op, unitBytes, options);
     });
     const pieces = groupParts(parts, unitBytes);
     pieces.forEach((piece, i) => {
@@ -191,19 +190,37 @@ function cutParameter({ row, operands }: Op): Parameter | null {
   return along !== null && isParameter(along) ? along : null;
 }
 
-function sliceRows(op: Op, unitBytes: number, options: UnitOptions): UnitOp[] {
+/**
+ * A slice of a linear makes as many columns as it has rows, and a product makes them in tiles of 256, 128 or 64: slices
+ * are of whole tiles, the widest of which a unit has room for one. Odd numbers of columns besides cost a product its
+ * fast ways to store (`sm90_store` in cuda/ops/linear_sm90_store.cuh).
+ */
+const TILE_ROWS = [256, 128, 64];
+
+function sliceRows(op: Op, unitBytes: number, options: UnitOptions): Part[] {
   const parameter = cutParameter(op);
   if (parameter === null) return [];
   const { rows } = rowsOf(parameter);
-  const rowBytes = parametersOf(op).reduce((sum, p) => sum + rowsOf(p).width * BYTES_OF[wireOf(p, options)], 0);
-  const perUnit = Math.max(1, Math.floor(unitBytes / rowBytes));
-  const slices = Math.ceil(rows / perUnit);
-  // Slices of equal size, so that slots are used evenly.
-  const count = Math.ceil(rows / slices);
-  const parts: UnitOp[] = [];
-  for (let start = 0; start < rows; start += count) {
-    const taken = Math.min(count, rows - start);
-    parts.push({ op, slice: { start, count: taken, first: start === 0, last: start + taken === rows } });
+  const rowBytes = parametersOf(op).map((p) => rowsOf(p).width * BYTES_OF[wireOf(p, options)]);
+  const most = Math.max(1, Math.floor(unitBytes / rowBytes.reduce((sum, bytes) => sum + bytes, 0)));
+  // What makes no columns gains nothing, and the loss that the head sums slice by slice has its bits from the cut.
+  const tiles = op.row.cut?.columns === undefined ? [] : TILE_ROWS;
+  const multiple = tiles.find((tile) => tile <= most) ?? 1;
+  const within = Math.floor(most / multiple) * multiple;
+  // The fewest: no two of them fit in one unit, whose places know a parameter once. The last need not be a multiple.
+  const slices = 1 + Math.ceil(Math.max(0, rows - most) / within);
+  // Of equal size as far as that goes, so that slots are used evenly.
+  const count = Math.min(within, Math.ceil(rows / slices / multiple) * multiple);
+  const parts: Part[] = [];
+  for (let i = 0; i < slices; i++) {
+    const start = i * count;
+    const last = i === slices - 1;
+    const taken = last ? rows - start : count;
+    const bytes = rowBytes.reduce((sum, width) => sum + align(taken * width), 0);
+    parts.push({
+      ops: [{ op, slice: { start, count: taken, first: i === 0, last } }],
+      bytes,
+    });
   }
   return parts;
 }
