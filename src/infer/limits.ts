@@ -4,13 +4,14 @@ const DEFAULT_SEQUENCES = 8;
 
 /** @throws Zo2Error ZO2_ERR_LENGTH past the model's positions */
 export function checkLength(maxLength: number | undefined, maxPositions: number): number {
-  if (maxLength !== undefined && maxLength > maxPositions) {
+  const length = maxLength ?? maxPositions;
+  if (length > maxPositions) {
     throw new Zo2Error(
       "ZO2_ERR_LENGTH",
-      `maxLength is ${maxLength}, the model has ${maxPositions} positions; lower option "maxLength"`,
+      `maxLength is ${length}, the model has ${maxPositions} positions; lower option "maxLength"`,
     );
   }
-  return maxLength ?? maxPositions;
+  return length;
 }
 
 /** Tokens of one micro-batch at most. @param asked what the caller set, if anything. */
