@@ -111,6 +111,23 @@ it("the cache goes where it is told to", async () => {
   expect((await run({ cache: "host" })).caches[0].tier).toBe("host");
 });
 
+it("what is stopped says after how many tokens, and why; it takes no cache before, and leaves none", async () => {
+  const { session, caches } = tokenSession(VOCABULARY, sumOf);
+  const abort = new AbortController();
+  const reason = new Error("enough");
+  const tokens = async () => {
+    let count = 0;
+    for await (const _ of decode(session, [Int32Array.of(7)], { ...settings, signal: abort.signal }))
+      if (++count === 2) abort.abort(reason);
+  };
+  await expect(tokens()).rejects.toMatchObject({
+    ...{ code: "ZO2_ERR_ABORTED", message: "the generation was stopped after 2 tokens", cause: reason },
+  });
+  expect(caches.map(({ disposed }) => disposed)).toEqual([true]);
+  await expect(tokens()).rejects.toMatchObject({ message: "the generation was stopped after 0 tokens", cause: reason });
+  expect(caches).toHaveLength(1);
+});
+
 it("no prompts give nothing, and take no cache", async () => {
   expect(await run({}, [])).toMatchObject({ ids: [], caches: [], passes: [] });
 });

@@ -152,6 +152,26 @@ describe("batches", () => {
     expect(all).toHaveLength(5);
   });
 
+  it("an input that cannot be used is named by its own place, else by its number", async () => {
+    const refused = (input: unknown, message: string) =>
+      expect(run({}, [inputs[0], input as GenerateInput])).rejects.toMatchObject({ code: "ZO2_ERR_DATA", message });
+    const ids = '"ids" is not a list of integers';
+    await refused({ ids: "3", place: "in.jsonl:9" }, `in.jsonl:9: ${ids}`);
+    await refused({ ids: "3", place: 9 }, `inputs[1]: ${ids}`);
+    await refused({ ids: "3" }, `inputs[1]: ${ids}`);
+    for (const none of [null, undefined])
+      await refused(none, 'inputs[1]: not an object; one of {"text"}, {"ids"} and {"messages"} is needed');
+  });
+
+  it.each([
+    [{}, undefined],
+    [{ cache: "auto" }, undefined],
+    [{ cache: "device" }, "device"],
+    [{ cache: "host" }, "host"],
+  ] as const)("with %j have their cache where that says; undefined is for the plan to decide: %s", async (o, tier) => {
+    expect((await run(o)).caches.map((cache) => cache.tier)).toEqual([tier]);
+  });
+
   it("an abort ends them before the next pass", async () => {
     const abort = new AbortController();
     const reason = new Error("enough");
@@ -229,7 +249,12 @@ describe("prompts that are refused", () => {
     [{ text: 3 }, "ZO2_ERR_DATA", /"text" is not a text/],
     [{ ids: "3" }, "ZO2_ERR_DATA", /"ids" is not a list/],
     [{ ids: [1.5] }, "ZO2_ERR_DATA", /ids\[0\] is 1.5/],
-    [{ ids: Array(8).fill(1) }, "ZO2_ERR_LENGTH", /8 tokens, and the model has 8 positions/],
+    [{ ids: Array(8).fill(1) }, "ZO2_ERR_LENGTH", /8 tokens, and the model has 8 positions; shorten it to 7 at most$/],
+    [{ ids: [] }, "ZO2_ERR_DATA", /the prompt has 0 tokens/],
+    [{ text: "a", ids: [1] }, "ZO2_ERR_DATA", /has both "text" and "ids"; one of/],
+    [{ messages: [], ids: [1] }, "ZO2_ERR_DATA", /has both "ids" and "messages"; one of/],
+    [{ text: null, ids: [1] }, "ZO2_ERR_DATA", /has both "text" and "ids"/],
+    [{ place: "x" }, "ZO2_ERR_DATA", /has no field; one of/],
     [{ prompt: "a", place: "x" }, "ZO2_ERR_DATA", /has "prompt"; one of/],
     [{ text: "a" }, "ZO2_ERR_TOKENIZER", /no tokenizer/],
     ["a", "ZO2_ERR_DATA", /not an object/],
@@ -252,7 +277,7 @@ describe("options that are refused", () => {
     [{ temperature: -1 }, /"temperature" is -1/],
     [{ temperature: Number.NaN }, /"temperature"/],
     [{ maxNewTokens: 0 }, /"maxNewTokens" is 0; must be at least 1/],
-    [{ stop: [""] }, /"stop\[0\]"/],
+    [{ stop: [""] }, /option "stop\[0\]" holds 0 characters; must hold at least 1$/],
     [{ topk: 5 }, /topK/],
     [{ cache: "disk" }, /"cache"/],
   ])("%j", (options, message) => {

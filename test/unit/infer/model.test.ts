@@ -66,6 +66,7 @@ describe("evaluate", () => {
     expect(await run({ maxLength: 6, truncation: "left" })).toEqual([0, "\u0002gh\u0010\u0010"]);
     expect(await run({ maxLength: 6, truncation: "right" })).toEqual([0, "\u0002ab\u0010\u0010"]);
     await expect(run({ maxLength: 11 })).rejects.toThrow(failure("ZO2_ERR_LENGTH", "12 tokens, and the limit is 11"));
+    expect(await run({ maxLength: 12 })).toEqual(await run({}));
     await expect(run({ maxLength: 13 })).rejects.toThrow(failure("ZO2_ERR_LENGTH", "the model has 12 positions"));
     await expect(run({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "ZO2_ERR_ABORTED" });
   });
@@ -93,10 +94,10 @@ describe("score", () => {
   });
 
   it("is over where it is told to stop, and before an input that is too long, after those before it", async () => {
-    const signal = AbortSignal.abort();
-    await expect(all(modelOf().model.score(inputs, { signal }))).rejects.toThrow(
-      failure("ZO2_ERR_ABORTED", "scoring was stopped after 0 inputs"),
-    );
+    const signal = AbortSignal.abort(new Error("enough"));
+    await expect(all(modelOf().model.score(inputs, { signal }))).rejects.toMatchObject({
+      ...{ code: "ZO2_ERR_ABORTED", message: "scoring was stopped after 0 inputs", cause: signal.reason },
+    });
     const { model } = modelOf({ maxPositions: 3 });
     const scored: unknown[] = [];
     const run = (async () => {
