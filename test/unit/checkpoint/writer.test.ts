@@ -217,16 +217,17 @@ describe("saving over an older folder", () => {
   test("leaves it as it was when the work is aborted half way", async () => {
     const { parent, dir } = await older();
     const controller = new AbortController();
+    const reason = new Error("enough");
     const stopping: TensorSource = {
       name: "z",
       dtype: "U8",
       shape: [2],
       bytes: 2,
-      read: async () => controller.abort(),
+      read: async () => controller.abort(reason),
     };
-    await expect(
-      writeCheckpoint(dir, { tensors: [stopping], config: CONFIG, signal: controller.signal }),
-    ).rejects.toThrow(failure("ZO2_ERR_ABORTED", "stopped"));
+    const saved = writeCheckpoint(dir, { tensors: [stopping], config: CONFIG, signal: controller.signal });
+    await expect(saved).rejects.toThrow(failure("ZO2_ERR_ABORTED", "stopped"));
+    await expect(saved).rejects.toMatchObject({ cause: reason });
     await expectUntouched(parent, dir);
   });
 

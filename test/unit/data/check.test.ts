@@ -279,10 +279,16 @@ describe("a check", () => {
     const encoding = { ...ENCODING, truncation: "left" } as const;
     await using mean = await open(path, { encoding });
     expect(mean.report?.remarks).toMatchObject({ count: 1, counts: { length: 1 } });
-    expect(mean.report?.remarks.issues[0]?.message).toBe(`${path}:1: 55 tokens, cut to 40`);
+    expect(mean.report?.remarks.issues).toEqual([
+      {
+        ...{ kind: "length", code: "ZO2_ERR_LENGTH", place: `${path}:1`, line: null },
+        message: `${path}:1: 55 tokens, cut to 40`,
+      },
+    ]);
     expect(mean.report?.longest).toEqual({ tokens: 40, place: `${path}:1` });
     await using sum = await open(path, { encoding: { ...encoding, reduction: "sum" } });
     expect(sum.report?.remarks.counts).toEqual({ length: 1, choices: 1 });
+    expect(sum.report?.remarks.issues[1]).toMatchObject({ kind: "choices", code: "ZO2_ERR_DATA" });
     expect(sum.report?.remarks.issues[1]?.message).toContain(
       `${path}:2: choice 1 (the right one) goes on where choice 0`,
     );

@@ -92,7 +92,9 @@ describe("a data set", () => {
 
   test("that is not there, is a folder or is a pipe, is refused by name", async () => {
     const dir = await temporaryFolder();
-    await expect(openDataset(join(dir, "no"))).rejects.toThrow(failure("ZO2_ERR_IO", "no: cannot be read"));
+    const gone = openDataset(join(dir, "no"));
+    await expect(gone).rejects.toThrow(failure("ZO2_ERR_IO", "no: cannot be read"));
+    await expect(gone).rejects.toMatchObject({ cause: { code: "ENOENT" } });
     await expect(openDataset(dir)).rejects.toThrow(failure("ZO2_ERR_IO", dir));
     await expect(openDataset("-")).rejects.toThrow(failure("ZO2_ERR_IO", "standard input can be read only once"));
     execFileSync("mkfifo", [join(dir, "pipe")]);
@@ -102,9 +104,10 @@ describe("a data set", () => {
   });
 
   test("stops at its AbortSignal", async () => {
-    const signal = AbortSignal.abort();
-    await expect(openDataset(REVIEWS, { template: TEMPLATE, signal })).rejects.toThrow(failure("ZO2_ERR_ABORTED"));
-    await expect(openDataset([{ text: "a" }], { signal })).rejects.toThrow(failure("ZO2_ERR_ABORTED"));
+    const signal = AbortSignal.abort(new Error("enough"));
+    const stopped = { code: "ZO2_ERR_ABORTED", cause: signal.reason };
+    await expect(openDataset(REVIEWS, { template: TEMPLATE, signal })).rejects.toMatchObject(stopped);
+    await expect(openDataset([{ text: "a" }], { signal })).rejects.toMatchObject(stopped);
   });
 
   test("cannot be read after it was closed, and notices when the file was cut short", async () => {

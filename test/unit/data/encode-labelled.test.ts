@@ -117,6 +117,46 @@ describe("the answer in a context", () => {
     });
   });
 
+  it.each<[string, unknown]>([
+    ["a place before the beginning", { text: "by", start: -10 }],
+    ["a place that is counted from the end", { text: "elf", start: -4 }],
+    ["a place between two characters", { text: "y", start: 1.5 }],
+    ["a place that is a text", { text: "by", start: "0" }],
+    ["a place behind the end", { text: ".", start: 10 }],
+    ["no place", { text: "by" }],
+    ["no text", { text: "", start: 0 }],
+    ["a list for its text", { text: ["by"], start: 0 }],
+    ["a list for itself", ["by", 0]],
+    ["a text for itself", "by"],
+    ["nothing for itself", undefined],
+  ])("with %s is refused", (_, answer) => {
+    expect(() => encode(SPANS, { question, context, answer }, spellingTokenizer())).toThrow(
+      failure("ZO2_ERR_DATA", 't.jsonl:4: "answer" is neither null nor {"text", "start"}'),
+    );
+  });
+
+  it("that stands elsewhere is refused by its place", () => {
+    const record = { question, context, answer: { text: "elf", start: 5 } };
+    expect(() => encode(SPANS, record, spellingTokenizer())).toThrow(
+      failure("ZO2_ERR_DATA", 'the answer "elf" does not stand at character 5 of the context'),
+    );
+  });
+
+  it.each([
+    [-1, 1],
+    [0, 3],
+    [3, 3],
+    [2, 1],
+    [0.5, 1],
+    [0, 1.5],
+    ["0", 1],
+    [undefined, 1],
+  ])("from token %p to %p of three is refused", (start, end) => {
+    expect(() => encode(SPANS, { ids: [4, 5, 6], start, end }, spellingTokenizer())).toThrow(
+      failure("ZO2_ERR_DATA", '"start" and "end" must be tokens of its 3, in order'),
+    );
+  });
+
   it("is none where there is none, and the sequence is never cut", () => {
     const none = { question, context, answer: null };
     expect(encode(SPANS, none, spellingTokenizer())).toMatchObject({ start: -100, end: -100 });

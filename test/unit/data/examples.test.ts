@@ -1,5 +1,7 @@
 import { exampleParser } from "../../../src/data/examples.js";
+import type { LineError } from "../../../src/data/issue.js";
 import type { Template } from "../../../src/data/template.js";
+import type { HeadSpec } from "../../../src/models/head.js";
 import { failure } from "../checkpoint/support.js";
 
 const parse = (record: unknown, options = {}) => exampleParser(options)(record, "t.jsonl:4");
@@ -72,6 +74,31 @@ describe("an example", () => {
     expect(() => parse(record)).toThrow(failure("ZO2_ERR_DATA", "t.jsonl:4: ", message));
   });
 
+  test("is refused by the kind of what is wrong with it", () => {
+    const kinds = (template: Template | undefined, records: object[]) =>
+      records.map((record) => {
+        try {
+          parse(record, { template });
+        } catch (error) {
+          return (error as LineError).kind;
+        }
+        return null;
+      });
+    const choices = [" b", " c"];
+    expect(kinds(undefined, [{ text: 3 }, { ids: [1.5] }, { prompt: "a", choices, label: 2 }])).toEqual([
+      ...["shape", "tokens", "label"],
+    ]);
+    expect(kinds(REVIEW, [{ text: null, label: 0 }, { text: [], label: 0 }, { label: 0 }, { text: "a" }])).toEqual([
+      ...["shape", "shape", "shape", "shape"],
+    ]);
+    expect(
+      kinds(REVIEW, [
+        { text: "a", label: 2 },
+        { text: "a", label: 1 },
+      ]),
+    ).toEqual(["label", null]);
+  });
+
   test("has ids below the vocabulary's size only", () => {
     expect(parse({ ids: [9] }, { vocabSize: 10 })).toMatchObject({ ids: [9] });
     expect(() => parse({ ids: [10] }, { vocabSize: 10 })).toThrow(
@@ -135,6 +162,19 @@ describe("a template", () => {
     expect(() => withTemplate({ text: null, label: 0 }, REVIEW)).toThrow(
       failure("ZO2_ERR_DATA", 'field "text" is null'),
     );
+    expect(() => withTemplate({ text: ["a"], label: 0 }, REVIEW)).toThrow(
+      failure("ZO2_ERR_DATA", 't.jsonl:4: field "text" is no text, so it cannot stand in a prompt'),
+    );
+  });
+
+  test.each([
+    ["classification", { kind: "classification", labels: ["a", "b"], problem: "single_label_classification" }],
+    ["spans", { kind: "spans" }],
+  ])("is refused for a model with a %s head, which makes no prompts", (kind, head) => {
+    expect(() => exampleParser({ template: REVIEW, head: head as HeadSpec })).toThrow(
+      failure("ZO2_ERR_CONFIG", `a template makes prompts for language models; a model with a ${kind} head`),
+    );
+    expect(() => exampleParser({ template: REVIEW, head: { kind: "causal" } })).not.toThrow();
   });
 
   test.each([

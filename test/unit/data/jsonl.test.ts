@@ -109,10 +109,17 @@ describe("JSON Lines", () => {
     await expect(records(text)).rejects.toThrow(failure("ZO2_ERR_DATA", message));
   });
 
+  test.each([
+    ["what is not JSON", "{", "SyntaxError"],
+    ["bytes that are no UTF-8", Buffer.from([0xff]), "TypeError"],
+  ])("with %s are refused with what the parser or the decoder said", async (_, text, name) => {
+    await expect(records(text)).rejects.toMatchObject({ kind: "syntax", cause: { name } });
+  });
+
   test("from a file that is not there are an error of the system, by name", async () => {
-    await expect(all(readJsonLines("/nowhere/t.jsonl"))).rejects.toThrow(
-      failure("ZO2_ERR_IO", "/nowhere/t.jsonl: cannot be read"),
-    );
+    const lines = all(readJsonLines("/nowhere/t.jsonl"));
+    await expect(lines).rejects.toThrow(failure("ZO2_ERR_IO", "/nowhere/t.jsonl: cannot be read"));
+    await expect(lines).rejects.toMatchObject({ cause: { code: "ENOENT" } });
   });
 
   test("close their stream when the loop is left early", async () => {

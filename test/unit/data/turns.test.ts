@@ -253,6 +253,28 @@ describe("a field that nothing reads", () => {
   });
 });
 
+describe("a turn whose thoughts are left out once others follow it", () => {
+  const messages = [user("a"), assistant("b"), user("c"), assistant("d")];
+  const [asked, through] = ["Ua;A", "Ua;A<t>b;"];
+  const render = (count: number, add: boolean) => (count === 1 ? (add ? asked : "Ua;") : add ? `${through}A` : through);
+  const border = (whole: string) => borderOf(whole, messages, 1, render);
+
+  test("is what was said, with the marks behind it", () => {
+    expect(border("Ua;Ab;Uc;Ad;")).toEqual({ begin: 4, end: 6 });
+    expect(border("Ua;A\n b;Uc;Ad;")).toEqual({ begin: 4, end: 8 });
+    expect(border(through)).toEqual({ begin: 4, end: through.length });
+  });
+
+  test.each(["Ua;Axb;Uc;Ad;", "Ua;A;Uc;Ad;", "Ua;A  ", "Ua;Ab"])("has no border in %j", (whole) => {
+    expect(() => border(whole)).toThrow(expect.objectContaining({ kind: "changes" }));
+  });
+
+  test("has none where nothing was said", () => {
+    const silent = [user("a"), assistant(""), user("c"), assistant("d")];
+    expect(() => borderOf("Ua;A;Uc;Ad;", silent, 1, render)).toThrow(expect.objectContaining({ kind: "changes" }));
+  });
+});
+
 test("a turn has no border is what its error says", () => {
   const messages = [user("a"), assistant("b")];
   expect(() => borderOf("xUa", messages, 1, (count) => (count === 1 ? "other" : "xUa"))).toThrow(TurnError);

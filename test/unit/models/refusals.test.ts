@@ -112,6 +112,11 @@ test.each(REFUSED)("%s with %j is refused by the field's name", (name, change, p
   expect(() => define(name, change)).toThrow(refused("config.json", ...parts));
 });
 
+test("a refusal of an activation lists those that there are", () => {
+  const listed = "use one of relu, gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, silu, swish";
+  expect(() => define("llama", { hidden_act: "mish" })).toThrow(refused(listed));
+});
+
 test("a refusal of a long value stays short", () => {
   const message = () => define("llama", { strange_table: Array.from({ length: 10_000 }, (_, i) => i) });
   expect(message).toThrow(expect.objectContaining({ message: expect.stringMatching(/^.{1,400}$/s) }));
