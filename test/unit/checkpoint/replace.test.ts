@@ -44,7 +44,9 @@ it.each([
     if (rename.mock.calls.length === failing) throw denied();
     await actual.rename(from, to);
   });
-  await expect(save(dir)).rejects.toThrow(failure("ZO2_ERR_IO", dir, "cannot be written", "EACCES"));
+  const saved = save(dir);
+  await expect(saved).rejects.toThrow(failure("ZO2_ERR_IO", dir, "cannot be written", "EACCES"));
+  await expect(saved).rejects.toMatchObject({ cause: { code: "EACCES" } });
   expect(await config(dir)).toBe('{"model_type": "opt"}');
   expect((await fs.readdir(dir)).sort()).toEqual(["config.json", "notes.txt"]);
   expect(await fs.readdir(parent)).toEqual(["out"]);
@@ -68,7 +70,9 @@ it("a folder that is not there yet, or empty, is not there, or empty, when it ca
 it("what cannot be cleared away is named, and the new folder is in place", async () => {
   const { parent, dir } = await older();
   rm.mockRejectedValueOnce(denied());
-  await expect(save(dir)).rejects.toThrow(failure("ZO2_ERR_IO", "saved, but the folder it replaced", "EACCES"));
+  const saved = save(dir);
+  await expect(saved).rejects.toThrow(failure("ZO2_ERR_IO", "saved, but the folder it replaced", "EACCES"));
+  await expect(saved).rejects.toMatchObject({ cause: { code: "EACCES" } });
   expect(await config(dir)).toBe('{"model_type": "gpt2"}');
   expect(await fs.readFile(join(dir, "notes.txt"), "utf8")).toBe("mine");
   expect(await fs.readdir(parent)).toHaveLength(2);

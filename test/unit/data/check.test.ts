@@ -268,6 +268,8 @@ describe("a check", () => {
     expect(source.report).toBeNull();
     expect(source.size).toBe(3);
     await expect(source.at(1)).rejects.toThrow(failure("ZO2_ERR_DATA", `${path}:2: not JSON`));
+    await source[Symbol.asyncDispose]();
+    await expect(source.at(0)).rejects.toThrow(failure("ZO2_ERR_DISPOSED"));
   });
 
   test("says of which lines something is cut, and of choices that cannot win as a sum", async () => {

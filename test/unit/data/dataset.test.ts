@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { appendFile, open, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { openDataset } from "../../../src/data/dataset.js";
+import { type Dataset, openDataset } from "../../../src/data/dataset.js";
 import { cleanUp, failure, temporaryFolder } from "../checkpoint/support.js";
 
 const REVIEWS = join(__dirname, "../../../docs/demo/reviews/train.jsonl");
@@ -120,5 +120,19 @@ describe("a data set", () => {
     await dataset.close();
     await dataset.close();
     await expect(dataset.at(0)).rejects.toThrow(failure("ZO2_ERR_DISPOSED"));
+  });
+
+  test.each([
+    ["whole", '{"text":"b"}'],
+    ["without its bad lines", "{"],
+  ])("of a file, %s, is closed at the end of the block that uses it", async (_, line) => {
+    const path = await file(`{"text":"a"}\n${line}\n`);
+    let outside: Dataset;
+    {
+      await using dataset = await openDataset(path, { skipBadLines: true });
+      outside = dataset;
+      expect(await dataset.at(0)).toMatchObject({ text: "a" });
+    }
+    await expect(outside.at(0)).rejects.toThrow(failure("ZO2_ERR_DISPOSED"));
   });
 });
