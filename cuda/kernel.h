@@ -39,9 +39,18 @@
 
 #include <cstdint>
 
+// The comment in the PTX is for scripts/kernel-figures.mjs: nothing else of a compiled kernel says how much it asks
+// for.
+#if defined(__CUDA_ARCH__)
+#define ZO2_NOTE_DYNAMIC_SHARED(T) asm volatile("// dynamic shared memory: %0" ::"n"(sizeof(T)))
+#else
+#define ZO2_NOTE_DYNAMIC_SHARED(T) static_cast<void>(0)
+#endif
+
 #define ZO2_SHARED_DYNAMIC(T, name)                                           \
   extern __shared__ __align__(1024) unsigned char zo2_dynamic_shared_bytes[]; \
-  T* name = reinterpret_cast<T*>(zo2_dynamic_shared_bytes)
+  T* name = reinterpret_cast<T*>(zo2_dynamic_shared_bytes);                   \
+  ZO2_NOTE_DYNAMIC_SHARED(T)
 
 #define ZO2_SHARED_STATIC(T, name) __shared__ ::zo2::cuda::detail::Same<T> name
 

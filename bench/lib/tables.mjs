@@ -1,3 +1,5 @@
+import { kernelsBlock, preparePathBlock } from "./kernel-tables.mjs";
+import { table } from "./markdown.mjs";
 import { OPT_125M } from "./opt-shape.mjs";
 
 const COMMIT_LETTERS = 12;
@@ -13,6 +15,8 @@ export const TABLES = {
   "event-loop": { results: "event-loop-cpu.json", render: eventLoopBlock },
   smollm2: { results: "smollm2-cpu.json", render: smollm2Block },
   mutants: { results: "mutants.json", render: mutantsBlock },
+  kernels: { results: "kernels.json", render: kernelsBlock },
+  "prepare-path": { results: "kernels.json", render: preparePathBlock },
 };
 
 /** Markdown of `mutants.json`: how many mutants of a sample the tests noticed, by room, and what that leaves open. */
@@ -284,12 +288,6 @@ function provenance({ device, commit, dirty, date, node, build }) {
 }
 
 const percent = (share) => `${(100 * share).toFixed(0)} %`;
-
-/** A Markdown table; the first `text` columns are aligned to the left, the others to the right. */
-function table(head, rows, text) {
-  const line = (cells) => `| ${cells.join(" | ")} |`;
-  return [line(head), line(head.map((_, i) => (i < text ? "---" : "---:"))), ...rows.map(line)].join("\n");
-}
 
 /**
  * The text with what stands between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->` replaced.
