@@ -62,19 +62,21 @@ __global__ void __launch_bounds__(Product::kThreads, Product::kResident)
   for (int i = 0; i < Product::kRows; i++) mine[i] = no_logits();
   Product product;
   walk(product, shared->stages, x, row, weight, first * Product::kTileN, tiles, [&](int64_t tile) {
-    const int64_t left = weight.rows - (first + tile) * Product::kTileN;
+    const int64_t entries = weight.rows - (first + tile) * Product::kTileN;
+    // Counted from this thread's first column, so that tests compare with constants.
+    const int left = (entries < Product::kTileN ? static_cast<int>(entries) : Product::kTileN) - Product::column(0);
 #pragma unroll
     for (int i = 0; i < Product::kRows; i++) {
       float maximum = mine[i].maximum;
 #pragma unroll
       for (int j = 0; j < Product::kColumns; j++) {
-        if (Product::column(j) < left) maximum = fmaxf(maximum, product.sum(i, j));
+        if (Product::column(j) - Product::column(0) < left) maximum = fmaxf(maximum, product.sum(i, j));
       }
       const float shift = shift_of(maximum);
       float sum = mine[i].sum * rescaling(mine[i].maximum, maximum);
 #pragma unroll
       for (int j = 0; j < Product::kColumns; j++) {
-        if (Product::column(j) < left) sum += expf(product.sum(i, j) - shift);
+        if (Product::column(j) - Product::column(0) < left) sum += expf(product.sum(i, j) - shift);
       }
       mine[i] = {maximum, sum};
     }
