@@ -27,9 +27,9 @@ struct CrossEntropyArgs {
 // Bytes of scratch that suffice for up to `rows` rows and `vocabulary` entries.
 size_t cross_entropy_scratch_bytes(int64_t rows, int64_t vocabulary, const Traits& traits);
 
-// The order of every sum depends on the shapes and the device alone. Returns what the launches returned;
-// cudaErrorInvalidValue when scratch is too small, cudaErrorInvalidConfiguration when a dimension needs more blocks
-// than a grid has.
+// The order of every sum depends on the shapes, dtypes and alignment of x and weight and on the device alone. Returns
+// what the launches returned; cudaErrorInvalidValue when scratch is too small, cudaErrorInvalidConfiguration when a
+// dimension needs more blocks than a grid has.
 cudaError_t launch_cross_entropy(const Launch& launch, const CrossEntropyArgs& args);
 
 }  // namespace zo2::cuda
