@@ -144,6 +144,11 @@ __global__ void __launch_bounds__(kPrepareThreads, kResidentBlocks<kNoise, kUpda
     prepare_single(job, s, a, group + static_cast<uint64_t>(__ffs(static_cast<int>(left)) - 1) * kPrepareThreads);
 }
 
+// Nobody computes in one dtype of 16 bits with weights in the other.
+constexpr bool has_kernel(uint32_t wire, uint32_t scratch) {
+  return wire == scratch || wire == ZO2_F32 || scratch == ZO2_F32;
+}
+
 template <uint32_t kDtype>
 using Dtype = std::integral_constant<uint32_t, kDtype>;
 
@@ -231,7 +236,7 @@ bool is_uniform_prepare(const PrepareCommand& command) {
       if (!groups_aligned(command.sides[side].scratch + s.scratch_offset, s.scratch_dtype, s)) return false;
     }
   }
-  return first != nullptr;
+  return first != nullptr && has_kernel(first->wire_dtype, first->scratch_dtype);
 }
 
 cudaError_t launch_uniform_prepare(const Launch& launch, const PrepareCommand& command, const zo2_segment* segments,
@@ -241,13 +246,17 @@ cudaError_t launch_uniform_prepare(const Launch& launch, const PrepareCommand& c
   const zo2_segment& s = *std::find_if(list.begin(), list.end(), [](const zo2_segment& x) { return x.count != 0; });
   job.stochastic = command.rounding == ZO2_ROUND_STOCHASTIC && s.wire_dtype != ZO2_F32;
   return with_dtype(s.wire_dtype, [&](auto wire) {
-    return with_dtype(s.scratch_dtype, [&](auto scratch) {
-      return with_noise(job.gaussian, [&](auto noise) {
-        return with_update<wire() != ZO2_F32>(job, [&](auto update) {
-          return ZO2_LAUNCH((prepare_uniform_kernel<wire(), scratch(), noise(), update()>), blocks, kPrepareThreads, 0,
-                            launch.stream, job, launch.poison());
+    return with_dtype(s.scratch_dtype, [&](auto scratch) -> cudaError_t {
+      if constexpr (!has_kernel(wire(), scratch())) {
+        return cudaErrorInvalidConfiguration;
+      } else {
+        return with_noise(job.gaussian, [&](auto noise) {
+          return with_update<wire() != ZO2_F32>(job, [&](auto update) {
+            return ZO2_LAUNCH((prepare_uniform_kernel<wire(), scratch(), noise(), update()>), blocks, kPrepareThreads,
+                              0, launch.stream, job, launch.poison());
+          });
         });
-      });
+      }
     });
   });
 }

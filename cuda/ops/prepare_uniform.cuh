@@ -1,6 +1,7 @@
 // The prepare pass over a uniform layout, where nearly all of it is spent: dense segments of one wire dtype and one
 // scratch dtype whose groups of eight elements lie at multiples of 16 bytes, drawn noise of one kind, and no update or
-// one of one direction. A kernel for each combination of them; everything else is the general kernel's (prepare.cu).
+// one of one direction. A kernel for each combination of them, but for two dtypes of 16 bits that differ; everything
+// else is the general kernel's (prepare.cu).
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -209,8 +209,9 @@ zo2_sticky run_case(CudaRig& rig, const Case& c) {
                                             tally.at<cuda::PrepareTally>()};
   char text[256];
   describe(c, text, sizeof text);
+  const bool pair = c.wire == c.scratch || c.wire == ZO2_F32 || c.scratch == ZO2_F32;
   const bool uniform =
-      c.dense && !buffer && c.offset % 16 == 0 && (c.updates == 0 || (c.updates == 1 && c.directions == 1));
+      c.dense && pair && !buffer && c.offset % 16 == 0 && (c.updates == 0 || (c.updates == 1 && c.directions == 1));
   CHECK(cuda::is_uniform_prepare(command) == uniform, "%s", text);
   MUST(cuda::launch_prepare(rig.launch(), command, resources));
   CHECK(rig.fault().kind == contract::FaultKind::kNone);
@@ -268,7 +269,7 @@ void uniform_layouts(CudaRig& rig) {
           Case c;
           c.dense = true, c.wire = wire, c.scratch = scratch, c.noise = noise, c.special = special;
           zo2_sticky found = run_case(rig, c);
-          CHECK(found.flags == (special ? ZO2_STICKY_OVERFLOW : 0u) && found.step == (special ? 4u : 0u));
+          CHECK(found.flags == (special ? uint32_t{ZO2_STICKY_OVERFLOW} : 0u) && found.step == (special ? 4u : 0u));
           c.rounding = ZO2_ROUND_STOCHASTIC;
           run_case(rig, c);
           c.updates = 0;
