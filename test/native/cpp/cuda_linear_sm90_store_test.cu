@@ -2,6 +2,8 @@
 // and on ragged ones, gives the bits of the plain product finished on the host, one fp32 operation at a time.
 #include <cmath>
 #include <cstring>
+#include <fstream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -242,29 +244,47 @@ void exceptions(CudaRig& rig) {
   stores.one(c, Sm90Store::kChunks);
 }
 
-// What needs no run: by dtype of bias and by activation.
-void choices() {
-  alignas(16) static float memory[64];
-  LinearArgs args{};
-  args.out = {memory, ZO2_F32, 2, 8, 8};
-  args.x = args.weight = {memory, ZO2_BF16, 2, 8, 8};
-  args.bias = {memory, ZO2_F32, 1, 8, 8};
-  for (int activation = ZO2_ACTIVATION_NONE; activation <= ZO2_ACTIVATION_SILU; activation++) {
-    args.activation = activation;
-    const bool simple = activation == ZO2_ACTIVATION_NONE || activation == ZO2_ACTIVATION_RELU;
-    CHECK(sm90_store(args) == (simple ? Sm90Store::kPairs : Sm90Store::kGeneral), "activation %d", activation);
+// "dtype:offset:stride"; "-": none.
+Matrix matrix_of(const std::string& text, int64_t rows) {
+  alignas(16) static unsigned char memory[1 << 16];
+  if (text == "-") return {};
+  const size_t first = text.find(':'), second = text.find(':', first + 1);
+  const std::string dtype = text.substr(0, first);
+  return {memory + std::stoul(text.substr(first + 1)),
+          dtype == "f32"   ? ZO2_F32
+          : dtype == "f16" ? ZO2_F16
+                           : ZO2_BF16,
+          rows, 8, std::stol(text.substr(second + 1))};
+}
+
+// The table that bench/lib/linear-store.mjs is held to as well.
+void table() {
+  std::ifstream file("test/fixtures/linear-stores.txt");
+  int lines = 0;
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty() || line[0] == '#') continue;
+    std::istringstream words(line);
+    std::string x, out, bias, residual, activation, way;
+    words >> x >> out >> bias >> residual >> activation >> way;
+    LinearArgs args{};
+    args.out = matrix_of(out, 2);
+    args.x = args.weight = matrix_of(x + ":0:64", 2);
+    args.bias = matrix_of(bias, 1);
+    args.residual = matrix_of(residual, 2);
+    const char* const names[] = {"none", "relu", "gelu", "geluTanh", "silu"};
+    while (activation != names[args.activation]) args.activation++;
+    const char* const ways[] = {"pairs", "chunks", "general"};
+    CHECK(ways[static_cast<int>(sm90_store(args))] == way, "%s: %s", line.c_str(),
+          ways[static_cast<int>(sm90_store(args))]);
+    lines++;
   }
-  args.activation = ZO2_ACTIVATION_NONE;
-  for (const zo2_dtype dtype : {ZO2_F16, ZO2_BF16}) {
-    args.bias.dtype = dtype;
-    CHECK(sm90_store(args) == Sm90Store::kGeneral, "bias of dtype %d", static_cast<int>(dtype));
-  }
+  CHECK(lines > 20, "%d lines in the table", lines);
 }
 
 }  // namespace
 
 int main() {
-  choices();
+  table();
   CudaRig rig;
   if (traits_here().capability != 90) {
     printf("no wgmma here: only the choice is tested\n");

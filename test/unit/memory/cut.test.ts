@@ -101,3 +101,14 @@ it("the cases meet every multiple, and linears that are cut to an odd number of 
   }
   expect([...multiples].sort((a, b) => a - b)).toEqual([1, 64, 128, 256]);
 });
+
+it.each([256, 64])(
+  "OPT-175B's linears are cut at multiples of 256 rows throughout, in units of %d MiB",
+  (mebibytes) => {
+    const shape = { hidden_size: 12288, num_attention_heads: 96, ffn_dim: 49152 };
+    const { ops } = cut({ model_type: "opt", vocab_size: 50272, ...shape }, mebibytes * KIB * KIB);
+    const linears = ops.filter(({ name }) => name === "linear");
+    expect(linears).toHaveLength(12);
+    expect(linears.flatMap(({ slices }) => slices.filter(({ count }) => count % 256 !== 0))).toEqual([]);
+  },
+);
