@@ -13,10 +13,13 @@ set(zo2_cuda_sources
   runtime/event_pool.cc
   runtime/gate.cc
   runtime/lane.cc
+  runtime/lock_refusal.cc
   runtime/owners.cc
+  runtime/pinned.cc
   runtime/scratch.cc
   runtime/stream.cc
   runtime/thread.cc
+  runtime/touch.cc
   runtime/watcher.cc
   ops/attention.cu
   ops/attention_mma.cu

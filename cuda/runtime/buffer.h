@@ -6,6 +6,7 @@
 #include "contract/memory.h"
 #include "contract/zo2.h"
 #include "cuda/runtime/owners.h"
+#include "cuda/runtime/pinned.h"
 
 namespace zo2::cuda {
 

@@ -11,6 +11,7 @@
 #include "cuda/kernel_list.h"
 #include "cuda/runtime/build.h"
 #include "cuda/runtime/check.h"
+#include "cuda/runtime/pinned.h"
 
 namespace zo2::cuda {
 namespace {

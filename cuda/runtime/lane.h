@@ -13,6 +13,7 @@
 #include "cuda/launch.h"
 #include "cuda/ops/prepare.cuh"
 #include "cuda/runtime/owners.h"
+#include "cuda/runtime/pinned.h"
 
 namespace zo2::cuda {
 

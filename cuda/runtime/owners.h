@@ -69,38 +69,4 @@ class DeviceArena {
   uint64_t bytes_ = 0;
 };
 
-// Page-locked host memory, zeroed, aligned to 256 bytes, at one address for the host and for every device of the
-// process.
-//
-// Small arenas are one cudaHostAlloc and a memset. Large ones are mapped and then registered: the kernel hands out
-// zeroed pages as it locks them, so that no second pass over what may be hundreds of GB is needed, and huge pages are
-// asked for.
-class PinnedArena {
- public:
-  PinnedArena() = default;
-  // At least one byte is allocated. Throws Failure(OUT_OF_MEMORY) with what was asked for and what the host has.
-  explicit PinnedArena(uint64_t bytes);
-  PinnedArena(PinnedArena&& other) noexcept
-      : base_(std::exchange(other.base_, nullptr)),
-        mapped_(std::exchange(other.mapped_, 0)),
-        data_(std::exchange(other.data_, nullptr)) {}
-  PinnedArena& operator=(PinnedArena&& other) noexcept {
-    std::swap(base_, other.base_);
-    std::swap(mapped_, other.mapped_);
-    std::swap(data_, other.data_);
-    return *this;
-  }
-  ~PinnedArena();
-
-  uint8_t* data() const { return data_; }
-
- private:
-  void* base_ = nullptr;
-  uint64_t mapped_ = 0;  // bytes of the mapping; 0: from cudaHostAlloc
-  uint8_t* data_ = nullptr;
-};
-
-// Bytes of memory that the host has, and a bound for what may be locked.
-uint64_t host_memory_total();
-
 }  // namespace zo2::cuda
