@@ -3,6 +3,7 @@ import { openCheckpoint, type Checkpoint } from "./checkpoint/index.js";
 import { loadWeights, otherTypes, storedType } from "./checkpoint/weights.js";
 import { modelOptionsSchema, type ModelOptions, type ResolvedModelOptions } from "./config/model.js";
 import { parseOptions } from "./config/parse.js";
+import { checkHostMemory } from "./device/host-memory.js";
 import { openDevice, requireAddon } from "./device/open.js";
 import { Session } from "./device/session.js";
 import { resolveModel, type DownloadProgress } from "./hub/index.js";
@@ -66,6 +67,8 @@ async function loadFrom(
   const recording = record(definition, parameters);
   const units = cutUnits(recording, { wire, wires, compute: options.dtype, unitBytes: offload.unitBytes });
   for (const warning of warnings) (o.onWarning ?? emitWarning)(warning);
+  const tierOf = (unit: number) => test?.tier?.(unit) ?? offload.to;
+  checkHostMemory(units.reduce((sum, u) => sum + (tierOf(u.index) === "host" ? u.wireBytes : 0), 0));
   const device = await openDevice({
     device: options.device,
     threads: options.threads,
@@ -76,7 +79,7 @@ async function loadFrom(
     tf32: options.tf32,
   });
   const session = await Session.create(device, recording, units, {
-    tierOf: (unit) => test?.tier?.(unit) ?? offload.to,
+    tierOf,
     largestHostArena: test?.largestHostArena,
     ...{ slots: offload.slots, overlap: offload.overlap, deviceMemory: offload.deviceMemory },
     ...{ prepareAhead: offload.prepareAhead, writeBackEvery: offload.writeBackEvery },

@@ -167,6 +167,8 @@ export class Plans {
 
   private async rebuild(wanted: Plan): Promise<Active> {
     await this.idle();
+    // Nothing is copied from an arena that is not there.
+    await this.store.ready();
     // The old arenas have to be gone before the new ones are allocated: there may be room for one only.
     await this.queue.settle();
     this.dispose();

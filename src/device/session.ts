@@ -116,8 +116,9 @@ export class Session {
     try {
       const queue = new Queue(device, options.overlap);
       const tiers = units.map(({ index }) => ({ rest: options.tierOf(index) }));
-      const store = await WeightStore.create(device, queue, restLayout(units, tiers, options.largestHostArena));
+      // First: a device allocates in turn, and the store goes on allocating in the background.
       const control = await Control.create(device, queue, stepStates(mostPending(units, options)));
+      const store = await WeightStore.create(device, queue, restLayout(units, tiers, options.largestHostArena));
       return new Session(device, queue, store, control, recording, units, options);
     } catch (error) {
       await device.close();

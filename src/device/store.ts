@@ -1,10 +1,11 @@
-import type { Buffer, Device } from "zo2/native";
+import type { Device } from "zo2/native";
 import { at } from "../base/at.js";
 import type { FloatType } from "../base/dtype.js";
 import { FLOAT_DTYPE } from "../memory/operands.js";
 import type { RestLayout } from "../memory/rest.js";
 import type { Declared, Work } from "../schedule/command.js";
 import { rest } from "../schedule/resource.js";
+import { Arenas } from "./arenas.js";
 import type { Encode, Queue } from "./queue.js";
 import type { Span } from "./words.js";
 
@@ -16,36 +17,38 @@ export type HostBytes = Span;
  * those that stay. Between a resident unit and JavaScript lies a staging buffer of one unit.
  */
 export class WeightStore {
-  private readonly spans: readonly Span[];
-
   private constructor(
     readonly layout: RestLayout,
-    private readonly arenas: readonly Buffer[],
+    private readonly arenas: Arenas,
     private readonly device: Device,
     private readonly queue: Queue,
-  ) {
-    this.spans = layout.units.map(({ arena, offset }) => ({ buffer: at(arenas, arena), offset }));
-  }
+  ) {}
 
-  /** @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY; nothing is left allocated then */
+  /**
+   * Resolves when the first arena is there. The others come in the background, while units of those before them are
+   * written.
+   * @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY; nothing is left allocated then
+   */
   static async create(device: Device, queue: Queue, layout: RestLayout): Promise<WeightStore> {
-    const arenas: Buffer[] = [];
-    try {
-      for (const { tier, bytes } of layout.arenas) arenas.push(await device.createBuffer(tier, bytes));
-      return new WeightStore(layout, arenas, device, queue);
-    } catch (error) {
-      for (const arena of arenas) arena.dispose();
-      throw error;
-    }
+    const arenas = new Arenas(device, layout.arenas);
+    if (layout.arenas.length > 0) await arenas.ready(0);
+    return new WeightStore(layout, arenas, device, queue);
   }
 
-  /** Where a unit's wire bytes rest. */
+  /** Resolves when every unit has its place. @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY */
+  ready(): Promise<void> {
+    return this.arenas.all();
+  }
+
+  /** Where a unit's wire bytes rest; after `ready`, or inside `write` and `read` of that unit. */
   span(unit: number): Span {
-    return at(this.spans, unit);
+    const { arena, offset } = at(this.layout.units, unit);
+    return { buffer: this.arenas.get(arena), offset };
   }
 
   /** Calls `fill` with host memory for the unit's wire bytes, and puts them to rest. */
   async write(unit: number, fill: (memory: HostBytes) => Promise<void>): Promise<void> {
+    await this.arenas.ready(at(this.layout.units, unit).arena);
     if (at(this.layout.units, unit).rest === "host") return fill(this.span(unit));
     const { bytes } = at(this.layout.units, unit);
     await this.withHostMemory(bytes, async (staging) => {
@@ -56,6 +59,7 @@ export class WeightStore {
 
   /** Calls `use` with host memory that holds the unit's wire bytes; it may only read them. */
   async read<T>(unit: number, use: (memory: HostBytes) => Promise<T>): Promise<T> {
+    await this.arenas.ready(at(this.layout.units, unit).arena);
     if (at(this.layout.units, unit).rest === "host") return use(this.span(unit));
     const { bytes } = at(this.layout.units, unit);
     return this.withHostMemory(bytes, async (staging) => {
@@ -83,7 +87,7 @@ export class WeightStore {
   }
 
   dispose(): void {
-    for (const arena of this.arenas) arena.dispose();
+    this.arenas.dispose();
   }
 
   private async copy(work: Extract<Work, { kind: "fetch" | "put" }>, staging: Span): Promise<void> {

@@ -1,0 +1,65 @@
+import type { Buffer, Device } from "zo2/native";
+import { at } from "../base/at.js";
+import { Zo2Error } from "../base/errors.js";
+import type { RestArena } from "../memory/rest.js";
+
+/**
+ * Arenas that are allocated one after another, in the background: host memory takes its time to be locked, and the
+ * arenas that are there can be filled meanwhile. One that is not there yet cannot be had, so that nothing is copied
+ * from or to it.
+ */
+export class Arenas {
+  private readonly made: Buffer[] = [];
+  private readonly making: readonly Promise<Buffer>[];
+  private disposed = false;
+
+  constructor(
+    private readonly device: Device,
+    wanted: readonly RestArena[],
+  ) {
+    let before: Promise<unknown> = Promise.resolve();
+    this.making = wanted.map((arena, index) => {
+      const making = before.then(() => this.make(index, arena));
+      // Whoever waits for the arena is told.
+      making.catch(() => undefined);
+      before = making;
+      return making;
+    });
+  }
+
+  /** Resolves when the arena is there. Rejects with ZO2_ERR_OUT_OF_MEMORY when it, or one before it, cannot be had. */
+  ready(index: number): Promise<Buffer> {
+    return at(this.making, index);
+  }
+
+  /** Resolves when all are there; rejects as `ready`. */
+  async all(): Promise<void> {
+    await Promise.all(this.making);
+  }
+
+  /** One that is there. */
+  get(index: number): Buffer {
+    const buffer = this.made[index];
+    if (buffer === undefined) throw new Error(`arena ${index} of ${this.making.length} is used before it is there`);
+    return buffer;
+  }
+
+  /** Gives up what is there, and what is being made once it is there. */
+  dispose(): void {
+    this.disposed = true;
+    for (const buffer of this.made) buffer.dispose();
+  }
+
+  private async make(index: number, { tier, bytes }: RestArena): Promise<Buffer> {
+    this.checkWanted();
+    const buffer = await this.device.createBuffer(tier, bytes);
+    if (this.disposed) buffer.dispose();
+    this.checkWanted();
+    this.made[index] = buffer;
+    return buffer;
+  }
+
+  private checkWanted(): void {
+    if (this.disposed) throw new Zo2Error("ZO2_ERR_DISPOSED", "the model was disposed; load it again");
+  }
+}
