@@ -1,10 +1,10 @@
 /**
- * Proves that the emulated CUDA builds still see: each bug of test/bugs/*.json is put into a copy of the sources, the
- * ordinary test is built and run, and must fail, with a report of the emulator that names the place. The clean copy
- * must pass with no report at all.
+ * Proves that the emulated CUDA builds, and the tests of the schedule, still see: each bug of test/bugs/*.json is put
+ * into a copy of the sources, the ordinary test is built and run, and must fail, with a report of the emulator that
+ * names the place. The clean copy must pass with no report at all.
  *
  *   node scripts/injected-bugs.mjs                  all bugs, in every build they name
- *   node scripts/injected-bugs.mjs --build race     one build: plain, race or asan
+ *   node scripts/injected-bugs.mjs --build race     one build: plain, race, asan or typescript
  *   node scripts/injected-bugs.mjs --only missing   the bugs whose name has "missing"
  *   node scripts/injected-bugs.mjs --folder DIR     works in DIR and leaves it there, so that the next run builds less
  *
@@ -15,9 +15,22 @@
  *   "fails"                               any failure of the test: a wrong result is one. The first report, if any, is
  *                                         printed
  *   "unseen"                              nothing: the build is known to be blind here (documents why the others exist)
+ *
+ * The build "typescript" builds nothing: a bug of src/ is seen by a test file of jest (`test`: "unit/schedule"), on the
+ * CPU backend as this checkout has it. It knows "fails" only.
  */
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
@@ -40,6 +53,11 @@ const BUILDS = {
   race: ["-DZO2_CUDA=emulated-race"],
   plain: ["-DZO2_CUDA=emulated"],
   asan: ["-DZO2_CUDA=emulated", "-DZO2_SANITIZE=address"],
+};
+/** Of the build "typescript": what is copied, and what the copy only refers to. */
+const TYPESCRIPT = {
+  copied: ["package.json", "jest.config.cjs", "src", "test/unit", "test/native", "test/support"],
+  linked: ["node_modules", "binding", "build", "dist", "docs", "test/fixtures"],
 };
 const TEST_TIMEOUT_MS = 300_000;
 /** AddressSanitizer and UndefinedBehaviorSanitizer, as kinds of reports. */
@@ -77,8 +95,8 @@ function placeOf(bug, patchedText, { at, file = bug.file }) {
   return `${path.basename(file)}:${lines[0]}`;
 }
 
-function copySources(folder) {
-  for (const name of SOURCES) {
+function copySources(folder, names) {
+  for (const name of names) {
     const from = path.join(root, name);
     const to = path.join(folder, name);
     // A file that is the same stays as it is, so that it is not compiled again.
@@ -120,6 +138,14 @@ function runTest(build, test, environment = {}) {
   });
 }
 
+/** Runs a test file by the TypeScript of a copy. */
+function runJest(folder, test) {
+  const [project, ...pattern] = test.split("/");
+  const jest = path.join(root, "node_modules", "jest", "bin", "jest.js");
+  const args = [jest, "--selectProjects", project, `--testPathPatterns=test/${project}/${pattern.join("/")}`];
+  return run(process.execPath, args, { cwd: folder, timeout: TEST_TIMEOUT_MS });
+}
+
 const firstReport = (output) => output.split("\n").find((line) => line.startsWith("EMU[") || SANITIZER.test(line));
 
 /** What is wrong with how the patched test ended; null when the bug was seen as it must be. */
@@ -144,7 +170,7 @@ const bugs = readBugs();
 const folder =
   options.folder === undefined ? mkdtempSync(path.join(os.tmpdir(), "zo2-bugs-")) : path.resolve(options.folder);
 mkdirSync(folder, { recursive: true });
-copySources(folder);
+copySources(folder, SOURCES);
 
 let passed = 0;
 let failed = 0;
@@ -157,6 +183,47 @@ function conclude(what, problem, started) {
   else failed++;
 }
 
+/** Runs with the file patched; what is wrong with how that ended. */
+function withBug(bug, file, body) {
+  const original = readFileSync(file);
+  try {
+    const text = patched(bug);
+    writeFileSync(file, text);
+    return body(text);
+  } catch (error) {
+    return error.message;
+  } finally {
+    writeFileSync(file, original);
+  }
+}
+
+function tryTypescript() {
+  const ours = bugs.filter((bug) => bug.builds.typescript !== undefined);
+  if (ours.length === 0) return;
+  const copy = path.join(folder, "typescript");
+  copySources(copy, TYPESCRIPT.copied);
+  for (const name of TYPESCRIPT.linked)
+    if (!existsSync(path.join(copy, name))) symlinkSync(path.join(root, name), path.join(copy, name));
+  for (const test of new Set(ours.map((bug) => bug.test))) {
+    const started = Date.now();
+    const { status, output } = runJest(copy, test);
+    conclude(`typescript: ${test}, clean`, status === 0 ? null : output.trim().slice(-300), started);
+  }
+  for (const bug of ours) {
+    const started = Date.now();
+    const problem = withBug(bug, path.join(copy, bug.file), () => {
+      const { status, output } = runJest(copy, bug.test);
+      if (status === 0) return "the test passes";
+      const failed = output.split("\n").find((line) => line.includes("●"));
+      if (failed === undefined) return `no test has failed: ${output.trim().slice(-300)}`;
+      console.log(`       ${failed.trim()}`);
+      return null;
+    });
+    conclude(`typescript: ${bug.row}: ${bug.name}`, problem, started);
+  }
+}
+
+if (options.build === undefined || options.build === "typescript") tryTypescript();
 for (const [name, settings] of Object.entries(BUILDS)) {
   if (options.build !== undefined && options.build !== name) continue;
   const ours = bugs.filter((bug) => bug.builds[name] !== undefined);
@@ -185,22 +252,15 @@ for (const [name, settings] of Object.entries(BUILDS)) {
   }
   for (const bug of ours) {
     started = Date.now();
-    const file = path.join(folder, bug.file);
-    const original = readFileSync(file);
-    let problem;
-    try {
-      const text = patched(bug);
-      writeFileSync(file, text);
+    const problem = withBug(bug, path.join(folder, bug.file), (text) => {
       const error = make(build, [bug.test]);
-      const result = error === null ? runTest(build, bug.test, bug.environment) : null;
-      problem = result === null ? `does not compile: ${error}` : judge(bug, text, bug.builds[name], result);
-      if (problem === null && bug.builds[name] === "fails")
+      if (error !== null) return `does not compile: ${error}`;
+      const result = runTest(build, bug.test, bug.environment);
+      const fault = judge(bug, text, bug.builds[name], result);
+      if (fault === null && bug.builds[name] === "fails")
         console.log(`       ${firstReport(result.output) ?? "no report: a wrong result"}`);
-    } catch (error) {
-      problem = error.message;
-    } finally {
-      writeFileSync(file, original);
-    }
+      return fault;
+    });
     conclude(`${name}: ${bug.row}: ${bug.name}`, problem, started);
   }
 }
