@@ -1,6 +1,8 @@
 import type { Lane, Work } from "../../../src/schedule/command.js";
 import type { Pass } from "../../../src/schedule/facts.js";
 import { passCommands } from "../../../src/schedule/pass.js";
+import { stepStates } from "../../../src/memory/control.js";
+import { UpdateLog } from "../../../src/method/index.js";
 import {
   issue,
   misdeclared,
@@ -12,6 +14,9 @@ import {
   type Entry,
   type PlanShape,
 } from "./races.js";
+
+// Mutants meet a few of what is random: each of them runs this file anew.
+const FEW = process.env["ZO2_TEST_FEW"] !== undefined;
 
 const cache = (tier: "host" | "device", upload: boolean) => ({ cache: { tier, upload } });
 
@@ -147,6 +152,70 @@ describe.each(plans)("the schedule of %o", (shape) => {
     });
   });
 });
+
+/** Numbers below a bound, by a seed (mulberry32). */
+function drawing(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) % below;
+  };
+}
+
+/** Passes as a session makes them of steps, evaluations and flushes, with the states that it gives to steps. */
+function randomRun(draw: (below: number) => number, every: number): Pass[] {
+  const states = stepStates(every);
+  const log = new UpdateLog<null>(every);
+  let last = -1;
+  return Array.from({ length: 14 }, (): Pass => {
+    const pending = log.taken.map(({ state }) => state);
+    const what = draw(5);
+    if (what === 0 && pending.length > 0) {
+      log.stored(pending.length);
+      return { ...passOf("flush"), pending };
+    }
+    if (what === 1) return { ...passOf("forward", { perturbed: draw(2) === 0 }), pending };
+    const gradient = (["losses", "batch"] as const)[draw(2)];
+    const stores = log.full;
+    const state = (last + 1) % states;
+    if (stores) log.stored(pending.length);
+    log.add({ ...{ state, step: 0, seed: 0n, noise: null, directions: 1, learningRate: 0, weightDecay: 0 } });
+    log.commit();
+    last = state;
+    return { ...passOf("train", { gradient, stores, microBatches: 1 + draw(2) }), pending, state };
+  });
+}
+
+it.each(Array.from({ length: FEW ? 5 : 40 }, (_, seed) => seed))(
+  "random plan and run %d: no race, and none by a wait less",
+  (seed) => {
+    const draw = drawing(seed);
+    const units = 3 + draw(6);
+    const shape: PlanShape = {
+      ...{ units, tier: (["host", "mixed", "device"] as const)[draw(3)], slots: 1 + draw(4) },
+      ...{ poison: draw(3) === 0, tied: draw(2) === 0, prepareAhead: draw(2) === 0 },
+      ...{ direct: ([true, false, "mixed"] as const)[draw(3)] },
+      frozen: Array.from({ length: units }, (_, u) => u).filter(() => draw(4) === 0),
+    };
+    const list = issue(planOf(shape), randomRun(draw, [1, 2, 7][draw(3)]));
+    expect(races(list)).toEqual([]);
+    const waits = waitsOf(list);
+    const needed = list.filter(
+      (entry) => entry.command.kind === "wait" && !waits.get(entry)?.includes("poison staging"),
+    );
+    // Each takes a while: some of them.
+    for (const entry of needed.filter((_, w) => (w + seed) % 7 === 0))
+      expect([
+        waits.get(entry),
+        races(
+          list.filter((other) => other !== entry),
+          "first",
+        ).length > 0,
+      ]).toEqual([waits.get(entry), true]);
+  },
+);
 
 type Kind = Work["kind"];
 
