@@ -70,12 +70,13 @@ async function passed(count: number): Promise<void> {
  * A step, two in flight at once, a flush in flight with the second, and an evaluation, on the plan with the fewest
  * slots.
  */
-async function run(without: number | null): Promise<string | null> {
+async function run(prepareAhead: "on" | "off", without: number | null): Promise<string | null> {
   omitted = without;
   waits = [];
   passes = 0;
   try {
-    await withModel(dir, { offload: { to: "host", wire: "fp32", slots: 1, unitBytes: 400_000 } }, async (model) => {
+    const offload = { to: "host", wire: "fp32", slots: 1, unitBytes: 400_000, prepareAhead } as const;
+    await withModel(dir, { offload }, async (model) => {
       const gates: Gate[] = [];
       try {
         const session = sessionOf(model);
@@ -113,9 +114,13 @@ async function run(without: number | null): Promise<string | null> {
  */
 const forTheHost = (wait: string) => wait.startsWith("flush: compute waits for offload's offload");
 
-/** Of waits that differ in the unit only, the first and the last, unless ZO2_RACE_EVERY is set: each takes seconds. */
-function chosen(all: readonly string[], wait: number): boolean {
+/**
+ * Each takes seconds. Unless ZO2_RACE_EVERY is set: of waits that differ in the unit only, the first and the last, and
+ * only where units are prepared ahead, which has every kind of wait that the other way has, and more.
+ */
+function chosen(prepareAhead: "on" | "off", all: readonly string[], wait: number): boolean {
   if (process.env.ZO2_RACE_EVERY) return true;
+  if (prepareAhead === "off") return false;
   const pattern = (w: number) => all[w]?.replace(/\d+$/, "");
   const alike = all.flatMap((_, w) => (pattern(w) === pattern(wait) ? [w] : []));
   return wait === alike[0] || wait === alike.at(-1);
@@ -125,19 +130,24 @@ const raceBuild = DEVICE === "cuda" && loadNative().build.includes("emulated-rac
 (raceBuild ? describe : describe.skip)(
   "the race detector over the schedule (ZO2_CUDA=emulated-race, ZO2_TEST_DEVICE=cuda)",
   () => {
-    it("reports nothing on the schedule as it is, and every wait between lanes that is left out", async () => {
-      expect(await run(null)).toBeNull();
-      const all = waits;
-      expect(all.length).toBeGreaterThan(10);
-      const unseen: string[] = [];
-      for (let w = 0; w < all.length; w++) {
-        if (forTheHost(all[w]) || !chosen(all, w)) continue;
-        const failure = await run(w);
-        if (failure === null || !/racecheck/.test(failure))
-          unseen.push(`${w}. ${all[w]} (${failure ?? "nothing was reported"})`);
-      }
-      expect(unseen).toEqual([]);
-      expect(await run(null)).toBeNull();
-    }, 600_000);
+    const title = "prepared ahead: %s, reports nothing on the schedule as it is, and the waits that are left out";
+    it.each(["on", "off"] as const)(
+      title,
+      async (prepareAhead) => {
+        expect(await run(prepareAhead, null)).toBeNull();
+        const all = waits;
+        expect(all.length).toBeGreaterThan(10);
+        const unseen: string[] = [];
+        for (let w = 0; w < all.length; w++) {
+          if (forTheHost(all[w]) || !chosen(prepareAhead, all, w)) continue;
+          const failure = await run(prepareAhead, w);
+          if (failure === null || !/racecheck/.test(failure))
+            unseen.push(`${w}. ${all[w]} (${failure ?? "nothing was reported"})`);
+        }
+        expect(unseen).toEqual([]);
+        expect(await run(prepareAhead, null)).toBeNull();
+      },
+      600_000,
+    );
   },
 );
