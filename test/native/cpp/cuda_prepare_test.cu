@@ -2,6 +2,8 @@
 // segments that begin and end anywhere; what goes wrong raises the same flags.
 #include <math.h>
 
+#include <algorithm>
+
 #include "contract/commands.h"
 #include "cpu/ops/prepare_range.h"
 #include "cuda/ops/prepare.cuh"
@@ -450,6 +452,40 @@ void flags(CudaRig& rig) {
   }
 }
 
+// The last block alone overflows, at the first update; the second has a coefficient that every block can see is not
+// finite. The step is that of the first.
+void first_of_two_failures(CudaRig& rig) {
+  const zo2_segment list[] = {{0, 9000, 0, 0, 0, ZO2_F16, ZO2_F16, 0, 0},
+                              {9216, 64, 18048, 18048, 0, ZO2_F16, ZO2_F16, 0, 0}};
+  const contract::Layout layout(nullptr, list, 2);
+  std::vector<uint16_t> weights(18048 / 2 + 64);
+  std::fill(weights.end() - 64, weights.end(), numerics::f32_to_f16(65000.0f));
+  Guarded segments(std::vector<zo2_segment>(list, list + 2)), wire(weights), tally(std::vector<cuda::PrepareTally>(1)),
+      sticky(std::vector<zo2_sticky>(1));
+  Guarded coefficients(std::vector<zo2_coefficient>{{1000.0f, 1}, {INFINITY, 0}});
+  contract::PrepareCommand command{};
+  command.layout = &layout;
+  command.wire = wire.at();
+  command.store = true;
+  command.sticky = sticky.at<zo2_sticky>();
+  command.noise_elements = UINT64_MAX;
+  for (uint32_t k = 0; k < 2; ++k) {
+    contract::PendingUpdate update{};
+    update.noise = ZO2_NOISE_RADEMACHER;
+    update.step = 4 + k;
+    update.directions = 1;
+    update.learning_rate = 1;
+    update.coefficients = coefficients.at<zo2_coefficient>() + k;
+    command.updates.push_back(update);
+  }
+  MUST(cuda::launch_prepare(rig.launch(), command,
+                            {segments.at<zo2_segment>(), nullptr, tally.at<cuda::PrepareTally>()}));
+  rig.finish();
+  const zo2_sticky found = sticky.get<zo2_sticky>()[0];
+  CHECK(found.flags == (ZO2_STICKY_OVERFLOW | ZO2_STICKY_NOT_FINITE) && found.step == 4, "flags %u of step %u",
+        found.flags, found.step);
+}
+
 // A unit of one gathered segment, to name rows that cannot be.
 void row_faults(CudaRig& rig) {
   const zo2_segment segment = {100, 4000, 0, 0, 10, ZO2_F32, ZO2_F32, ZO2_SEGMENT_GATHERED, 0};
@@ -514,6 +550,7 @@ int main() {
   any_alignment(rig);
   units(rig);
   flags(rig);
+  first_of_two_failures(rig);
   overflow_of_no_element(rig);
   row_faults(rig);
   return test::report();
