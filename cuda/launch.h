@@ -14,8 +14,9 @@ namespace zo2::cuda {
 struct Traits {
   int capability;  // 10 x major + minor: 80, 90, 120
   int multiprocessors;
-  int shared_per_block;  // bytes of dynamic shared memory that a block may ask for (opt-in limit)
-  bool tf32;             // fp32 matrix products may round their operands to tf32
+  int shared_per_block;               // bytes of dynamic shared memory that a block may ask for (opt-in limit)
+  bool tf32;                          // fp32 matrix products may round their operands to tf32
+  int shared_per_multiprocessor = 0;  // bytes of shared memory, of which each resident block takes 1 KiB for itself
 };
 
 // A failure that a kernel found. `raised` and `fault` lie in device memory, `mirror` is their copy in pinned memory,

@@ -18,8 +18,13 @@ struct Config {
   uint64_t memory;    // ZO2_EMU_MEMORY: bytes of device memory
 
   // Bytes of dynamic shared memory that a block may ask for.
-  size_t shared_limit() const {
-    return capability == 90 || capability == 100 ? 232448 : capability == 80 ? 166912 : 101376;
+  size_t shared_limit() const { return shared_per_multiprocessor() - 1024; }
+  // Bytes of shared memory of a multiprocessor, 1 KiB of which every block takes for itself: CUDA C++ Programming
+  // Guide, "Technical Specifications per Compute Capability".
+  size_t shared_per_multiprocessor() const {
+    const bool large = capability == 90 || capability == 100 || capability == 103;
+    const bool medium = capability == 80 || capability == 87;
+    return (large ? 228 : medium ? 164 : 100) << 10;
   }
 };
 

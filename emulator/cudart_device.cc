@@ -14,7 +14,6 @@ namespace {
 
 constexpr int kMultiprocessors = 4;  // few, so that grids sized by it stay small
 constexpr int kSharedWithoutOptIn = 48 << 10;
-constexpr int kSharedPerMultiprocessor = 228 << 10;
 
 cudaError_t check_device(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
 
@@ -47,7 +46,7 @@ int attribute(cudaDeviceAttr attribute) {
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       return static_cast<int>(config().shared_limit());
     case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
-      return kSharedPerMultiprocessor;
+      return static_cast<int>(config().shared_per_multiprocessor());
     case cudaDevAttrMaxThreadsPerMultiProcessor:
       return 2048;
     case cudaDevAttrMaxRegistersPerBlock:
@@ -84,7 +83,8 @@ void describe(cudaDeviceProp* properties) {
   properties->maxThreadsPerMultiProcessor = 2048;
   properties->sharedMemPerBlock = kSharedWithoutOptIn;
   properties->sharedMemPerBlockOptin = config().shared_limit();
-  properties->sharedMemPerMultiprocessor = kSharedPerMultiprocessor;
+  properties->sharedMemPerMultiprocessor = config().shared_per_multiprocessor();
+  properties->reservedSharedMemPerBlock = 1024;
   properties->regsPerBlock = 65536;
   properties->unifiedAddressing = 1;
   properties->canMapHostMemory = 1;

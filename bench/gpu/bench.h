@@ -95,7 +95,8 @@ class Device {
     check(cudaMemset(slot_.as<void>(), 0, sizeof(cuda::FaultSlot)), "cudaMemset");
     check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     traits_ = {properties.major * 10 + properties.minor, properties.multiProcessorCount,
-               static_cast<int>(properties.sharedMemPerBlockOptin), false};
+               static_cast<int>(properties.sharedMemPerBlockOptin), false,
+               static_cast<int>(properties.sharedMemPerMultiprocessor)};
   }
   ~Device() {
     cudaStreamDestroy(stream);

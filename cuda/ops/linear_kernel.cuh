@@ -29,7 +29,7 @@ struct LinearShared {
   static constexpr int kPitch = Product::kTileN + 8;
   union {
     typename Product::Stage stages[Product::kStages];
-    float sums[Product::kTileM * kPitch];
+    float sums[Product::kSumRows * kPitch];
   };
 };
 
@@ -44,11 +44,14 @@ __global__ void __launch_bounds__(Product::kThreads, Product::kResident)
   const int64_t row = down * Product::kTileM, column = across * Product::kTileN;
   Product product;
   walk(product, shared->stages, args.x, row, args.weight, column, 1, [&](int64_t) {
-    __syncthreads();
-    product.store(shared->sums, Shared::kPitch);
-    __syncthreads();
-    finish_tile(args, row, column, Product::kTileM, Product::kTileN, shared->sums, Shared::kPitch,
-                static_cast<int>(threadIdx.x), Product::kThreads);
+#pragma unroll 1
+    for (int first = 0; first < Product::kTileM; first += Product::kSumRows) {
+      __syncthreads();
+      product.store(shared->sums, Shared::kPitch, first);
+      __syncthreads();
+      finish_tile(args, row + first, column, Product::kSumRows, Product::kTileN, shared->sums, Shared::kPitch,
+                  static_cast<int>(threadIdx.x), Product::kThreads);
+    }
   });
 }
 

@@ -7,11 +7,23 @@ namespace zo2::cuda {
 
 namespace {
 
+// What the driver keeps of a multiprocessor's shared memory for each block.
+constexpr int kSharedPerBlock = 1 << 10;
+
+template <class Product>
+constexpr int kSharedOfTwo = 2 * (static_cast<int>(sizeof(LinearShared<Product>)) + kSharedPerBlock);
+template <int kRing, int kSumRows>
+using Widest = MmaProduct<ZO2_BF16, Mma128x128, Fetch::kAsync, Fetch::kAsync, kRing, kSumRows>;
+static_assert(kSharedOfTwo<Widest<3, 64>> <= 100 << 10, "two blocks fit where a multiprocessor has least");
+static_assert(kSharedOfTwo<MmaProduct<ZO2_BF16, Mma128x64, Fetch::kAsync, Fetch::kAsync>> <= 100 << 10);
+
 template <zo2_dtype kType, Fetch kX, Fetch kWeight>
 cudaError_t launch_tile(const Launch& launch, const LinearArgs& args, LinearTile tile) {
   switch (tile) {
     case LinearTile::k128x128:
-      return launch_linear_product<MmaProduct<kType, Mma128x128, kX, kWeight>>(launch, args);
+      return choose_linear_stages(*launch.traits) == 3
+                 ? launch_linear_product<MmaProduct<kType, Mma128x128, kX, kWeight, 3, 64>>(launch, args)
+                 : launch_linear_product<MmaProduct<kType, Mma128x128, kX, kWeight, 4>>(launch, args);
     case LinearTile::k128x64:
       return launch_linear_product<MmaProduct<kType, Mma128x64, kX, kWeight>>(launch, args);
     default:
@@ -50,6 +62,10 @@ LinearTile choose_linear_tile(int64_t rows, int64_t columns, int multiprocessors
     }
   }
   return best;
+}
+
+int choose_linear_stages(const Traits& traits) {
+  return kSharedOfTwo<Widest<4, 128>> <= traits.shared_per_multiprocessor ? 4 : 3;
 }
 
 cudaError_t launch_linear_mma(const Launch& launch, const LinearArgs& args, LinearTile tile) {

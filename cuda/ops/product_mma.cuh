@@ -37,11 +37,15 @@ struct SwizzledLayout {
   }
 };
 
-template <zo2_dtype kDtype, class Shape, Fetch kFetchX, Fetch kFetchWeight>
+// kRing: stages, each of which holds kTileM + kTileN rows of 64 bytes. kRowsStored: rows of sums that are in shared
+// memory at a time, so that they need not take more of it than the stages.
+template <zo2_dtype kDtype, class Shape, Fetch kFetchX, Fetch kFetchWeight, int kRing = 4,
+          int kRowsStored = Shape::kTileM>
 class MmaProduct {
  public:
   static constexpr zo2_dtype kType = kDtype;
-  static constexpr int kTileM = Shape::kTileM, kTileN = Shape::kTileN, kStages = 4, kResident = Shape::kResident;
+  static constexpr int kTileM = Shape::kTileM, kTileN = Shape::kTileN, kStages = kRing, kResident = Shape::kResident;
+  static constexpr int kSumRows = kRowsStored;
   static constexpr int kThreads = 32 * Shape::kWarpsM * Shape::kWarpsN;
   static constexpr int kWarpM = kTileM / Shape::kWarpsM, kWarpN = kTileN / Shape::kWarpsN;
   // A thread has sums of kRows x kColumns places; a row of the tile belongs to kLanesPerRow neighbouring lanes in each
@@ -105,13 +109,15 @@ class MmaProduct {
   __device__ float sum(int i, int j) const { return sums_[i / 2][j / 2][i % 2 * 2 + j % 2]; }
   __device__ static int column_group() { return warp() % Shape::kWarpsN; }
 
-  // Writes the sums to a tile in shared memory, `pitch` floats (even) from row to row.
-  __device__ void store(float* tile, int pitch) const {
+  // Writes the sums of rows `first` .. `first + kSumRows` to shared memory, `pitch` floats (even) from row to row.
+  __device__ void store(float* tile, int pitch, int first) const {
 #pragma unroll
     for (int i = 0; i < kRows; i++) {
+      const int r = row(i) - first;
+      if (kSumRows < kTileM && (r < 0 || r >= kSumRows)) continue;
 #pragma unroll
       for (int j = 0; j < kColumns; j += 2) {
-        *reinterpret_cast<float2*>(tile + row(i) * pitch + column(j)) = make_float2(sum(i, j), sum(i, j + 1));
+        *reinterpret_cast<float2*>(tile + r * pitch + column(j)) = make_float2(sum(i, j), sum(i, j + 1));
       }
     }
   }

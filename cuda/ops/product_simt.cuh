@@ -31,6 +31,7 @@ class SimtProduct {
  public:
   static constexpr zo2_dtype kType = ZO2_F32;
   static constexpr int kTileM = kTile, kTileN = kTile, kStages = 2, kThreads = 256, kResident = 2;
+  static constexpr int kSumRows = kTile;
   static constexpr int kRows = kTile / 16, kColumns = kTile / 16, kLanesPerRow = 16, kColumnGroups = 1;
 
   using Layout = TransposedLayout<kTile>;
@@ -70,7 +71,7 @@ class SimtProduct {
   __device__ float sum(int i, int j) const { return sums_[i][j]; }
   __device__ static int column_group() { return 0; }
 
-  __device__ void store(float* tile, int pitch) const {
+  __device__ void store(float* tile, int pitch, int) const {
 #pragma unroll
     for (int i = 0; i < kRows; i++) {
 #pragma unroll

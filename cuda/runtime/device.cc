@@ -71,6 +71,7 @@ Traits read_traits(int ordinal, bool tf32) {
   traits.multiprocessors = attribute(cudaDevAttrMultiProcessorCount, ordinal);
   traits.shared_per_block = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, ordinal);
   traits.tf32 = tf32;
+  traits.shared_per_multiprocessor = attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor, ordinal);
   if (traits.capability < kLeastCapability) {
     fail(ZO2_STATUS_UNSUPPORTED,
          "cuda:%d (%s) has compute capability %d.%d, but at least 8.0 is needed (Ampere and later)", ordinal,

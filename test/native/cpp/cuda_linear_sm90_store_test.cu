@@ -115,7 +115,8 @@ struct Case {
 Traits traits_here() {
   cudaDeviceProp properties{};
   MUST(cudaGetDeviceProperties(&properties, 0));
-  return {properties.major * 10 + properties.minor, 1, static_cast<int>(properties.sharedMemPerBlockOptin), false};
+  return {properties.major * 10 + properties.minor, 1, static_cast<int>(properties.sharedMemPerBlockOptin), false,
+          static_cast<int>(properties.sharedMemPerMultiprocessor)};
 }
 
 class Stores {

@@ -20,7 +20,8 @@ Traits traits_of_device(int multiprocessors) {
   MUST(cudaGetDevice(&device));
   MUST(cudaGetDeviceProperties(&properties, device));
   return {properties.major * 10 + properties.minor, multiprocessors,
-          static_cast<int>(properties.sharedMemPerBlockOptin), false};
+          static_cast<int>(properties.sharedMemPerBlockOptin), false,
+          static_cast<int>(properties.sharedMemPerMultiprocessor)};
 }
 
 Kernels hopper(const char* name, int multiprocessors) {
