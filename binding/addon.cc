@@ -10,6 +10,7 @@
 #include "contract/zo2.h"
 #include "device.h"
 #include "environment.h"
+#include "file_lock.h"
 #include "values.h"
 
 namespace zo2::binding {
@@ -91,7 +92,9 @@ void init(Napi::Env env, Napi::Object exports) {
   keep(Kind::kProgram, define_program(env));
   exports.Set("contractVersion", Napi::Number::New(env, ZO2_CONTRACT_VERSION));
   exports.Set("build", Napi::String::New(env, ZO2_BUILD));
-  define_members(env, exports, {method<backends>("backends"), async_method<open_device>("openDevice")});
+  define_members(
+      env, exports,
+      {method<backends>("backends"), async_method<open_device>("openDevice"), method<lock_file>("lockFile")});
 }
 
 }  // namespace

@@ -22,6 +22,7 @@ inline constexpr const char* kDisposed = "ZO2_ERR_DISPOSED";
 inline constexpr const char* kOutOfMemory = "ZO2_ERR_OUT_OF_MEMORY";
 inline constexpr const char* kDevice = "ZO2_ERR_DEVICE";
 inline constexpr const char* kCancelled = "ZO2_ERR_CANCELLED";
+inline constexpr const char* kIo = "ZO2_ERR_IO";
 }  // namespace code
 
 // An error on its way to JavaScript; free of Node-API, so that any thread may make one. Copies share nothing, as they

@@ -144,6 +144,11 @@ export interface Native {
   backends(): BackendInfo[];
   /** Rejects with ZO2_ERR_DEVICE when there is no such device. */
   openDevice(kind: "cpu" | "cuda", options: DeviceOptions): Promise<Device>;
+  /**
+   * Whether the open file is this process's alone now. The lock goes when the file is closed, however the process ends;
+   * never waits. Throws ZO2_ERR_IO.
+   */
+  lockFile(descriptor: number): boolean;
 }
 
 /** Loads the addon. Throws an Error with code ZO2_ERR_ADDON that says what was tried and what to do. */

@@ -11,6 +11,7 @@ add_library(zo2 SHARED
   binding/environment.cc
   binding/errors.cc
   binding/event.cc
+  binding/file_lock.cc
   binding/gate.cc
   binding/handle.cc
   binding/layout.cc
