@@ -14,6 +14,7 @@ export const ERROR_CODES = {
   ZO2_ERR_MEMORY_BUDGET: "the plan does not fit in the memory that was allowed",
   ZO2_ERR_OUT_OF_MEMORY: "an allocation failed",
   ZO2_ERR_IO: "a file could not be read or written",
+  ZO2_ERR_JOURNAL: "a run's journal is damaged, of another version, in use, or of another run than what is asked for",
   ZO2_ERR_NOT_FINITE: "a loss, a projected gradient or a weight is not a finite number",
   ZO2_ERR_ABORTED: "the work was stopped by its AbortSignal",
   ZO2_ERR_DISPOSED: "the object was used after it was disposed",

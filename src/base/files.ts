@@ -1,4 +1,4 @@
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { mkdir, open, readFile, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type ErrorCode, Zo2Error } from "./errors.js";
 import { errnoOf, messageOf } from "./guards.js";
@@ -48,5 +48,15 @@ export async function makeFolder(path: string): Promise<void> {
     if (errnoOf(error) !== "ENOENT" || dirname(path) === path) throw error;
     await makeFolder(dirname(path));
     await mkdir(path);
+  }
+}
+
+/** Resolves when the folder's entries, new names and renames, are on the disk. */
+export async function syncFolder(path: string): Promise<void> {
+  const handle = await open(path, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
 }

@@ -5,6 +5,8 @@
 export const WARNING_CODES = {
   ZO2_WARN_UNTIED_HEAD: "config.json ties the head to the embedding, and the checkpoint has a head with other values",
   ZO2_WARN_INDEX: "the index of a checkpoint and its shards do not agree, in what nothing needs or in what was found",
+  ZO2_WARN_ROUNDING:
+    "a run goes on with another device, build or cut into units, and its steps may be rounded differently from here on",
   ZO2_WARN_MIXED_DTYPES: "the matrices of a checkpoint are not all stored in one dtype",
 } as const;
 
@@ -21,4 +23,9 @@ export function someOf(names: readonly string[], most = 4): string {
   const shown = names.slice(0, names.length > most + 1 ? most : most + 1).map((name) => JSON.stringify(name));
   const left = names.length - shown.length;
   return left === 0 ? shown.join(", ") : `${shown.join(", ")} and ${left} more`;
+}
+
+/** Where nobody has asked to see warnings. */
+export function emitWarning({ code, message }: Warning): void {
+  process.emitWarning(message, { type: "Zo2Warning", code });
 }

@@ -1,9 +1,9 @@
 /** A folder written beside its place and moved there whole, so that no reader ever sees half of it. */
 import { randomBytes } from "node:crypto";
-import { lstat, mkdir, open, readdir, realpath, rename, rm, stat, statfs } from "node:fs/promises";
+import { lstat, mkdir, readdir, realpath, rename, rm, stat, statfs } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { Zo2Error } from "../base/errors.js";
-import { makeFolder, readJsonFile } from "../base/files.js";
+import { makeFolder, readJsonFile, syncFolder } from "../base/files.js";
 import { errnoOf, isRecord, messageOf } from "../base/guards.js";
 import { isModelFile, isWeightFile } from "./folder-files.js";
 
@@ -111,15 +111,6 @@ async function swap(target: Target, temporary: string, aside: string): Promise<v
 }
 
 /** Makes the entries of a folder survive a power cut. */
-async function syncFolder(path: string): Promise<void> {
-  const handle = await open(path, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
 async function asWriteError(error: unknown, path: string, bytes: number): Promise<unknown> {
   const code = errnoOf(error);
   if (error instanceof Zo2Error || code === undefined || !isRecord(error) || !("syscall" in error)) return error;

@@ -1,0 +1,104 @@
+/** What a run is a function of, besides its records: the first frame of a journal. */
+import { z } from "zod";
+import { Zo2Error } from "../base/errors.js";
+import { messageOf } from "../base/guards.js";
+
+/** Of the journal's format. A reader refuses any other. */
+export const FORMAT_VERSION = 1;
+
+const hash = z.string().regex(/^[0-9a-f]{32}$/);
+const count = z.int().min(0);
+const floatType = z.enum(["fp32", "fp16", "bf16"]);
+
+/** One tensor of the base as the run has it: its values before the first step. */
+const tensorSchema = z.strictObject({
+  /** As transformers' `named_parameters()` has it. */
+  name: z.string(),
+  shape: z.array(count),
+  /** At rest: what updates are rounded to. */
+  wire: floatType,
+  /** XXH128 of the stored bytes in the checkpoint, row-major. */
+  hash,
+});
+
+export const runHeaderSchema = z.strictObject({
+  format: z.literal(FORMAT_VERSION),
+  /** The version of this package that began the run. */
+  package: z.string(),
+  /** ISO 8601. */
+  created: z.string(),
+  base: z.strictObject({
+    /** As it was asked for: a folder or a Hub id. For people; a run is replayed on whatever has these tensors. */
+    name: z.string(),
+    /** XXH128 of the fields of config.json that the model is built from, as JSON with sorted keys. */
+    config: hash,
+    /** In the canonical order, in which noise counts the elements. */
+    tensors: z.array(tensorSchema).min(1),
+  }),
+  numerics: z.strictObject({
+    compute: floatType,
+    rounding: z.enum(["nearest", "stochastic"]),
+    tf32: z.boolean(),
+  }),
+  /** The trainer's options as they were resolved, less those that change no weight, and test switches. */
+  training: z.record(z.string(), z.unknown()),
+  method: z.strictObject({
+    /** Losses of a step, and coefficients. */
+    probes: z.int().min(1).max(128),
+    directions: z.int().min(1).max(64),
+    noise: z.enum(["gaussian", "rademacher"]),
+    weightDecay: z.number().min(0),
+    /** Parameters that no update concerns, by name. */
+    frozen: z.array(z.string()),
+    /** The 64 bits, in decimal digits. */
+    seed: z.string().regex(/^\d{1,20}$/),
+  }),
+  data: z.strictObject({
+    /** Path of the file; null for examples that the program gave. */
+    path: z.string().nullable(),
+    examples: count,
+    /** XXH128 of the file's bytes, or of the examples as JSON Lines; null where it could not be taken. */
+    hash: hash.nullable(),
+  }),
+});
+export type RunHeader = z.output<typeof runHeaderSchema>;
+
+/** One process that has trained the run, from its first step to the next session's. */
+export const runSessionSchema = z.strictObject({
+  /** Steps that had been taken. */
+  from: count,
+  started: z.string(),
+  package: z.string(),
+  device: z.string(),
+  /** Options that may change from session to session: where the weights rest, budgets, unit sizes, steps. */
+  options: z.record(z.string(), z.unknown()),
+  /** Of backend, kernels and the cut into units: rounding is the same where it is the same. */
+  rounding: z.string(),
+});
+export type RunSession = z.output<typeof runSessionSchema>;
+
+export function encodeJson(value: unknown): Buffer {
+  return Buffer.from(JSON.stringify(value));
+}
+
+/** @throws Zo2Error ZO2_ERR_JOURNAL */
+export function parseJson<S extends z.ZodType>(schema: S, payload: Uint8Array, where: string): z.output<S> {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(payload)) as unknown;
+  } catch (error) {
+    throw new Zo2Error("ZO2_ERR_JOURNAL", `${where}: not JSON: ${messageOf(error)}`, { cause: error });
+  }
+  const format = typeof value === "object" && value !== null && "format" in value ? value.format : undefined;
+  if (typeof format === "number" && format !== FORMAT_VERSION) {
+    throw new Zo2Error(
+      "ZO2_ERR_JOURNAL",
+      `${where}: written in version ${format} of the format, and this package reads version ${FORMAT_VERSION}; ` +
+        "use the version of zo2 that wrote it",
+    );
+  }
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw new Zo2Error("ZO2_ERR_JOURNAL", `${where}: ${issue?.path.join(".") ?? ""}: ${issue?.message ?? ""}`);
+}
