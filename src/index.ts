@@ -21,6 +21,10 @@ export {
 export type { DataReport } from "./infer/encoded-source.js";
 export type { CheckedData } from "./train/run-data.js";
 export { resolveModel, type DownloadProgress, type ResolveModelOptions } from "./hub/index.js";
+export { readRun as readJournal } from "./journal/read-run.js";
+export type { ReplayProgress } from "./run/replay.js";
+export type { Journal } from "./journal/read.js";
+export type { EvaluationRecord, StepRecord } from "./journal/record.js";
 export type { HeadSpec } from "./models/head.js";
 export {
   loadTokenizer,

@@ -1,4 +1,4 @@
-import type { Warning } from "./base/warnings.js";
+import { emitWarning, type Warning } from "./base/warnings.js";
 import { openCheckpoint, type Checkpoint } from "./checkpoint/index.js";
 import { loadWeights, otherTypes, storedType } from "./checkpoint/weights.js";
 import { modelOptionsSchema, type ModelOptions, type ResolvedModelOptions } from "./config/model.js";
@@ -8,11 +8,14 @@ import { openDevice, requireAddon } from "./device/open.js";
 import { Session } from "./device/session.js";
 import { resolveModel, type DownloadProgress } from "./hub/index.js";
 import { cutUnits } from "./memory/units.js";
+import { loadedOf } from "./loaded.js";
 import { Model } from "./model.js";
 import type { ModelDefinition } from "./models/family.js";
 import { mixedDtypes, readContents } from "./contents.js";
 import type { Parameter } from "./ops/parameter.js";
 import { createRecorder, type Recording } from "./ops/record.js";
+import { readRun } from "./journal/read-run.js";
+import { type ReplayProgress, replayRun } from "./run/replay.js";
 import { hasTokenizer, loadTokenizer } from "./tokenizer/index.js";
 
 export interface LoadOptions {
@@ -20,6 +23,8 @@ export interface LoadOptions {
   readonly signal?: AbortSignal;
   /** Sees the download of a model from the Hub. */
   readonly onProgress?: (progress: DownloadProgress) => void;
+  /** Sees the replay of option `journals`. */
+  readonly onReplay?: (progress: ReplayProgress) => void;
   /**
    * Sees what is unusual about a checkpoint that is loaded all the same; the model has it as `warnings` too. @default
    * `process.emitWarning`
@@ -39,17 +44,18 @@ export async function loadModel(name: string, options: ModelOptions = {}, o: Loa
   const resolved = parseOptions(modelOptionsSchema, options, "model options");
   // Before gigabytes are downloaded for it.
   requireAddon();
-  const { onWarning: _, ...download } = o;
+  const { onWarning: _, onReplay: __, ...download } = o;
   const dir = await resolveModel(name, { ...resolved.hub, ...download });
   const checkpoint = await openCheckpoint(dir);
   try {
-    return await loadFrom(dir, checkpoint, resolved, o);
+    return await loadFrom(name, dir, checkpoint, resolved, o);
   } finally {
     await checkpoint.close();
   }
 }
 
 async function loadFrom(
+  name: string,
   dir: string,
   checkpoint: Checkpoint,
   options: ResolvedModelOptions,
@@ -89,8 +95,15 @@ async function loadFrom(
     onPass: test?.onPass,
   });
   try {
-    await loadWeights(session.store, units, checkpoint, entries, o.signal);
-    return new Model({ dir, config, tokenizer, options, definition, parameters, unused, warnings, session });
+    const fingerprints = await loadWeights(session.store, units, checkpoint, entries, o.signal);
+    const model = new Model({
+      ...{ name, dir, config, tokenizer, options, definition, parameters, unused, warnings, fingerprints, session },
+    });
+    for (const journal of options.journals) {
+      const { run, steps } = typeof journal === "string" ? { run: journal } : journal;
+      await replayRun(loadedOf(model), await readRun(run), { steps, signal: o.signal, onProgress: o.onReplay });
+    }
+    return model;
   } catch (error) {
     await session.dispose();
     throw error;
@@ -101,8 +114,4 @@ function record(definition: ModelDefinition, parameters: readonly Parameter[]): 
   const recorder = createRecorder(parameters);
   definition.record(recorder);
   return recorder.finish();
-}
-
-function emitWarning({ code, message }: Warning): void {
-  process.emitWarning(message, { type: "Zo2Warning", code });
 }

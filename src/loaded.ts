@@ -11,6 +11,8 @@ import type { Warning } from "./base/warnings.js";
 
 /** A checkpoint that was loaded, and the session that runs it. */
 export interface Loaded {
+  /** As it was asked for: a folder or a Hub id. */
+  readonly name: string;
   readonly dir: string;
   /** The parsed `config.json`, as it was understood: see `Model`. */
   readonly config: Readonly<Record<string, unknown>>;
@@ -22,6 +24,8 @@ export interface Loaded {
   /** Tensors of the checkpoint that nothing was read from. */
   readonly unused: readonly string[];
   readonly warnings: readonly Warning[];
+  /** XXH128 of every parameter's stored bytes, as the checkpoint has them. */
+  readonly fingerprints: ReadonlyMap<Parameter, string>;
   readonly session: Session;
 }
 

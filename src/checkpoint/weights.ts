@@ -6,6 +6,7 @@ import type { TensorSlice, Unit } from "../memory/units.js";
 import type { Checkpoint } from "./checkpoint.js";
 import { FLOAT_SOURCES, type FloatSource } from "./float-sources.js";
 import { type Aliases, requireTensor } from "./names.js";
+import { TensorHashes } from "./tensor-hashes.js";
 import type { TensorDtype, TensorEntry } from "./safetensors.js";
 import type { TensorSource } from "./writer.js";
 
@@ -94,8 +95,8 @@ export function checkTensors(
 }
 
 /**
- * Reads a checkpoint into the store, unit by unit, in pieces, converting to the wire dtypes. Throws ZO2_ERR_CHECKPOINT
- * for values that are not finite.
+ * Reads a checkpoint into the store, unit by unit, in pieces, converting to the wire dtypes, and takes the fingerprint
+ * of every tensor's stored bytes meanwhile. Throws ZO2_ERR_CHECKPOINT for values that are not finite.
  */
 export async function loadWeights(
   store: WeightStore,
@@ -103,7 +104,8 @@ export async function loadWeights(
   checkpoint: Checkpoint,
   entries: ReadonlyMap<Parameter, TensorEntry>,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<ReadonlyMap<Parameter, string>> {
+  const hashes = new TensorHashes();
   const piece = new Uint8Array(PIECE_BYTES);
   for (const unit of units) {
     await store.write(unit.index, async (memory) => {
@@ -113,10 +115,11 @@ export async function loadWeights(
         const entry = entries.get(tensor.parameter);
         if (entry === undefined) throw new Error(`${tensor.parameter.name} was not looked for in the checkpoint`);
         const to = { ...memory, offset: memory.offset + tensor.wireOffset };
-        await loadSlice(store, checkpoint, entry, tensor, to, piece);
+        await loadSlice(store, checkpoint, entry, tensor, to, piece, hashes);
       }
     });
   }
+  return hashes.finish();
 }
 
 async function loadSlice(
@@ -126,6 +129,7 @@ async function loadSlice(
   tensor: TensorSlice,
   to: HostBytes,
   piece: Uint8Array,
+  hashes: TensorHashes,
 ): Promise<void> {
   const source = floatSource(checkpoint, entry);
   const first = tensor.rowStart * rowsOf(tensor.parameter).width;
@@ -133,14 +137,18 @@ async function loadSlice(
   const wide = source.widen === undefined ? undefined : new Float32Array(Math.min(perPiece, tensor.count));
   for (let done = 0; done < tensor.count; done += perPiece) {
     const count = Math.min(perPiece, tensor.count - done);
-    let bytes = piece.subarray(0, count * source.bytes);
-    await checkpoint.read(entry, (first + done) * source.bytes, bytes);
+    const stored = piece.subarray(0, count * source.bytes);
+    await checkpoint.read(entry, (first + done) * source.bytes, stored);
+    let bytes = stored;
     if (wide !== undefined) {
-      source.widen?.(bytes, wide);
+      source.widen?.(stored, wide);
       bytes = new Uint8Array(wide.buffer, 0, count * BYTES_OF[source.type]);
     }
     const target = { buffer: to.buffer, offset: to.offset + done * BYTES_OF[tensor.wire] };
-    const bad = await store.convert(bytes, source.type, target, tensor.wire, count);
+    // While another thread converts.
+    const converting = store.convert(bytes, source.type, target, tensor.wire, count);
+    await hashes.add(tensor.parameter, first + done, count, stored);
+    const bad = await converting;
     if (bad >= 0) throw notFinite(checkpoint, entry, first + done + bad, tensor.wire);
   }
 }

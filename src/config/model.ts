@@ -118,6 +118,14 @@ export const modelOptionsSchema = z.strictObject({
    * @default []
    */
   ignoreConfigFields: z.array(z.string().min(1)).readonly().default([]),
+  /**
+   * Runs that are replayed on the weights once they are loaded, one after another: the folder of a run or its journal,
+   * or of one the first `steps`. Weights have to rest and to be rounded as in the run. @default []
+   */
+  journals: z
+    .array(z.union([z.string().min(1), z.strictObject({ run: z.string().min(1), steps: z.int().min(0).optional() })]))
+    .readonly()
+    .default([]),
   /** Switches for tests. They change speed and never results. */
   test: testSchema.optional(),
 });

@@ -80,6 +80,18 @@ export const trainerOptionsSchema = z
     objective: objectiveSchema.optional(),
     /** Evaluation during training. @default none */
     evaluation: evaluationSchema.optional(),
+    /**
+     * Folder that keeps the run: its journal, from which every step can be taken up or replayed to the bit. @default
+     * none: nothing is kept
+     */
+    run: z.string().min(1).optional(),
+    /**
+     * When what is written of the run is on the disk itself: about every `"second"`, at every `"step"`, or when the
+     * system likes (`"never"`). The end of the process costs nothing in either case; that of the machine costs what was
+     * not on the disk.
+     * @default "second"
+     */
+    durability: z.enum(["second", "step", "never"]).default("second"),
     /** Switches for tests: recorded noise and gradients put in place of the run's own. */
     test: testSchema.optional(),
   })

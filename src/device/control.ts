@@ -16,11 +16,14 @@ export class Control {
   private readonly states: Placed<ControlLayout["states"]>;
   /** Their twins in host memory, for coefficients that the host computed. */
   private readonly adopted: Placed<ControlLayout["states"]>;
+  /** States behind those of steps, while a replay lasts. */
+  private replayed: Placed<ControlLayout["states"]> = [];
 
   private constructor(
     readonly layout: ControlLayout,
     private readonly buffer: Buffer,
     private readonly hostBuffer: Buffer,
+    private readonly device: Device,
     private readonly queue: Queue,
   ) {
     this.sticky = placed(layout.sticky, buffer);
@@ -32,7 +35,7 @@ export class Control {
   static async create(device: Device, queue: Queue, states: number): Promise<Control> {
     const layout = controlLayout(PROBES, DIRECTIONS, states);
     const buffer = await device.createBuffer("device", layout.bytes);
-    const control = new Control(layout, buffer, await device.createBuffer("host", layout.bytes), queue);
+    const control = new Control(layout, buffer, await device.createBuffer("host", layout.bytes), device, queue);
     const writes = [...layout.states.map((_, state) => resource.state(state)), resource.STICKY];
     await queue.submit(
       [{ kind: "work", lane: "compute", work: { kind: "clear", what: "control" }, reads: [], writes }],
@@ -42,7 +45,46 @@ export class Control {
   }
 
   state(index: number): Placed<StepState> {
-    return at(this.states, index);
+    const { length } = this.states;
+    return index < length ? at(this.states, index) : at(this.replayed, index - length);
+  }
+
+  /**
+   * Calls `body` with what puts coefficients that were computed before, up to `most` steps at once, where visits look
+   * for them: it returns the number of the first one's state. Those of the call before are gone then.
+   * @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY
+   */
+  async replay(
+    most: number,
+    body: (adopt: (coefficients: readonly (readonly number[])[]) => number) => Promise<void>,
+  ): Promise<void> {
+    const layout = controlLayout(PROBES, DIRECTIONS, most);
+    const buffer = await this.device.createBuffer("device", layout.bytes);
+    try {
+      const host = await this.device.createBuffer("host", layout.bytes);
+      try {
+        this.replayed = placed(layout.states, buffer);
+        const twins = placed(layout.states, host);
+        const first = this.states.length;
+        const writes = layout.states.map((_, i) => resource.state(first + i));
+        await body((coefficients) => {
+          for (const [i, values] of coefficients.entries()) writeCoefficients(at(twins, i).coefficients, values);
+          // A failure poisons the lane, and arrives with the next pass.
+          this.queue
+            .submit(
+              [{ kind: "work", lane: "compute", work: { kind: "adopt", state: first }, reads: [], writes }],
+              (words, stream) => words.copy(stream, { buffer, offset: 0 }, { buffer: host, offset: 0 }, layout.bytes),
+            )
+            .done.catch(() => undefined);
+          return first;
+        });
+      } finally {
+        host.dispose();
+      }
+    } finally {
+      this.replayed = [];
+      buffer.dispose();
+    }
   }
 
   /** Clears the flags, behind everything that may still set one. */

@@ -13,6 +13,7 @@ import {
   AT_WEIGHTS,
   type CoefficientRule,
   coefficientsOf,
+  type PendingUpdate,
   type Probe,
   type StepOutcome,
   UpdateLog,
@@ -59,12 +60,28 @@ export interface ForwardOptions {
   readonly probe?: { readonly of: Direction; readonly sign: Probe["sign"] } | undefined;
 }
 
+/** The update of a step that was taken before. */
+export interface ReplayedUpdate extends Pick<PendingUpdate<never>, "seed" | "step" | "learningRate" | "weightDecay"> {
+  readonly noise: "gaussian" | "rademacher";
+  /** fp32, one for each direction. */
+  readonly coefficients: readonly number[];
+}
+
+export interface ReplayOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Told how many updates have been applied. */
+  readonly onProgress?: ((applied: number) => void) | undefined;
+}
+
 /** What batches that are to come will need. */
 export interface PlannedUse {
   readonly capacity: Capacity;
   readonly probes: readonly Probe[];
   readonly output: Output;
 }
+
+/** Steps whose updates one visit applies: its transfer costs little beside their noise then. */
+const REPLAYED_AT_ONCE = 256;
 
 /** Working out a pending update takes noise for every weight; a flush takes that and one transfer more. */
 const APPLIED_AT_MOST = 2;
@@ -86,6 +103,8 @@ export class Session {
   private queued: Promise<unknown> = Promise.resolve();
   private closing: Promise<void> | null = null;
   private user: string | null = null;
+  /** Whether the weights are any others than those that were loaded. */
+  private trained = false;
   /** Forward passes since the last step that have worked out what is pending anew, without storing it. */
   private forwards = 0;
 
@@ -129,6 +148,11 @@ export class Session {
   /** The plan in force; null before the first batch. */
   get plan(): Plan | null {
     return this.plans.active?.plan ?? null;
+  }
+
+  /** Whether the weights are still those that were loaded: no step was taken, and none replayed. */
+  get untouched(): boolean {
+    return !this.trained;
   }
 
   /** Dtype of most matrices at rest. */
@@ -319,6 +343,41 @@ export class Session {
   }
 
   /**
+   * Applies updates of steps that were taken before, on this device or another, in their order: to the same bytes as
+   * the steps did. Each visit applies up to `REPLAYED_AT_ONCE` of them. What is committed is applied before.
+   * @throws Zo2Error ZO2_ERR_NOT_FINITE naming the step whose update went wrong, ZO2_ERR_OUT_OF_MEMORY, ZO2_ERR_ABORTED
+   *   with a part of them applied
+   */
+  async replay(updates: readonly ReplayedUpdate[], o: ReplayOptions = {}): Promise<void> {
+    await this.flush();
+    await this.serialize(() =>
+      this.control.replay(REPLAYED_AT_ONCE, async (adopt) => {
+        const active = await this.plans.ensure(null);
+        for (let done = 0; done < updates.length; ) {
+          if (o.signal?.aborted === true) {
+            throw new Zo2Error("ZO2_ERR_ABORTED", `the replay was stopped after ${done} of ${updates.length} steps`, {
+              cause: o.signal.reason,
+            });
+          }
+          const part = updates.slice(done, done + REPLAYED_AT_ONCE);
+          const first = adopt(part.map(({ coefficients }) => coefficients));
+          const pending = part.map(({ coefficients, noise, ...update }, i) => ({
+            ...update,
+            ...{ noise: { kind: noise }, state: first + i, directions: coefficients.length },
+          }));
+          const data: PassData = { kind: "flush", pending, rounding: this.options.rounding };
+          const kind = { probes: [], stores: true, yields: null };
+          const { end } = await this.passes.enqueue(active, kind, data, () => undefined);
+          await end;
+          done += part.length;
+          o.onProgress?.(done);
+        }
+      }),
+    );
+    this.trained ||= updates.length > 0;
+  }
+
+  /**
    * One forward pass, with every committed update. Resolves with the result of each micro-batch: its log-probabilities
    * [targets], or logits [headRows x columns].
    *
@@ -447,6 +506,7 @@ export class Session {
     { seed, step, rule, learningRate, weightDecay }: StepRequest,
     { state, perturbation }: Pick<StepData, "state" | "perturbation">,
   ): void {
+    this.trained = true;
     const directions = rule.differences.length;
     this.log.add({ seed, step, noise: perturbation.noise, state, directions, learningRate, weightDecay });
   }

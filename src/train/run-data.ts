@@ -3,6 +3,7 @@ import { isZo2Error } from "../base/errors.js";
 import type { ResolvedTrainerOptions } from "../config/trainer.js";
 import { type CheckProgress, type Dataset, indicesInOrder, type Example } from "../data/index.js";
 import { outputOf } from "../data/batch.js";
+import { fingerprintOfFile, fingerprintOfItems } from "../data/fingerprint.js";
 import type { PlannedUse } from "../device/session.js";
 import { type BatchIndices, capacityOfBatches, exactCapacityOfBatches } from "../infer/batch-capacity.js";
 import { type PackOptions, packGroups } from "../infer/batching.js";
@@ -12,6 +13,7 @@ import { checkLength, microBatchTokens } from "../infer/limits.js";
 import { type DataSource, openSource } from "../infer/source.js";
 import type { Loaded } from "../loaded.js";
 import { AT_WEIGHTS, type Probe } from "../method/index.js";
+import type { DataDescription } from "../run/describe.js";
 import { BatchOrder } from "./order.js";
 import { encodePrompts } from "./prompts.js";
 
@@ -110,6 +112,18 @@ function openEncoded(
   const maxLength = checkLength(options.maxLength, maxPositions);
   const encoding = { vocabSize, head, template, labelMap, maxLength, truncation, reduction };
   return EncodedSource.open(tokenizer, data, { ...o, encoding, checkData, skipBadLines });
+}
+
+/** What tells the data of a run from any other. @throws Zo2Error ZO2_ERR_IO, ZO2_ERR_ABORTED */
+export async function fingerprintOfRun(
+  training: TrainingData,
+  data: DataSource,
+  signal: AbortSignal | undefined,
+): Promise<DataDescription> {
+  const items = training.kind === "loss" ? training.source : training.dataset;
+  const { size: examples } = items;
+  if (typeof data === "string") return { path: data, examples, hash: await fingerprintOfFile(data, signal) };
+  return { path: null, examples, hash: await fingerprintOfItems(items) };
 }
 
 /** Of a sequence, and of a micro-batch of training. */

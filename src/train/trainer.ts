@@ -3,6 +3,7 @@ import { trainerOptionsSchema, type ResolvedTrainerOptions, type TrainerOptions 
 import type { CheckProgress, EncodedExample, Example } from "../data/index.js";
 import { labelledCount } from "../data/batch.js";
 import { Zo2Error } from "../base/errors.js";
+import { emitWarning, type Warning } from "../base/warnings.js";
 import type { StepRequest } from "../device/session.js";
 import { packGroups } from "../infer/batching.js";
 import type { EncodedSource } from "../infer/encoded-source.js";
@@ -13,10 +14,21 @@ import { type Loaded, loadedOf } from "../loaded.js";
 import { STEPS_IN_FLIGHT } from "../memory/control.js";
 import { learningRateAt, METHODS, type MethodReport, type StepOutcome } from "../method/index.js";
 import type { Model } from "../model.js";
+import { readRun } from "../journal/read-run.js";
+import { type ReplayRunOptions, replayRun } from "../run/replay.js";
+import { bestOf, optionsOf, Run } from "../run/run.js";
 import { matchParameters } from "../models/match-parameters.js";
 import { objectiveStep } from "./objective-step.js";
 import { BatchOrder } from "./order.js";
-import { type CheckedData, evaluationLimits, openRunData, planRun, type RunData, runLimits } from "./run-data.js";
+import {
+  type CheckedData,
+  evaluationLimits,
+  fingerprintOfRun,
+  openRunData,
+  planRun,
+  type RunData,
+  runLimits,
+} from "./run-data.js";
 
 /** One step that was taken. */
 export interface Step extends MethodReport {
@@ -52,6 +64,8 @@ export interface FitOptions {
    * Awaited before the first step, when the data was checked and memory planned for it; not with `checkData: false`.
    */
   readonly onChecked?: (data: CheckedData) => void | Promise<void>;
+  /** Sees what is unusual about a run that goes on. @default `process.emitWarning` */
+  readonly onWarning?: (warning: Warning) => void;
   /** Awaited before training goes on: a good place to save the model. */
   readonly onEvaluation?: (evaluation: TrainingEvaluation) => void | Promise<void>;
 }
@@ -73,7 +87,9 @@ interface InFlight {
 export class Trainer {
   readonly options: ResolvedTrainerOptions;
   private taken = 0;
-  private best: Evaluation | null = null;
+  private best: BestEvaluation | null = null;
+  /** Steps that had been taken at the last evaluation. */
+  private evaluatedAt = 0;
 
   /** @throws Zo2Error ZO2_ERR_CONFIG naming every option that is wrong, ZO2_ERR_LENGTH past the model's positions */
   constructor(
@@ -83,6 +99,36 @@ export class Trainer {
     this.options = parseOptions(trainerOptionsSchema, options, "trainer options");
     checkLength(this.options.maxLength, model.maxPositions);
     matchParameters(model.parameters, this.options.freeze);
+  }
+
+  /**
+   * Goes on with the run that a folder keeps, where its journal ends: rebuilds the weights on a model that was just
+   * loaded from the run's base, and takes the options from the journal. What may change from session to session
+   * (steps, evaluation, micro-batches), and what no file can hold (an objective), is given anew.
+   *
+   * `fit` with the run's data continues to the same bits as if it had never been interrupted, on the same kind of
+   * device with units that are cut alike; else it says that rounding may differ from here on.
+   * @throws Zo2Error ZO2_ERR_JOURNAL naming what does not fit; ZO2_ERR_IO
+   */
+  static async resume(
+    model: Model,
+    dir: string,
+    options: Partial<TrainerOptions> = {},
+    o: Omit<ReplayRunOptions, "steps"> = {},
+  ): Promise<Trainer> {
+    const journal = await readRun(dir, { resuming: true });
+    const trainer = new Trainer(model, { ...optionsOf(journal), ...options, run: dir });
+    const loaded = loadedOf(model);
+    const release = loaded.session.reserve("Trainer.resume");
+    try {
+      await replayRun(loaded, journal, o);
+    } finally {
+      release();
+    }
+    trainer.taken = journal.steps.length;
+    trainer.best = bestOf(journal);
+    trainer.evaluatedAt = journal.evaluations.at(-1)?.step ?? 0;
+    return trainer;
   }
 
   /** Steps that were taken so far. */
@@ -113,8 +159,9 @@ export class Trainer {
         await session.clearSticky();
         const { probes } = METHODS[this.options.method.name].step(this.options.method);
         await planRun(loaded, this.options, run, probes, this.taken, o.signal);
+        await using kept = await this.keep(loaded, run, data, o);
         if (run.checked !== null) await o.onChecked?.(run.checked);
-        yield* this.steps(loaded, run, inFlight, o);
+        yield* this.steps(loaded, run, kept, inFlight, o);
       } finally {
         // Steps that were not yielded do not count: their update is forgotten, and their batches come again.
         await Promise.allSettled(inFlight.map((s) => s.result));
@@ -125,9 +172,23 @@ export class Trainer {
     }
   }
 
+  /** What writes the run down; null where nothing is to be kept. */
+  private async keep(
+    loaded: Loaded,
+    { training }: RunData,
+    data: DataSource,
+    { signal, onWarning = emitWarning }: FitOptions,
+  ): Promise<Run | null> {
+    const { run: dir } = this.options;
+    if (dir === undefined) return null;
+    const described = await fingerprintOfRun(training, data, signal);
+    return Run.open(dir, loaded, this.options, described, this.taken, onWarning);
+  }
+
   private async *steps(
     loaded: Loaded,
     run: RunData,
+    kept: Run | null,
     inFlight: InFlight[],
     o: FitOptions,
   ): AsyncGenerator<Step, void, undefined> {
@@ -137,6 +198,9 @@ export class Trainer {
     // The caller's objective needs the probes of a step before its coefficients exist, and so before the next step.
     const depth = deferredUpdate && objective === undefined ? STEPS_IN_FLIGHT : 1;
     let next = this.taken;
+    // One that the end of another process came before.
+    if (this.taken > this.evaluatedAt && this.evaluates(this.taken))
+      await this.evaluate(loaded, run.evaluation, kept, o);
     let last = performance.now();
     while (this.taken < steps) {
       while (
@@ -157,12 +221,17 @@ export class Trainer {
       inFlight.shift();
       this.taken++;
       if (inFlight.length === 0) session.commit();
+      // What was yielded stands in the journal.
+      await kept?.step({
+        ...{ step: step.index, coefficients: outcome.coefficients, learningRate: step.learningRate },
+        shards: [{ labelled: step.labelled, losses: outcome.losses }],
+      });
       if (!deferredUpdate) await session.flush();
       const now = performance.now();
       yield this.report(step, outcome, (now - last) / 1000);
       last = performance.now();
       if (this.evaluates(this.taken)) {
-        await this.evaluate(loaded, run.evaluation, o);
+        await this.evaluate(loaded, run.evaluation, kept, o);
         last = performance.now();
       }
     }
@@ -237,6 +306,11 @@ export class Trainer {
     };
   }
 
+  /** The best evaluation so far; null before the first. */
+  get bestEvaluation(): BestEvaluation | null {
+    return this.best;
+  }
+
   private evaluates(taken: number): boolean {
     const { evaluation, steps } = this.options;
     return evaluation !== undefined && (taken === steps || taken % evaluation.every === 0);
@@ -247,7 +321,7 @@ export class Trainer {
     return inFlight.length > 0 && this.evaluates(next);
   }
 
-  private async evaluate(loaded: Loaded, source: EncodedSource | null, o: FitOptions): Promise<void> {
+  private async evaluate(loaded: Loaded, source: EncodedSource | null, kept: Run | null, o: FitOptions): Promise<void> {
     const { evaluation, reduction } = this.options;
     if (evaluation === undefined || source === null) return;
     const { session, definition } = loaded;
@@ -255,12 +329,19 @@ export class Trainer {
     const settings = { batchSize, reduction, limits: evaluationLimits(loaded, this.options) };
     const result = await evaluateSource(session, definition.head, source, settings, o.signal);
     const best = this.best === null || isBetter(result, this.best);
-    if (best) this.best = result;
+    const { loss, accuracy, examples } = result;
+    if (best) this.best = { step: this.taken, loss, accuracy };
     await o.onEvaluation?.({ ...result, step: this.taken, best });
+    // Behind what the caller does, such as saving the best weights: a run that ends amid that does it again.
+    await kept?.evaluation({ step: this.taken, loss, accuracy, examples, best });
+    this.evaluatedAt = this.taken;
   }
 }
 
-function isBetter(a: Evaluation, b: Evaluation): boolean {
+/** The best evaluation of a run, whichever process made it. */
+export type BestEvaluation = Pick<TrainingEvaluation, "step" | "accuracy" | "loss">;
+
+function isBetter(a: Pick<Evaluation, "accuracy" | "loss">, b: BestEvaluation): boolean {
   if (a.accuracy !== null && b.accuracy !== null && a.accuracy !== b.accuracy) return a.accuracy > b.accuracy;
   return a.loss < b.loss;
 }

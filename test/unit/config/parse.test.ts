@@ -135,6 +135,7 @@ describe("resolved options", () => {
       device: "auto",
       hub: {},
       ignoreConfigFields: [],
+      journals: [],
       offload: { to: "host", wire: "stored", slots: 3, prepareAhead: "auto", writeBackEvery: 1, overlap: true },
       dtype: "fp32",
       tf32: false,
@@ -156,6 +157,7 @@ describe("resolved options", () => {
       reduction: "mean",
       freeze: [],
       deferredUpdate: true,
+      durability: "second",
       checkData: true,
       skipBadLines: false,
     });

@@ -1,0 +1,122 @@
+/** What a run's journal says of it: the header, and each process that trains it. */
+import { availableParallelism } from "node:os";
+import { hashOfJson } from "../base/hash.js";
+import type { ResolvedTrainerOptions } from "../config/trainer.js";
+import { nativeBuild } from "../device/open.js";
+import { packageVersion } from "../device/package-version.js";
+import { FORMAT_VERSION, type RunHeader, type RunSession } from "../journal/header.js";
+import type { Loaded } from "../loaded.js";
+import { METHODS } from "../method/index.js";
+import { matchParameters } from "../models/match-parameters.js";
+
+/** Fields of config.json that say how weights are stored or who wrote them. */
+const NOT_OF_THE_MODEL = ["torch_dtype", "dtype", "transformers_version", "_name_or_path"];
+
+/** Options of a trainer that change no weight, or only from the step on at which they change. */
+const MAY_CHANGE = [
+  ...["run", "durability", "steps", "evaluation", "microBatchSize", "deferredUpdate", "checkData"],
+  ...["objective", "test"],
+] as const;
+
+export interface DataDescription {
+  readonly path: string | null;
+  readonly examples: number;
+  readonly hash: string | null;
+}
+
+export async function headerOf(
+  loaded: Loaded,
+  options: ResolvedTrainerOptions,
+  data: DataDescription,
+): Promise<RunHeader> {
+  const { method, seed, freeze } = options;
+  const { parameters } = loaded;
+  const { probes, rule } = METHODS[method.name].step(method);
+  const frozen = matchParameters(parameters, freeze);
+  return {
+    format: FORMAT_VERSION,
+    package: packageVersion(),
+    created: new Date().toISOString(),
+    ...(await baseOf(loaded)),
+    training: trainingOf(options),
+    method: {
+      ...{ probes: probes.length, directions: rule.differences.length },
+      ...{ noise: method.noise, weightDecay: method.weightDecay, seed: String(seed) },
+      frozen: parameters.filter((parameter) => frozen.has(parameter)).map((parameter) => parameter.name),
+    },
+    data: { ...data },
+  };
+}
+
+/** The weights that were loaded, and how updates are rounded. */
+export async function baseOf({
+  name,
+  config,
+  parameters,
+  fingerprints,
+  session,
+  options,
+}: Loaded): Promise<Pick<RunHeader, "base" | "numerics">> {
+  const wires = new Map(
+    session.units.flatMap(({ tensors }) => tensors.map(({ parameter, wire }) => [parameter, wire] as const)),
+  );
+  return {
+    base: {
+      name,
+      config: await hashOfJson(without(config, NOT_OF_THE_MODEL)),
+      tensors: parameters.map((parameter) => ({
+        ...{ name: parameter.name, shape: [...parameter.shape] },
+        wire: wires.get(parameter) ?? "fp32",
+        hash: fingerprints.get(parameter) ?? "",
+      })),
+    },
+    numerics: { compute: options.dtype, rounding: options.rounding, tf32: options.tf32 },
+  };
+}
+
+/** As JSON has them. */
+export function trainingOf(options: ResolvedTrainerOptions): Record<string, unknown> {
+  const text = JSON.stringify(
+    without({ ...options, objectiveFrom: options.objective?.from }, MAY_CHANGE),
+    (_, value) => (typeof value === "bigint" ? String(value) : (value as unknown)),
+  );
+  return JSON.parse(text) as Record<string, unknown>;
+}
+
+export async function sessionOf(loaded: Loaded, options: ResolvedTrainerOptions, from: number): Promise<RunSession> {
+  const { session } = loaded;
+  const info = session.info();
+  const { offload, device, threads } = loaded.options;
+  const { steps, microBatchSize, deferredUpdate } = options;
+  const cut = session.units.map(({ name, tensors }) => [
+    name,
+    tensors.map((t) => [t.parameter.name, t.rowStart, t.rowCount]),
+  ]);
+  return {
+    from,
+    started: new Date().toISOString(),
+    package: packageVersion(),
+    device: `${info.name}${info.features === "" ? "" : `, ${info.features}`}`,
+    options: JSON.parse(
+      JSON.stringify({
+        device,
+        threads: threads ?? availableParallelism(),
+        offload,
+        steps,
+        microBatchSize,
+        deferredUpdate,
+      }),
+    ) as Record<string, unknown>,
+    rounding: await hashOfJson({
+      build: nativeBuild().build,
+      kind: info.kind,
+      features: info.features,
+      cut,
+      microBatchSize,
+    }),
+  };
+}
+
+function without<T extends object>(object: T, names: readonly string[]): Partial<T> {
+  return Object.fromEntries(Object.entries(object).filter(([name]) => !names.includes(name))) as Partial<T>;
+}

@@ -1,0 +1,125 @@
+import { access } from "node:fs/promises";
+import { Zo2Error } from "../base/errors.js";
+import type { Warning } from "../base/warnings.js";
+import type { ResolvedTrainerOptions, TrainerOptions } from "../config/trainer.js";
+import type { RunSession } from "../journal/header.js";
+import { type Journal, readJournal } from "../journal/read.js";
+import type { EvaluationRecord, StepRecord } from "../journal/record.js";
+import { JournalWriter } from "../journal/writer.js";
+import type { Loaded } from "../loaded.js";
+import { headerOf, type DataDescription, sessionOf } from "./describe.js";
+import { checkBase, checkFits } from "./fits.js";
+import { RunFolder } from "./folder.js";
+import { asItIs } from "./weights-now.js";
+
+/** A training that is written down while it goes on: its folder, which no other process may write, and its journal. */
+export class Run implements AsyncDisposable {
+  private constructor(
+    private readonly folder: RunFolder,
+    private readonly journal: JournalWriter,
+  ) {}
+
+  /**
+   * Begins the run in folder `dir`, or goes on where `taken` steps of it have been taken.
+   * @throws Zo2Error ZO2_ERR_JOURNAL where the folder holds another run, or more or fewer steps of this one;
+   *   ZO2_ERR_BUSY where it is being written; ZO2_ERR_IO
+   */
+  static async open(
+    dir: string,
+    loaded: Loaded,
+    options: ResolvedTrainerOptions,
+    data: DataDescription,
+    taken: number,
+    onWarning: (warning: Warning) => void,
+  ): Promise<Run> {
+    const folder = await RunFolder.take(dir);
+    try {
+      const { journalPath } = folder;
+      const header = await headerOf(await asItIs(loaded), options, data);
+      const journal = (await exists(journalPath)) ? await readJournal(journalPath, { resuming: true }) : null;
+      if (journal !== null) {
+        if (journal.steps.length > 0 && taken === 0) {
+          throw new Zo2Error(
+            "ZO2_ERR_JOURNAL",
+            `${dir}: holds a run of ${journal.steps.length} steps; resume it, or choose another folder as option "run"`,
+          );
+        }
+        // Weights with some of the steps were checked when those were taken or replayed.
+        if (taken === 0) checkBase(journal.header, header, journalPath);
+        checkFits(journal.header, header, journalPath);
+        if (journal.steps.length !== taken) {
+          throw new Zo2Error(
+            "ZO2_ERR_JOURNAL",
+            `${journalPath}: holds ${journal.steps.length} steps, and this trainer has taken ${taken}: another one ` +
+              "has written there; resume the run",
+          );
+        }
+      }
+      const writer =
+        journal === null
+          ? await JournalWriter.create(journalPath, header, options.durability)
+          : await JournalWriter.resume(journal, options.durability);
+      try {
+        const session = await sessionOf(loaded, options, taken);
+        const last = journal?.sessions.at(-1);
+        if (taken > 0 && last !== undefined && last.rounding !== session.rounding)
+          onWarning(roundsAnew(dir, last, session));
+        await writer.session(session);
+      } catch (error) {
+        await writer.close().catch(() => undefined);
+        throw error;
+      }
+      return new Run(folder, writer);
+    } catch (error) {
+      await folder[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** In the file when it has resolved. @throws Zo2Error ZO2_ERR_IO */
+  step(record: StepRecord): Promise<void> {
+    return this.journal.step(record);
+  }
+
+  evaluation(record: EvaluationRecord): Promise<void> {
+    return this.journal.evaluation(record);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.journal.close();
+    } finally {
+      await this.folder[Symbol.asyncDispose]();
+    }
+  }
+}
+
+function roundsAnew(dir: string, last: RunSession, { from, device }: RunSession): Warning {
+  return {
+    code: "ZO2_WARN_ROUNDING",
+    message:
+      `${dir}: goes on behind ${from} steps, whose weights are rebuilt to the bit, on ${device}, and was trained on ` +
+      `${last.device}: where devices, builds, micro-batches or units are different, steps from here on may be ` +
+      "rounded differently",
+  };
+}
+
+/** The options of a run's trainer, as far as a journal holds them. */
+export function optionsOf({ header, sessions }: Pick<Journal, "header" | "sessions">): TrainerOptions {
+  const { seed, objectiveFrom: _, ...training } = header.training;
+  const { steps } = sessions.at(-1)?.options ?? {};
+  // Parsed again where they are used.
+  return { ...training, seed: BigInt(String(seed)), steps } as TrainerOptions;
+}
+
+/** The best evaluation so far. */
+export function bestOf({ evaluations }: Pick<Journal, "evaluations">): EvaluationRecord | null {
+  return evaluations.findLast(({ best }) => best) ?? null;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
