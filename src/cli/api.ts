@@ -7,7 +7,8 @@ import type { TrainerOptions } from "../config/trainer.js";
 import type { LoadOptions } from "../load.js";
 import type { EvaluateHooks, Model } from "../model.js";
 import type { Evaluation } from "../infer/evaluate.js";
-import type { FitOptions, Step } from "../train/trainer.js";
+import type { ReplayProgress } from "../run/replay.js";
+import type { BestEvaluation, FitOptions, Step } from "../train/trainer.js";
 
 export interface ModelView
   extends Pick<
@@ -28,7 +29,14 @@ export interface ModelView
   evaluate(data: string, options?: EvaluateOptions & EvaluateHooks): Promise<Evaluation>;
 }
 
+export interface ResumeOptions {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: ReplayProgress) => void;
+}
+
 export interface TrainerView {
+  readonly stepsTaken: number;
+  readonly bestEvaluation: BestEvaluation | null;
   fit(data: string, options?: FitOptions): AsyncIterable<Step>;
 }
 
@@ -55,5 +63,7 @@ export interface SystemView {
 export interface Api {
   loadModel(name: string, options: ModelOptions, o: LoadOptions): Promise<ModelView>;
   createTrainer(model: ModelView, options: TrainerOptions): TrainerView;
+  /** Rebuilds the weights of the run in `dir` on its base, and goes on where its journal ends. */
+  resumeTrainer(model: ModelView, dir: string, options: TrainerOptions, o: ResumeOptions): Promise<TrainerView>;
   systemInfo(options: { threads?: number }): Promise<SystemView>;
 }

@@ -84,6 +84,8 @@ export function buildTrainerOptions(flags: Flags): TrainerOptions {
       seed: flags.seed,
       freeze: flags.freeze,
       deferredUpdate: flags.deferredUpdate,
+      run: flags.run === false ? undefined : flags.run,
+      durability: flags.durability,
     }),
     ...textOptionsOf(flags),
     ...evaluation,

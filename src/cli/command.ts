@@ -3,7 +3,15 @@ import { parseOptions } from "../config/parse.js";
 import { readConfigFile } from "./config-file.js";
 import type { Context } from "./context.js";
 import { EXIT, isStopped } from "./exit.js";
-import { COMMAND_LINE, commanderOption, flagsSchema, inWordsOfFlags, type FlagName, type Flags } from "./flags.js";
+import {
+  COMMAND_LINE,
+  commanderOption,
+  flagsSchema,
+  inWordsOfFlags,
+  negationOf,
+  type FlagName,
+  type Flags,
+} from "./flags.js";
 import { Output } from "./output.js";
 import { stopOf } from "./signals.js";
 
@@ -12,6 +20,8 @@ export interface CommandSpec {
   readonly name: string;
   readonly summary: string;
   readonly flags: readonly FlagName[];
+  /** What stands behind the command's name, as commander writes it: `<base> <journal...>`. @default nothing */
+  readonly arguments?: string;
   /** Shown below the help, one a line. */
   readonly examples: readonly string[];
   /** What flags that other commands have too mean here, where that differs. */
@@ -21,7 +31,7 @@ export interface CommandSpec {
   /** Whether work is lost to the caller where nobody reads its result: the exit code says so then. */
   readonly resultMatters?: boolean;
   /** @returns the exit code */
-  run(flags: Flags, context: Context, output: Output): Promise<number>;
+  run(flags: Flags, context: Context, output: Output, args: readonly string[]): Promise<number>;
 }
 
 /** Turns a spec into a command of `program`; `finish` gets its exit code. */
@@ -33,12 +43,17 @@ export function addCommand(
 ): void {
   const command = program.command(spec.name).summary(spec.summary).allowExcessArguments(false);
   command.description(spec.details === undefined ? spec.summary : `${spec.summary}\n\n${spec.details}`);
-  for (const flag of spec.flags) command.addOption(commanderOption(flag, spec.help?.[flag]));
+  if (spec.arguments !== undefined) command.arguments(spec.arguments);
+  for (const flag of spec.flags) {
+    command.addOption(commanderOption(flag, spec.help?.[flag]));
+    const negation = negationOf(flag);
+    if (negation !== undefined) command.addOption(negation);
+  }
   command.addHelpText("after", `\nExamples:\n${spec.examples.map((example) => `  $ ${example}`).join("\n")}`);
   command.action(async () => {
     const flags = await mergeFlags(spec.flags, given(command));
     try {
-      finish(await spec.run(flags, context, new Output(context, flags)));
+      finish(await spec.run(flags, context, new Output(context, flags), command.processedArgs.flat().map(String)));
     } catch (error) {
       const stop = stopOf(context.signal);
       // Quiet: whoever has closed standard output does not want to hear of it.

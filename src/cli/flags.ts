@@ -18,6 +18,8 @@ interface Flag<S extends z.ZodType> {
   readonly parse?: (text: string) => unknown;
   /** Dotted path in the library's options, for messages. */
   readonly path?: string;
+  /** The flag that says false, and its help; where it takes a value besides. */
+  readonly negation?: readonly [string, string];
 }
 
 type Extra = { readonly path?: string };
@@ -240,6 +242,22 @@ export const FLAGS = {
     "%: dtype of the saved weights (default: wire)",
   ),
 
+  run: {
+    flags: "--run <dir>",
+    help: "folder that keeps the run, to be resumed and replayed (default: <out>.run)",
+    schema: z.union([z.string(), z.literal(false)]),
+    path: "run",
+    negation: ["--no-run", "keep nothing of the run: what is not saved is lost when the process ends"],
+  },
+  resume: text("--resume <dir>", "go on with the run that this folder keeps, with its flags"),
+  format: choice("--format <name>", ["csv", "jsonl"], "%: of what is exported (default: csv)"),
+  durability: choice(
+    "--durability <when>",
+    ["second", "step", "never"],
+    `%: when the run is on the disk itself (default: ${training.durability})`,
+    { path: "durability" },
+  ),
+
   force: toggle("--force", "build even where nothing has changed"),
 
   config: text("--config <file>", "JSON or YAML with these flags in camelCase; flags go over it"),
@@ -293,6 +311,12 @@ export function commanderOption(name: FlagName, help?: string): Option {
   const option = new Option(flag.flags, help ?? flag.help);
   if (flag.parse !== undefined) option.argParser(flag.parse);
   return option;
+}
+
+/** The flag that says false, where one takes a value besides. */
+export function negationOf(name: FlagName): Option | undefined {
+  const { negation }: Flag<z.ZodType> = FLAGS[name];
+  return negation === undefined ? undefined : new Option(...negation);
 }
 
 /** What a config file may hold for a command with these flags. */

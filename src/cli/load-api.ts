@@ -6,6 +6,7 @@ import type { Api, ModelView } from "./api.js";
 export const api: Api = {
   loadModel,
   createTrainer: (model, options) => new Trainer(asModel(model), options),
+  resumeTrainer: (model, dir, options, o) => Trainer.resume(asModel(model), dir, options, o),
   async systemInfo(options) {
     const device = await openDevice({ device: "cpu", ...options });
     try {

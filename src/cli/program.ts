@@ -9,6 +9,8 @@ import { generateCommand } from "./generate.js";
 import { stopOf } from "./signals.js";
 import { ClosedOutput, writeText } from "./streams.js";
 import { infoCommand } from "./info.js";
+import { journalCommand } from "./journal.js";
+import { replayCommand } from "./replay.js";
 import { scoreCommand } from "./score.js";
 import { trainCommand } from "./train.js";
 
@@ -19,6 +21,8 @@ export const COMMANDS = [
   evalCommand,
   scoreCommand,
   generateCommand,
+  replayCommand,
+  journalCommand,
   infoCommand,
   addonCommand,
 ] as const;

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { renderComparison, type Score } from "../report/bars.js";
 import { formatDuration, formatLoss, formatRate } from "../report/units.js";
 import type { Evaluation } from "../infer/evaluate.js";
@@ -6,16 +7,20 @@ import type { CommandSpec } from "./command.js";
 import { EXIT } from "./exit.js";
 import { COMMON_FLAGS, MODEL_FLAGS, TEXT_FLAGS } from "./flags.js";
 import { openModel } from "./load.js";
+import { freeRunFolder, keepOptions, resumedFlags } from "./run-options.js";
 import { stopOf } from "./signals.js";
 import { checkTarget } from "./target.js";
 import { runTraining, scoreText, type TrainingResult } from "./training.js";
+
+/** In the folder of a run. */
+const METRICS_FILE = "metrics.jsonl";
 
 export const trainCommand: CommandSpec = {
   name: "train",
   summary: "fine-tune a model with forward passes only",
   details:
-    "Needs --model, --data, --out, --steps and --learning-rate. Ctrl-C, SIGTERM and SIGHUP finish the step in " +
-    "hand and save; twice stops at once.",
+    "Needs --model, --data, --out, --steps and --learning-rate, or --resume. Ctrl-C, SIGTERM and SIGHUP finish the " +
+    "step in hand and save; twice stops at once. However it ends, --resume goes on behind the last step.",
   resultMatters: true,
   flags: [
     ...MODEL_FLAGS,
@@ -38,7 +43,8 @@ export const trainCommand: CommandSpec = {
       "deferredUpdate",
     ] as const),
     ...TEXT_FLAGS,
-    ...(["evalData", "evalEvery", "keepBest", "metrics", "saveDtype", "config"] as const),
+    ...(["evalData", "evalEvery", "keepBest", "metrics", "saveDtype"] as const),
+    ...(["run", "durability", "resume", "config"] as const),
     ...COMMON_FLAGS,
   ],
   examples: [
@@ -46,11 +52,15 @@ export const trainCommand: CommandSpec = {
       '"{text} It was" --choices " terrible" " great"',
     "zo2 train --config run.yaml --eval-data dev.jsonl --eval-every 200 --seed 1",
     "zo2 train --config run.yaml --device-memory 4GiB --unit-bytes 64MiB --json",
+    "zo2 train --resume tuned.run",
   ],
   async run(given, context, output) {
-    const flags = requireFlags(given, ["model", "data", "out", "steps", "learningRate"]);
+    const { resume } = given;
+    const all = resume === undefined ? given : await resumedFlags(resume, this.flags, given);
+    const { run, ...flags } = requireFlags(all, ["model", "data", "out", "steps", "learningRate"]);
+    const dir = run === false ? undefined : (run ?? (await freeRunFolder(flags.out)));
     const modelOptions = buildModelOptions(flags);
-    const options = buildTrainerOptions(flags);
+    const options = buildTrainerOptions({ ...flags, ...(dir === undefined ? {} : { run: dir }) });
     const evaluateOptions = buildEvaluateOptions(flags);
     await checkTarget(flags.out, flags.model);
     const api = await context.loadApi();
@@ -60,15 +70,23 @@ export const trainCommand: CommandSpec = {
       const evaluate = (data: string) => model.evaluate(data, { ...evaluateOptions, signal: context.signal });
       let before: Evaluation | undefined;
       const beforeFirstStep = async () => {
-        if (flags.evalData === undefined) return;
+        if (flags.evalData === undefined || resume !== undefined) return;
         before = await evaluate(flags.evalData);
         output.say(`before training: ${scoreText(before)}`);
       };
       const result = await runTraining(
         api,
         {
-          ...{ model, options, data: flags.data, out: flags.out, saveDtype: flags.saveDtype, metrics: flags.metrics },
-          beforeFirstStep,
+          ...{
+            model,
+            options,
+            data: flags.data,
+            out: flags.out,
+            saveDtype: flags.saveDtype,
+            metrics: flags.metrics ?? (dir && join(dir, METRICS_FILE)),
+          },
+          ...{ beforeFirstStep, resume },
+          ...(dir === undefined ? {} : { begins: () => keepOptions(dir, flags) }),
         },
         context,
         output,
@@ -76,13 +94,14 @@ export const trainCommand: CommandSpec = {
       const after =
         result.kept ??
         (flags.evalData === undefined || result.interrupted ? undefined : await evaluate(flags.evalData));
-      await output.result(resultLines(flags.out, result, before, after, output), {
+      await output.result(resultLines(flags.out, dir, result, before, after, output), {
         accuracy: after?.accuracy ?? null,
         loss: after?.loss ?? numberOrNull(result.loss),
         steps: result.steps,
         seconds: result.seconds,
         tokensPerSecond: result.tokensPerSecond,
         out: result.saved ? flags.out : null,
+        ...(dir === undefined ? {} : { run: dir }),
         ...(before === undefined
           ? {}
           : { before: scoreOf(before), after: after === undefined ? null : scoreOf(after) }),
@@ -100,6 +119,7 @@ export const trainCommand: CommandSpec = {
 
 function resultLines(
   out: string,
+  run: string | undefined,
   result: TrainingResult,
   before: Evaluation | undefined,
   after: Score | undefined,
@@ -112,9 +132,11 @@ function resultLines(
   ];
   if (before !== undefined && after !== undefined)
     lines.push(...renderComparison("held-out data", before, after, output.look));
-  if (!result.saved) return [...lines, "no step was finished, so nothing was saved"];
+  const resumable = result.interrupted && run !== undefined ? [`to go on: zo2 train --resume ${run}`] : [];
+  if (!result.saved) return [...lines, "no step was finished, so nothing was saved", ...resumable];
   return [
     ...lines,
+    ...resumable,
     `saved ${result.kept === undefined ? "the last weights" : `the weights after step ${result.kept.step}`} to ${out}`,
   ];
 }

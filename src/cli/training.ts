@@ -5,9 +5,10 @@ import { MetricsWriter } from "../report/metrics.js";
 import { Progress } from "../report/progress.js";
 import { formatLoss, formatShare } from "../report/units.js";
 import type { FloatType } from "../base/dtype.js";
+import type { Warning } from "../base/warnings.js";
 import type { CheckedData } from "../train/run-data.js";
-import type { Step, TrainingEvaluation } from "../train/trainer.js";
-import type { Api, ModelView } from "./api.js";
+import type { BestEvaluation, Step, TrainingEvaluation } from "../train/trainer.js";
+import type { Api, ModelView, TrainerView } from "./api.js";
 import type { Context } from "./context.js";
 import { describeError, isStopped } from "./exit.js";
 import { inFlags } from "./flags.js";
@@ -23,7 +24,11 @@ export interface TrainingRun {
   readonly saveDtype: FloatType | "wire" | undefined;
   /** Path of the metrics; none: none are written. */
   readonly metrics: string | undefined;
-  /** Awaited before the first step, when the data is known to be good. */
+  /** Folder of the run to go on with; none: a new one begins. */
+  readonly resume?: string | undefined;
+  /** Awaited when the data is known to be good: the run begins, or goes on. */
+  readonly begins?: () => Promise<void>;
+  /** Awaited behind that, before the first step. */
   readonly beforeFirstStep?: () => Promise<void>;
 }
 
@@ -38,7 +43,7 @@ export interface TrainingResult {
   /** The first failure of the metrics, which did not end the run: to be thrown when the result has been told. */
   readonly metricsFailure: unknown;
   /** The evaluation of the weights that were saved, as far as there was one. */
-  readonly kept: TrainingEvaluation | undefined;
+  readonly kept: BestEvaluation | undefined;
   /** Whether `out` holds a tuned model now. */
   readonly saved: boolean;
   /** Lines of the training data that were left out. */
@@ -60,13 +65,13 @@ export async function runTraining(
 ): Promise<TrainingResult> {
   const keepBest =
     run.options.evaluation !== undefined && run.options.evaluation.keepBest !== false && run.out !== undefined;
-  const metrics = run.metrics === undefined ? undefined : await MetricsWriter.create(run.metrics);
+  let metrics: MetricsWriter | undefined;
   const progress = output.quiet ? undefined : new Progress({ steps: run.options.steps, stream: context.stderr });
   const losses: number[] = [];
   let steps = 0;
   let tokens = 0;
   let seconds = 0;
-  let best: TrainingEvaluation | undefined;
+  let best: BestEvaluation | undefined;
   let last: TrainingEvaluation | undefined;
   let interrupted = false;
   let skipped = 0;
@@ -105,9 +110,15 @@ export async function runTraining(
     progress?.resume();
   };
 
+  const begin = async () => {
+    await run.begins?.();
+    metrics = await openMetrics(run, steps);
+  };
+
   using view = new CheckView(context.stderr);
   const onChecked = async ({ training, evaluation }: CheckedData) => {
     view.stop();
+    await begin();
     skipped = training.skipped.count;
     for (const report of [training, evaluation])
       if (report !== null) output.say(inFlags(checkedLines(report).join("\n")));
@@ -116,12 +127,20 @@ export async function runTraining(
   };
 
   try {
-    const trainer = api.createTrainer(run.model, run.options);
-    if (run.options.checkData === false) await run.beforeFirstStep?.();
+    const trainer = await openTrainer(api, run, context, output);
+    steps = trainer.stepsTaken;
+    // What another process has saved stays, until there is something better.
+    if (keepBest) best = trainer.bestEvaluation ?? undefined;
+    progress?.skip(steps);
+    if (run.options.checkData === false) {
+      await begin();
+      await run.beforeFirstStep?.();
+    }
     const hooks = {
       signal: context.signal,
       onEvaluation,
       onChecked,
+      onWarning: ({ code, message }: Warning) => note(`${code}: ${inFlags(message)}`),
       ...(output.quiet ? {} : { onCheck: (state: CheckState) => view.show(state) }),
     };
     for await (const step of trainer.fit(run.data, hooks)) {
@@ -154,6 +173,28 @@ export async function runTraining(
     saved: run.out !== undefined && (best !== undefined || steps > 0),
     skipped,
   };
+}
+
+/** Begins a run, or goes on with one. */
+async function openTrainer(
+  api: Api,
+  { model, options, resume }: TrainingRun,
+  context: Context,
+  output: Output,
+): Promise<TrainerView> {
+  if (resume === undefined) return api.createTrainer(model, options);
+  const trainer = await api.resumeTrainer(model, resume, options, { signal: context.signal });
+  output.say(`${resume}: ${trainer.stepsTaken} of ${options.steps} steps were taken before`);
+  return trainer;
+}
+
+/** Those of a run go on behind the steps that its journal holds. */
+async function openMetrics({ metrics, resume }: TrainingRun, before: number): Promise<MetricsWriter | undefined> {
+  if (metrics === undefined) return undefined;
+  if (resume === undefined) return MetricsWriter.create(metrics);
+  return MetricsWriter.resume(metrics, ({ step, stepsTaken }) =>
+    typeof step === "number" ? step < before : typeof stepsTaken === "number" && stepsTaken <= before,
+  );
 }
 
 /** `accuracy 71.6 %, loss 0.5464`, or the loss alone. */

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { open, realpath, rename, rm, stat, type FileHandle } from "node:fs/promises";
+import { open, readFile, realpath, rename, rm, stat, type FileHandle } from "node:fs/promises";
 import { Zo2Error } from "../base/errors.js";
-import { errnoOf, messageOf } from "../base/guards.js";
+import { errnoOf, isRecord, messageOf } from "../base/guards.js";
 
 const { O_WRONLY, O_CREAT, O_EXCL, O_TRUNC, O_APPEND } = constants;
 
@@ -42,6 +42,27 @@ export class MetricsWriter implements AsyncDisposable {
       return new MetricsWriter(path, handle, undefined);
     } catch (error) {
       throw ioError(path, error);
+    }
+  }
+
+  /**
+   * Goes on with the file at `path`: with those of its lines that `keeps` takes, so that none of a run's is there
+   * twice; with a new file where there is none. @throws Zo2Error `ZO2_ERR_IO`
+   */
+  static async resume(path: string, keeps: (record: Readonly<Record<string, unknown>>) => boolean) {
+    try {
+      const old = await readFile(path, "utf8").catch((error: unknown) => {
+        if (errnoOf(error) === "ENOENT") return "";
+        throw error;
+      });
+      const kept = old.split("\n").filter((line) => keepsLine(line, keeps));
+      const writer = await MetricsWriter.create(path);
+      // In the place of the old file at once, as the first line of a new one is.
+      if (kept.length > 0) await writer.append(`${kept.join("\n")}\n`);
+      await writer.putInPlace();
+      return writer;
+    } catch (error) {
+      throw error instanceof Zo2Error ? error : ioError(path, error);
     }
   }
 
@@ -111,6 +132,16 @@ export class MetricsWriter implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+}
+
+/** A line that a crash has torn is none of the file's. */
+function keepsLine(line: string, keeps: (record: Readonly<Record<string, unknown>>) => boolean): boolean {
+  try {
+    const record: unknown = JSON.parse(line);
+    return isRecord(record) && keeps(record);
+  } catch {
+    return false;
   }
 }
 

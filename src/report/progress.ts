@@ -107,6 +107,11 @@ export class Progress implements Disposable {
     this.lastStep = this.now();
   }
 
+  /** Counts steps that were taken before, by another process. */
+  skip(steps: number): void {
+    this.done += steps;
+  }
+
   /** Counts one step. */
   step(step: ProgressStep): void {
     const now = this.now();

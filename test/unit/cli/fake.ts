@@ -1,5 +1,5 @@
 import { Readable, Writable } from "node:stream";
-import type { Api, ModelView } from "../../../src/cli/api.js";
+import type { Api, ModelView, TrainerView } from "../../../src/cli/api.js";
 import type { Context } from "../../../src/cli/context.js";
 import { modelOptionsSchema } from "../../../src/config/model.js";
 import { parseOptions } from "../../../src/config/parse.js";
@@ -8,7 +8,7 @@ import { type DataIssues, exampleParser } from "../../../src/data/index.js";
 import { Zo2Error } from "../../../src/base/errors.js";
 import { encodePrompt, Generation, type Generated } from "../../../src/infer/generate/index.js";
 import type { Evaluation } from "../../../src/infer/evaluate.js";
-import type { Step, TrainingEvaluation } from "../../../src/train/trainer.js";
+import type { BestEvaluation, Step, TrainingEvaluation } from "../../../src/train/trainer.js";
 
 /** What a fake run is to do, and what it was asked to do. */
 export interface Script {
@@ -18,6 +18,11 @@ export interface Script {
   readonly abortAfter?: number;
   /** Thrown by `fit` after this step. */
   readonly failAfter?: { step: number; error: Error };
+  /** Steps of a run that is resumed, and its best evaluation. */
+  readonly resumedAt?: number;
+  readonly bestBefore?: BestEvaluation;
+  /** No evaluation of this process is the best. */
+  readonly neverBest?: boolean;
   readonly stdin?: readonly string[];
   /** The addon cannot be compiled. */
   readonly buildFails?: boolean;
@@ -120,51 +125,58 @@ export function fakeContext(script: Script = {}) {
       return Promise.resolve();
     },
   });
+  const trainer = (options: TrainerOptions, stepsTaken: number): TrainerView => ({
+    stepsTaken,
+    bestEvaluation: script.bestBefore ?? null,
+    async *fit(data, o = {}) {
+      calls.push(["fit", data]);
+      if (options.checkData !== false) {
+        const report = { ...REPORT, name: data, skipped: script.skipped ?? NOTHING };
+        await o.onChecked?.({ training: report, evaluation: null });
+      }
+      let best = Infinity;
+      for (let index = stepsTaken; index < options.steps; index++) {
+        if (o.signal?.aborted === true) throw new Zo2Error("ZO2_ERR_ABORTED", `stopped after ${index}`);
+        const step: Step = {
+          index,
+          labelled: 4,
+          loss: 2 - index / 100,
+          lossPlus: 2,
+          lossMinus: 1,
+          projectedGradient: 500,
+          learningRate: 1e-4,
+          examples: 4,
+          tokens: 100,
+          seconds: 0.5,
+          tokensPerSecond: 200,
+          deviceBytes: 1024,
+        };
+        yield step;
+        const done = index + 1;
+        if (script.abortAfter === done) abort.abort();
+        if (script.failAfter?.step === done) throw script.failAfter.error;
+        if (options.evaluation !== undefined && (done % options.evaluation.every === 0 || done === options.steps)) {
+          const e = evaluation();
+          const report: TrainingEvaluation = { ...e, step: done, best: script.neverBest !== true && e.loss < best };
+          best = Math.min(best, e.loss);
+          await o.onEvaluation?.(report);
+        }
+      }
+    },
+  });
   const api: Api = {
     loadModel(dir, options) {
       calls.push(["loadModel", dir, options]);
       if (script.addonError !== undefined) return Promise.reject(script.addonError);
       return Promise.resolve(model(dir, options));
     },
-    createTrainer(_, options: TrainerOptions) {
+    createTrainer(_, options) {
       calls.push(["createTrainer", options]);
-      return {
-        async *fit(data, o = {}) {
-          calls.push(["fit", data]);
-          if (options.checkData !== false) {
-            const report = { ...REPORT, name: data, skipped: script.skipped ?? NOTHING };
-            await o.onChecked?.({ training: report, evaluation: null });
-          }
-          let best = Infinity;
-          for (let index = 0; index < options.steps; index++) {
-            if (o.signal?.aborted === true) throw new Zo2Error("ZO2_ERR_ABORTED", `stopped after ${index}`);
-            const step: Step = {
-              index,
-              labelled: 4,
-              loss: 2 - index / 100,
-              lossPlus: 2,
-              lossMinus: 1,
-              projectedGradient: 500,
-              learningRate: 1e-4,
-              examples: 4,
-              tokens: 100,
-              seconds: 0.5,
-              tokensPerSecond: 200,
-              deviceBytes: 1024,
-            };
-            yield step;
-            const done = index + 1;
-            if (script.abortAfter === done) abort.abort();
-            if (script.failAfter?.step === done) throw script.failAfter.error;
-            if (options.evaluation !== undefined && (done % options.evaluation.every === 0 || done === options.steps)) {
-              const e = evaluation();
-              const report: TrainingEvaluation = { ...e, step: done, best: e.loss < best };
-              best = Math.min(best, e.loss);
-              await o.onEvaluation?.(report);
-            }
-          }
-        },
-      };
+      return trainer(options, 0);
+    },
+    resumeTrainer(_, dir, options) {
+      calls.push(["resumeTrainer", dir, options]);
+      return Promise.resolve(trainer(options, script.resumedAt ?? 0));
     },
     systemInfo: () =>
       script.addonError !== undefined

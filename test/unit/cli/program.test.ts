@@ -218,13 +218,14 @@ describe("train", () => {
           truncation: "left",
           reduction: "sum",
           template: { prompt: "{text} It was", choices: [" terrible", " great"], labelField: "y" },
+          run: join(dir, "tuned.run"),
         },
       ],
       ["fit", "train.jsonl"],
       ["save", join(dir, "tuned"), { dtype: "fp32" }],
       ["dispose"],
     ]);
-    const bare = await zo2(train());
+    const bare = await zo2(train("--no-run"));
     expect(bare.named("loadModel")).toEqual([["m", { offload: {} }]]);
     expect(bare.named("createTrainer")).toEqual([
       [{ method: { name: "mezo-sgd", learningRate: 1e-4, schedule: {} }, steps: 4 }],
@@ -232,7 +233,7 @@ describe("train", () => {
   });
 
   test("with --json closes with one line of results on standard output, and people read standard error", async () => {
-    const { out, err } = await zo2(train("--json"));
+    const { out, err } = await zo2(train("--json", "--no-run"));
     expect(JSON.parse(out)).toEqual({
       accuracy: null,
       loss: 1.985,
