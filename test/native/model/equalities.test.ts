@@ -8,7 +8,6 @@ import type { PassObserver } from "../../../src/device/options.js";
 import type { Work } from "../../../src/schedule/command.js";
 import { AT_WEIGHTS } from "../../../src/method/index.js";
 import type { Pass } from "../../../src/schedule/facts.js";
-import { DEVICE } from "../device.js";
 import {
   fixtures,
   mezo,
@@ -20,6 +19,7 @@ import {
   weightBits,
   withModel,
   type MezoStep,
+  some,
 } from "./helpers.js";
 
 const dir = path.join(fixtures, "trajectories/models/A");
@@ -75,9 +75,6 @@ let reference: Outcome;
 beforeAll(async () => {
   reference = await train(host({ prepareAhead: "off" }));
 });
-
-/** The emulated device takes seconds for what takes a CPU milliseconds: one of each kind is asked of it. */
-const some = <T>(cases: readonly T[], few: number): readonly T[] => (DEVICE === "cuda" ? cases.slice(0, few) : cases);
 
 /** What changes when weights are written back, and where they are prepared. */
 const RHYTHMS = [

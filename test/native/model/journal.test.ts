@@ -11,7 +11,7 @@ import type { TrainerOptions } from "../../../src/config/trainer.js";
 import { readRun } from "../../../src/journal/read-run.js";
 import { Trainer } from "../../../src/train/trainer.js";
 import { DEVICE } from "../device.js";
-import { fixtures, sameBits, weightBits, withModel } from "./helpers.js";
+import { fixtures, sameBits, weightBits, withModel, some } from "./helpers.js";
 
 const folder = (name: string) => path.join(fixtures, "models", name);
 const examples = Array.from({ length: 6 }, (_, i) => ({
@@ -45,9 +45,6 @@ async function train(
     return weightBits(loaded);
   });
 }
-
-/** The emulated device takes a second for what takes a CPU milliseconds: the first cases are asked of it. */
-const some = <T>(cases: readonly T[], few: number): readonly T[] => (DEVICE === "cuda" ? cases.slice(0, few) : cases);
 
 const CASES: readonly (readonly [string, string, ModelOptions, Partial<TrainerOptions>])[] = [
   ["fp16, stochastic", "gpt2", { rounding: "stochastic", offload: { wire: "fp16", unitBytes: 20_000 } }, {}],

@@ -15,7 +15,7 @@ import type { Pass } from "../../../src/schedule/facts.js";
 import type { Tier } from "../../../src/memory/residence.js";
 import { Trainer, type Step } from "../../../src/train/trainer.js";
 import { DEVICE } from "../device.js";
-import { fixtures, mezo, sameBits, sessionOf, weightBits, withModel } from "./helpers.js";
+import { fixtures, mezo, sameBits, sessionOf, weightBits, withModel, some } from "./helpers.js";
 
 const folder = (name: string) => path.join(fixtures, "models", name);
 const examples = Array.from({ length: 6 }, (_, i) => ({
@@ -30,9 +30,6 @@ interface Outcome {
   readonly evaluation: number;
   readonly weights: Uint32Array[];
 }
-
-/** The emulated device takes a second for what takes a CPU milliseconds: the first cases are asked of it. */
-const some = <T>(cases: readonly T[], few: number): readonly T[] => (DEVICE === "cuda" ? cases.slice(0, few) : cases);
 
 type Options = Omit<ModelOptions, "offload"> & { readonly offload?: Partial<NonNullable<ModelOptions["offload"]>> };
 
