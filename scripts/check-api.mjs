@@ -170,7 +170,7 @@ function checkClasses() {
   );
   const native = [
     ...[...sources["addon.cc"].matchAll(/exports\.Set\("(\w+)"/g)].map((match) => match[1]),
-    ...registered(bodyAfter(sources["addon.cc"], "define_members(env, exports,")),
+    ...registered(bodyAfter(sources["addon.cc"], "define_members(")),
   ];
   compare("Native.", interfaceMembers("Native"), "native.d.cts", native, "addon.cc");
 }

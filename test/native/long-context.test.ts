@@ -44,7 +44,18 @@ function zo2(args: string[], input = ""): Promise<{ code: number; out: string; e
   });
 }
 
-const TRAIN = ["train", "--data", "five.jsonl", "--steps", "2", "--learning-rate", "1e-6", "--out", "tuned"];
+const TRAIN = [
+  "train",
+  "--data",
+  "five.jsonl",
+  "--steps",
+  "2",
+  "--learning-rate",
+  "1e-6",
+  "--out",
+  "tuned",
+  "--no-run",
+];
 
 /** Without a budget the same command answers the same. */
 test.each<[string, string[], string]>([
