@@ -5,6 +5,7 @@
  *   npm run lint              everything; prints what is wrong and fails
  *   npm run lint -- --quick   without clang-tidy, which takes minutes
  *   npm run lint -- --jobs 1  one file at a time, where others need the cores; else as many as there are cores
+ *   npm run lint -- --no-tests  clang-tidy over the sources alone
  *   npm run format            writes what biome and clang-format would
  */
 import { spawn, spawnSync } from "node:child_process";
@@ -19,7 +20,12 @@ import { parseArgs } from "node:util";
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const COLUMNS = 120;
 const { values: options } = parseArgs({
-  options: { write: { type: "boolean" }, quick: { type: "boolean" }, jobs: { type: "string" } },
+  options: {
+    write: { type: "boolean" },
+    quick: { type: "boolean" },
+    jobs: { type: "string" },
+    "no-tests": { type: "boolean" },
+  },
 });
 const write = options.write === true;
 const quick = options.quick === true;
@@ -98,7 +104,7 @@ async function clangTidy() {
   const commands = JSON.parse(readFileSync(path.join(folder, "compile_commands.json"), "utf8"));
   const known = new Set(commands.map(({ file }) => path.relative(root, file)));
   return checkEach(
-    cpp.filter((file) => known.has(file)),
+    cpp.filter((file) => known.has(file) && !(options["no-tests"] && file.startsWith("test/"))),
     (file) => ["clang-tidy", "-p", folder, "--quiet", file],
   );
 }

@@ -28,7 +28,7 @@ export async function openSynthetic(shape, { device, wire, unitBytes, to, slots,
   const units = cutUnits(recording, { wire, compute: wire, unitBytes });
   const session = await Session.create(await openDevice({ device }), recording, units, {
     tierOf: () => to,
-    ...{ slots, overlap, wire, compute: wire },
+    ...{ slots, overlap, prepareAhead: "auto", writeBackEvery: 1, wire, compute: wire },
     rounding: "nearest",
     positionRow: definition.positionRow,
     poison: false,

@@ -52,10 +52,10 @@ struct Octet {
         words[i] = __float_as_uint(x[i]);
       } else if constexpr (kDtype == ZO2_BF16) {
         const __nv_bfloat162 pair = __floats2bfloat162_rn(x[2 * i], x[2 * i + 1]);
-        memcpy(&words[i], &pair, sizeof pair);
+        memcpy(&words[i], static_cast<const void*>(&pair), sizeof pair);
       } else {
         const __half2 pair = __floats2half2_rn(x[2 * i], x[2 * i + 1]);
-        memcpy(&words[i], &pair, sizeof pair);
+        memcpy(&words[i], static_cast<const void*>(&pair), sizeof pair);
       }
     }
   }
