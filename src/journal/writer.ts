@@ -105,12 +105,19 @@ export class JournalWriter implements AsyncDisposable {
     return this.inTurn(() => this.syncNow());
   }
 
-  /** Says that nothing more comes, and closes the file. A second call does nothing. */
+  /**
+   * Says that nothing more comes, and closes the file. A second call does nothing. Where the last record could not be
+   * written, whoever wrote it has heard so, and the file is closed as it is.
+   */
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
     try {
-      await this.last.catch(() => undefined);
+      const failed = await this.last.then(
+        () => false,
+        () => true,
+      );
+      if (failed) return;
       if (this.durability !== "never") await this.syncNow();
       await this.write(KINDS.closed, new Uint8Array(0));
       if (this.durability !== "never") await this.syncNow();

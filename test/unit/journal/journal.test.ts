@@ -191,6 +191,20 @@ describe("a journal", () => {
     expect((await readJournal(path)).steps).toEqual([]);
   });
 
+  test("whose disk is full says so once, at the record, and closes as it is", async () => {
+    const writer = await JournalWriter.create(path, HEADER, "second");
+    const steps = stepsOf(3);
+    await writer.step(steps[0] as never);
+    const { handle } = writer as unknown as { readonly handle: { write: () => Promise<never> } };
+    handle.write = () => Promise.reject(Object.assign(new Error("ENOSPC: no space left"), { code: "ENOSPC" }));
+    await expect(writer.step(steps[1] as never)).rejects.toMatchObject({
+      code: "ZO2_ERR_IO",
+      message: expect.stringContaining("no space left; what stands in it is whole") as unknown,
+    });
+    await writer.close();
+    expect(await readJournal(path)).toMatchObject({ steps: steps.slice(0, 1), torn: 0, closed: false });
+  });
+
   test("keeps the order of calls that nobody awaits", async () => {
     const writer = await JournalWriter.create(path, HEADER, "second");
     const steps = stepsOf(100);
