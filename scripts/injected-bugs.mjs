@@ -48,6 +48,7 @@ const SOURCES = [
   "cuda",
   "emulator",
   "test/native/cpp",
+  "test/fixtures/linear-stores.txt",
 ];
 const BUILDS = {
   race: ["-DZO2_CUDA=emulated-race"],

@@ -115,7 +115,12 @@ describe.each(some(MODELS, 2))("%s, rounding %s,", (name, rounding) => {
     [1, "on"],
   ] as const;
   const pairs = some(prepared, 2).flatMap(([every, prepareAhead], p) =>
-    (DEVICE === "cuda" ? [ways[p]] : ways).map(([way, options]) => ({ every, prepareAhead, way, options })),
+    (DEVICE === "cuda" ? [ways[p % ways.length]] : ways).map(([way, options]) => ({
+      every,
+      prepareAhead,
+      way,
+      options,
+    })),
   );
   it.each(pairs)(
     "every $every visits $way, prepared ahead: $prepareAhead, changes no bit",
