@@ -6,6 +6,17 @@ import { errnoOf, messageOf } from "./guards.js";
 /** JSON files beside weights are small; a larger one is not what its name says. */
 const MAX_JSON_BYTES = 256 * 2 ** 20;
 
+/** Whether something is at `path`. @throws Zo2Error ZO2_ERR_IO where that cannot be found out */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ENOTDIR") return false;
+    throw new Zo2Error("ZO2_ERR_IO", `${path}: cannot be read: ${messageOf(error)}`, { cause: error });
+  }
+}
+
 /** The text of a small file, or undefined where there is none. Other failures are `ZO2_ERR_IO`. */
 export async function readTextFile(path: string, code: ErrorCode): Promise<string | undefined> {
   let bytes: Buffer;

@@ -1,10 +1,10 @@
 import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Zo2Error } from "../base/errors.js";
-import { readJsonFile } from "../base/files.js";
-import { errnoOf, isRecord } from "../base/guards.js";
+import { exists, readJsonFile } from "../base/files.js";
+import { isRecord } from "../base/guards.js";
 import { headerLength, LENGTH_BYTES, parseHeader, type TensorEntry } from "./safetensors.js";
-import { broken, type FileSource, openSource, type OpenSource, unreadable } from "./source.js";
+import { broken, type FileSource, openSource, type OpenSource } from "./source.js";
 import { readStrided } from "./strided.js";
 import { readTorchFile } from "./torch-file.js";
 
@@ -166,16 +166,6 @@ async function readSafetensors(file: FileSource): Promise<readonly TensorEntry[]
   const json = new Uint8Array(headerLength(file.path, head, file.bytes));
   await file.read(LENGTH_BYTES, json);
   return parseHeader(file.path, json, file.bytes).tensors;
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ENOTDIR") return false;
-    throw unreadable(path, error);
-  }
 }
 
 /** The error for a folder without `file`: says whether the folder itself is missing. */

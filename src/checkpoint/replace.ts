@@ -110,7 +110,6 @@ async function swap(target: Target, temporary: string, aside: string): Promise<v
   }
 }
 
-/** Makes the entries of a folder survive a power cut. */
 async function asWriteError(error: unknown, path: string, bytes: number): Promise<unknown> {
   const code = errnoOf(error);
   if (error instanceof Zo2Error || code === undefined || !isRecord(error) || !("syscall" in error)) return error;

@@ -26,7 +26,7 @@ export function broken(file: string, what: string, cause?: unknown): Zo2Error {
   return new Zo2Error("ZO2_ERR_CHECKPOINT", `${file}: ${what}`, cause === undefined ? undefined : { cause });
 }
 
-export function unreadable(path: string, cause: unknown): Zo2Error {
+function unreadable(path: string, cause: unknown): Zo2Error {
   return new Zo2Error("ZO2_ERR_IO", `${path}: cannot be read: ${messageOf(cause)}`, { cause });
 }
 

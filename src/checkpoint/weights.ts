@@ -145,10 +145,11 @@ async function loadSlice(
       bytes = new Uint8Array(wide.buffer, 0, count * BYTES_OF[source.type]);
     }
     const target = { buffer: to.buffer, offset: to.offset + done * BYTES_OF[tensor.wire] };
-    // While another thread converts.
-    const converting = store.convert(bytes, source.type, target, tensor.wire, count);
-    await hashes.add(tensor.parameter, first + done, count, stored);
-    const bad = await converting;
+    // This thread hashes while another converts.
+    const [bad] = await Promise.all([
+      store.convert(bytes, source.type, target, tensor.wire, count),
+      hashes.add(tensor.parameter, first + done, count, stored),
+    ]);
     if (bad >= 0) throw notFinite(checkpoint, entry, first + done + bad, tensor.wire);
   }
 }

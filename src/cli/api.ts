@@ -7,7 +7,7 @@ import type { TrainerOptions } from "../config/trainer.js";
 import type { LoadOptions } from "../load.js";
 import type { EvaluateHooks, Model } from "../model.js";
 import type { Evaluation } from "../infer/evaluate.js";
-import type { ReplayProgress } from "../run/replay.js";
+import type { ReplayRunOptions } from "../run/replay.js";
 import type { BestEvaluation, FitOptions, Step } from "../train/trainer.js";
 
 export interface ModelView
@@ -27,11 +27,6 @@ export interface ModelView
     | "dispose"
   > {
   evaluate(data: string, options?: EvaluateOptions & EvaluateHooks): Promise<Evaluation>;
-}
-
-export interface ResumeOptions {
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: ReplayProgress) => void;
 }
 
 export interface TrainerView {
@@ -64,6 +59,6 @@ export interface Api {
   loadModel(name: string, options: ModelOptions, o: LoadOptions): Promise<ModelView>;
   createTrainer(model: ModelView, options: TrainerOptions): TrainerView;
   /** Rebuilds the weights of the run in `dir` on its base, and goes on where its journal ends. */
-  resumeTrainer(model: ModelView, dir: string, options: TrainerOptions, o: ResumeOptions): Promise<TrainerView>;
+  resumeTrainer(model: ModelView, dir: string, options: TrainerOptions, o: Omit<ReplayRunOptions, "steps">): Promise<TrainerView>;
   systemInfo(options: { threads?: number }): Promise<SystemView>;
 }

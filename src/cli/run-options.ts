@@ -1,16 +1,16 @@
 /** The flags of a run, kept in its folder, so that it can be resumed with no other flag. */
 import { randomBytes } from "node:crypto";
-import { access, rename, rm, writeFile } from "node:fs/promises";
+import { rename, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { parseOptions } from "../config/parse.js";
 import { Zo2Error } from "../base/errors.js";
-import { makeFolder } from "../base/files.js";
+import { exists, makeFolder } from "../base/files.js";
 import { messageOf } from "../base/guards.js";
 import { JOURNAL_FILE } from "../journal/read-run.js";
 import { readConfigFile } from "./config-file.js";
 import { type FlagName, type Flags, flagsSchema, longFlag } from "./flags.js";
 
-export const OPTIONS_FILE = "options.json";
+const OPTIONS_FILE = "options.json";
 
 /** Flags that hold the path of a file or a folder. */
 const PATHS = ["data", "evalData", "out", "metrics"] as const satisfies readonly FlagName[];
@@ -66,11 +66,4 @@ async function ofTheRun(flags: Flags): Promise<Flags> {
 function textOf({ seed, ...flags }: Flags): string {
   const text = JSON.stringify(flags, undefined, 2);
   return `${seed === undefined ? text : text.replace(/\n}$/, `,\n  "seed": ${seed}\n}`)}\n`;
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -131,7 +131,7 @@ export async function runTraining(
     steps = trainer.stepsTaken;
     // What another process has saved stays, until there is something better.
     if (keepBest) best = trainer.bestEvaluation ?? undefined;
-    progress?.skip(steps);
+    progress?.startAt(steps);
     if (run.options.checkData === false) {
       await begin();
       await run.beforeFirstStep?.();

@@ -97,7 +97,11 @@ export const trainerOptionsSchema = z
   })
   .superRefine((options, context) => {
     refineCheck(options, context);
-    const { microBatchSize, batchSize, steps } = options;
+    const { microBatchSize, batchSize, steps, run, test } = options;
+    if (run !== undefined && test?.noise !== undefined) {
+      const message = "must be absent with test.noise, which no journal holds";
+      context.addIssue({ code: "custom", path: ["run"], input: run, message });
+    }
     const { warmupSteps } = options.method.schedule;
     if (microBatchSize !== undefined && microBatchSize > batchSize) {
       context.addIssue({

@@ -103,7 +103,7 @@ export class Session {
   private queued: Promise<unknown> = Promise.resolve();
   private closing: Promise<void> | null = null;
   private user: string | null = null;
-  /** Whether the weights are any others than those that were loaded. */
+  /** Whether an update counts, so that the weights are others than those that were loaded. */
   private trained = false;
   /** Forward passes since the last step that have worked out what is pending anew, without storing it. */
   private forwards = 0;
@@ -317,6 +317,7 @@ export class Session {
   /** The last step counts as taken from now on. */
   commit(): void {
     this.log.commit();
+    this.trained ||= this.log.all.length > 0;
   }
 
   /** Forgets the last step's update if it was not committed. */
@@ -350,6 +351,8 @@ export class Session {
    */
   async replay(updates: readonly ReplayedUpdate[], o: ReplayOptions = {}): Promise<void> {
     await this.flush();
+    // One that ends amid them leaves some applied.
+    this.trained ||= updates.length > 0;
     await this.serialize(() =>
       this.control.replay(REPLAYED_AT_ONCE, async (adopt) => {
         const active = await this.plans.ensure(null);
@@ -374,7 +377,6 @@ export class Session {
         }
       }),
     );
-    this.trained ||= updates.length > 0;
   }
 
   /**
@@ -483,7 +485,7 @@ export class Session {
 
   /** A step works with all that is pending, and so takes it; what it stores is on its way into the weights. */
   private applied({ pending }: StepData, stores: boolean): void {
-    this.log.commit();
+    this.commit();
     if (stores) this.log.stored(pending.length);
     this.forwards = 0;
   }
@@ -506,7 +508,6 @@ export class Session {
     { seed, step, rule, learningRate, weightDecay }: StepRequest,
     { state, perturbation }: Pick<StepData, "state" | "perturbation">,
   ): void {
-    this.trained = true;
     const directions = rule.differences.length;
     this.log.add({ seed, step, noise: perturbation.noise, state, directions, learningRate, weightDecay });
   }

@@ -11,7 +11,7 @@
 import { randomBytes } from "node:crypto";
 import { copyFile, readlink, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
-import { makeFolder, readTextFile } from "../base/files.js";
+import { exists, makeFolder, readTextFile } from "../base/files.js";
 import { errnoOf, messageOf } from "../base/guards.js";
 import { Zo2Error } from "../base/errors.js";
 import { isCommit } from "./repository.js";
@@ -125,10 +125,6 @@ export async function sizeOf(path: string): Promise<number | undefined> {
     if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ENOTDIR") return undefined;
     throw new Zo2Error("ZO2_ERR_IO", `${path}: cannot be read: ${messageOf(error)}`, { cause: error });
   }
-}
-
-export async function exists(path: string): Promise<boolean> {
-  return (await sizeOf(path)) !== undefined;
 }
 
 /** Runs `work`; a failure of the system becomes `ZO2_ERR_IO` with the path. */

@@ -5,7 +5,7 @@
 import type { RecordShape, StepRecord } from "./record.js";
 
 /** Steps of one block at most. */
-export const BLOCK_STEPS = 4096;
+const BLOCK_STEPS = 4096;
 const HEAD_BYTES = 8;
 
 /**

@@ -8,11 +8,11 @@ import { crc32 } from "node:zlib";
 export const MAGIC = Buffer.from("\x89zo2run\r\n\x1a", "latin1");
 
 /** Of a payload: the length has 24 bits. */
-export const MAX_PAYLOAD_BYTES = 2 ** 24 - 1;
+const MAX_PAYLOAD_BYTES = 2 ** 24 - 1;
 const HEAD_BYTES = 4;
 const CHECKSUM_BYTES = 4;
 /** Beside its payload. */
-export const FRAME_BYTES = HEAD_BYTES + CHECKSUM_BYTES;
+const FRAME_BYTES = HEAD_BYTES + CHECKSUM_BYTES;
 
 /** Kinds of frames; the number is in the file. */
 export const KINDS = { header: 1, session: 2, step: 3, evaluation: 4, closed: 5, coefficients: 6 } as const;

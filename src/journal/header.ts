@@ -57,8 +57,8 @@ export const runHeaderSchema = z.strictObject({
     /** Path of the file; null for examples that the program gave. */
     path: z.string().nullable(),
     examples: count,
-    /** XXH128 of the file's bytes, or of the examples as JSON Lines; null where it could not be taken. */
-    hash: hash.nullable(),
+    /** XXH128 of the file's bytes, or of the examples in tokens, as JSON Lines. */
+    hash,
   }),
 });
 export type RunHeader = z.output<typeof runHeaderSchema>;

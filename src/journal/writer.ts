@@ -100,11 +100,6 @@ export class JournalWriter implements AsyncDisposable {
     return this.end;
   }
 
-  /** Resolves when all that was appended is on the disk. */
-  sync(): Promise<void> {
-    return this.inTurn(() => this.syncNow());
-  }
-
   /**
    * Says that nothing more comes, and closes the file. A second call does nothing. Where the last record could not be
    * written, whoever wrote it has heard so, and the file is closed as it is.

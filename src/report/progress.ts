@@ -107,9 +107,9 @@ export class Progress implements Disposable {
     this.lastStep = this.now();
   }
 
-  /** Counts steps that were taken before, by another process. */
-  skip(steps: number): void {
-    this.done += steps;
+  /** Begins behind steps that another process has taken. */
+  startAt(done: number): void {
+    this.done = done;
   }
 
   /** Counts one step. */

@@ -8,6 +8,7 @@ import { FORMAT_VERSION, type RunHeader, type RunSession } from "../journal/head
 import type { Loaded } from "../loaded.js";
 import { METHODS } from "../method/index.js";
 import { matchParameters } from "../models/match-parameters.js";
+import type { Parameter } from "../ops/parameter.js";
 
 /** Fields of config.json that say how weights are stored or who wrote them. */
 const NOT_OF_THE_MODEL = ["torch_dtype", "dtype", "transformers_version", "_name_or_path"];
@@ -18,11 +19,8 @@ const MAY_CHANGE = [
   ...["objective", "test"],
 ] as const;
 
-export interface DataDescription {
-  readonly path: string | null;
-  readonly examples: number;
-  readonly hash: string | null;
-}
+/** What tells a run's data from any other. */
+export type DataDescription = RunHeader["data"];
 
 export async function headerOf(
   loaded: Loaded,
@@ -66,8 +64,8 @@ export async function baseOf({
       config: await hashOfJson(without(config, NOT_OF_THE_MODEL)),
       tensors: parameters.map((parameter) => ({
         ...{ name: parameter.name, shape: [...parameter.shape] },
-        wire: wires.get(parameter) ?? "fp32",
-        hash: fingerprints.get(parameter) ?? "",
+        wire: of(wires, parameter),
+        hash: of(fingerprints, parameter),
       })),
     },
     numerics: { compute: options.dtype, rounding: options.rounding, tf32: options.tf32 },
@@ -115,6 +113,12 @@ export async function sessionOf(loaded: Loaded, options: ResolvedTrainerOptions,
       microBatchSize,
     }),
   };
+}
+
+function of<T>(map: ReadonlyMap<Parameter, T>, parameter: Parameter): T {
+  const value = map.get(parameter);
+  if (value === undefined) throw new Error(`${parameter.name} is in no unit`);
+  return value;
 }
 
 function without<T extends object>(object: T, names: readonly string[]): Partial<T> {

@@ -29,7 +29,7 @@ export function checkBase(
     if (tensor.hash !== other.hash) {
       throw fail(
         `tensor ${name} of ${asked.base.name} has other values than the base of the run, ${run.base.name}: another ` +
-          "model, another revision, or a tuned one",
+          "model, another revision, or a tuned one; load the run's own",
       );
     }
     if (tensor.wire !== other.wire) {
@@ -43,9 +43,9 @@ export function checkBase(
     asked.base.tensors.length !== tensors.length ||
     asked.base.tensors.some(({ name }, i) => tensors[i]?.name !== name)
   )
-    throw fail(`${asked.base.name} has other tensors, or in another order, than the base of the run, ${run.base.name}`);
+    throw fail(`${asked.base.name} has other tensors, or in another order, than the run's base; load ${run.base.name}`);
   if (run.base.config !== asked.base.config)
-    throw fail(`config.json of ${asked.base.name} is not that of the run's base, ${run.base.name}`);
+    throw fail(`config.json of ${asked.base.name} is not that of the run's base; load ${run.base.name}`);
   checkOption("rounding", run.numerics.rounding, asked.numerics.rounding, where);
 }
 

@@ -30,14 +30,17 @@ export async function replayRun(loaded: Loaded, journal: Journal, o: ReplayRunOp
   const { session, parameters } = loaded;
   const steps = o.steps ?? journal.steps.length;
   if (steps > journal.steps.length)
-    throw new Zo2Error("ZO2_ERR_JOURNAL", `${path}: holds ${journal.steps.length} steps; ${steps} were asked for`);
+    throw new Zo2Error("ZO2_ERR_JOURNAL", `${path}: holds ${journal.steps.length} steps, and ${steps} are asked for; ask for at most as many as there are`);
   const now = await baseOf(await asItIs(loaded, o.signal));
   checkBase(header, now, path);
   const frozen = new Set(header.method.frozen);
   await session.freeze(new Set(parameters.filter(({ name }) => frozen.has(name))));
   const onProgress = (applied: number) => o.onProgress?.({ journal: path, applied, steps });
-  await session.replay(updatesOf(journal).slice(0, steps), { signal: o.signal, onProgress });
-  await session.freeze(new Set());
+  try {
+    await session.replay(updatesOf(journal).slice(0, steps), { signal: o.signal, onProgress });
+  } finally {
+    await session.freeze(new Set());
+  }
 }
 
 /** Every step's update, in order. */

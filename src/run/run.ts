@@ -1,5 +1,5 @@
-import { access } from "node:fs/promises";
 import { Zo2Error } from "../base/errors.js";
+import { exists } from "../base/files.js";
 import type { Warning } from "../base/warnings.js";
 import type { ResolvedTrainerOptions, TrainerOptions } from "../config/trainer.js";
 import type { RunSession } from "../journal/header.js";
@@ -35,7 +35,8 @@ export class Run implements AsyncDisposable {
     const folder = await RunFolder.take(dir);
     try {
       const { journalPath } = folder;
-      const header = await headerOf(await asItIs(loaded), options, data);
+      // Weights with some of the steps were checked when those were taken or replayed.
+      const header = await headerOf(taken === 0 ? await asItIs(loaded) : loaded, options, data);
       const journal = (await exists(journalPath)) ? await readJournal(journalPath, { resuming: true }) : null;
       if (journal !== null) {
         if (journal.steps.length > 0 && taken === 0) {
@@ -44,7 +45,6 @@ export class Run implements AsyncDisposable {
             `${dir}: holds a run of ${journal.steps.length} steps; resume it, or choose another folder as option "run"`,
           );
         }
-        // Weights with some of the steps were checked when those were taken or replayed.
         if (taken === 0) checkBase(journal.header, header, journalPath);
         checkFits(journal.header, header, journalPath);
         if (journal.steps.length !== taken) {
@@ -115,11 +115,4 @@ export function optionsOf({ header, sessions }: Pick<Journal, "header" | "sessio
 /** The best evaluation so far. */
 export function bestOf({ evaluations }: Pick<Journal, "evaluations">): EvaluationRecord | null {
   return evaluations.findLast(({ best }) => best) ?? null;
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

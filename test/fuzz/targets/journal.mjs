@@ -15,7 +15,7 @@ const HEADER = {
   numerics: { compute: "fp32", rounding: "nearest", tf32: false },
   training: {},
   method: { probes: 2, directions: 1, noise: "gaussian", weightDecay: 0, frozen: [], seed: "7" },
-  data: { path: null, examples: 1, hash: null },
+  data: { path: null, examples: 1, hash: "f".repeat(32) },
 };
 const SESSION = { from: 0, started: "", package: "0.1.0", device: "cpu", options: {}, rounding: "" };
 

@@ -13,7 +13,7 @@ export const HEADER: RunHeader = {
   numerics: { compute: "fp32", rounding: "nearest", tf32: false },
   training: { method: { name: "mezo-sgd" }, seed: "7" },
   method: { probes: 2, directions: 1, noise: "gaussian", weightDecay: 0, frozen: [], seed: "7" },
-  data: { path: "train.jsonl", examples: 100, hash: null },
+  data: { path: "train.jsonl", examples: 100, hash: "f".repeat(32) },
 };
 
 /** Steps with any losses, coefficients as fp32 has them, and rates that fall as half a cosine. */
