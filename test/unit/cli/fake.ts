@@ -1,6 +1,8 @@
+import { join } from "node:path";
 import { Readable, Writable } from "node:stream";
 import type { Api, ModelView, TrainerView } from "../../../src/cli/api.js";
 import type { Context } from "../../../src/cli/context.js";
+import { runCli } from "../../../src/cli/program.js";
 import { modelOptionsSchema } from "../../../src/config/model.js";
 import { parseOptions } from "../../../src/config/parse.js";
 import type { TrainerOptions } from "../../../src/config/trainer.js";
@@ -219,4 +221,17 @@ export function fakeContext(script: Script = {}) {
     stderr,
     named: (name: string) => calls.filter(([n]) => n === name).map(([, ...rest]) => rest),
   };
+}
+
+/** Runs `zo2` on a fake. */
+export async function zo2(args: readonly string[], script: Script = {}) {
+  const fake = fakeContext(script);
+  const code = await runCli(args, fake.context);
+  return { ...fake, code, out: fake.stdout.text, err: fake.stderr.text };
+}
+
+/** The least that `zo2 train` needs, with `tuned` in `dir` for the model, and more. */
+export function trainArguments(dir: string, ...more: string[]): string[] {
+  const flags = ["--model", "m", "--data", "train.jsonl", "--out", join(dir, "tuned"), "--steps", "4"];
+  return ["train", ...flags, "--learning-rate", "1e-4", ...more];
 }

@@ -1,18 +1,11 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { runCli } from "../../../src/cli/program.js";
-import { fakeContext, type Script } from "./fake.js";
+import { zo2 } from "./fake.js";
 
 let dir: string;
 beforeEach(async () => (dir = await mkdtemp(join(tmpdir(), "zo2-run-"))));
 afterEach(() => rm(dir, { recursive: true, force: true }));
-
-async function zo2(args: readonly string[], script: Script = {}) {
-  const fake = fakeContext(script);
-  const code = await runCli(args, fake.context);
-  return { ...fake, code, out: fake.stdout.text, err: fake.stderr.text };
-}
 
 const begin = (...more: string[]) => {
   const flags = ["--model", dir, "--data", join(dir, "d.jsonl"), "--out", join(dir, "tuned")];
