@@ -59,6 +59,11 @@ export interface Api {
   loadModel(name: string, options: ModelOptions, o: LoadOptions): Promise<ModelView>;
   createTrainer(model: ModelView, options: TrainerOptions): TrainerView;
   /** Rebuilds the weights of the run in `dir` on its base, and goes on where its journal ends. */
-  resumeTrainer(model: ModelView, dir: string, options: TrainerOptions, o: Omit<ReplayRunOptions, "steps">): Promise<TrainerView>;
+  resumeTrainer(
+    model: ModelView,
+    dir: string,
+    options: TrainerOptions,
+    o: Omit<ReplayRunOptions, "steps">,
+  ): Promise<TrainerView>;
   systemInfo(options: { threads?: number }): Promise<SystemView>;
 }

@@ -30,7 +30,10 @@ export async function replayRun(loaded: Loaded, journal: Journal, o: ReplayRunOp
   const { session, parameters } = loaded;
   const steps = o.steps ?? journal.steps.length;
   if (steps > journal.steps.length)
-    throw new Zo2Error("ZO2_ERR_JOURNAL", `${path}: holds ${journal.steps.length} steps, and ${steps} are asked for; ask for at most as many as there are`);
+    throw new Zo2Error(
+      "ZO2_ERR_JOURNAL",
+      `${path}: holds ${journal.steps.length} steps, and ${steps} are asked for; ask for at most as many as there are`,
+    );
   const now = await baseOf(await asItIs(loaded, o.signal));
   checkBase(header, now, path);
   const frozen = new Set(header.method.frozen);

@@ -3,6 +3,7 @@
 
 #include "cross_entropy_cases.h"
 #include "cuda/ops/cross_entropy_sm90.cuh"
+#include "sm90_refusals.h"
 
 using namespace zo2::test;
 using zo2::cuda::CrossEntropyArgs;
@@ -10,15 +11,6 @@ using zo2::cuda::Launch;
 using zo2::cuda::Traits;
 
 namespace {
-
-Traits traits_of_device(int multiprocessors) {
-  int device = 0;
-  cudaDeviceProp properties{};
-  MUST(cudaGetDevice(&device));
-  MUST(cudaGetDeviceProperties(&properties, device));
-  return {properties.major * 10 + properties.minor, multiprocessors,
-          static_cast<int>(properties.sharedMemPerBlockOptin), false};
-}
 
 // launch_cross_entropy, which must choose the kernel under test.
 Kernels hopper(int multiprocessors) {
@@ -50,33 +42,10 @@ void refusals(CudaRig& rig) {
   Traits traits = traits_of_device(2);
   Launch at = rig.launch();
   at.traits = &traits;
-  CHECK(cross_entropy_sm90_accepts(at, good));
-  auto refused = [&](const char* what, auto change) {
-    CrossEntropyArgs args = good;
-    change(args);
-    CHECK(!cross_entropy_sm90_accepts(at, args), "%s", what);
-  };
-  refused("x of fp32", [](CrossEntropyArgs& a) { a.x.dtype = ZO2_F32; });
-  refused("both fp32", [](CrossEntropyArgs& a) { a.x.dtype = a.weight.dtype = ZO2_F32; });
-  refused("two 16-bit dtypes", [](CrossEntropyArgs& a) { a.x.dtype = ZO2_F16; });
-  refused("x off 16 bytes", [](CrossEntropyArgs& a) { a.x.data = static_cast<uint8_t*>(a.x.data) + 2; });
-  refused("weight off 16 bytes", [](CrossEntropyArgs& a) { a.weight.data = static_cast<uint8_t*>(a.weight.data) + 8; });
-  refused("odd stride of x", [](CrossEntropyArgs& a) { a.x.stride = 68; });
-  refused("odd stride of weight", [](CrossEntropyArgs& a) { a.weight.stride = 65; });
-  refused("K = 0", [](CrossEntropyArgs& a) { a.x.cols = a.weight.cols = 0; });
-  refused("64 rows", [](CrossEntropyArgs& a) { a.x.rows = 64; });
-  refused("no entries", [](CrossEntropyArgs& a) { a.weight.rows = 0; });
-  for (const int capability : {80, 89, 100, 120}) {
-    traits.capability = capability;
-    CHECK(!cross_entropy_sm90_accepts(at, good), "capability %d", capability);
-  }
-  traits.capability = 90;
-  traits.shared_per_block = 164 << 10;
-  CHECK(!cross_entropy_sm90_accepts(at, good), "too little shared memory");
-  traits.shared_per_block = 227 << 10;
-  traits.multiprocessors = 132;
-  CHECK(!cross_entropy_sm90_accepts(at, good), "one tile for 132 multiprocessors");
-  traits.multiprocessors = 2;
+  sm90_refusals(at, traits, good, zo2::cuda::cross_entropy_sm90_accepts);
+  CrossEntropyArgs few = good;
+  few.x.rows = 64;
+  CHECK(!cross_entropy_sm90_accepts(at, few), "64 rows");
   good.scratch = memory.at();
   good.scratch_bytes = 128 * 8 - 1;
   int64_t splits = 0;

@@ -5,6 +5,7 @@
 #include "cuda/ops/linear_mma.cuh"
 #include "cuda/ops/linear_sm90.cuh"
 #include "linear_cases.h"
+#include "sm90_refusals.h"
 
 using namespace zo2::test;
 using zo2::cuda::Launch;
@@ -12,17 +13,6 @@ using zo2::cuda::LinearArgs;
 using zo2::cuda::Traits;
 
 namespace {
-
-// Few multiprocessors, so that each block walks over several tiles.
-Traits traits_of_device(int multiprocessors) {
-  int device = 0;
-  cudaDeviceProp properties{};
-  MUST(cudaGetDevice(&device));
-  MUST(cudaGetDeviceProperties(&properties, device));
-  return {properties.major * 10 + properties.minor, multiprocessors,
-          static_cast<int>(properties.sharedMemPerBlockOptin), false,
-          static_cast<int>(properties.sharedMemPerMultiprocessor)};
-}
 
 Kernels hopper(const char* name, int multiprocessors) {
   Kernels kernels;
@@ -53,30 +43,14 @@ void refusals(CudaRig& rig) {
   Traits traits = traits_of_device(2);
   Launch at = rig.launch();
   at.traits = &traits;
-  CHECK(linear_sm90_accepts(at, good));
-  auto refused = [&](const char* what, auto change) {
+  sm90_refusals(at, traits, good, zo2::cuda::linear_sm90_accepts);
+  const auto refused = [&](const char* what, auto change) {
     LinearArgs args = good;
     change(args);
     CHECK(!linear_sm90_accepts(at, args), "%s", what);
   };
-  refused("x of fp32", [](LinearArgs& a) { a.x.dtype = ZO2_F32; });
-  refused("both fp32", [](LinearArgs& a) { a.x.dtype = a.weight.dtype = ZO2_F32; });
-  refused("two 16-bit dtypes", [](LinearArgs& a) { a.x.dtype = ZO2_F16; });
-  refused("x off 16 bytes", [](LinearArgs& a) { a.x.data = static_cast<uint8_t*>(a.x.data) + 2; });
-  refused("weight off 16 bytes", [](LinearArgs& a) { a.weight.data = static_cast<uint8_t*>(a.weight.data) + 8; });
-  refused("odd stride of x", [](LinearArgs& a) { a.x.stride = 68; });
-  refused("odd stride of weight", [](LinearArgs& a) { a.weight.stride = 65; });
-  refused("K = 0", [](LinearArgs& a) { a.x.cols = a.weight.cols = 0; });
   refused("M = 0", [](LinearArgs& a) { a.x.rows = a.out.rows = 0; });
-  refused("N = 0", [](LinearArgs& a) { a.weight.rows = a.out.cols = 0; });
   refused("more rows than 31 bits count", [](LinearArgs& a) { a.x.rows = a.out.rows = int64_t{1} << 31; });
-  for (const int capability : {80, 89, 100, 120}) {
-    traits.capability = capability;
-    CHECK(!linear_sm90_accepts(at, good), "capability %d", capability);
-  }
-  traits.capability = 90;
-  traits.multiprocessors = 132;
-  CHECK(!linear_sm90_accepts(at, good), "one tile for 132 multiprocessors");
 }
 
 }  // namespace

@@ -319,27 +319,35 @@ void uniform_options(CudaRig& rig) {
   }
 }
 
-// A layout without an element: what is wrong with a coefficient is still told.
-void no_elements(CudaRig& rig) {
-  const zo2_segment segment = {0, 0, 0, 0, 0, ZO2_F16, ZO2_F16, 0, 0};
-  const contract::Layout layout(nullptr, &segment, 1);
-  Guarded segments(std::vector<zo2_segment>{segment}), tally(std::vector<cuda::PrepareTally>(1)),
-      sticky(std::vector<zo2_sticky>(1));
-  Guarded coefficients(std::vector<zo2_coefficient>{{1, 1}, {NAN, 0}});
-  contract::PendingUpdate update{};
-  update.directions = 1, update.learning_rate = 1;
-  contract::PrepareCommand command{};
-  command.layout = &layout;
+// The flags after two updates, of step `first` and the next, along one direction each.
+zo2_sticky flags_after_two(CudaRig& rig, contract::PrepareCommand command, uint32_t first,
+                           const std::vector<zo2_coefficient>& values) {
+  Guarded segments(command.layout->segments()), tally(std::vector<cuda::PrepareTally>(1)),
+      sticky(std::vector<zo2_sticky>(1)), coefficients(values);
   command.sticky = sticky.at<zo2_sticky>();
+  command.noise_elements = UINT64_MAX;
   for (uint32_t k = 0; k < 2; ++k) {
-    update.step = 7 + k;
+    contract::PendingUpdate update{};
+    update.noise = ZO2_NOISE_RADEMACHER;
+    update.step = first + k;
+    update.directions = 1;
+    update.learning_rate = 1;
     update.coefficients = coefficients.at<zo2_coefficient>() + k;
     command.updates.push_back(update);
   }
   MUST(cuda::launch_prepare(rig.launch(), command,
                             {segments.at<zo2_segment>(), nullptr, tally.at<cuda::PrepareTally>()}));
   rig.finish();
-  const zo2_sticky found = sticky.get<zo2_sticky>()[0];
+  return sticky.get<zo2_sticky>()[0];
+}
+
+// A layout without an element: what is wrong with a coefficient is still told.
+void no_elements(CudaRig& rig) {
+  const zo2_segment segment = {0, 0, 0, 0, 0, ZO2_F16, ZO2_F16, 0, 0};
+  const contract::Layout layout(nullptr, &segment, 1);
+  contract::PrepareCommand command{};
+  command.layout = &layout;
+  const zo2_sticky found = flags_after_two(rig, command, 7, {{1, 1}, {NAN, 0}});
   CHECK(found.flags == ZO2_STICKY_NOT_FINITE && found.step == 8);
 }
 
@@ -460,28 +468,12 @@ void first_of_two_failures(CudaRig& rig) {
   const contract::Layout layout(nullptr, list, 2);
   std::vector<uint16_t> weights(18048 / 2 + 64);
   std::fill(weights.end() - 64, weights.end(), numerics::f32_to_f16(65000.0f));
-  Guarded segments(std::vector<zo2_segment>(list, list + 2)), wire(weights), tally(std::vector<cuda::PrepareTally>(1)),
-      sticky(std::vector<zo2_sticky>(1));
-  Guarded coefficients(std::vector<zo2_coefficient>{{1000.0f, 1}, {INFINITY, 0}});
+  Guarded wire(weights);
   contract::PrepareCommand command{};
   command.layout = &layout;
   command.wire = wire.at();
   command.store = true;
-  command.sticky = sticky.at<zo2_sticky>();
-  command.noise_elements = UINT64_MAX;
-  for (uint32_t k = 0; k < 2; ++k) {
-    contract::PendingUpdate update{};
-    update.noise = ZO2_NOISE_RADEMACHER;
-    update.step = 4 + k;
-    update.directions = 1;
-    update.learning_rate = 1;
-    update.coefficients = coefficients.at<zo2_coefficient>() + k;
-    command.updates.push_back(update);
-  }
-  MUST(cuda::launch_prepare(rig.launch(), command,
-                            {segments.at<zo2_segment>(), nullptr, tally.at<cuda::PrepareTally>()}));
-  rig.finish();
-  const zo2_sticky found = sticky.get<zo2_sticky>()[0];
+  const zo2_sticky found = flags_after_two(rig, command, 4, {{1000.0f, 1}, {INFINITY, 0}});
   CHECK(found.flags == (ZO2_STICKY_OVERFLOW | ZO2_STICKY_NOT_FINITE) && found.step == 4, "flags %u of step %u",
         found.flags, found.step);
 }

@@ -10,6 +10,7 @@ import { numberParameters, type ParameterSpec } from "../../../src/ops/parameter
 import { createRecorder, type Recording } from "../../../src/ops/record.js";
 import type { OpTable } from "../../../src/ops/row.js";
 import { OPS } from "../../../src/ops/table.js";
+import { SESSION_OPTIONS } from "../../support/session.js";
 import { DEVICE } from "../device.js";
 import { random } from "../support.js";
 
@@ -49,19 +50,7 @@ async function stepOf(cast: boolean) {
   const recording = recordingOf(cast);
   const units = cutUnits(recording, { wire: "fp32", compute: "fp32", unitBytes: WIDTH * WIDTH * 4 });
   const device = await loadNative().openDevice(DEVICE, { threads: 1 });
-  const session = await Session.create(device, recording, units, {
-    ...{
-      tierOf: () => "host",
-      slots: 2,
-      overlap: true,
-      prepareAhead: "auto",
-      writeBackEvery: 1,
-      wire: "fp32",
-      compute: "fp32",
-      rounding: "nearest",
-    },
-    ...{ positionRow: (position) => position, poison: true },
-  });
+  const session = await Session.create(device, recording, units, { ...SESSION_OPTIONS, poison: true });
   try {
     const next = random(7);
     for (const unit of units) {

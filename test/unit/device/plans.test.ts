@@ -1,4 +1,5 @@
 /** Which plan is in force: one is made anew where that of before does not hold what a pass needs, and only there. */
+import { SESSION_OPTIONS } from "../../support/session.js";
 import { fixtureFolder } from "../models/support.js";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -47,20 +48,7 @@ async function withSession(
   definition.record(recorder);
   const recording = recorder.finish();
   const units = cutUnits(recording, { wire: "fp32", compute: "fp32" });
-  const session = await Session.create(idle(kind, memory), recording, units, {
-    ...{
-      tierOf: () => "host",
-      slots: 2,
-      overlap: true,
-      prepareAhead: "auto",
-      writeBackEvery: 1,
-      wire: "fp32",
-      compute: "fp32",
-      rounding: "nearest",
-    },
-    ...{ positionRow: (position: number) => position, poison: false },
-    ...o,
-  });
+  const session = await Session.create(idle(kind, memory), recording, units, { ...SESSION_OPTIONS, ...o });
   await body(session);
   await session.dispose();
 }
