@@ -11,7 +11,7 @@ import type { TrainerOptions } from "../../../src/config/trainer.js";
 import { readRun } from "../../../src/journal/read-run.js";
 import { Trainer } from "../../../src/train/trainer.js";
 import { DEVICE } from "../device.js";
-import { fixtures, sameBits, weightBits, withModel, some } from "./helpers.js";
+import { fixtures, sameBits, sessionOf, some, weightBits, withModel } from "./helpers.js";
 
 const folder = (name: string) => path.join(fixtures, "models", name);
 const examples = Array.from({ length: 6 }, (_, i) => ({
@@ -141,6 +141,35 @@ describe("a run", () => {
     expect(await warned(model, { microBatchSize: 1 })).toEqual(["ZO2_WARN_ROUNDING"]);
     expect(await warned(model, { microBatchSize: 1 })).toEqual([]);
     expect(await warned({ offload: { ...model.offload, unitBytes: 20_000 } }, {})).toEqual(["ZO2_WARN_ROUNDING"]);
+  });
+
+  it("is not taken up on weights that a replay has left half way, nor by one that was never taken", async () => {
+    await train("gpt2", model, { ...OPTIONS, run }, 2);
+    await withModel(folder("gpt2"), model, async (loaded) => {
+      const session = sessionOf(loaded);
+      // A step that nobody has seen leaves nothing behind.
+      const running = new Trainer(loaded, OPTIONS).fit(examples, { signal: AbortSignal.abort() });
+      await expect(running.next()).rejects.toMatchObject({ code: "ZO2_ERR_ABORTED" });
+      expect(session.untouched).toBe(true);
+      const update = { seed: 1n, noise: "gaussian", coefficients: [1], learningRate: 1e-3, weightDecay: 0 } as const;
+      const stop = new AbortController();
+      const updates = Array.from({ length: 300 }, (_, step) => ({ ...update, step }));
+      const o = { signal: stop.signal, onProgress: () => stop.abort() };
+      await expect(session.replay(updates, o)).rejects.toMatchObject({ code: "ZO2_ERR_ABORTED" });
+      expect(session.untouched).toBe(false);
+      await expect(Trainer.resume(loaded, run)).rejects.toMatchObject({
+        code: "ZO2_ERR_JOURNAL",
+        message: expect.stringContaining("has other values than the base of the run") as unknown,
+      });
+    });
+  });
+
+  it("is not kept of noise that no journal holds", async () => {
+    const test = { noise: () => new Float32Array(0) };
+    await expect(train("gpt2", model, { ...OPTIONS, run, test })).rejects.toMatchObject({
+      code: "ZO2_ERR_CONFIG",
+      message: expect.stringContaining("test.noise, which no journal holds") as unknown,
+    });
   });
 
   it("is written by one trainer at a time", async () => {

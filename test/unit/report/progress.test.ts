@@ -113,3 +113,11 @@ test("in a terminal a bar is drawn on one line, and a remark stands on a line of
   // The cursor is shown again, and nothing is left running that would hold the process.
   expect(text.lastIndexOf("\u001b[?25h")).toBeGreaterThan(text.lastIndexOf("\u001b[?25l"));
 });
+
+test("a run that goes on counts the steps that another process has taken, and their time is not to come", () => {
+  const { lines, progress, step } = plainRun(10, 1000);
+  progress.startAt(7);
+  step(1);
+  expect(progress.state).toMatchObject({ done: 8, steps: 10, secondsLeft: 2 });
+  expect(lines[0]).toMatch(/^step 8\/10 /);
+});
