@@ -2,7 +2,7 @@
 export type { DataSource } from "./infer/source.js";
 export { loadModel, type LoadOptions } from "./load.js";
 export type { EvaluateHooks, Model, PlanSummary } from "./model.js";
-export { Trainer, type FitOptions, type Step, type TrainingEvaluation } from "./train/trainer.js";
+export { Trainer, type FitOptions, type Snapshot, type Step, type TrainingEvaluation } from "./train/trainer.js";
 export type { Evaluation } from "./infer/evaluate.js";
 export type { LabelPrediction, PredictInput, SpanPrediction } from "./infer/predict.js";
 export type { Score, ScoreInput } from "./infer/score.js";
@@ -23,8 +23,10 @@ export type { CheckedData } from "./train/run-data.js";
 export { resolveModel, type DownloadProgress, type ResolveModelOptions } from "./hub/index.js";
 export { readRun as readJournal } from "./journal/read-run.js";
 export type { ReplayProgress } from "./run/replay.js";
+export type { RestoreOptions } from "./run/restore.js";
+export type { RunReference, SwitchOptions } from "./run/switch.js";
 export type { Journal } from "./journal/read.js";
-export type { EvaluationRecord, StepRecord } from "./journal/record.js";
+export type { DroppedRecord, EvaluationRecord, Guard, StepRecord } from "./journal/record.js";
 export type { HeadSpec } from "./models/head.js";
 export {
   loadTokenizer,

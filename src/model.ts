@@ -2,8 +2,7 @@ import { at } from "./base/at.js";
 import { Zo2Error } from "./base/errors.js";
 import type { Warning } from "./base/warnings.js";
 import type { FloatType } from "./base/dtype.js";
-import { writeCheckpoint } from "./checkpoint/index.js";
-import { torchDtype, weightSources } from "./checkpoint/weights.js";
+import { weightSources } from "./checkpoint/weights.js";
 import { evaluateOptionsSchema, type EvaluateOptions } from "./config/evaluate.js";
 import { generateOptionsSchema, type GenerateOptions } from "./config/generate.js";
 import type { ResolvedModelOptions } from "./config/model.js";
@@ -31,6 +30,8 @@ import type { Tier } from "./memory/residence.js";
 import { AT_WEIGHTS, METHODS } from "./method/index.js";
 import type { HeadSpec } from "./models/head.js";
 import type { Parameter } from "./ops/parameter.js";
+import { type RunReference, RunSwitch, type SwitchOptions } from "./run/switch.js";
+import { saveWeights } from "./save.js";
 import type { Tokenizer } from "./tokenizer/index.js";
 
 /** Exact bytes of the memory plan in force. */
@@ -70,6 +71,7 @@ export class Model implements AsyncDisposable {
   readonly unusedTensors: readonly string[];
   /** What was unusual about the checkpoint, and what was done with it. */
   readonly warnings: readonly Warning[];
+  private readonly runs = new RunSwitch();
 
   constructor(loaded: Loaded) {
     bindLoaded(this, loaded);
@@ -216,18 +218,21 @@ export class Model implements AsyncDisposable {
       readonly signal?: AbortSignal;
     } = {},
   ): Promise<void> {
-    const { session, parameters } = open(this);
-    await session.flush();
-    const dtype = o.dtype ?? "wire";
-    const stored = torchDtype(dtype === "wire" ? session.wire : dtype);
-    const { dtype: newer, ...config } = this.config;
-    await writeCheckpoint(dir, {
-      tensors: weightSources(session.store, session.units, parameters, dtype),
-      config: newer === undefined ? { ...config, torch_dtype: stored } : { ...config, dtype: stored },
-      copyFrom: this.dir,
-      maxShardBytes: o.maxShardBytes,
-      signal: o.signal,
-    });
+    await saveWeights(open(this), dir, o);
+  }
+
+  /**
+   * Calls `use` when the weights are those that runs have made of the model's checkpoint, one behind the other: many
+   * fine-tunes of one base take turns on one model. Calls wait for each other, and find the weights that they asked
+   * for. To switch costs one pass over the base's files and the replay of the runs; where the weights stand already,
+   * nothing. They stay afterwards; `withRuns([], use)` is the base.
+   * @param runs folders of runs, or their journals; `steps` takes so many of one. Their weights have to rest and to be
+   *   rounded as this model's.
+   * @throws Zo2Error ZO2_ERR_JOURNAL for a run of another base, naming the tensor; ZO2_ERR_BUSY while a Trainer has the
+   *   model; ZO2_ERR_IO, ZO2_ERR_CHECKPOINT where the base's files are others now; whatever `use` throws
+   */
+  withRuns<T>(runs: readonly RunReference[], use: (model: this) => Promise<T> | T, o: SwitchOptions = {}): Promise<T> {
+    return this.runs.use(open(this), runs, () => use(this), o);
   }
 
   /**

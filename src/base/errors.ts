@@ -16,6 +16,7 @@ export const ERROR_CODES = {
   ZO2_ERR_IO: "a file could not be read or written",
   ZO2_ERR_JOURNAL: "a run's journal is damaged, of another version, in use, or of another run than what is asked for",
   ZO2_ERR_NOT_FINITE: "a loss, a projected gradient or a weight is not a finite number",
+  ZO2_ERR_DIVERGED: "the losses or coefficients of a run are not those of a training that works",
   ZO2_ERR_ABORTED: "the work was stopped by its AbortSignal",
   ZO2_ERR_DISPOSED: "the object was used after it was disposed",
   ZO2_ERR_BUSY: "the object is in use by other work",

@@ -29,6 +29,8 @@ export interface WriteOptions {
   readonly config: object;
   /** A model folder whose tokenizer files and other small files are copied. */
   readonly copyFrom?: string;
+  /** Small files that stand beside them, by name; called when every tensor has been read. */
+  readonly also?: (() => Readonly<Record<string, string>>) | undefined;
   /** Bytes of tensors in one file at most; a larger tensor gets a file of its own. @default 5 GB */
   readonly maxShardBytes?: number | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -64,6 +66,7 @@ export async function writeCheckpoint(dir: string, options: WriteOptions): Promi
     }
     if (shards.length > 1)
       await writeText(join(folder, INDEX_FILE), toJson({ metadata: { total_size: total }, weight_map: weightMap }));
+    for (const [name, text] of Object.entries(options.also?.() ?? {})) await writeText(join(folder, name), text);
     checkAborted(dir, options.signal);
   });
 }

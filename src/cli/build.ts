@@ -86,7 +86,9 @@ export function buildTrainerOptions(flags: Flags): TrainerOptions {
       deferredUpdate: flags.deferredUpdate,
       run: flags.run === false ? undefined : flags.run,
       durability: flags.durability,
+      onDivergence: flags.onDivergence,
     }),
+    ...snapshotsOf(flags),
     ...textOptionsOf(flags),
     ...evaluation,
   });
@@ -106,6 +108,12 @@ export function requireFlags<N extends FlagName>(
     );
   }
   return flags as Flags & { readonly [K in N]-?: NonNullable<Flags[K]> };
+}
+
+function snapshotsOf({ saveEvery, keep }: Flags): Record<string, unknown> {
+  if (saveEvery === undefined && keep !== undefined)
+    throw new Zo2Error("ZO2_ERR_CONFIG", `${longFlag("keep")} needs ${longFlag("saveEvery")} N: snapshots to keep`);
+  return saveEvery === undefined ? {} : { snapshots: { every: saveEvery, ...defined({ keep }) } };
 }
 
 function textOptionsOf(flags: Flags): Record<string, unknown> {

@@ -258,6 +258,16 @@ export const FLAGS = {
     { path: "durability" },
   ),
 
+  saveEvery: number("--save-every <n>", "steps between snapshots, kept in the run's folder (default: none)", {
+    path: "snapshots.every",
+  }),
+  keep: number("--keep <n>", "snapshots to keep, the newest (default: 2)", { path: "snapshots.keep" }),
+  onDivergence: text(
+    "--on-divergence <action>",
+    "stop, skip, rollback:N, ignore: what becomes of a step that went wrong (default: stop)",
+    { path: "onDivergence" },
+  ),
+
   force: toggle("--force", "build even where nothing has changed"),
 
   config: text("--config <file>", "JSON or YAML with these flags in camelCase; flags go over it"),

@@ -1,6 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { Zo2Error } from "../base/errors.js";
 import { messageOf } from "../base/guards.js";
+import { countedSteps } from "../journal/counted.js";
 import { lossesOf } from "../journal/record.js";
 import type { Journal } from "../journal/read.js";
 import { writeCompact } from "../journal/writer.js";
@@ -47,7 +48,7 @@ export const journalCommand: CommandSpec = {
 };
 
 async function info(journal: Journal, _flags: Flags, _context: Context, output: Output): Promise<void> {
-  const { header, sessions, steps, evaluations, bytes, torn, closed, compact: short } = journal;
+  const { header, sessions, steps, dropped, evaluations, bytes, torn, closed, compact: short } = journal;
   const { base, method, numerics, data, training } = header;
   const last = steps.at(-1);
   const losses = last === undefined ? [] : lossesOf(last);
@@ -66,6 +67,10 @@ async function info(journal: Journal, _flags: Flags, _context: Context, output: 
     `data      ${data.path ?? "examples of the program"}: ${formatCount(data.examples)} examples`,
     `steps     ${formatCount(steps.length)} of ${textOf(sessions.at(-1)?.options["steps"])} in ` +
       `${formatCount(sessions.length)} ${sessions.length === 1 ? "session" : "sessions"}; the last ${end}`,
+    ...dropped.map(
+      ({ step, count, guard }) =>
+        `dropped   ${count === 1 ? `step ${step}` : `steps ${step - count + 1} to ${step}`} (${guard})`,
+    ),
     ...(losses.length === 0
       ? []
       : [`loss      ${formatLoss(losses.reduce((a, b) => a + b, 0) / losses.length)} at the last step`]),
@@ -76,6 +81,7 @@ async function info(journal: Journal, _flags: Flags, _context: Context, output: 
     header,
     sessions,
     steps: steps.length,
+    dropped,
     evaluations,
     bytes,
     torn,
@@ -111,15 +117,18 @@ async function compact(journal: Journal, flags: Flags, _context: Context, output
   });
 }
 
-function rowsOf({ steps, header }: Journal): Record<string, number>[] {
+/** `counts`: 1, or 0 for a step that was dropped. */
+function rowsOf(journal: Journal): Record<string, number>[] {
+  const { steps, header } = journal;
   const { probes, directions } = header.method;
+  const counted = new Set(countedSteps(journal).map(({ step }) => step));
   return steps.map((step) => {
     const losses = lossesOf(step);
     return {
       step: step.step,
       ...Object.fromEntries(losses.map((loss, p) => [probes === 1 ? "loss" : `loss${p}`, loss])),
       ...Object.fromEntries(step.coefficients.map((c, d) => [directions === 1 ? "coefficient" : `coefficient${d}`, c])),
-      learningRate: step.learningRate,
+      ...{ learningRate: step.learningRate, counts: counted.has(step.step) ? 1 : 0 },
     };
   });
 }

@@ -44,7 +44,7 @@ export const trainCommand: CommandSpec = {
     ] as const),
     ...TEXT_FLAGS,
     ...(["evalData", "evalEvery", "keepBest", "metrics", "saveDtype"] as const),
-    ...(["run", "durability", "resume", "config"] as const),
+    ...(["run", "durability", "saveEvery", "keep", "onDivergence", "resume", "config"] as const),
     ...COMMON_FLAGS,
   ],
   examples: [

@@ -3,15 +3,16 @@ import type { TrainerOptions } from "../config/trainer.js";
 import { checkedLines, CheckView, type CheckState } from "../report/check.js";
 import { MetricsWriter } from "../report/metrics.js";
 import { Progress } from "../report/progress.js";
-import { formatLoss, formatShare } from "../report/units.js";
+import { formatDuration, formatLoss, formatShare } from "../report/units.js";
 import type { FloatType } from "../base/dtype.js";
 import type { Warning } from "../base/warnings.js";
 import type { CheckedData } from "../train/run-data.js";
-import type { BestEvaluation, Step, TrainingEvaluation } from "../train/trainer.js";
+import type { BestEvaluation, Snapshot, Step, TrainingEvaluation } from "../train/trainer.js";
 import type { Api, ModelView, TrainerView } from "./api.js";
 import type { Context } from "./context.js";
 import { describeError, isStopped } from "./exit.js";
-import { inFlags } from "./flags.js";
+import { isZo2Error } from "../base/errors.js";
+import { inFlags, longFlag } from "./flags.js";
 import type { Output } from "./output.js";
 
 export interface TrainingRun {
@@ -51,6 +52,9 @@ export interface TrainingResult {
 }
 
 const LOSS_WINDOW = 50;
+
+/** Ends of a run that dropping steps gets over. */
+const WENT_WRONG: readonly string[] = ["ZO2_ERR_NOT_FINITE", "ZO2_ERR_DIVERGED"];
 
 /**
  * Trains, and saves the weights: those of the best evaluation where there is one and it is to be kept, else the last.
@@ -141,6 +145,8 @@ export async function runTraining(
       onEvaluation,
       onChecked,
       onWarning: ({ code, message }: Warning) => note(`${code}: ${inFlags(message)}`),
+      onSnapshot: ({ step, dir, seconds }: Snapshot) =>
+        note(`snapshot after step ${step} in ${formatDuration(seconds)}: ${dir}`),
       ...(output.quiet ? {} : { onCheck: (state: CheckState) => view.show(state) }),
     };
     for await (const step of trainer.fit(run.data, hooks)) {
@@ -153,7 +159,16 @@ export async function runTraining(
       await record(metricsRecord(step));
     }
   } catch (error) {
-    if (!isStopped(error)) throw error;
+    if (!isStopped(error)) {
+      const { run: dir } = run.options;
+      if (dir !== undefined && isZo2Error(error) && WENT_WRONG.includes(error.code)) {
+        output.say(
+          `the run is whole up to the step before: ${longFlag("resume")} ${dir} ${longFlag("onDivergence")} skip ` +
+            "goes on without that one",
+        );
+      }
+      throw error;
+    }
     interrupted = true;
   } finally {
     progress?.stop();

@@ -46,6 +46,15 @@ const evaluationSchema = z.strictObject({
   batchSize: z.int().min(1).default(16),
 });
 
+const snapshotsSchema = z.strictObject({
+  /** Steps between two snapshots. */
+  every: z.int().min(1),
+  /** Snapshots to keep; while one is written there is one more. @default 2 */
+  keep: z.int().min(1).default(2),
+});
+
+const ROLLBACK = /^rollback:([1-9]\d{0,9})$/;
+
 const perStep = <T>() =>
   z.custom<(step: number) => T>((value) => typeof value === "function", { error: "must be a function of the step" });
 
@@ -92,12 +101,41 @@ export const trainerOptionsSchema = z
      * @default "second"
      */
     durability: z.enum(["second", "step", "never"]).default("second"),
+    /**
+     * Weights that are kept amid the run, as folders of Hugging Face's in its folder's `snapshots/`: a run is taken up
+     * from the newest, without the replay of what came before. Needs `run`. @default none
+     */
+    snapshots: snapshotsSchema.optional(),
+    /**
+     * What becomes of a step with a loss or coefficient that is not finite, with a coefficient far outside of those
+     * before it, or at the end of many steps whose losses were 0 or equal in every probe. `"stop"` ends the run before
+     * it. `"skip"` goes on as if its update had been none, and `"rollback:N"` as if those of the last N steps had; both
+     * rebuild the weights from the journal, and need `run`. `"ignore"` takes every step whose numbers are finite.
+     * @default "stop"
+     */
+    onDivergence: z
+      .union(
+        [
+          z.enum(["stop", "skip", "ignore"]),
+          z.custom<`rollback:${number}`>((value) => typeof value === "string" && ROLLBACK.test(value)),
+        ],
+        { error: 'must be "stop", "skip", "ignore", or "rollback:" with a number of steps' },
+      )
+      .default("stop"),
     /** Switches for tests: recorded noise and gradients put in place of the run's own. */
     test: testSchema.optional(),
   })
   .superRefine((options, context) => {
     refineCheck(options, context);
-    const { microBatchSize, batchSize, steps, run, test } = options;
+    const { microBatchSize, batchSize, steps, run, test, snapshots, onDivergence } = options;
+    if (run === undefined && snapshots !== undefined) {
+      const message = 'needs option "run", in whose folder they are kept';
+      context.addIssue({ code: "custom", path: ["snapshots"], input: snapshots, message });
+    }
+    if (run === undefined && stepsToDrop(onDivergence) > 0) {
+      const message = 'needs option "run", from whose journal the weights are rebuilt';
+      context.addIssue({ code: "custom", path: ["onDivergence"], input: onDivergence, message });
+    }
     if (run !== undefined && test?.noise !== undefined) {
       const message = "must be absent with test.noise, which no journal holds";
       context.addIssue({ code: "custom", path: ["run"], input: run, message });
@@ -120,6 +158,12 @@ export const trainerOptionsSchema = z
       });
     }
   });
+
+/** Steps whose updates do not count where a guard speaks, that at which it does among them; 0: the run ends there. */
+export function stepsToDrop(onDivergence: string): number {
+  if (onDivergence === "skip") return 1;
+  return Number(ROLLBACK.exec(onDivergence)?.[1] ?? 0);
+}
 
 /** Options of `Trainer`, as a caller writes them. */
 export type TrainerOptions = z.input<typeof trainerOptionsSchema>;

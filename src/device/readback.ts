@@ -1,10 +1,9 @@
 /** What comes back from a pass, and what goes there: numbers in host memory. */
 import type { FloatType } from "../base/dtype.js";
-import { Zo2Error } from "../base/errors.js";
 import { COEFFICIENT_BYTES, LOSS_BYTES, STICKY } from "../contract/constants.js";
 import type { ReadbackRegions } from "../memory/plan.js";
 import { at } from "../base/at.js";
-import type { StepOutcome } from "../method/index.js";
+import { StepError, type StepOutcome } from "../method/index.js";
 import type { Batch } from "../memory/batch-tables.js";
 import { bytesAt, type Place, type Placed, putBytes } from "./place.js";
 
@@ -48,18 +47,17 @@ export function readResults(
   });
 }
 
-/** @throws Zo2Error ZO2_ERR_NOT_FINITE naming the step whose update went wrong */
+/** @throws StepError ZO2_ERR_NOT_FINITE naming the step whose update went wrong */
 export function checkSticky({ sticky }: Readback, wire: FloatType): void {
   const view = new DataView(bytesAt(sticky));
   const flags = view.getUint32(0, true);
   if (flags === 0) return;
   const step = view.getUint32(4, true);
-  throw new Zo2Error(
-    "ZO2_ERR_NOT_FINITE",
+  throw new StepError(
+    step,
     (flags & STICKY.overflow) !== 0
-      ? `step ${step}: an updated weight does not fit in ${wire}; lower the learning rate, or use the wire dtype ` +
-          "fp32 or bf16"
-      : `step ${step}: the projected gradient is not a finite number; lower the learning rate or eps, and check the ` +
-          "batch of that step",
+      ? `: an updated weight does not fit in ${wire}; lower the learning rate, or use the wire dtype fp32 or bf16`
+      : ": the projected gradient is not a finite number; lower the learning rate or eps, and check the batch of " +
+          "that step",
   );
 }

@@ -15,6 +15,7 @@ import {
   coefficientsOf,
   type PendingUpdate,
   type Probe,
+  StepError,
   type StepOutcome,
   UpdateLog,
 } from "../method/index.js";
@@ -103,8 +104,10 @@ export class Session {
   private queued: Promise<unknown> = Promise.resolve();
   private closing: Promise<void> | null = null;
   private user: string | null = null;
-  /** Whether an update counts, so that the weights are others than those that were loaded. */
-  private trained = false;
+  /** Counts the changes of the weights. */
+  private changes = 0;
+  /** The count at which they were, or became again, those of the checkpoint. */
+  private loadedAt = 0;
   /** Forward passes since the last step that have worked out what is pending anew, without storing it. */
   private forwards = 0;
 
@@ -150,9 +153,14 @@ export class Session {
     return this.plans.active?.plan ?? null;
   }
 
-  /** Whether the weights are still those that were loaded: no step was taken, and none replayed. */
+  /** Whether the weights are those of the checkpoint: no step was taken or replayed since they were read. */
   get untouched(): boolean {
-    return !this.trained;
+    return this.changes === this.loadedAt;
+  }
+
+  /** Another number whenever the weights may be others. */
+  get revision(): number {
+    return this.changes;
   }
 
   /** Dtype of most matrices at rest. */
@@ -292,10 +300,10 @@ export class Session {
     return this.serialize(async () => {
       const coefficients = (request.coefficients ?? coefficientsOf(request.rule, losses)).map(Math.fround);
       if (!coefficients.every(Number.isFinite)) {
-        throw new Zo2Error(
-          "ZO2_ERR_NOT_FINITE",
-          `step ${request.step}: the losses ${losses.join(" and ")} give a projected gradient of ` +
-            `${coefficients.join(", ")}; the objective must return finite numbers`,
+        throw new StepError(
+          request.step,
+          `: the losses ${losses.join(" and ")} give a projected gradient of ${coefficients.join(", ")}; the ` +
+            "objective must return finite numbers",
         );
       }
       await this.plans.ensure(null);
@@ -316,8 +324,7 @@ export class Session {
 
   /** The last step counts as taken from now on. */
   commit(): void {
-    this.log.commit();
-    this.trained ||= this.log.all.length > 0;
+    if (this.log.commit()) this.changes++;
   }
 
   /** Forgets the last step's update if it was not committed. */
@@ -352,7 +359,7 @@ export class Session {
   async replay(updates: readonly ReplayedUpdate[], o: ReplayOptions = {}): Promise<void> {
     await this.flush();
     // One that ends amid them leaves some applied.
-    this.trained ||= updates.length > 0;
+    if (updates.length > 0) this.changes++;
     await this.serialize(() =>
       this.control.replay(REPLAYED_AT_ONCE, async (adopt) => {
         const active = await this.plans.ensure(null);
@@ -377,6 +384,21 @@ export class Session {
         }
       }),
     );
+  }
+
+  /**
+   * Puts other weights in the place of all that are there, behind what is in flight; what was pending is forgotten.
+   * @param fill writes every unit of the store, and says whether these are the weights of the checkpoint.
+   */
+  async rewrite(fill: () => Promise<boolean>): Promise<void> {
+    this.changes++;
+    await this.serialize(async () => {
+      await this.passes.idle();
+      await this.queue.settle();
+      this.log.clear();
+      this.forwards = 0;
+      if (await fill()) this.loadedAt = this.changes;
+    });
   }
 
   /**

@@ -15,7 +15,7 @@ const CHECKSUM_BYTES = 4;
 const FRAME_BYTES = HEAD_BYTES + CHECKSUM_BYTES;
 
 /** Kinds of frames; the number is in the file. */
-export const KINDS = { header: 1, session: 2, step: 3, evaluation: 4, closed: 5, coefficients: 6 } as const;
+export const KINDS = { header: 1, session: 2, step: 3, evaluation: 4, closed: 5, coefficients: 6, dropped: 7 } as const;
 export type Kind = (typeof KINDS)[keyof typeof KINDS];
 /** In the byte of the kind: all that stands before this frame was on disk when it was written. */
 const SYNCED = 0x80;
@@ -99,7 +99,7 @@ export function splitFrames(bytes: Buffer): { readonly frames: readonly Frame[];
 
 /** Larger frames are not looked for behind damage, so that the search takes no longer than it is worth. */
 const MAX_SEARCHED_BYTES = 2048;
-const SEARCHED: readonly number[] = [KINDS.step, KINDS.evaluation, KINDS.closed];
+const SEARCHED: readonly number[] = [KINDS.step, KINDS.evaluation, KINDS.closed, KINDS.dropped];
 
 function tailOf(bytes: Buffer, begin: number): Tail {
   let frameBehind: number | null = null;

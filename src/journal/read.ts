@@ -5,7 +5,14 @@ import { messageOf } from "../base/guards.js";
 import { decodeCoefficients } from "./compact.js";
 import { FIRST_CHECKSUM, type Frame, KINDS, MAGIC, splitFrames, type Tail } from "./frames.js";
 import { parseJson, type RunHeader, runHeaderSchema, type RunSession, runSessionSchema } from "./header.js";
-import { decodeEvaluation, decodeStep, type EvaluationRecord, type StepRecord } from "./record.js";
+import {
+  decodeDropped,
+  decodeEvaluation,
+  decodeStep,
+  type DroppedRecord,
+  type EvaluationRecord,
+  type StepRecord,
+} from "./record.js";
 
 export interface Journal {
   readonly path: string;
@@ -13,6 +20,8 @@ export interface Journal {
   readonly sessions: readonly RunSession[];
   /** Step k is the k-th, from 0. */
   readonly steps: readonly StepRecord[];
+  /** Steps among these that do not count, in the order in which they were dropped. */
+  readonly dropped: readonly DroppedRecord[];
   readonly evaluations: readonly EvaluationRecord[];
   /** Whether the last session ended in order: nothing stands behind its last record. */
   readonly closed: boolean;
@@ -82,6 +91,7 @@ function readFrames(frames: readonly Frame[], header: RunHeader, path: string, f
   const sessions: RunSession[] = [];
   const steps: StepRecord[] = [];
   const evaluations: EvaluationRecord[] = [];
+  const dropped: DroppedRecord[] = [];
   let compact = false;
   const add = (step: StepRecord | null, begin: number) => {
     if (step === null) throw fail("not a step of this run", begin);
@@ -110,11 +120,18 @@ function readFrames(frames: readonly Frame[], header: RunHeader, path: string, f
         for (const step of block) add(step, begin);
         break;
       }
+      case KINDS.dropped: {
+        const record = decodeDropped(payload, header.method);
+        if (record === null) throw fail("not a record of steps of this run that are dropped", begin);
+        add(record.step, begin);
+        dropped.push(record.dropped);
+        break;
+      }
       case KINDS.closed:
         break;
       default:
         throw fail(`a record of kind ${kind}, which a later version of zo2 has written; use that version`, begin);
     }
   }
-  return { sessions, steps, evaluations, compact };
+  return { sessions, steps, dropped, evaluations, compact };
 }

@@ -30,6 +30,19 @@ export interface EvaluationRecord {
   readonly best: boolean;
 }
 
+/** What may be wrong with a step; the number is in the file. */
+export const GUARDS = { "not-finite": 1, collapsed: 2, outlier: 3 } as const;
+export type Guard = keyof typeof GUARDS;
+
+/** Steps that were taken and whose updates do not count. */
+export interface DroppedRecord {
+  /** At which a guard spoke: the last of those that are dropped. */
+  readonly step: number;
+  /** How many: this one and those right before it. */
+  readonly count: number;
+  readonly guard: Guard;
+}
+
 /** How many losses and coefficients a record has. */
 export interface RecordShape {
   readonly probes: number;
@@ -38,6 +51,7 @@ export interface RecordShape {
 
 export const MAX_SHARDS = 255;
 const STEP_HEAD_BYTES = 4 + 1 + 1 + 8;
+const DROPPED_HEAD_BYTES = 1 + 4;
 const EVALUATION_BYTES = 4 + 4 + 8 + 8 + 1;
 
 /** step u32, shards u8, 0 u8, rate f64; of each shard: labelled u32, losses f64; coefficients f32. */
@@ -57,13 +71,13 @@ export function encodeStep(record: StepRecord): Buffer {
   return bytes;
 }
 
-/** Null where the bytes are no step of this shape. */
-export function decodeStep(payload: Uint8Array, { probes, directions }: RecordShape): StepRecord | null {
+/** Null where the bytes are no step of this shape. @param fewest shards that it has to have. */
+export function decodeStep(payload: Uint8Array, { probes, directions }: RecordShape, fewest = 1): StepRecord | null {
   const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
   if (bytes.byteLength < STEP_HEAD_BYTES) return null;
   const count = bytes.readUInt8(4);
   const shardBytes = 4 + probes * 8;
-  if (count === 0 || bytes.readUInt8(5) !== 0) return null;
+  if (count < fewest || bytes.readUInt8(5) !== 0) return null;
   if (bytes.byteLength !== STEP_HEAD_BYTES + count * shardBytes + directions * 4) return null;
   const shards = Array.from({ length: count }, (_, s) => {
     const begin = STEP_HEAD_BYTES + s * shardBytes;
@@ -73,6 +87,29 @@ export function decodeStep(payload: Uint8Array, { probes, directions }: RecordSh
   const begin = STEP_HEAD_BYTES + count * shardBytes;
   const coefficients = Array.from({ length: directions }, (_, d) => bytes.readFloatLE(begin + d * 4));
   return { step: bytes.readUInt32LE(0), shards, coefficients, learningRate: bytes.readDoubleLE(6) };
+}
+
+/** guard u8, steps that are dropped u32, then the step at which it spoke; in the compact form without shards. */
+export function encodeDropped({ count, guard }: DroppedRecord, step: StepRecord): Buffer {
+  const head = Buffer.alloc(DROPPED_HEAD_BYTES);
+  head.writeUInt8(GUARDS[guard], 0);
+  head.writeUInt32LE(count, 1);
+  return Buffer.concat([head, encodeStep(step)]);
+}
+
+/** Null where the bytes are no such record. */
+export function decodeDropped(
+  payload: Uint8Array,
+  shape: RecordShape,
+): { readonly dropped: DroppedRecord; readonly step: StepRecord } | null {
+  const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+  if (bytes.byteLength < DROPPED_HEAD_BYTES) return null;
+  const number = bytes.readUInt8(0);
+  const guard = (Object.keys(GUARDS) as Guard[]).find((name) => GUARDS[name] === number);
+  const count = bytes.readUInt32LE(1);
+  const step = decodeStep(bytes.subarray(DROPPED_HEAD_BYTES), shape, 0);
+  if (guard === undefined || step === null || count === 0 || count > step.step + 1) return null;
+  return { dropped: { step: step.step, count, guard }, step };
 }
 
 /** step u32, examples u32, loss f64, accuracy f64 (NaN: none), best u8. */

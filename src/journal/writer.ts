@@ -1,5 +1,6 @@
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
+import { at } from "../base/at.js";
 import { Zo2Error } from "../base/errors.js";
 import { syncFolder } from "../base/files.js";
 import { messageOf } from "../base/guards.js";
@@ -7,7 +8,15 @@ import { blocksOf, encodeCoefficients } from "./compact.js";
 import { checksumOf, encodeFrame, FIRST_CHECKSUM, type Kind, KINDS, MAGIC } from "./frames.js";
 import { encodeJson, type RunHeader, type RunSession } from "./header.js";
 import type { Journal } from "./read.js";
-import { encodeEvaluation, encodeStep, type EvaluationRecord, MAX_SHARDS, type StepRecord } from "./record.js";
+import {
+  type DroppedRecord,
+  encodeDropped,
+  encodeEvaluation,
+  encodeStep,
+  type EvaluationRecord,
+  MAX_SHARDS,
+  type StepRecord,
+} from "./record.js";
 
 /**
  * When records are on the disk itself. A record is in the file when its `append` has resolved, and outlives the
@@ -87,6 +96,11 @@ export class JournalWriter implements AsyncDisposable {
     return this.append(KINDS.step, encodeStep(record));
   }
 
+  /** A step that does not count, with those before it that are taken back with it: one record, whole or not there. */
+  dropped(record: DroppedRecord, step: StepRecord): Promise<void> {
+    return this.append(KINDS.dropped, encodeDropped(record, step));
+  }
+
   evaluation(record: EvaluationRecord): Promise<void> {
     return this.append(KINDS.evaluation, encodeEvaluation(record));
   }
@@ -94,6 +108,14 @@ export class JournalWriter implements AsyncDisposable {
   /** A block of the compact form. */
   coefficients(block: readonly StepRecord[]): Promise<void> {
     return this.append(KINDS.coefficients, encodeCoefficients(block));
+  }
+
+  /** Resolves when all that was written is on the disk, whatever the durability. @throws Zo2Error ZO2_ERR_IO */
+  sync(): Promise<void> {
+    return this.inTurn(async () => {
+      await this.syncing;
+      await this.syncNow();
+    });
   }
 
   get bytes(): number {
@@ -184,7 +206,17 @@ export class JournalWriter implements AsyncDisposable {
 export async function writeCompact(path: string, journal: Journal): Promise<number> {
   const writer = await JournalWriter.create(path, journal.header, "never");
   try {
-    for (const block of blocksOf(journal.steps)) await writer.coefficients(block);
+    let done = 0;
+    const blocks = async (end: number) => {
+      for (const block of blocksOf(journal.steps.slice(done, end))) await writer.coefficients(block);
+      done = end;
+    };
+    for (const record of journal.dropped) {
+      await blocks(record.step);
+      await writer.dropped(record, { ...at(journal.steps, record.step), shards: [] });
+      done = record.step + 1;
+    }
+    await blocks(journal.steps.length);
   } finally {
     await writer.close();
   }

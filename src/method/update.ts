@@ -46,14 +46,22 @@ export class UpdateLog<N> {
     this.committed = false;
   }
 
-  /** The last step counts as taken from now on. */
-  commit(): void {
+  /** The last step counts as taken from now on. @returns whether it did not before */
+  commit(): boolean {
+    const { committed } = this;
     this.committed = true;
+    return !committed;
   }
 
   /** Forgets the last step's update if it was not committed. */
   discard(): void {
     this.pending = this.taken;
+    this.committed = true;
+  }
+
+  /** Forgets every update: the weights that they were meant for are no more. */
+  clear(): void {
+    this.pending = [];
     this.committed = true;
   }
 

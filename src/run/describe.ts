@@ -16,7 +16,7 @@ const NOT_OF_THE_MODEL = ["torch_dtype", "dtype", "transformers_version", "_name
 /** Options of a trainer that change no weight, or only from the step on at which they change. */
 const MAY_CHANGE = [
   ...["run", "durability", "steps", "evaluation", "microBatchSize", "deferredUpdate", "checkData"],
-  ...["objective", "test"],
+  ...["objective", "snapshots", "onDivergence", "test"],
 ] as const;
 
 /** What tells a run's data from any other. */
@@ -85,7 +85,7 @@ export async function sessionOf(loaded: Loaded, options: ResolvedTrainerOptions,
   const { session } = loaded;
   const info = session.info();
   const { offload, device, threads } = loaded.options;
-  const { steps, microBatchSize, deferredUpdate } = options;
+  const { steps, microBatchSize, deferredUpdate, snapshots, onDivergence } = options;
   const cut = session.units.map(({ name, tensors }) => [
     name,
     tensors.map((t) => [t.parameter.name, t.rowStart, t.rowCount]),
@@ -103,6 +103,8 @@ export async function sessionOf(loaded: Loaded, options: ResolvedTrainerOptions,
         steps,
         microBatchSize,
         deferredUpdate,
+        snapshots,
+        onDivergence,
       }),
     ) as Record<string, unknown>,
     rounding: await hashOfJson({

@@ -4,6 +4,7 @@ import type { Journal } from "../journal/read.js";
 import type { Loaded } from "../loaded.js";
 import { baseOf } from "./describe.js";
 import { checkBase } from "./fits.js";
+import { updatesOf } from "./updates.js";
 import { asItIs } from "./weights-now.js";
 
 export interface ReplayRunOptions {
@@ -16,6 +17,7 @@ export interface ReplayRunOptions {
 export interface ReplayProgress {
   /** Path of the journal. */
   readonly journal: string;
+  /** Updates that have been applied, of those that count. */
   readonly applied: number;
   readonly steps: number;
 }
@@ -26,31 +28,35 @@ export interface ReplayProgress {
  * @throws Zo2Error ZO2_ERR_JOURNAL where the run began with other weights, or has fewer steps than are asked for
  */
 export async function replayRun(loaded: Loaded, journal: Journal, o: ReplayRunOptions = {}): Promise<void> {
-  const { header, path } = journal;
-  const { session, parameters } = loaded;
+  const { path } = journal;
   const steps = o.steps ?? journal.steps.length;
   if (steps > journal.steps.length)
     throw new Zo2Error(
       "ZO2_ERR_JOURNAL",
       `${path}: holds ${journal.steps.length} steps, and ${steps} are asked for; ask for at most as many as there are`,
     );
-  const now = await baseOf(await asItIs(loaded, o.signal));
-  checkBase(header, now, path);
+  await checkBegins(loaded, journal, o.signal);
+  await applyUpdates(loaded, journal, updatesOf(journal, steps), o);
+}
+
+/** Checks that the weights are those that the run began with. @throws Zo2Error ZO2_ERR_JOURNAL */
+export async function checkBegins(loaded: Loaded, journal: Journal, signal: AbortSignal | undefined): Promise<void> {
+  checkBase(journal.header, await baseOf(await asItIs(loaded, signal)), journal.path);
+}
+
+/** Applies some of a run's updates, as the run did: what it froze stays as it is. */
+export async function applyUpdates(
+  { session, parameters }: Loaded,
+  { header, path }: Journal,
+  updates: readonly ReplayedUpdate[],
+  o: Pick<ReplayRunOptions, "signal" | "onProgress">,
+): Promise<void> {
   const frozen = new Set(header.method.frozen);
   await session.freeze(new Set(parameters.filter(({ name }) => frozen.has(name))));
-  const onProgress = (applied: number) => o.onProgress?.({ journal: path, applied, steps });
+  const onProgress = (applied: number) => o.onProgress?.({ journal: path, applied, steps: updates.length });
   try {
-    await session.replay(updatesOf(journal).slice(0, steps), { signal: o.signal, onProgress });
+    await session.replay(updates, { signal: o.signal, onProgress });
   } finally {
     await session.freeze(new Set());
   }
-}
-
-/** Every step's update, in order. */
-export function updatesOf({ header, steps }: Pick<Journal, "header" | "steps">): readonly ReplayedUpdate[] {
-  const { noise, weightDecay } = header.method;
-  const seed = BigInt(header.method.seed);
-  return steps.map(({ step, coefficients, learningRate }) => ({
-    ...{ step, seed, noise, coefficients, learningRate, weightDecay },
-  }));
 }

@@ -4,12 +4,14 @@ import type { Warning } from "../base/warnings.js";
 import type { ResolvedTrainerOptions, TrainerOptions } from "../config/trainer.js";
 import type { RunSession } from "../journal/header.js";
 import { type Journal, readJournal } from "../journal/read.js";
-import type { EvaluationRecord, StepRecord } from "../journal/record.js";
+import type { DroppedRecord, EvaluationRecord, StepRecord } from "../journal/record.js";
 import { JournalWriter } from "../journal/writer.js";
 import type { Loaded } from "../loaded.js";
 import { headerOf, type DataDescription, sessionOf } from "./describe.js";
 import { checkBase, checkFits } from "./fits.js";
 import { RunFolder } from "./folder.js";
+import { type RestoreOptions, restoreRunAnew } from "./restore.js";
+import { clearLeftOvers, pruneSnapshots, writeSnapshot } from "./snapshots.js";
 import { asItIs } from "./weights-now.js";
 
 /** A training that is written down while it goes on: its folder, which no other process may write, and its journal. */
@@ -35,6 +37,7 @@ export class Run implements AsyncDisposable {
     const folder = await RunFolder.take(dir);
     try {
       const { journalPath } = folder;
+      await clearLeftOvers(dir);
       // Weights with some of the steps were checked when those were taken or replayed.
       const header = await headerOf(taken === 0 ? await asItIs(loaded) : loaded, options, data);
       const journal = (await exists(journalPath)) ? await readJournal(journalPath, { resuming: true }) : null;
@@ -85,6 +88,28 @@ export class Run implements AsyncDisposable {
     return this.journal.evaluation(record);
   }
 
+  /**
+   * Writes down that steps do not count, and rebuilds the weights without them.
+   * @throws Zo2Error ZO2_ERR_JOURNAL where the run did not begin with the model's own checkpoint
+   */
+  async drop(record: DroppedRecord, step: StepRecord, loaded: Loaded, o: RestoreOptions): Promise<void> {
+    await this.journal.dropped(record, step);
+    await restoreRunAnew(loaded, this.folder.dir, await readJournal(this.journal.path), o);
+  }
+
+  /**
+   * Keeps the weights as they are after `taken` steps, and of those that were kept before the newest, `keep` in all.
+   * @returns the folder @throws Zo2Error ZO2_ERR_IO
+   */
+  async snapshot(loaded: Loaded, taken: number, keep: number): Promise<string> {
+    // A snapshot ahead of the journal would be of no use.
+    await this.journal.sync();
+    const { dir } = this.folder;
+    const path = await writeSnapshot(dir, loaded, await readJournal(this.journal.path), taken);
+    await pruneSnapshots(dir, keep);
+    return path;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       await this.journal.close();
@@ -107,9 +132,9 @@ function roundsAnew(dir: string, last: RunSession, { from, device }: RunSession)
 /** The options of a run's trainer, as far as a journal holds them. */
 export function optionsOf({ header, sessions }: Pick<Journal, "header" | "sessions">): TrainerOptions {
   const { seed, objectiveFrom: _, ...training } = header.training;
-  const { steps } = sessions.at(-1)?.options ?? {};
+  const { steps, snapshots, onDivergence } = sessions.at(-1)?.options ?? {};
   // Parsed again where they are used.
-  return { ...training, seed: BigInt(String(seed)), steps } as TrainerOptions;
+  return { ...training, seed: BigInt(String(seed)), steps, snapshots, onDivergence } as TrainerOptions;
 }
 
 /** The best evaluation so far. */

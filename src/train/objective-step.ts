@@ -1,11 +1,10 @@
 /** Steps whose losses the caller computes: they split a step into its probes, and the coefficients. */
 import { at } from "../base/at.js";
-import { Zo2Error } from "../base/errors.js";
 import type { ObjectiveContext } from "../config/objective.js";
 import type { Example } from "../data/index.js";
 import type { StepRequest } from "../device/session.js";
 import type { Loaded } from "../loaded.js";
-import type { StepOutcome } from "../method/index.js";
+import { StepError, type StepOutcome } from "../method/index.js";
 import { logitBatch, logitOutputs } from "./logit-outputs.js";
 import { encodePrompts, type EncodedPrompt, type Objective, type ObjectiveLimits } from "./prompts.js";
 import { generateAt } from "./text-losses.js";
@@ -87,8 +86,8 @@ async function lossesOfLogits(
 
 function checked(loss: unknown, { step, branch }: ObjectiveContext): number {
   if (typeof loss === "number" && Number.isFinite(loss)) return loss;
-  throw new Zo2Error(
-    "ZO2_ERR_NOT_FINITE",
-    `step ${step}, branch ${branch}: the objective returned ${String(loss)}; it must return a finite number`,
+  throw new StepError(
+    step,
+    `, branch ${branch}: the objective returned ${String(loss)}; it must return a finite number`,
   );
 }

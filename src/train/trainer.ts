@@ -1,8 +1,13 @@
 import { parseOptions } from "../config/parse.js";
-import { trainerOptionsSchema, type ResolvedTrainerOptions, type TrainerOptions } from "../config/trainer.js";
+import {
+  stepsToDrop,
+  trainerOptionsSchema,
+  type ResolvedTrainerOptions,
+  type TrainerOptions,
+} from "../config/trainer.js";
 import type { CheckProgress, EncodedExample, Example } from "../data/index.js";
 import { labelledCount } from "../data/batch.js";
-import { Zo2Error } from "../base/errors.js";
+import { isZo2Error, Zo2Error } from "../base/errors.js";
 import { emitWarning, type Warning } from "../base/warnings.js";
 import type { StepRequest } from "../device/session.js";
 import { packGroups } from "../infer/batching.js";
@@ -12,12 +17,14 @@ import { checkLength } from "../infer/limits.js";
 import type { DataSource } from "../infer/source.js";
 import { type Loaded, loadedOf } from "../loaded.js";
 import { STEPS_IN_FLIGHT } from "../memory/control.js";
-import { learningRateAt, METHODS, type MethodReport, type StepOutcome } from "../method/index.js";
+import { learningRateAt, METHODS, type MethodReport, StepError, type StepOutcome } from "../method/index.js";
 import type { Model } from "../model.js";
 import { readRun } from "../journal/read-run.js";
-import { type ReplayRunOptions, replayRun } from "../run/replay.js";
+import type { StepRecord } from "../journal/record.js";
+import { type RestoreOptions, restoreRun } from "../run/restore.js";
 import { bestOf, optionsOf, Run } from "../run/run.js";
 import { matchParameters } from "../models/match-parameters.js";
+import { type Divergence, Guards } from "./guards.js";
 import { objectiveStep } from "./objective-step.js";
 import { BatchOrder } from "./order.js";
 import {
@@ -68,6 +75,16 @@ export interface FitOptions {
   readonly onWarning?: (warning: Warning) => void;
   /** Awaited before training goes on: a good place to save the model. */
   readonly onEvaluation?: (evaluation: TrainingEvaluation) => void | Promise<void>;
+  /** Sees each snapshot that has been written. */
+  readonly onSnapshot?: (snapshot: Snapshot) => void;
+}
+
+/** Weights that were kept amid a run. */
+export interface Snapshot {
+  /** Steps taken before it. */
+  readonly step: number;
+  readonly dir: string;
+  readonly seconds: number;
 }
 
 interface InFlight {
@@ -90,6 +107,9 @@ export class Trainer {
   private best: BestEvaluation | null = null;
   /** Steps that had been taken at the last evaluation. */
   private evaluatedAt = 0;
+  private guards: Guards;
+  /** Why no more steps can be taken on the weights that there are. */
+  private broken: Zo2Error | null = null;
 
   /** @throws Zo2Error ZO2_ERR_CONFIG naming every option that is wrong, ZO2_ERR_LENGTH past the model's positions */
   constructor(
@@ -99,6 +119,7 @@ export class Trainer {
     this.options = parseOptions(trainerOptionsSchema, options, "trainer options");
     checkLength(this.options.maxLength, model.maxPositions);
     matchParameters(model.parameters, this.options.freeze);
+    this.guards = new Guards(this.lossesFrom);
   }
 
   /**
@@ -114,20 +135,21 @@ export class Trainer {
     model: Model,
     dir: string,
     options: Partial<TrainerOptions> = {},
-    o: Omit<ReplayRunOptions, "steps"> = {},
+    o: RestoreOptions = {},
   ): Promise<Trainer> {
     const journal = await readRun(dir, { resuming: true });
     const trainer = new Trainer(model, { ...optionsOf(journal), ...options, run: dir });
     const loaded = loadedOf(model);
     const release = loaded.session.reserve("Trainer.resume");
     try {
-      await replayRun(loaded, journal, o);
+      await restoreRun(loaded, dir, journal, o);
     } finally {
       release();
     }
     trainer.taken = journal.steps.length;
     trainer.best = bestOf(journal);
     trainer.evaluatedAt = journal.evaluations.at(-1)?.step ?? 0;
+    trainer.guards = Guards.of(trainer.lossesFrom, journal);
     return trainer;
   }
 
@@ -144,21 +166,21 @@ export class Trainer {
    * All of the data is read and checked before the first step, with that of the evaluation, and memory is planned for
    * the longest batch.
    *
-   * @throws Zo2Error ZO2_ERR_ABORTED after the steps in flight were yielded, ZO2_ERR_NOT_FINITE naming the step,
-   *   DataError (ZO2_ERR_DATA, ZO2_ERR_LENGTH, ZO2_ERR_TOKENIZER) naming the lines that cannot be used
+   * A step at which a guard speaks (see option `onDivergence`) is not yielded: it ends the run, or does not count.
+   *
+   * @throws Zo2Error ZO2_ERR_ABORTED after the steps in flight were yielded, ZO2_ERR_NOT_FINITE and ZO2_ERR_DIVERGED
+   *   naming the step, DataError (ZO2_ERR_DATA, ZO2_ERR_LENGTH, ZO2_ERR_TOKENIZER) naming the lines that cannot be used
    */
   async *fit(data: DataSource, o: FitOptions = {}): AsyncGenerator<Step, void, undefined> {
+    if (this.broken !== null) throw this.broken;
     const loaded = loadedOf(this.model);
-    const { session, parameters } = loaded;
+    const { session } = loaded;
     const release = session.reserve("a Trainer");
     const inFlight: InFlight[] = [];
     try {
       await using run = await openRunData(loaded, this.options, data, { signal: o.signal, onCheck: o.onCheck });
       try {
-        await session.freeze(matchParameters(parameters, this.options.freeze));
-        await session.clearSticky();
-        const { probes } = METHODS[this.options.method.name].step(this.options.method);
-        await planRun(loaded, this.options, run, probes, this.taken, o.signal);
+        await this.setUp(loaded, run, o.signal);
         await using kept = await this.keep(loaded, run, data, o);
         if (run.checked !== null) await o.onChecked?.(run.checked);
         yield* this.steps(loaded, run, kept, inFlight, o);
@@ -170,6 +192,15 @@ export class Trainer {
     } finally {
       release();
     }
+  }
+
+  /** Readies the session for the steps that are to come. */
+  private async setUp(loaded: Loaded, run: RunData, signal: AbortSignal | undefined): Promise<void> {
+    const { session, parameters } = loaded;
+    await session.freeze(matchParameters(parameters, this.options.freeze));
+    await session.clearSticky();
+    const { probes } = METHODS[this.options.method.name].step(this.options.method);
+    await planRun(loaded, this.options, run, probes, this.taken, signal);
   }
 
   /** What writes the run down; null where nothing is to be kept. */
@@ -217,15 +248,18 @@ export class Trainer {
         throw new Zo2Error("ZO2_ERR_ABORTED", `training was stopped after ${this.taken} of ${steps} steps`, {
           cause: o.signal?.reason,
         });
-      const outcome = await step.result;
+      const { outcome, divergence } = await this.judged(step);
+      if (divergence !== null) {
+        await this.drop(step, outcome, divergence, loaded, run, kept, inFlight, o);
+        next = this.taken;
+        last = performance.now();
+        continue;
+      }
       inFlight.shift();
       this.taken++;
       if (inFlight.length === 0) session.commit();
       // What was yielded stands in the journal.
-      await kept?.step({
-        ...{ step: step.index, coefficients: outcome.coefficients, learningRate: step.learningRate },
-        shards: [{ labelled: step.labelled, losses: outcome.losses }],
-      });
+      await kept?.step(recordOf(step, outcome));
       if (!deferredUpdate) await session.flush();
       const now = performance.now();
       yield this.report(step, outcome, (now - last) / 1000);
@@ -234,7 +268,83 @@ export class Trainer {
         await this.evaluate(loaded, run.evaluation, kept, o);
         last = performance.now();
       }
+      if (kept !== null && this.taken % (this.options.snapshots?.every ?? Number.POSITIVE_INFINITY) === 0) {
+        await this.snapshot(loaded, kept, o);
+        last = performance.now();
+      }
     }
+  }
+
+  /** What a step came to, and what is wrong with it. */
+  private async judged({ index, result }: InFlight): Promise<{ outcome: StepOutcome; divergence: Divergence | null }> {
+    try {
+      const outcome = await result;
+      const divergence = this.guards.judge(outcome, index);
+      const counts = divergence?.guard !== "not-finite" && this.options.onDivergence === "ignore";
+      return { outcome, divergence: counts ? null : divergence };
+    } catch (error) {
+      if (!(error instanceof StepError)) throw error;
+      const { method } = this.options;
+      const { probes, rule } = METHODS[method.name].step(method);
+      const outcome = { losses: probes.map(() => Number.NaN), coefficients: rule.differences.map(() => Number.NaN) };
+      return { outcome, divergence: { guard: "not-finite", since: error.step, error } };
+    }
+  }
+
+  /** Ends the run before a step that has gone wrong, or goes on as if it and some before it had changed nothing. */
+  private async drop(
+    step: InFlight,
+    outcome: StepOutcome,
+    divergence: Divergence,
+    loaded: Loaded,
+    run: RunData,
+    kept: Run | null,
+    inFlight: InFlight[],
+    { signal, onWarning = emitWarning }: FitOptions,
+  ): Promise<void> {
+    const { index } = step;
+    const { guard, since, error } = divergence;
+    const count = Math.min(index + 1, Math.max(stepsToDrop(this.options.onDivergence), index - since + 1));
+    if (stepsToDrop(this.options.onDivergence) === 0 || kept === null) {
+      // The update of one that is finite may be in the weights, with the step behind it.
+      if (guard !== "not-finite") this.broken = error;
+      throw error;
+    }
+    if (this.guards.inVain(index)) throw inVain(error);
+    await Promise.allSettled(inFlight.map(({ result }) => result));
+    inFlight.length = 0;
+    const record = { step: index, count, guard };
+    // Until the weights are rebuilt they are of no use: no signal stops that.
+    this.broken = error;
+    await kept.drop(record, recordOf(step, outcome), loaded, { onWarning });
+    this.taken = index + 1;
+    this.guards.dropped(record);
+    await this.setUp(loaded, run, signal);
+    this.broken = null;
+    const steps = count === 1 ? `step ${index} does` : `steps ${index - count + 1} to ${index} do`;
+    onWarning({ code: "ZO2_WARN_DIVERGED", message: `${error.message}; ${steps} not count, and the run goes on` });
+  }
+
+  private async snapshot(
+    loaded: Loaded,
+    kept: Run,
+    { onSnapshot, onWarning = emitWarning }: FitOptions,
+  ): Promise<void> {
+    const begun = performance.now();
+    try {
+      const dir = await kept.snapshot(loaded, this.taken, this.options.snapshots?.keep ?? 1);
+      onSnapshot?.({ step: this.taken, dir, seconds: (performance.now() - begun) / 1000 });
+    } catch (error) {
+      if (!isZo2Error(error) || error.code !== "ZO2_ERR_IO") throw error;
+      onWarning({
+        code: "ZO2_WARN_SNAPSHOT",
+        message: `the snapshot after step ${this.taken} was not written: ${error.message}; the journal has every step`,
+      });
+    }
+  }
+
+  private get lossesFrom(): "model" | "caller" {
+    return this.options.objective === undefined ? "model" : "caller";
   }
 
   /** What puts step `index` on the device; steps come in ascending order. */
@@ -252,19 +362,19 @@ export class Trainer {
     const { objective, method } = this.options;
     if (objective === undefined) throw new Error("prompts without an objective");
     const request = this.request(index);
-    const step = await objectiveStep(
-      loaded,
-      objective,
-      examples,
-      runLimits(loaded, this.options),
-      request,
-      METHODS[method.name].sides,
-    );
-    return {
-      ...{ index, learningRate: request.learningRate, examples: examples.length, labelled: examples.length },
-      result: Promise.resolve(step.outcome),
-      tokens: step.tokens,
-    };
+    const { sides } = METHODS[method.name];
+    const limits = runLimits(loaded, this.options);
+    const common = { index, learningRate: request.learningRate, examples: examples.length, labelled: examples.length };
+    try {
+      const step = await objectiveStep(loaded, objective, examples, limits, request, sides);
+      return { ...common, result: Promise.resolve(step.outcome), tokens: step.tokens };
+    } catch (error) {
+      if (!(error instanceof StepError)) throw error;
+      // It is awaited in its turn; until then a failure must not count as unhandled.
+      const result = Promise.reject(error);
+      result.catch(() => undefined);
+      return { ...common, result, tokens: 0 };
+    }
   }
 
   private async enqueueLoss(loaded: Loaded, index: number, examples: readonly EncodedExample[]): Promise<InFlight> {
@@ -336,6 +446,19 @@ export class Trainer {
     await kept?.evaluation({ step: this.taken, loss, accuracy, examples, best });
     this.evaluatedAt = this.taken;
   }
+}
+
+function recordOf({ index, learningRate, labelled }: InFlight, { losses, coefficients }: StepOutcome): StepRecord {
+  return { step: index, coefficients, learningRate, shards: [{ labelled, losses }] };
+}
+
+function inVain(error: Zo2Error): Zo2Error {
+  return new Zo2Error(
+    error.code,
+    `${error.message}; dropping steps again and again does not help: begin another run on this one's weights, with ` +
+      "another learning rate or eps, or look at the data",
+    { cause: error },
+  );
 }
 
 /** The best evaluation of a run, whichever process made it. */

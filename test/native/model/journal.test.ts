@@ -11,17 +11,10 @@ import type { TrainerOptions } from "../../../src/config/trainer.js";
 import { readRun } from "../../../src/journal/read-run.js";
 import { Trainer } from "../../../src/train/trainer.js";
 import { DEVICE } from "../device.js";
-import { fixtures, sameBits, sessionOf, some, weightBits, withModel } from "./helpers.js";
+import { sameBits, sessionOf, some, weightBits, withModel } from "./helpers.js";
+import * as RUNS from "./runs.js";
 
-const folder = (name: string) => path.join(fixtures, "models", name);
-const examples = Array.from({ length: 6 }, (_, i) => ({
-  ids: Array.from({ length: 8 + i }, (_, t) => (i * 31 + t * 7 + t * t) % 208),
-}));
-const STEPS = 8;
-const OPTIONS: TrainerOptions = {
-  method: { name: "mezo-sgd", learningRate: 1e-2, weightDecay: 0.1, schedule: { name: "cosine", warmupSteps: 2 } },
-  ...{ steps: STEPS, batchSize: 2, seed: 2n ** 63n + 5n },
-};
+const { folder, examples, STEPS, OPTIONS } = RUNS;
 
 let work: string;
 let run: string;
@@ -31,20 +24,8 @@ beforeEach(async () => {
 });
 afterEach(() => fs.rm(work, { recursive: true, force: true }));
 
-/** Takes steps until `until` of them have been taken; resolves with the weights. */
-async function train(
-  name: string,
-  model: ModelOptions,
-  options: TrainerOptions | "resume",
-  until = STEPS,
-): Promise<Uint32Array[]> {
-  return withModel(folder(name), model, async (loaded) => {
-    const trainer =
-      options === "resume" ? await Trainer.resume(loaded, run, { steps: STEPS }) : new Trainer(loaded, options);
-    for await (const step of trainer.fit(examples)) if (step.index + 1 >= until) break;
-    return weightBits(loaded);
-  });
-}
+const train = (name: string, model: ModelOptions, options: TrainerOptions | "resume", until?: number) =>
+  RUNS.train(run, name, model, options, until);
 
 const CASES: readonly (readonly [string, string, ModelOptions, Partial<TrainerOptions>])[] = [
   ["fp16, stochastic", "gpt2", { rounding: "stochastic", offload: { wire: "fp16", unitBytes: 20_000 } }, {}],

@@ -1,0 +1,77 @@
+import { Zo2Error } from "../base/errors.js";
+import type { Journal } from "../journal/read.js";
+import { readRun } from "../journal/read-run.js";
+import type { Loaded } from "../loaded.js";
+import { readBase } from "./read-weights.js";
+import { type ReplayRunOptions, replayRun } from "./replay.js";
+import { fingerprintOfUpdates, updatesOf } from "./updates.js";
+
+/** A run by its folder or its journal, and how many of its steps: all where that is not said. */
+export type RunReference = string | { readonly run: string; readonly steps?: number | undefined };
+
+export interface SwitchOptions extends Pick<ReplayRunOptions, "signal" | "onProgress"> {}
+
+/** A run to be replayed, and what tells the weights that it makes. */
+interface Wanted {
+  readonly journal: Journal;
+  readonly steps: number | undefined;
+  readonly key: string;
+}
+
+/**
+ * Many fine-tunes of one base on one model: uses take their turn, and each finds the weights that it asked for. Where
+ * they are there already nothing is done; where the first of its runs are, only the others are replayed; else the base
+ * is read again from its files.
+ */
+export class RunSwitch {
+  private last: Promise<unknown> = Promise.resolve();
+  /** The runs that have made the weights; null: something else has. */
+  private keys: readonly string[] | null = null;
+  /** Of the weights, when the runs had made them. */
+  private revision = -1;
+
+  /** @throws Zo2Error ZO2_ERR_JOURNAL, ZO2_ERR_IO, ZO2_ERR_BUSY while a Trainer has the model; what `body` throws */
+  use<T>(loaded: Loaded, runs: readonly RunReference[], body: () => Promise<T> | T, o: SwitchOptions): Promise<T> {
+    const result = this.last.then(async () => {
+      await this.switchTo(loaded, await Promise.all(runs.map(wantedOf)), o);
+      return body();
+    });
+    this.last = result.catch(() => undefined);
+    return result;
+  }
+
+  private async switchTo(loaded: Loaded, wanted: readonly Wanted[], o: SwitchOptions): Promise<void> {
+    const { session } = loaded;
+    const release = session.reserve("model.withRuns");
+    try {
+      const now = this.standing(loaded);
+      const stay = now?.every((key, i) => wanted[i]?.key === key) === true ? now.length : null;
+      if (stay === null) {
+        this.keys = null;
+        await readBase(loaded, o.signal);
+      }
+      for (const { journal, steps } of wanted.slice(stay ?? 0)) {
+        this.keys = null;
+        await replayRun(loaded, journal, { ...o, steps });
+      }
+      this.keys = wanted.map(({ key }) => key);
+      this.revision = session.revision;
+    } finally {
+      release();
+    }
+  }
+
+  /** The runs that have made the weights as they are. */
+  private standing({ session }: Loaded): readonly string[] | null {
+    if (session.untouched) return [];
+    return session.revision === this.revision ? this.keys : null;
+  }
+}
+
+async function wantedOf(reference: RunReference): Promise<Wanted> {
+  const { run, steps } = typeof reference === "string" ? { run: reference } : reference;
+  const journal = await readRun(run);
+  if (steps !== undefined && (!Number.isInteger(steps) || steps < 0))
+    throw new Zo2Error("ZO2_ERR_CONFIG", `${run}: steps is ${steps}; it must be a whole number from 0 on`);
+  return { journal, steps, key: await fingerprintOfUpdates(journal.header, updatesOf(journal, steps)) };
+}

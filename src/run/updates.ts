@@ -1,0 +1,33 @@
+/** What the records of a run come to: the updates that make its weights. */
+import { hashOfJson, Hasher } from "../base/hash.js";
+import type { ReplayedUpdate } from "../device/session.js";
+import { countedSteps } from "../journal/counted.js";
+import type { Journal } from "../journal/read.js";
+
+/** Of a journal, what weights are a function of. */
+export type Updates = Pick<Journal, "header" | "steps" | "dropped">;
+
+/** The updates that count after the first `taken` steps, in order. */
+export function updatesOf(run: Updates, taken: number = run.steps.length): readonly ReplayedUpdate[] {
+  const { noise, weightDecay, seed } = run.header.method;
+  return countedSteps(run, taken).map(({ step, coefficients, learningRate }) => ({
+    ...{ step, seed: BigInt(seed), noise, coefficients, learningRate, weightDecay },
+  }));
+}
+
+/** Tells weights by what has made them: the header of their run, and the updates that count. */
+export async function fingerprintOfUpdates(
+  header: Journal["header"],
+  updates: readonly ReplayedUpdate[],
+): Promise<string> {
+  const hasher = await Hasher.create();
+  hasher.update(Buffer.from(await hashOfJson(header)));
+  for (const { step, coefficients, learningRate } of updates) {
+    const bytes = Buffer.alloc(12 + coefficients.length * 4);
+    bytes.writeUInt32LE(step, 0);
+    bytes.writeDoubleLE(learningRate, 4);
+    coefficients.forEach((value, i) => bytes.writeFloatLE(value, 12 + i * 4));
+    hasher.update(bytes);
+  }
+  return hasher.digest();
+}
