@@ -163,8 +163,8 @@ export async function runTraining(
       const { run: dir } = run.options;
       if (dir !== undefined && isZo2Error(error) && WENT_WRONG.includes(error.code)) {
         output.say(
-          `the run is whole up to the step before: ${longFlag("resume")} ${dir} ${longFlag("onDivergence")} skip ` +
-            "goes on without that one",
+          `the run is whole up to the step before: zo2 train ${longFlag("resume")} ${dir} ` +
+            `${longFlag("onDivergence")} skip goes on without that one`,
         );
       }
       throw error;

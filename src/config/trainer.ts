@@ -53,7 +53,9 @@ const snapshotsSchema = z.strictObject({
   keep: z.int().min(1).default(2),
 });
 
-const ROLLBACK = /^rollback:([1-9]\d{0,9})$/;
+/** See option `onDivergence`. */
+export type OnDivergence = "stop" | "skip" | "ignore" | `rollback:${number}`;
+const ON_DIVERGENCE = /^(?:stop|skip|ignore|rollback:([1-9]\d{0,9}))$/;
 
 const perStep = <T>() =>
   z.custom<(step: number) => T>((value) => typeof value === "function", { error: "must be a function of the step" });
@@ -114,13 +116,9 @@ export const trainerOptionsSchema = z
      * @default "stop"
      */
     onDivergence: z
-      .union(
-        [
-          z.enum(["stop", "skip", "ignore"]),
-          z.custom<`rollback:${number}`>((value) => typeof value === "string" && ROLLBACK.test(value)),
-        ],
-        { error: 'must be "stop", "skip", "ignore", or "rollback:" with a number of steps' },
-      )
+      .custom<OnDivergence>((value) => typeof value === "string" && ON_DIVERGENCE.test(value), {
+        error: 'must be "stop", "skip", "ignore", or "rollback:" with a number of steps, such as "rollback:20"',
+      })
       .default("stop"),
     /** Switches for tests: recorded noise and gradients put in place of the run's own. */
     test: testSchema.optional(),
@@ -130,7 +128,7 @@ export const trainerOptionsSchema = z
     const { microBatchSize, batchSize, steps, run, test, snapshots, onDivergence } = options;
     if (run === undefined && snapshots !== undefined) {
       const message = 'needs option "run", in whose folder they are kept';
-      context.addIssue({ code: "custom", path: ["snapshots"], input: snapshots, message });
+      context.addIssue({ code: "custom", path: ["snapshots", "every"], input: snapshots.every, message });
     }
     if (run === undefined && stepsToDrop(onDivergence) > 0) {
       const message = 'needs option "run", from whose journal the weights are rebuilt';
@@ -160,9 +158,9 @@ export const trainerOptionsSchema = z
   });
 
 /** Steps whose updates do not count where a guard speaks, that at which it does among them; 0: the run ends there. */
-export function stepsToDrop(onDivergence: string): number {
+export function stepsToDrop(onDivergence: OnDivergence): number {
   if (onDivergence === "skip") return 1;
-  return Number(ROLLBACK.exec(onDivergence)?.[1] ?? 0);
+  return Number(ON_DIVERGENCE.exec(onDivergence)?.[1] ?? 0);
 }
 
 /** Options of `Trainer`, as a caller writes them. */

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Zo2Error } from "../../../src/base/errors.js";
 import { zo2 } from "./fake.js";
 
 let dir: string;
@@ -46,6 +47,40 @@ describe("the folder of a run", () => {
     expect(named.named("createTrainer")[0]?.[0]).toMatchObject({ run: join(dir, "mine") });
     const none = await zo2(begin("--no-run"));
     expect(none.named("createTrainer")[0]?.[0]).not.toHaveProperty("run");
+  });
+
+  test("keeps snapshots, and says what becomes of a step that went wrong", async () => {
+    const { named } = await zo2(begin("--save-every", "2", "--keep", "3", "--on-divergence", "rollback:20"));
+    const options = { snapshots: { every: 2, keep: 3 }, onDivergence: "rollback:20" };
+    expect(named("createTrainer")[0]?.[0]).toMatchObject(options);
+    const again = await zo2(["train", "--resume", join(dir, "tuned.run"), "--on-divergence", "skip"], { resumedAt: 1 });
+    expect(again.named("resumeTrainer")[0]?.[1]).toMatchObject({ ...options, onDivergence: "skip" });
+  });
+
+  test.each([
+    [["--keep", "3"], "--keep needs --save-every N"],
+    [["--save-every", "0"], "--save-every is 0"],
+    [["--save-every", "2", "--no-run"], "--save-every is 2; needs --run"],
+    [
+      ["--on-divergence", "rollback"],
+      '--on-divergence is "rollback"; must be "stop", "skip", "ignore", or "rollback:"',
+    ],
+    [["--on-divergence", "rollback:0"], '--on-divergence is "rollback:0"'],
+    [["--on-divergence", "skip", "--no-run"], '--on-divergence is "skip"; needs --run'],
+  ])("refuses %j", async (flags, message) => {
+    const { code, err } = await zo2(begin(...flags));
+    expect(err).toContain(message);
+    expect(code).toBe(2);
+  });
+
+  test("is named where a step went wrong, with what goes on without it", async () => {
+    const error = new Zo2Error("ZO2_ERR_DIVERGED", "step 2: the projected gradient is 1000");
+    const { code, err } = await zo2(begin(), { failAfter: { step: 2, error } });
+    expect(code).toBe(1);
+    const run = join(dir, "tuned.run");
+    expect(err).toContain(`whole up to the step before: zo2 train --resume ${run} --on-divergence skip goes on`);
+    const without = await zo2(begin("--no-run"), { failAfter: { step: 2, error } });
+    expect(without.err).not.toContain("--resume");
   });
 
   test("goes on with the metrics, without those of steps that come again", async () => {

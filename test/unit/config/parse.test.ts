@@ -158,6 +158,7 @@ describe("resolved options", () => {
       freeze: [],
       deferredUpdate: true,
       durability: "second",
+      onDivergence: "stop",
       checkData: true,
       skipBadLines: false,
     });

@@ -6,7 +6,16 @@ import { blocksOf, decodeCoefficients, encodeCoefficients } from "../../../src/j
 import { encodeFrame, KINDS, MAGIC } from "../../../src/journal/frames.js";
 import type { RunHeader } from "../../../src/journal/header.js";
 import { type Journal, parseJournal, readJournal } from "../../../src/journal/read.js";
-import { decodeEvaluation, decodeStep, encodeEvaluation, encodeStep, lossesOf } from "../../../src/journal/record.js";
+import { countedSteps } from "../../../src/journal/counted.js";
+import {
+  decodeDropped,
+  decodeEvaluation,
+  decodeStep,
+  encodeDropped,
+  encodeEvaluation,
+  encodeStep,
+  lossesOf,
+} from "../../../src/journal/record.js";
 import { type Durability, JournalWriter, writeCompact } from "../../../src/journal/writer.js";
 import { HEADER, stepsOf } from "./support.js";
 
@@ -170,6 +179,7 @@ describe("a journal", () => {
       ],
       [tail(HEADER, KINDS.step, new Uint8Array(9)), "not a step of this run"],
       [tail(HEADER, KINDS.evaluation, new Uint8Array(9)), "not an evaluation of this run"],
+      [tail(HEADER, KINDS.dropped, new Uint8Array(9)), "not a record of steps of this run that are dropped"],
       [tail(HEADER, KINDS.coefficients, new Uint8Array(9)), "not a block of coefficients of this run"],
     ] as const;
     for (const [given, message] of refused) {
@@ -239,6 +249,37 @@ describe("the compact form", () => {
     expect((await stat(short)).size).toBeLessThan(((await stat(path)).size * 2) / 5);
   });
 
+  test("has the steps that were dropped, whatever they came to", async () => {
+    const steps = stepsOf(30).map((step) =>
+      step.step === 12 ? { ...step, coefficients: [Number.NaN], shards: [{ labelled: 1, losses: [1, NaN] }] } : step,
+    );
+    const dropped = [
+      { step: 4, count: 1, guard: "outlier" },
+      { step: 12, count: 10, guard: "not-finite" },
+      { step: 13, count: 1, guard: "collapsed" },
+    ] as const;
+    const writer = await JournalWriter.create(path, HEADER, "never");
+    for (const step of steps) {
+      const drop = dropped.find((record) => record.step === step.step);
+      await (drop === undefined ? writer.step(step) : writer.dropped(drop, step));
+    }
+    await writer.close();
+    const whole = await readJournal(path);
+    expect(whole).toMatchObject({ steps, dropped, compact: false });
+    const counted = (taken?: number) => countedSteps(whole, taken).map(({ step }) => step);
+    expect(counted()).toEqual([0, 1, 2, ...steps.slice(14).map(({ step }) => step)]);
+    // The second guard had not spoken then.
+    expect(counted(12)).toEqual([0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11]);
+    const [short, again] = [join(dir, "short.zo2"), join(dir, "again.zo2")];
+    await writeCompact(short, whole);
+    await writeCompact(again, await readJournal(short));
+    expect(await readFile(again)).toEqual(await readFile(short));
+    const compact = await readJournal(short);
+    expect([compact.dropped, compact.compact]).toEqual([dropped, true]);
+    const replayed = compact.steps.map(({ step, coefficients }) => [step, coefficients]);
+    expect(replayed).toEqual(steps.map(({ step, coefficients }) => [step, coefficients]));
+  });
+
   test("that is cut, or has too much, is none", () => {
     const block = encodeCoefficients(stepsOf(20));
     const given = { method: { directions: 1 } };
@@ -266,6 +307,24 @@ describe("records", () => {
       { probes: 3, directions: 1 },
     ])
       expect(decodeStep(encodeStep(record), other)).toBeNull();
+  });
+
+  test("of steps that are dropped have no more of them than there were, and a guard that is known", () => {
+    const [first] = stepsOf(1);
+    const shape = { probes: 2, directions: 1 };
+    const step = { ...(first as NonNullable<typeof first>), step: 7 };
+    for (const count of [1, 8]) {
+      const dropped = { step: 7, count, guard: "collapsed" } as const;
+      expect(decodeDropped(encodeDropped(dropped, step), shape)).toEqual({ dropped, step });
+    }
+    const bytes = encodeDropped({ step: 7, count: 9, guard: "collapsed" }, step);
+    expect(decodeDropped(bytes, shape)).toBeNull();
+    bytes.writeUInt32LE(0, 1);
+    expect(decodeDropped(bytes, shape)).toBeNull();
+    bytes.writeUInt32LE(1, 1);
+    expect(decodeDropped(bytes, shape)).not.toBeNull();
+    bytes.writeUInt8(9, 0);
+    expect(decodeDropped(bytes, shape)).toBeNull();
   });
 
   test("of evaluations have an accuracy or none", () => {
