@@ -126,7 +126,7 @@ function resultLines(
   output: { look: Parameters<typeof renderComparison>[3] },
 ): string[] {
   const lines = [
-    `${result.interrupted ? "stopped after" : "trained"} ${result.steps} steps in ` +
+    `${result.interrupted ? "stopped after" : "trained"} ${stepsText(result)} in ` +
       `${formatDuration(result.seconds)}, ${formatRate(result.tokensPerSecond, "tokens")}, training loss ` +
       `${formatLoss(result.loss)}`,
   ];
@@ -139,6 +139,10 @@ function resultLines(
     ...resumable,
     `saved ${result.kept === undefined ? "the last weights" : `the weights after step ${result.kept.step}`} to ${out}`,
   ];
+}
+
+function stepsText({ steps, before }: TrainingResult): string {
+  return before === 0 ? `${steps} steps` : `${steps - before} steps more, ${steps} in all,`;
 }
 
 function scoreOf(score: Score): Score {

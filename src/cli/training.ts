@@ -34,7 +34,10 @@ export interface TrainingRun {
 }
 
 export interface TrainingResult {
+  /** Of the run. */
   readonly steps: number;
+  /** That another process had taken. */
+  readonly before: number;
   readonly seconds: number;
   readonly tokensPerSecond: number;
   /** Mean loss of the last steps (at most 50); NaN when there was no step. */
@@ -73,6 +76,7 @@ export async function runTraining(
   const progress = output.quiet ? undefined : new Progress({ steps: run.options.steps, stream: context.stderr });
   const losses: number[] = [];
   let steps = 0;
+  let before = 0;
   let tokens = 0;
   let seconds = 0;
   let best: BestEvaluation | undefined;
@@ -132,7 +136,7 @@ export async function runTraining(
 
   try {
     const trainer = await openTrainer(api, run, context, output);
-    steps = trainer.stepsTaken;
+    before = steps = trainer.stepsTaken;
     // What another process has saved stays, until there is something better.
     if (keepBest) best = trainer.bestEvaluation ?? undefined;
     progress?.startAt(steps);
@@ -150,7 +154,7 @@ export async function runTraining(
       ...(output.quiet ? {} : { onCheck: (state: CheckState) => view.show(state) }),
     };
     for await (const step of trainer.fit(run.data, hooks)) {
-      steps++;
+      steps = step.index + 1;
       tokens += step.tokens;
       seconds += step.seconds;
       losses.push(step.loss);
@@ -178,7 +182,7 @@ export async function runTraining(
   // Nothing worse replaces the best: it has been saved when it was found.
   if (best === undefined && steps > 0) await save();
   return {
-    steps,
+    ...{ steps, before },
     seconds,
     tokensPerSecond: seconds > 0 ? tokens / seconds : 0,
     loss: losses.length === 0 ? NaN : losses.reduce((sum, loss) => sum + loss, 0) / losses.length,

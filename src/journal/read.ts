@@ -121,9 +121,9 @@ function readFrames(frames: readonly Frame[], header: RunHeader, path: string, f
         break;
       }
       case KINDS.dropped: {
-        const record = decodeDropped(payload, header.method);
+        const record = decodeDropped(payload, header.method, steps.length);
         if (record === null) throw fail("not a record of steps of this run that are dropped", begin);
-        add(record.step, begin);
+        if (record.step !== null) add(record.step, begin);
         dropped.push(record.dropped);
         break;
       }

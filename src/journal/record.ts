@@ -89,27 +89,33 @@ export function decodeStep(payload: Uint8Array, { probes, directions }: RecordSh
   return { step: bytes.readUInt32LE(0), shards, coefficients, learningRate: bytes.readDoubleLE(6) };
 }
 
-/** guard u8, steps that are dropped u32, then the step at which it spoke; in the compact form without shards. */
-export function encodeDropped({ count, guard }: DroppedRecord, step: StepRecord): Buffer {
+/**
+ * guard u8, steps that are dropped u32, then the step at which it spoke (in the compact form without shards), or
+ * nothing where that stands in the record before.
+ */
+export function encodeDropped({ count, guard }: Omit<DroppedRecord, "step">, step: StepRecord | null): Buffer {
   const head = Buffer.alloc(DROPPED_HEAD_BYTES);
   head.writeUInt8(GUARDS[guard], 0);
   head.writeUInt32LE(count, 1);
-  return Buffer.concat([head, encodeStep(step)]);
+  return step === null ? head : Buffer.concat([head, encodeStep(step)]);
 }
 
-/** Null where the bytes are no such record. */
+/** Null where the bytes are no such record. @param taken steps that stand before it. */
 export function decodeDropped(
   payload: Uint8Array,
   shape: RecordShape,
-): { readonly dropped: DroppedRecord; readonly step: StepRecord } | null {
+  taken: number,
+): { readonly dropped: DroppedRecord; readonly step: StepRecord | null } | null {
   const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
   if (bytes.byteLength < DROPPED_HEAD_BYTES) return null;
   const number = bytes.readUInt8(0);
   const guard = (Object.keys(GUARDS) as Guard[]).find((name) => GUARDS[name] === number);
   const count = bytes.readUInt32LE(1);
-  const step = decodeStep(bytes.subarray(DROPPED_HEAD_BYTES), shape, 0);
-  if (guard === undefined || step === null || count === 0 || count > step.step + 1) return null;
-  return { dropped: { step: step.step, count, guard }, step };
+  const own = bytes.byteLength > DROPPED_HEAD_BYTES;
+  const step = own ? decodeStep(bytes.subarray(DROPPED_HEAD_BYTES), shape, 0) : null;
+  if (guard === undefined || (own && step === null)) return null;
+  const last = step?.step ?? taken - 1;
+  return count === 0 || count > last + 1 ? null : { dropped: { step: last, count, guard }, step };
 }
 
 /** step u32, examples u32, loss f64, accuracy f64 (NaN: none), best u8. */

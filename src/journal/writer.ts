@@ -96,8 +96,11 @@ export class JournalWriter implements AsyncDisposable {
     return this.append(KINDS.step, encodeStep(record));
   }
 
-  /** A step that does not count, with those before it that are taken back with it: one record, whole or not there. */
-  dropped(record: DroppedRecord, step: StepRecord): Promise<void> {
+  /**
+   * A step that does not count, with those before it that are taken back with it: one record, whole or not there.
+   * @param step null where it stands there already.
+   */
+  dropped(record: Omit<DroppedRecord, "step">, step: StepRecord | null): Promise<void> {
     return this.append(KINDS.dropped, encodeDropped(record, step));
   }
 
@@ -212,8 +215,9 @@ export async function writeCompact(path: string, journal: Journal): Promise<numb
       done = end;
     };
     for (const record of journal.dropped) {
-      await blocks(record.step);
-      await writer.dropped(record, { ...at(journal.steps, record.step), shards: [] });
+      const stands = done > record.step;
+      if (!stands) await blocks(record.step);
+      await writer.dropped(record, stands ? null : { ...at(journal.steps, record.step), shards: [] });
       done = record.step + 1;
     }
     await blocks(journal.steps.length);

@@ -1,16 +1,18 @@
 import { Zo2Error } from "../base/errors.js";
 import { exists } from "../base/files.js";
-import type { Warning } from "../base/warnings.js";
+import { emitWarning, type Warning } from "../base/warnings.js";
 import type { ResolvedTrainerOptions, TrainerOptions } from "../config/trainer.js";
 import type { RunSession } from "../journal/header.js";
 import { type Journal, readJournal } from "../journal/read.js";
+import { readRun } from "../journal/read-run.js";
 import type { DroppedRecord, EvaluationRecord, StepRecord } from "../journal/record.js";
 import { JournalWriter } from "../journal/writer.js";
 import type { Loaded } from "../loaded.js";
+import { StepError } from "../method/index.js";
 import { headerOf, type DataDescription, sessionOf } from "./describe.js";
 import { checkBase, checkFits } from "./fits.js";
 import { RunFolder } from "./folder.js";
-import { type RestoreOptions, restoreRunAnew } from "./restore.js";
+import { type RestoreOptions, restoreRun, restoreRunAnew } from "./restore.js";
 import { clearLeftOvers, pruneSnapshots, writeSnapshot } from "./snapshots.js";
 import { asItIs } from "./weights-now.js";
 
@@ -98,6 +100,32 @@ export class Run implements AsyncDisposable {
   }
 
   /**
+   * Rebuilds the weights of the run that `dir` keeps. Where the update of a step that was taken makes them overflow,
+   * which the step behind it did not live to say, that and all behind it are dropped, `drops` steps at least.
+   * @param drops steps that a guard drops; 0: none, and such a run is refused.
+   * @returns the journal as it is then
+   * @throws Zo2Error ZO2_ERR_JOURNAL, ZO2_ERR_NOT_FINITE
+   */
+  static async restore(loaded: Loaded, dir: string, drops: number, o: RestoreOptions): Promise<Journal> {
+    const journal = await readRun(dir, { resuming: true });
+    try {
+      await restoreRun(loaded, dir, journal, o);
+      return journal;
+    } catch (error) {
+      if (drops === 0 || !(error instanceof StepError)) throw error;
+      const taken = journal.steps.length;
+      const count = Math.min(taken, Math.max(drops, taken - error.step));
+      await using folder = await RunFolder.take(dir);
+      await using writer = await JournalWriter.resume(journal, "step");
+      await writer.dropped({ count, guard: "not-finite" }, null);
+      const mended = await readJournal(folder.journalPath);
+      await restoreRunAnew(loaded, dir, mended, o);
+      (o.onWarning ?? emitWarning)(droppedWarning(error, taken - count, taken - 1));
+      return mended;
+    }
+  }
+
+  /**
    * Keeps the weights as they are after `taken` steps, and of those that were kept before the newest, `keep` in all.
    * @returns the folder @throws Zo2Error ZO2_ERR_IO
    */
@@ -127,6 +155,12 @@ function roundsAnew(dir: string, last: RunSession, { from, device }: RunSession)
       `${last.device}: where devices, builds, micro-batches or units are different, steps from here on may be ` +
       "rounded differently",
   };
+}
+
+/** That the steps from `first` to `last` are dropped. */
+export function droppedWarning(error: Error, first: number, last: number): Warning {
+  const steps = first === last ? `step ${first} does` : `steps ${first} to ${last} do`;
+  return { code: "ZO2_WARN_DIVERGED", message: `${error.message}; ${steps} not count, and the run goes on` };
 }
 
 /** The options of a run's trainer, as far as a journal holds them. */

@@ -21,8 +21,8 @@ import { learningRateAt, METHODS, type MethodReport, StepError, type StepOutcome
 import type { Model } from "../model.js";
 import { readRun } from "../journal/read-run.js";
 import type { StepRecord } from "../journal/record.js";
-import { type RestoreOptions, restoreRun } from "../run/restore.js";
-import { bestOf, optionsOf, Run } from "../run/run.js";
+import type { RestoreOptions } from "../run/restore.js";
+import { bestOf, droppedWarning, optionsOf, Run } from "../run/run.js";
 import { matchParameters } from "../models/match-parameters.js";
 import { type Divergence, Guards } from "./guards.js";
 import { objectiveStep } from "./objective-step.js";
@@ -137,12 +137,12 @@ export class Trainer {
     options: Partial<TrainerOptions> = {},
     o: RestoreOptions = {},
   ): Promise<Trainer> {
-    const journal = await readRun(dir, { resuming: true });
+    let journal = await readRun(dir, { resuming: true });
     const trainer = new Trainer(model, { ...optionsOf(journal), ...options, run: dir });
     const loaded = loadedOf(model);
     const release = loaded.session.reserve("Trainer.resume");
     try {
-      await restoreRun(loaded, dir, journal, o);
+      journal = await Run.restore(loaded, dir, stepsToDrop(trainer.options.onDivergence), o);
     } finally {
       release();
     }
@@ -321,8 +321,7 @@ export class Trainer {
     this.guards.dropped(record);
     await this.setUp(loaded, run, signal);
     this.broken = null;
-    const steps = count === 1 ? `step ${index} does` : `steps ${index - count + 1} to ${index} do`;
-    onWarning({ code: "ZO2_WARN_DIVERGED", message: `${error.message}; ${steps} not count, and the run goes on` });
+    onWarning(droppedWarning(error, index - count + 1, index));
   }
 
   private async snapshot(

@@ -216,6 +216,30 @@ describe("a step that goes wrong", () => {
     expect(sameBits(weights, await madeOf(fp32, [0, 1, 2, 4, 5, 6, 7]))).toBe(true);
   });
 
+  it("that made a weight overflow as the run ended is dropped when that is taken up", async () => {
+    const test = wrongAt([3], 1e9);
+    await train(run, "gpt2", fp16, options("stop", test), 4);
+    await expect(train(run, "gpt2", fp16, { resume: { test } })).rejects.toMatchObject({
+      code: "ZO2_ERR_NOT_FINITE",
+      message: expect.stringContaining("step 3: an updated weight does not fit in fp16") as unknown,
+    });
+    expect((await readRun(run)).dropped).toEqual([]);
+    const codes: string[] = [];
+    const weights = await train(run, "gpt2", fp16, { resume: { test, onDivergence: "rollback:2" } }, STEPS, {
+      onWarning: ({ code }) => codes.push(code),
+    });
+    expect(codes).toEqual(["ZO2_WARN_DIVERGED"]);
+    expect((await readRun(run)).dropped).toEqual([{ step: 3, count: 2, guard: "not-finite" }]);
+    const expected = await madeOf(fp16, [0, 1, 4, 5, 6, 7]);
+    expect(sameBits(weights, expected)).toBe(true);
+    const short = path.join(work, "short.zo2");
+    await writeCompact(short, await readRun(run));
+    for (const journal of [run, short])
+      expect(sameBits(await withModel(folder("gpt2"), { ...fp16, journals: [journal] }, weightBits), expected)).toBe(
+        true,
+      );
+  });
+
   it("ends a run in which all steps do so", async () => {
     const failing = { ...options("skip", { projectedGradient: () => Number.NaN }), steps: 40 };
     await expect(train(run, "gpt2", fp32, failing, 40)).rejects.toMatchObject({

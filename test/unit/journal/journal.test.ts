@@ -263,11 +263,13 @@ describe("the compact form", () => {
       const drop = dropped.find((record) => record.step === step.step);
       await (drop === undefined ? writer.step(step) : writer.dropped(drop, step));
     }
+    await writer.dropped({ count: 2, guard: "outlier" }, null);
     await writer.close();
     const whole = await readJournal(path);
-    expect(whole).toMatchObject({ steps, dropped, compact: false });
+    const all = [...dropped, { step: 29, count: 2, guard: "outlier" }];
+    expect(whole).toMatchObject({ steps, dropped: all, compact: false });
     const counted = (taken?: number) => countedSteps(whole, taken).map(({ step }) => step);
-    expect(counted()).toEqual([0, 1, 2, ...steps.slice(14).map(({ step }) => step)]);
+    expect(counted()).toEqual([0, 1, 2, ...steps.slice(14, 28).map(({ step }) => step)]);
     // The second guard had not spoken then.
     expect(counted(12)).toEqual([0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11]);
     const [short, again] = [join(dir, "short.zo2"), join(dir, "again.zo2")];
@@ -275,7 +277,7 @@ describe("the compact form", () => {
     await writeCompact(again, await readJournal(short));
     expect(await readFile(again)).toEqual(await readFile(short));
     const compact = await readJournal(short);
-    expect([compact.dropped, compact.compact]).toEqual([dropped, true]);
+    expect([compact.dropped, compact.compact]).toEqual([all, true]);
     const replayed = compact.steps.map(({ step, coefficients }) => [step, coefficients]);
     expect(replayed).toEqual(steps.map(({ step, coefficients }) => [step, coefficients]));
   });
@@ -315,16 +317,19 @@ describe("records", () => {
     const step = { ...(first as NonNullable<typeof first>), step: 7 };
     for (const count of [1, 8]) {
       const dropped = { step: 7, count, guard: "collapsed" } as const;
-      expect(decodeDropped(encodeDropped(dropped, step), shape)).toEqual({ dropped, step });
+      expect(decodeDropped(encodeDropped(dropped, step), shape, 7)).toEqual({ dropped, step });
+      // That step stands in the record before.
+      expect(decodeDropped(encodeDropped(dropped, null), shape, 8)).toEqual({ dropped, step: null });
+      expect(decodeDropped(encodeDropped(dropped, null), shape, count - 1)).toBeNull();
     }
-    const bytes = encodeDropped({ step: 7, count: 9, guard: "collapsed" }, step);
-    expect(decodeDropped(bytes, shape)).toBeNull();
+    const bytes = encodeDropped({ count: 9, guard: "collapsed" }, step);
+    expect(decodeDropped(bytes, shape, 7)).toBeNull();
     bytes.writeUInt32LE(0, 1);
-    expect(decodeDropped(bytes, shape)).toBeNull();
+    expect(decodeDropped(bytes, shape, 7)).toBeNull();
     bytes.writeUInt32LE(1, 1);
-    expect(decodeDropped(bytes, shape)).not.toBeNull();
+    expect(decodeDropped(bytes, shape, 7)).not.toBeNull();
     bytes.writeUInt8(9, 0);
-    expect(decodeDropped(bytes, shape)).toBeNull();
+    expect(decodeDropped(bytes, shape, 7)).toBeNull();
   });
 
   test("of evaluations have an accuracy or none", () => {
