@@ -17,5 +17,11 @@ const base = {
     "^zo2/native$": "<rootDir>/binding/native.cjs",
   },
 };
-const project = (name) => ({ ...base, displayName: name, testMatch: [`<rootDir>/test/${name}/**/*.test.ts`] });
-module.exports = { projects: ["unit", "native", "stress"].map(project), testTimeout: 120000 };
+const project = (name) => ({
+  ...base,
+  displayName: name,
+  testMatch: [`<rootDir>/test/${name}/**/*.test.ts`],
+  // The script of a page is bundled from its sources as they are now.
+  ...(name === "unit" || name === "browser" ? { globalSetup: "<rootDir>/scripts/build-page.mjs" } : {}),
+});
+module.exports = { projects: ["unit", "native", "stress", "browser"].map(project), testTimeout: 120000 };

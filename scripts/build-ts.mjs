@@ -48,7 +48,12 @@ function compileCommonJs(tsc) {
   const compilerOptions = { rootDir: "src", outDir: "../cjs", sourceMap: false };
   writeFileSync(
     path.join(staging, "tsconfig.json"),
-    JSON.stringify({ extends: "../../tsconfig.json", compilerOptions, include: ["src"], exclude: ["src/cli"] }),
+    JSON.stringify({
+      extends: "../../tsconfig.json",
+      compilerOptions,
+      include: ["src"],
+      exclude: ["src/cli", "src/page/browser"],
+    }),
   );
   const target = path.join(dist, "cjs");
   rmSync(target, { recursive: true, force: true });
@@ -72,6 +77,7 @@ if (tsc === undefined) {
   }
   console.log("zo2: typescript is not installed; dist/ stays as it is");
 } else {
+  await (await import("./build-page.mjs")).buildPage();
   rmSync(path.join(dist, "esm"), { recursive: true, force: true });
   compile(tsc, path.join(root, "tsconfig.json"));
   compileCommonJs(tsc);

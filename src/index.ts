@@ -22,6 +22,7 @@ export type { DataReport } from "./infer/encoded-source.js";
 export type { CheckedData } from "./train/run-data.js";
 export { resolveModel, type DownloadProgress, type ResolveModelOptions } from "./hub/index.js";
 export { readRun as readJournal } from "./journal/read-run.js";
+export { writeReport, type WrittenReport } from "./page/report.js";
 export type { ReplayProgress } from "./run/replay.js";
 export type { RestoreOptions } from "./run/restore.js";
 export type { RunReference, SwitchOptions } from "./run/switch.js";

@@ -1,6 +1,6 @@
 /**
  * Imports of src/: nothing outside it but dependencies; the native side only as "zo2/native", and that in device/
- * alone; no circle of files or of rooms (folders).
+ * alone; no circle of files or of rooms (folders); a page's script knows nothing but what is drawn.
  */
 import path from "node:path";
 import { circles } from "./circles.mjs";
@@ -10,7 +10,12 @@ const BUILD_ONLY = ["bindings", "cmake-js", "node-addon-api", "node-api-headers"
 
 /** What a room must not name, comments aside, and why. */
 const RULES = [
-  { room: /^(?!cli\/)/, names: /["'`( ]--[a-z]/g, why: "flags are the command line's; the library names options" },
+  // The style of a page has names that begin as flags do.
+  {
+    room: /^(?!cli\/|page\/browser\/|page\/assets\.generated)/,
+    names: /["'`( ]--[a-z]/g,
+    why: "flags are the command line's; the library names options",
+  },
   {
     room: /^method\//,
     names: /"(?:upload|prepare|compute|offload)"|\b[Ll]anes?\b/g,
@@ -23,6 +28,12 @@ const RULES = [
   },
 ];
 
+/** Rooms that know only some others: what they have to do with can be done without a model, a device or an addon. */
+const KNOWS = { journal: ["base"], page: ["base", "journal", "report"] };
+
+/** Runs in a browser, from one bundle: what it imports is in there. */
+const BROWSER = { room: "page/browser/", packages: ["uplot"], files: ["page/data.js"] };
+
 /** Each import of a file of src/: its position in the text and the module. */
 function importsOf(text) {
   const pattern = /(?:\bfrom|\bimport|\brequire\(|\bimport\()\s*["']([^"']+)["']/g;
@@ -31,11 +42,15 @@ function importsOf(text) {
 
 /** What is wrong with an import; null for nothing. `own`: name of the importing file below src/. */
 function faultOf(own, specifier, packages) {
+  if (own.startsWith(BROWSER.room)) return browserFaultOf(own, specifier);
   if (specifier.startsWith(".")) {
     const target = path.relative(root, path.resolve(root, "src", path.dirname(own), specifier));
     if (!target.startsWith(`src${path.sep}`) && target !== "package.json") return "is outside src/";
     if (!specifier.endsWith(".js")) return "lacks its .js ending";
     if (own.startsWith("base/") && !target.startsWith(path.join("src", "base"))) return "base/ imports nothing of ours";
+    const known = [room(own), ...(KNOWS[room(own)] ?? [room(path.relative("src", target))])];
+    if (!known.includes(room(path.relative("src", target)))) return `${room(own)}/ knows ${known.join(", ")} alone`;
+    if (path.relative("src", target).startsWith(BROWSER.room)) return "is for browsers";
     return null;
   }
   if (specifier === "zo2/native") return own.startsWith("device/") ? null : "only device/ knows the native side";
@@ -43,6 +58,14 @@ function faultOf(own, specifier, packages) {
   const name = specifier.split("/", specifier.startsWith("@") ? 2 : 1).join("/");
   if (!packages.includes(name)) return "is not a dependency";
   return BUILD_ONLY.includes(name) ? "is for the native side" : null;
+}
+
+function browserFaultOf(own, specifier) {
+  if (!specifier.startsWith(".")) return BROWSER.packages.includes(specifier) ? null : "is not in the page's script";
+  const target = path.join(path.dirname(own), specifier);
+  if (!specifier.endsWith(".js")) return "lacks its .js ending";
+  if (target.startsWith(BROWSER.room) || BROWSER.files.includes(target)) return null;
+  return "is not for browsers";
 }
 
 function withoutComments(text) {

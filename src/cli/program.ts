@@ -11,6 +11,7 @@ import { ClosedOutput, writeText } from "./streams.js";
 import { infoCommand } from "./info.js";
 import { journalCommand } from "./journal.js";
 import { replayCommand } from "./replay.js";
+import { reportCommand } from "./report.js";
 import { scoreCommand } from "./score.js";
 import { trainCommand } from "./train.js";
 
@@ -23,6 +24,7 @@ export const COMMANDS = [
   generateCommand,
   replayCommand,
   journalCommand,
+  reportCommand,
   infoCommand,
   addonCommand,
 ] as const;

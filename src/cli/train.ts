@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { renderComparison, type Score } from "../report/bars.js";
+import { METRICS_FILE } from "../report/metrics.js";
 import { formatDuration, formatLoss, formatRate } from "../report/units.js";
 import type { Evaluation } from "../infer/evaluate.js";
 import { buildEvaluateOptions, buildModelOptions, buildTrainerOptions, requireFlags } from "./build.js";
@@ -11,9 +12,6 @@ import { freeRunFolder, keepOptions, resumedFlags } from "./run-options.js";
 import { stopOf } from "./signals.js";
 import { checkTarget } from "./target.js";
 import { runTraining, scoreText, type TrainingResult } from "./training.js";
-
-/** In the folder of a run. */
-const METRICS_FILE = "metrics.jsonl";
 
 export const trainCommand: CommandSpec = {
   name: "train",

@@ -63,6 +63,13 @@ export const runHeaderSchema = z.strictObject({
 });
 export type RunHeader = z.output<typeof runHeaderSchema>;
 
+/** Bytes of a memory plan, of the device's by purpose. */
+const planSchema = z.strictObject({
+  deviceBytes: count,
+  hostBytes: count,
+  parts: z.array(z.strictObject({ name: z.string(), bytes: count })),
+});
+
 /** One process that has trained the run, from its first step to the next session's. */
 export const runSessionSchema = z.strictObject({
   /** Steps that had been taken. */
@@ -74,6 +81,10 @@ export const runSessionSchema = z.strictObject({
   options: z.record(z.string(), z.unknown()),
   /** Of backend, kernels and the cut into units: rounding is the same where it is the same. */
   rounding: z.string(),
+  /** What ran the program: "Node 20.17.0". */
+  runtime: z.string().optional(),
+  /** As planned before the first step; absent where nothing was, because the data was not checked. */
+  plan: planSchema.optional(),
 });
 export type RunSession = z.output<typeof runSessionSchema>;
 

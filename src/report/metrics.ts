@@ -4,6 +4,9 @@ import { open, readFile, realpath, rename, rm, stat, type FileHandle } from "nod
 import { Zo2Error } from "../base/errors.js";
 import { errnoOf, isRecord, messageOf } from "../base/guards.js";
 
+/** In the folder of a run. */
+export const METRICS_FILE = "metrics.jsonl";
+
 const { O_WRONLY, O_CREAT, O_EXCL, O_TRUNC, O_APPEND } = constants;
 
 /**

@@ -1,11 +1,13 @@
 /** What a run's journal says of it: the header, and each process that trains it. */
 import { availableParallelism } from "node:os";
 import { hashOfJson } from "../base/hash.js";
+import { runtimeName } from "../base/runtime.js";
 import type { ResolvedTrainerOptions } from "../config/trainer.js";
 import { nativeBuild } from "../device/open.js";
 import { packageVersion } from "../device/package-version.js";
 import { FORMAT_VERSION, type RunHeader, type RunSession } from "../journal/header.js";
 import type { Loaded } from "../loaded.js";
+import { deviceBytes, deviceParts, hostBytes, type Plan } from "../memory/plan.js";
 import { METHODS } from "../method/index.js";
 import { matchParameters } from "../models/match-parameters.js";
 import type { Parameter } from "../ops/parameter.js";
@@ -114,7 +116,13 @@ export async function sessionOf(loaded: Loaded, options: ResolvedTrainerOptions,
       cut,
       microBatchSize,
     }),
+    runtime: runtimeName(),
+    ...(session.plan === null ? {} : { plan: planned(session.plan) }),
   };
+}
+
+function planned(plan: Plan): NonNullable<RunSession["plan"]> {
+  return { deviceBytes: deviceBytes(plan), hostBytes: hostBytes(plan), parts: deviceParts(plan) };
 }
 
 function of<T>(map: ReadonlyMap<Parameter, T>, parameter: Parameter): T {
