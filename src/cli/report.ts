@@ -12,7 +12,7 @@ export const reportCommand: CommandSpec = {
   arguments: "<run...>",
   flags: ["out", ...COMMON_FLAGS],
   help: {
-    out: "HTML file to write (default: report.html in the run's folder, <journal>.html beside a file; for several none)",
+    out: "HTML file to write (default: report.html in the run's folder, or <journal>.html beside a file)",
   },
   examples: [
     "zo2 report tuned.run",

@@ -3,7 +3,9 @@ import { isRecord } from "../base/guards.js";
 import type { Journal } from "../journal/read.js";
 import type { RunSession } from "../journal/header.js";
 import { formatBytes, formatCount } from "../report/units.js";
+import { allCoefficients } from "./picture.js";
 import type { ShownRun } from "./run.js";
+import { spreadOf } from "./summary.js";
 
 export interface Fact {
   readonly label: string;
@@ -41,6 +43,10 @@ export function runFacts(runs: readonly ShownRun[]): Fact[] {
     row("data fingerprint", ({ header: { data } }) => data.hash),
     row("begun", ({ header }) => timeOf(header.created)),
     row("steps taken", (journal) => `${formatCount(journal.steps.length)} of ${formatCount(stepsAsked(journal))}`),
+    row("projected gradient", (journal) => {
+      const spread = spreadOf(allCoefficients(journal));
+      return spread === null ? null : `mean ${short(spread.mean)}, standard deviation ${short(spread.deviation)}`;
+    }),
     row("journal", ({ bytes, compact }) => `${formatBytes(bytes)}${compact ? ", coefficients alone" : ""}`),
     row("last session", endOf),
   ];
@@ -158,6 +164,10 @@ function flat(fields: Readonly<Record<string, unknown>>, prefix = ""): [string, 
 function textOf(value: unknown): string | null {
   if (value === null || value === undefined) return null;
   return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+function short(value: number): string {
+  return String(Number(value.toPrecision(3)));
 }
 
 type Tensors = Journal["header"]["base"]["tensors"];

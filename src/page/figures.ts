@@ -1,10 +1,8 @@
 /** The places of the charts, with what stands above each; a chart that has nothing to show says why. */
 import { formatCount } from "../report/units.js";
 import { html, Markup } from "./html.js";
-import { allCoefficients } from "./picture.js";
 import type { Picture } from "./data.js";
 import type { ShownRun } from "./run.js";
-import { spreadOf } from "./summary.js";
 
 interface Figure {
   /** As in the script's list of charts. */
@@ -79,12 +77,6 @@ function evaluationFigures({ runs }: Picture, shown: readonly ShownRun[]): Figur
 }
 
 function coefficientFigures(runs: readonly ShownRun[], none: string | null): Figure[] {
-  const spreads = runs.map(({ journal, name }) => ({ name, spread: spreadOf(allCoefficients(journal)) }));
-  const words = spreads.flatMap(({ name, spread }) => {
-    if (spread === null) return [];
-    const whose = runs.length > 1 ? `${name}: ` : "";
-    return `${whose}mean ${short(spread.mean)}, standard deviation ${short(spread.deviation)}`;
-  });
   return [
     {
       ...{ id: "coefficients", title: "At each step", empty: none },
@@ -92,21 +84,17 @@ function coefficientFigures(runs: readonly ShownRun[], none: string | null): Fig
     },
     {
       ...{ id: "distribution", title: "Distribution", empty: none },
-      caption: html`${words.join("; ")}`,
+      caption: html`the coefficients of all steps${runs.length > 1 ? ", as shares of each run" : ""}`,
     },
   ];
 }
 
 function speedFigure({ runs }: Picture, span: number, none: string | null): Figure {
-  return {
-    ...{ id: "speed", title: "Tokens a second" },
-    caption: html`${courseCaption(runs.length, span, "each step")}; single steps that are far off are not in the axis`,
-    empty: runs.some(({ speed }) => speed !== null)
-      ? null
-      : (none ?? "Not known: no metrics.jsonl lies beside the journal, which has no times."),
-  };
-}
-
-function short(value: number): string {
-  return String(Number(value.toPrecision(3)));
+  const figure = { id: "speed", title: "Tokens a second" };
+  if (runs.every(({ speed }) => speed === null)) {
+    const why = none ?? "Not known: no metrics.jsonl lies beside the journal, which has no times.";
+    return { ...figure, caption: html``, empty: why };
+  }
+  const key = courseCaption(runs.length, span, "each step");
+  return { ...figure, caption: html`${key}; single steps that are far off are not in the axis`, empty: null };
 }

@@ -46,14 +46,12 @@ function sumOf(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0);
 }
 
-/** Mean, spread and range of the coefficients. */
+/** Mean and spread of the coefficients. */
 export interface Spread {
   readonly count: number;
   readonly mean: number;
   /** Standard deviation. */
   readonly deviation: number;
-  readonly least: number;
-  readonly greatest: number;
 }
 
 export function spreadOf(values: readonly number[]): Spread | null {
@@ -63,7 +61,5 @@ export function spreadOf(values: readonly number[]): Spread | null {
   return {
     ...{ count: finite.length, mean },
     deviation: Math.sqrt(sumOf(finite.map((value) => (value - mean) ** 2)) / finite.length),
-    least: finite.reduce((a, b) => Math.min(a, b)),
-    greatest: finite.reduce((a, b) => Math.max(a, b)),
   };
 }

@@ -31,11 +31,11 @@ export function precompile(root, target, folders) {
   return files;
 }
 
-/** jest.config.cjs over precompiled files: the same projects, `.js` for `.ts`, and no transform. */
+/** jest.config.cjs over precompiled files: the same projects, `.js` for `.ts`, with nothing left to be made. */
 export function jestConfig(root) {
   const { projects, ...rest } = createRequire(import.meta.url)(path.join(root, "jest.config.cjs"));
   const javascript = (text) => text.replace(/\.ts$/, ".js");
-  const precompiled = projects.map(({ rootDir: _rootDir, transform: _transform, ...project }) => ({
+  const precompiled = projects.map(({ rootDir: _rootDir, transform: _transform, globalSetup: _setup, ...project }) => ({
     ...project,
     transform: {},
     testMatch: project.testMatch.map(javascript),

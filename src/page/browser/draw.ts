@@ -110,7 +110,7 @@ function axis(look: Look, label: string): uPlot.Axis {
 /** All steps where nothing was chosen, in every chart over steps; a little room, so that no end is cut. */
 function xRange(u: uPlot, low: number, high: number, full: readonly [number, number]): [number, number] {
   const [steps] = u.data;
-  const all = low === (steps[0] ?? low) && high === (steps[steps.length - 1] ?? high);
+  const all = steps.length < 2 || (low === steps[0] && high === steps[steps.length - 1]);
   const [begin, end] = all ? full : [low, high];
   const room = end > begin ? (end - begin) * (all ? 0.015 : 0) : 1;
   return [begin - room, end + room];

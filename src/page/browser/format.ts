@@ -21,7 +21,9 @@ export function tickText(tick: number, step: number): string {
   if (tick === 0) return "0";
   const size = Math.max(Math.abs(tick), step);
   if (size < 1e-3 || size >= 1e7) return number(tick, 3);
-  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  let digits = 0;
+  while (digits < 6 && Math.abs(step * 10 ** digits - Math.round(step * 10 ** digits)) > 1e-6 * step * 10 ** digits)
+    digits++;
   return tick.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 

@@ -77,6 +77,9 @@ function drawWords(canvas: Canvas, look: Look, { step, text }: Marker, colour: s
   return left + width + 8 * scale;
 }
 
+/** Of more runs the words would hide the lines. */
+const MOST_WORDS = 3;
+
 interface Box {
   readonly left: number;
   readonly right: number;
@@ -95,6 +98,7 @@ export function drawBest(u: uPlot, chart: Chart, look: Look, shown: (run: number
       const [x, y] = [u.valToPos(step, "x", true), u.valToPos(value, "y", true)];
       const colour = colourOf(run, look.theme);
       ring(canvas, x, y, colour);
+      if (chart.traces.length > MOST_WORDS) continue;
       prepareText(canvas, look);
       const words = `best ${chart.format(value)}`;
       const box = roomFor(canvas, x, y, canvas.context.measureText(words).width, taken);

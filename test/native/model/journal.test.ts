@@ -46,6 +46,11 @@ describe.each(some(CASES, 2))("a run (%s)", (_, name, model, more) => {
     expect(sameBits(await train(name, model, "resume"), whole)).toBe(true);
     const journal = await readRun(run);
     expect([journal.steps.length, journal.sessions.map(({ from }) => from)]).toEqual([STEPS, [0, 3, 5]]);
+    for (const { plan, runtime } of journal.sessions) {
+      expect(plan?.parts.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThanOrEqual(plan?.deviceBytes ?? 0);
+      expect(plan?.hostBytes).toBeGreaterThan(0);
+      expect(runtime).toBe(`Node ${process.versions.node}`);
+    }
     // On other tiers and units, and in two parts.
     const { offload } = model;
     const elsewhere: ModelOptions = { ...model, offload: { wire: offload?.wire, unitBytes: 50_000, slots: 2 } };
