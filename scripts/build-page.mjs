@@ -32,7 +32,9 @@ export async function buildPage() {
     STYLE: style,
     LICENCES: `uPlot, in the script and the style below:\n\n${licence}\n`,
   };
-  const lines = Object.entries(constants).map(([name, text]) => `export const ${name} = ${JSON.stringify(text)};\n`);
+  const lines = Object.entries(constants).map(
+    ([name, text]) => `export const ${name}: string = ${JSON.stringify(text)};\n`,
+  );
   const text = `// Made by scripts/build-page.mjs.\n${lines.join("")}`;
   if (existsSync(target) && readFileSync(target, "utf8") === text) return;
   const temporary = `${target}.${process.pid}`;
