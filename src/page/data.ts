@@ -17,7 +17,7 @@ export interface Course {
 /** Something that happened to a run, at a step or over some. */
 export interface Marker {
   /** "session": another process goes on here. */
-  readonly kind: "session";
+  readonly kind: "session" | "dropped";
   /** Steps taken before it. */
   readonly step: number;
   /** Steps that it lasted; 0: a moment. */

@@ -6,7 +6,7 @@ import type { Look } from "./look.js";
 import { colourOf, faint } from "./palette.js";
 
 /** How each kind of marker looks: one that lasted is a band besides. */
-const DASH: Readonly<Record<Marker["kind"], readonly number[]>> = { session: [4, 4] };
+const DASH: Readonly<Record<Marker["kind"], readonly number[]>> = { session: [4, 4], dropped: [1, 3] };
 
 interface Canvas {
   readonly u: uPlot;
