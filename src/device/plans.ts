@@ -1,17 +1,18 @@
 import type { Device } from "zo2/native";
 import { isZo2Error } from "../base/errors.js";
 import { type Batch, capacityOf, holds, joinCapacity, NO_BATCH, touchedRows } from "../memory/batch-tables.js";
-import { type Plan, planMemory, type PlanOptions, scratchSets } from "../memory/plan.js";
+import { type Plan, planMemory, type PlanOptions } from "../memory/plan.js";
 import type { Capacity } from "../memory/places.js";
 import { residencesOf } from "../memory/residence.js";
-import { isDirect, type Unit } from "../memory/units.js";
+import { schedulePlan } from "../memory/schedule-plan.js";
+import type { Unit } from "../memory/units.js";
 import { drawsOf, type Probe } from "../method/index.js";
 import { outputOf, type PackedBatch, TARGET_FIELDS } from "../data/batch.js";
 import type { Parameter } from "../ops/parameter.js";
 import type { Recording } from "../ops/record.js";
 import type { Output } from "../ops/value.js";
 import type { Declared } from "../schedule/command.js";
-import type { Pass, SchedulePlan } from "../schedule/facts.js";
+import type { Pass } from "../schedule/facts.js";
 import { passCommands } from "../schedule/pass.js";
 import type { Control } from "./control.js";
 import { Issue } from "./issue.js";
@@ -238,28 +239,4 @@ function joinNeeds(a: Needs, b: Needs): Needs {
 
 function sameCache(a: PlanOptions["cache"], b: PlanOptions["cache"]): boolean {
   return a?.tier === b?.tier && a?.rows === b?.rows;
-}
-
-/** What a schedule needs to know of a plan. */
-function schedulePlan(plan: Plan, frozen: ReadonlySet<Parameter>, poison: boolean): SchedulePlan {
-  const table = plan.units.find(({ gathered }) => gathered !== null)?.gathered?.parameter ?? null;
-  const holdsTable = ({ tensors }: Unit) => table !== null && tensors.some(({ parameter }) => parameter === table);
-  const cacheSlots = plan.device.cacheSlots.length;
-  let pieces = 0;
-  return {
-    units: plan.units.map((unit) => {
-      const cached = (plan.cache?.units[unit.index] ?? null) !== null;
-      return {
-        slot: plan.slotOf[unit.index] ?? null,
-        changes: plan.options.residences[unit.index]?.changes === true,
-        direct: isDirect(unit),
-        gathered: unit.gathered === null ? null : { changes: !frozen.has(unit.gathered.parameter) },
-        cacheSlot: cached && cacheSlots > 0 ? pieces++ % cacheSlots : null,
-      };
-    }),
-    gatherSources: plan.units.filter(holdsTable).map(({ index }) => index),
-    sides: plan.options.sides,
-    sets: scratchSets(plan.options),
-    poison,
-  };
 }

@@ -3,16 +3,14 @@ import { at } from "../base/at.js";
 import { symbolsOf } from "../memory/batch-tables.js";
 import { loweredOps, spaceBytes, unitProgram } from "../memory/operands.js";
 import type { Plan } from "../memory/plan.js";
-import { productOperations } from "../ops/cost.js";
 import type { UnitOp } from "../ops/encode.js";
 import type { Inputs } from "../ops/value.js";
 import type { Lane, Work } from "../schedule/command.js";
+import { type Amounts, amountsOf, operationsOf, type PassSizes } from "../simulate/amounts.js";
 import type { Issue } from "./issue.js";
 import type { PassData } from "./pass-data.js";
 import type { Encode } from "./queue.js";
 import type { CommandWords } from "./words.js";
-
-type Run = Extract<Work, { kind: "run" }>;
 
 /** One command as it ran, or with `ops` one op of a unit's program. Seconds of the device's clock. */
 export interface TracedSpan extends Amounts {
@@ -23,18 +21,6 @@ export interface TracedSpan extends Amounts {
   readonly probe?: number;
   readonly begin: number;
   readonly end: number;
-}
-
-/** What a command moves and computes. */
-export interface Amounts {
-  /** Between host and device. */
-  readonly bytes?: number;
-  /** Within the device. */
-  readonly deviceBytes?: number;
-  /** Of matrix products. */
-  readonly flops?: number;
-  /** Weights for which noise is drawn, once for each drawing. */
-  readonly draws?: number;
 }
 
 interface Pending extends Omit<TracedSpan, "begin" | "end"> {
@@ -59,12 +45,17 @@ export class Trace {
     return (words, stream, work, lane) => {
       if (work.kind === "run" && this.ops) {
         for (const { op, program } of this.programsOf(plan, work.unit)) {
-          const about = { lane, what: op.op.name, ...placeOf(work), ...opAmounts(op, work, data) };
+          const about = {
+            lane,
+            what: op.op.name,
+            ...placeOf(work),
+            ...operationsOf(op, sizesOf(data).symbolsOf(work.microBatch)),
+          };
           this.between(words, stream, about, () => issue.run(words, stream, work, program));
         }
         return;
       }
-      const about = { lane, what: work.kind, ...placeOf(work), ...this.amounts(plan, work, data) };
+      const about = { lane, what: work.kind, ...placeOf(work), ...amountsOf(plan, this.inputs, work, sizesOf(data)) };
       this.between(words, stream, about, () => encode(words, stream, work, lane));
     };
   }
@@ -94,29 +85,6 @@ export class Trace {
     this.pending.push({ ...about, events });
   }
 
-  private amounts(plan: Plan, work: Work, data: PassData): Amounts {
-    switch (work.kind) {
-      case "upload":
-      case "offload":
-        return work.what === "weights" ? { bytes: at(plan.units, work.unit).wireBytes } : {};
-      case "prepare": {
-        const { wireBytes, scratchBytes, tensors } = at(plan.units, work.unit);
-        const elements = tensors.reduce((sum, t) => sum + t.count, 0);
-        return {
-          deviceBytes: wireBytes * (work.store ? 2 : 1) + work.signs.length * scratchBytes,
-          draws: elements * ((work.direction === null ? 0 : 1) + (work.update ? data.pending.length : 0)),
-        };
-      }
-      case "run": {
-        const unit = at(plan.units, work.unit);
-        const ops = loweredOps(plan, unit, this.inputs).map((op) => opAmounts(op, work, data).flops);
-        return { deviceBytes: unit.scratchBytes, flops: ops.reduce((sum, flops) => sum + flops, 0) };
-      }
-      default:
-        return {};
-    }
-  }
-
   private programsOf(plan: Plan, unit: number): readonly OpProgram[] {
     if (this.programs?.plan !== plan) {
       for (const { program } of this.programs?.units.flat() ?? []) program.dispose();
@@ -143,7 +111,10 @@ function placeOf(work: Work): { readonly unit?: number; readonly probe?: number 
   return "unit" in work ? { unit: work.unit } : {};
 }
 
-function opAmounts(op: UnitOp, { microBatch }: Run, data: PassData): { readonly flops: number } {
-  if (data.kind === "flush") throw new Error("a flush runs nothing");
-  return { flops: productOperations(op, symbolsOf(at(data.batch, microBatch), data.table)) };
+function sizesOf(data: PassData): PassSizes {
+  const symbols = (microBatch: number) => {
+    if (data.kind === "flush") throw new Error("a flush runs nothing");
+    return symbolsOf(at(data.batch, microBatch), data.table);
+  };
+  return { pending: data.pending.length, symbolsOf: symbols };
 }

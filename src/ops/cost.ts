@@ -14,3 +14,17 @@ export function productOperations({ op, slice }: UnitOp, symbols: Readonly<Recor
   const held = slice?.count ?? (isParameter(weight) ? rowsOf(weight).rows : weight.rows);
   return 2 * rows * (typeof held === "number" ? held : symbols[held]) * x.columns;
 }
+
+/**
+ * Those of an attention: 4 for each pair of a row and a key that it sees, and each column; as if all sequences were
+ * equally long, and had no cache.
+ */
+export function attentionOperations({ op }: UnitOp, { rows, sequences }: Readonly<Record<RowSymbol, number>>): number {
+  if (op.name !== "attention") return 0;
+  const q = op.operands["q"] ?? null;
+  if (q === null || isParameter(q)) return 0;
+  const length = rows / Math.max(1, sequences);
+  const window = Number(op.attributes["window" as keyof typeof op.attributes]);
+  const seen = window === 0 ? (length + 1) / 2 : Math.min(window, (length + 1) / 2);
+  return 4 * rows * seen * q.columns;
+}

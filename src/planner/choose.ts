@@ -1,0 +1,218 @@
+/**
+ * How a model's weights are cut, where each unit rests, and how many are on the device at once: what takes the least
+ * time, by `simulate`, of all that fits in the memory that is allowed.
+ */
+import { at } from "../base/at.js";
+import { formatBytes } from "../base/bytes.js";
+import { align, type FloatType } from "../base/dtype.js";
+import { Zo2Error } from "../base/errors.js";
+import { ARENA_ALIGNMENT } from "../memory/arena.js";
+import type { ControlLayout } from "../memory/control.js";
+import type { Capacity } from "../memory/places.js";
+import { deviceBytes, hostBytes, type Plan, planMemory } from "../memory/plan.js";
+import { residencesOf, type Tier } from "../memory/residence.js";
+import { cutUnits, type Unit, type UnitOptions } from "../memory/units.js";
+import { drawsOf, type Probe } from "../method/index.js";
+import type { Recording } from "../ops/record.js";
+import type { Output } from "../ops/value.js";
+import type { Hardware } from "../simulate/hardware.js";
+import { type SimulatedStep, simulateStep, type SimulateOptions } from "../simulate/simulate.js";
+
+/** Memory that may be in use, in bytes; absent: no limit. */
+export interface Budgets {
+  readonly deviceMemory?: number | undefined;
+  readonly hostMemory?: number | undefined;
+}
+
+/** What the caller has decided already; absent: to be chosen. */
+export interface Pinned {
+  readonly unitBytes?: number | undefined;
+  readonly slots?: number | undefined;
+  readonly prepareAhead?: boolean | undefined;
+  /** All units on one tier. */
+  readonly tier?: Tier | undefined;
+}
+
+export interface ChoiceOptions extends Budgets, Pick<UnitOptions, "wire" | "wires"> {
+  readonly compute: FloatType;
+  readonly pinned: Pinned;
+  /** What a step has to have room for. */
+  readonly capacity: Capacity;
+  readonly probes: readonly Probe[];
+  readonly output: Output;
+  readonly control: ControlLayout;
+  readonly hardware: Hardware;
+  readonly step: Omit<SimulateOptions, "probes" | "overlap" | "microBatches">;
+  readonly overlap: boolean;
+}
+
+/** A way to hold a model. */
+export interface Choice {
+  readonly unitBytes: number;
+  readonly slots: number;
+  readonly prepareAhead: boolean;
+  readonly units: readonly Unit[];
+  /** By unit. */
+  readonly tiers: readonly Tier[];
+  readonly plan: Plan;
+  readonly predicted: SimulatedStep;
+}
+
+/** Three let an upload, a computation and an offload overlap; with two, what goes makes room for what comes. */
+const SLOTS = [3, 2];
+/** Smaller transfers spend their time on beginning. */
+const LEAST_UNIT_BYTES = 2 ** 20;
+const HALVINGS = 12;
+/** Sizes that may be slower than the best before the search ends. */
+const PATIENCE = 2;
+
+/**
+ * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET where nothing fits, with the least that would
+ */
+export function choosePlan(recording: Recording, o: ChoiceOptions): Choice {
+  let best: Choice | null = null;
+  let least: Plan | null = null;
+  let worse = 0;
+  for (const unitBytes of unitSizes(recording, o)) {
+    const units = cutUnits(recording, { wire: o.wire, wires: o.wires, compute: o.compute, unitBytes });
+    const filled = layouts(o).map(([slots, prepareAhead]) => fill(units, slots, prepareAhead, o));
+    for (const { plan } of filled) if (least === null || deviceBytes(plan) < deviceBytes(least)) least = plan;
+    // With fewer slots or less scratch there is room for more resident units: each kind that fits may be the fastest.
+    const choices = filled
+      .filter(({ plan }) => within(plan, o))
+      .map(
+        ({ plan, tiers }): Choice => ({
+          ...{ unitBytes, slots: plan.options.slots, prepareAhead: plan.options.prepareAhead, units, tiers, plan },
+          predicted: simulate(recording, plan, o),
+        }),
+      );
+    const found = fastest(choices);
+    if (found === null) continue;
+    if (best === null || found.predicted.seconds < best.predicted.seconds) [best, worse] = [found, 0];
+    else worse++;
+    // Where all is resident nothing is gained by cutting it smaller, nor where the last sizes were slower.
+    if (isResident(best) || worse === PATIENCE) break;
+  }
+  if (best !== null) return best;
+  throw nothingFits(least, o);
+}
+
+/** Slots, and whether units are prepared ahead. */
+function layouts({ pinned, hardware, overlap }: ChoiceOptions): (readonly [number, boolean])[] {
+  const slots = pinned.slots === undefined ? SLOTS : [pinned.slots];
+  const usual = hardware.overlaps && overlap ? [true, false] : [false];
+  const aheads = pinned.prepareAhead === undefined ? usual : [pinned.prepareAhead];
+  return slots.flatMap((count) => aheads.map((ahead) => [count, ahead] as const));
+}
+
+function fastest(choices: readonly Choice[]): Choice | null {
+  const seconds = ({ predicted }: Choice) => predicted.seconds;
+  return choices.reduce<Choice | null>(
+    (best, choice) => (best === null || seconds(choice) < seconds(best) ? choice : best),
+    null,
+  );
+}
+
+function isResident(choice: Choice | null): boolean {
+  return choice?.tiers.every((tier) => tier === "device") === true;
+}
+
+function simulate(recording: Recording, plan: Plan, o: ChoiceOptions): SimulatedStep {
+  const { probes, overlap, capacity, step } = o;
+  return simulateStep(plan, recording.inputs, o.hardware, {
+    ...{ ...step, probes, overlap, microBatches: capacity.microBatches },
+  });
+}
+
+/** The largest layer, and halves of it. */
+function unitSizes(recording: Recording, { pinned, wire, wires, compute }: ChoiceOptions): readonly number[] {
+  if (pinned.unitBytes !== undefined) return [pinned.unitBytes];
+  const whole = cutUnits(recording, { wire, wires, compute });
+  const largest = Math.max(1, ...whole.filter(({ name }) => /layer/.test(name)).map((unit) => unit.wireBytes));
+  const sizes: number[] = [];
+  for (
+    let size = largest, i = 0;
+    i < HALVINGS && (i === 0 || size >= LEAST_UNIT_BYTES);
+    size = Math.ceil(size / 2), i++
+  )
+    sizes.push(size);
+  return sizes;
+}
+
+interface Filled {
+  readonly plan: Plan;
+  readonly tiers: readonly Tier[];
+}
+
+/** As many units as have room stay on the device, evenly spread, so that what moves hides behind what does not. */
+function fill(units: readonly Unit[], slots: number, prepareAhead: boolean, o: ChoiceOptions): Filled {
+  const planOf = (resident: ReadonlySet<number>): Filled => {
+    const tiers = units.map(({ index }): Tier => (resident.has(index) ? "device" : "host"));
+    return { tiers, plan: planFor(units, tiers, slots, prepareAhead, o) };
+  };
+  if (o.pinned.tier !== undefined) return planOf(new Set(o.pinned.tier === "device" ? units.keys() : []));
+  const budget = o.deviceMemory ?? Number.POSITIVE_INFINITY;
+  const all = planOf(new Set(units.keys()));
+  if (deviceBytes(all.plan) <= budget) return all;
+  let best = planOf(new Set());
+  // A resident unit adds its bytes, and may take away from what the largest of those that move needs: whatever that
+  // frees is filled in turn.
+  const resident = new Set<number>();
+  for (let before = -1; resident.size > before; ) {
+    before = resident.size;
+    let left = budget - deviceBytes(best.plan);
+    for (const index of spread(units.length)) {
+      const bytes = align(at(units, index).wireBytes, ARENA_ALIGNMENT);
+      if (resident.has(index) || bytes > left) continue;
+      resident.add(index);
+      left -= bytes;
+    }
+    if (resident.size > before) best = planOf(resident);
+  }
+  return best;
+}
+
+/** An order of which every beginning lies evenly among all: multiples of the golden ratio. */
+function spread(count: number): readonly number[] {
+  const place = (index: number) => (index * 0.6180339887498949) % 1;
+  return Array.from({ length: count }, (_, index) => index).sort((a, b) => place(a) - place(b));
+}
+
+function planFor(
+  units: readonly Unit[],
+  tiers: readonly Tier[],
+  slots: number,
+  prepareAhead: boolean,
+  { capacity, probes, output, control, compute }: ChoiceOptions,
+): Plan {
+  const sides = Math.max(1, ...drawsOf(probes).map(({ signs }) => signs.length));
+  return planMemory(units, {
+    ...{ capacity, probes: probes.length, sides, prepareAhead, output, control, slots, compute, cache: null },
+    residences: residencesOf(units, (unit) => at(tiers, unit), new Set()),
+  });
+}
+
+function within(plan: Plan, { deviceMemory, hostMemory }: Budgets): boolean {
+  return (
+    deviceBytes(plan) <= (deviceMemory ?? Number.POSITIVE_INFINITY) &&
+    hostBytes(plan) <= (hostMemory ?? Number.POSITIVE_INFINITY)
+  );
+}
+
+function nothingFits(least: Plan | null, { deviceMemory, hostMemory, pinned }: ChoiceOptions): Zo2Error {
+  const needed =
+    least === null
+      ? ""
+      : `${formatBytes(deviceBytes(least))} of device memory and ${formatBytes(hostBytes(least))} of host memory`;
+  const allowed = [
+    ...(deviceMemory === undefined ? [] : [`${formatBytes(deviceMemory)} of device memory`]),
+    ...(hostMemory === undefined ? [] : [`${formatBytes(hostMemory)} of host memory`]),
+  ].join(" and ");
+  const unpin = pinned.unitBytes === undefined ? "" : 'leave option "offload.unitBytes" to be chosen, ';
+  return new Zo2Error(
+    "ZO2_ERR_MEMORY_BUDGET",
+    `the least that a plan needs is ${needed}, and ${allowed} are allowed; ${unpin}lower options "batchSize", ` +
+      '"microBatchSize" or "maxLength", choose a narrower dtype as option "offload.wire", or raise option ' +
+      '"offload.deviceMemory"',
+  );
+}

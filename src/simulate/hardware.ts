@@ -1,0 +1,107 @@
+/** What hardware does in a second, as far as a step's time follows from it. */
+import type { FloatType } from "../base/dtype.js";
+
+export interface Hardware {
+  readonly name: string;
+  /** Where the figures come from. */
+  readonly source: string;
+  /** Bytes a second between host memory and the device, each way. */
+  readonly upload: number;
+  readonly offload: number;
+  /** Bytes a second within the device. */
+  readonly memory: number;
+  /** Operations a second of matrix products whose operands have this dtype, and of attention. */
+  readonly flops: Readonly<Record<FloatType, number>>;
+  readonly attention: Readonly<Record<FloatType, number>>;
+  /** Elements a second that noise is drawn for and that are updated or perturbed with it. */
+  readonly noise: Readonly<Record<"gaussian" | "rademacher", number>>;
+  /** Seconds that a command takes besides. */
+  readonly command: number;
+  /** Whether lanes work beside each other; on a CPU all have the same cores. */
+  readonly overlaps: boolean;
+  /** Device memory, less what a program and a driver take. Bytes. */
+  readonly deviceBytes: number;
+}
+
+/** Of a published figure, what good programs reach: products, copies on the device, transfers with their headers. */
+const REACHED = { matrix: 0.7, memory: 0.9, link: 0.9, attention: 0.35 };
+/** Instructions of a multiprocessor's cycle, and those for one element: see docs/kernels.md. */
+const INSTRUCTIONS = { perCycle: 128 * 0.9, gaussian: 720 / 8, rademacher: 400 / 8 };
+const COMMAND_SECONDS = 5e-6;
+/** A CUDA context, the driver's own, and fragments. */
+const RESERVE_BYTES = 1e9;
+
+interface Gpu {
+  readonly name: string;
+  /** Data sheets: tensor-core operations a second in 16 bits without sparsity, bytes a second, bytes of memory. */
+  readonly flops16: number;
+  readonly bytesPerSecond: number;
+  readonly memoryBytes: number;
+  readonly multiprocessors: number;
+  readonly hertz: number;
+  /** Of PCI Express, one way. Bytes a second. */
+  readonly link: number;
+  readonly source: string;
+}
+
+/** 16 lanes with 128b/130b coding. */
+const PCIE_3 = 15.75e9;
+const PCIE_4 = 31.5e9;
+const PCIE_5 = 63e9;
+
+const GPUS: Readonly<Record<string, Gpu>> = {
+  "rtx-3090": {
+    name: "RTX 3090",
+    ...{ flops16: 71e12, bytesPerSecond: 936e9, memoryBytes: 24 * 2 ** 30, multiprocessors: 82, hertz: 1.695e9 },
+    ...{ link: PCIE_4, source: "NVIDIA GA102 whitepaper" },
+  },
+  "rtx-4090": {
+    name: "RTX 4090",
+    ...{ flops16: 165e12, bytesPerSecond: 1008e9, memoryBytes: 24 * 2 ** 30, multiprocessors: 128, hertz: 2.52e9 },
+    ...{ link: PCIE_4, source: "NVIDIA Ada whitepaper" },
+  },
+  "a100-80gb": {
+    name: "A100 80GB",
+    ...{ flops16: 312e12, bytesPerSecond: 2.039e12, memoryBytes: 80 * 2 ** 30, multiprocessors: 108, hertz: 1.41e9 },
+    ...{ link: PCIE_4, source: "NVIDIA A100 data sheet" },
+  },
+  h100: {
+    name: "H100 SXM",
+    ...{ flops16: 989e12, bytesPerSecond: 3.35e12, memoryBytes: 80 * 2 ** 30, multiprocessors: 132, hertz: 1.83e9 },
+    ...{ link: PCIE_5, source: "NVIDIA H100 data sheet" },
+  },
+  h200: {
+    name: "H200",
+    ...{ flops16: 989e12, bytesPerSecond: 4.8e12, memoryBytes: 141e9, multiprocessors: 132, hertz: 1.83e9 },
+    ...{ link: PCIE_5, source: "NVIDIA H200 data sheet" },
+  },
+  t4: {
+    name: "T4",
+    ...{ flops16: 65e12, bytesPerSecond: 320e9, memoryBytes: 16 * 2 ** 30, multiprocessors: 40, hertz: 1.59e9 },
+    ...{ link: PCIE_3, source: "NVIDIA T4 data sheet" },
+  },
+};
+
+/** Names of hardware that `zo2 plan` knows. */
+export const HARDWARE_NAMES = Object.keys(GPUS);
+
+/** Figures of a data sheet, as far as programs reach them; undefined for a name that is not known. */
+export function hardwareNamed(name: string): Hardware | undefined {
+  const gpu = Object.hasOwn(GPUS, name) ? GPUS[name] : undefined;
+  if (gpu === undefined) return undefined;
+  const issued = gpu.multiprocessors * gpu.hertz * INSTRUCTIONS.perCycle;
+  const link = gpu.link * REACHED.link;
+  const flops16 = gpu.flops16 * REACHED.matrix;
+  // 64 multiplications and additions of a multiprocessor's cycle and quarter, without tensor cores.
+  const flops32 = gpu.multiprocessors * gpu.hertz * 256 * REACHED.matrix;
+  const attention16 = gpu.flops16 * REACHED.attention;
+  return {
+    name: gpu.name,
+    source: `${gpu.source}, ${REACHED.matrix * 100} % of its operations, ${REACHED.memory * 100} % of its bandwidths`,
+    ...{ upload: link, offload: link, memory: gpu.bytesPerSecond * REACHED.memory },
+    flops: { fp32: flops32, fp16: flops16, bf16: flops16 },
+    attention: { fp32: flops32 / 2, fp16: attention16, bf16: attention16 },
+    noise: { gaussian: issued / INSTRUCTIONS.gaussian, rademacher: issued / INSTRUCTIONS.rademacher },
+    ...{ command: COMMAND_SECONDS, overlaps: true, deviceBytes: gpu.memoryBytes - RESERVE_BYTES },
+  };
+}

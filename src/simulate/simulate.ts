@@ -1,0 +1,125 @@
+/** The time of a training's steps, from the commands that would be submitted and what hardware does in a second. */
+import { at } from "../base/at.js";
+import type { Plan } from "../memory/plan.js";
+import { schedulePlan } from "../memory/schedule-plan.js";
+import type { Probe } from "../method/index.js";
+import type { Inputs } from "../ops/value.js";
+import { type Declared, type Lane, LANES, type Work } from "../schedule/command.js";
+import type { Pass } from "../schedule/facts.js";
+import { passCommands } from "../schedule/pass.js";
+import { Timeline } from "../schedule/timeline.js";
+import { type Amounts, amountsOf, type PassSizes, type Symbols } from "./amounts.js";
+import type { Hardware } from "./hardware.js";
+
+/** A command where it would run. Seconds from the beginning of the step. */
+export interface SimulatedSpan extends Amounts {
+  readonly lane: Lane;
+  readonly what: Work["kind"];
+  readonly unit?: number;
+  readonly begin: number;
+  readonly end: number;
+}
+
+export interface SimulatedStep {
+  readonly seconds: number;
+  /** Of each lane, the seconds that it works. */
+  readonly busy: Readonly<Record<Lane, number>>;
+  /** Empty where nobody asked for them. */
+  readonly spans: readonly SimulatedSpan[];
+}
+
+export interface SimulateOptions {
+  readonly probes: readonly Probe[];
+  readonly noise: "gaussian" | "rademacher";
+  readonly microBatches: number;
+  /** Rows of a micro-batch. */
+  readonly symbols: Symbols;
+  readonly overlap: boolean;
+  /** Whether the commands of the step are wanted one by one. @default false */
+  readonly spans?: boolean;
+}
+
+/** Steps before the one that is looked at: what a step waits for of the one before is there then. */
+const WARM = 2;
+
+/** @param inputs of the recording that the plan is of. */
+export function simulateStep(plan: Plan, inputs: Inputs, hardware: Hardware, o: SimulateOptions): SimulatedStep {
+  const schedule = schedulePlan(plan, new Set(), false);
+  const overlap = o.overlap && hardware.overlaps;
+  const timeline = new Timeline(overlap);
+  const states = plan.options.control.states.length;
+  const sizes: PassSizes = { pending: 1, symbolsOf: () => o.symbols };
+  /** By unit, since a visit's cost is asked for once a probe and micro-batch. */
+  const runs = new Map<number, Amounts>();
+  const amounts = (work: Work): Amounts => {
+    if (work.kind !== "run") return amountsOf(plan, inputs, work, sizes);
+    const known = runs.get(work.unit) ?? amountsOf(plan, inputs, work, sizes);
+    runs.set(work.unit, known);
+    return known;
+  };
+  const free = new Float64Array(LANES.length);
+  const busy = new Float64Array(LANES.length);
+  const recorded: number[] = [];
+  const spans: SimulatedSpan[] = [];
+  let before = 0;
+  let ended = 0;
+  for (let step = 0; step <= WARM; step++) {
+    const pass: Pass = {
+      ...{ probes: o.probes, microBatches: o.microBatches, pending: [(step + states - 1) % states], stores: true },
+      ...{ yields: "coefficients", injects: false, state: step % states, ring: step % 2, cache: null },
+    };
+    before = ended;
+    busy.fill(0);
+    for (const command of timeline.order(passCommands(schedule, pass)).commands) {
+      const lane = LANES.indexOf(command.lane);
+      const begin = at(free, lane);
+      if (command.kind === "record") recorded[command.event] = begin;
+      else if (command.kind === "wait") free[lane] = Math.max(begin, recorded[command.event] ?? 0);
+      else {
+        const about = amounts(command.work);
+        const seconds = secondsOf(command, about, plan, hardware, o.noise);
+        free[lane] = begin + seconds;
+        busy[lane] = at(busy, lane) + seconds;
+        if (step === WARM && o.spans === true)
+          spans.push({ ...spanOf(command), ...about, begin: begin - before, end: begin + seconds - before });
+      }
+    }
+    ended = at(free, LANES.indexOf("compute"));
+  }
+  const [upload = 0, prepare = 0, compute = 0, offload = 0] = busy;
+  return { seconds: ended - before, busy: { upload, prepare, compute, offload }, spans };
+}
+
+function spanOf({ lane, work }: Declared): Pick<SimulatedSpan, "lane" | "what" | "unit"> {
+  return { lane, what: work.kind, ...("unit" in work ? { unit: work.unit } : {}) };
+}
+
+function secondsOf(
+  { lane }: Declared,
+  { bytes = 0, deviceBytes = 0, flops = 0, attentionFlops = 0, draws = 0 }: Amounts,
+  plan: Plan,
+  hardware: Hardware,
+  noise: SimulateOptions["noise"],
+): number {
+  const { compute } = plan.options;
+  const link = bytes / (lane === "offload" ? hardware.offload : hardware.upload);
+  const products = flops / hardware.flops[compute] + attentionFlops / hardware.attention[compute];
+  return hardware.command + link + Math.max(deviceBytes / hardware.memory, products, draws / hardware.noise[noise]);
+}
+
+/** Rows of one micro-batch of `sequences` sequences, each of `length` tokens with a label behind all but the first. */
+export function symbolsFor(plan: Plan, sequences: number, length: number): Symbols {
+  const rows = sequences * length;
+  return {
+    ...{ rows, sequences, headRows: rows - sequences, targets: rows - sequences },
+    tableRows: Math.min(plan.options.capacity.tableRows, rows),
+  };
+}
+
+/** Largest first. */
+export function busiestLane({ busy }: SimulatedStep): Lane {
+  return at(
+    [...LANES].sort((a, b) => busy[b] - busy[a]),
+    0,
+  );
+}
