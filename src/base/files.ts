@@ -1,5 +1,6 @@
-import { mkdir, open, readFile, stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { randomBytes } from "node:crypto";
+import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { type ErrorCode, Zo2Error } from "./errors.js";
 import { errnoOf, messageOf } from "./guards.js";
 
@@ -49,16 +50,46 @@ export async function readJsonFile(path: string, code: ErrorCode): Promise<unkno
 }
 
 /**
- * Makes the folder and those above it. Where that fails the error says why: Node's `recursive` says ENOENT for a disk
- * that is full or read-only.
+ * Makes the folder and those above it; the names of those that are new are on the disk. Where that fails the error says
+ * why: Node's `recursive` says ENOENT for a disk that is full or read-only.
  */
 export async function makeFolder(path: string): Promise<void> {
+  let first: string | undefined;
   try {
-    await mkdir(path, { recursive: true });
+    first = await mkdir(path, { recursive: true });
   } catch (error) {
     if (errnoOf(error) !== "ENOENT" || dirname(path) === path) throw error;
     await makeFolder(dirname(path));
     await mkdir(path);
+    first = path;
+  }
+  if (first === undefined) return;
+  for (let made = resolve(path); ; made = dirname(made)) {
+    const parent = dirname(made);
+    await syncFolder(parent).catch((error: unknown) => {
+      // A folder in which one may be made without a right to read it.
+      if (errnoOf(error) !== "EACCES") throw error;
+    });
+    if (made === resolve(first) || parent === made) return;
+  }
+}
+
+/** Writes a small file, or one in its place: whole or not at all, and on the disk when this resolves. */
+export async function replaceTextFile(path: string, text: string): Promise<void> {
+  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
+  try {
+    const file = await open(temporary, "wx");
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+    await syncFolder(dirname(path));
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
   }
 }
 

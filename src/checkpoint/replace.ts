@@ -92,13 +92,16 @@ async function swap(target: Target, temporary: string, aside: string): Promise<v
     await rename(aside, target.path);
     throw error;
   }
-  // From here on the new folder is in place: what is left is to keep what was not ours, and to tidy up.
+  // From here on the new folder is in place: what is left is to keep what was not ours, and to tidy up, once no loss of
+  // power can bring back the old folder's name.
   try {
+    await syncFolder(dirname(target.path));
     for (const name of await readdir(aside)) {
       if (!isModelFile(name) && !(await lstat(join(target.path, name)).catch(() => undefined))) {
         await rename(join(aside, name), join(target.path, name));
       }
     }
+    await syncFolder(target.path);
     await rm(aside, { recursive: true, force: true });
   } catch (error) {
     throw new Zo2Error(

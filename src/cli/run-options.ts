@@ -1,10 +1,8 @@
 /** The flags of a run, kept in its folder, so that it can be resumed with no other flag. */
-import { randomBytes } from "node:crypto";
-import { rename, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { parseOptions } from "../config/parse.js";
 import { Zo2Error } from "../base/errors.js";
-import { exists, makeFolder } from "../base/files.js";
+import { exists, makeFolder, replaceTextFile } from "../base/files.js";
 import { messageOf } from "../base/guards.js";
 import { JOURNAL_FILE } from "../journal/read-run.js";
 import { readConfigFile } from "./config-file.js";
@@ -17,16 +15,12 @@ const PATHS = ["data", "evalData", "out", "metrics"] as const satisfies readonly
 /** Flags of one process: how it speaks, and where a run comes from. */
 const NOT_OF_A_RUN = ["config", "resume", "run", "json", "debug", "quiet"] as const satisfies readonly FlagName[];
 
-/** Writes the flags of a run into its folder, whole or not at all. @throws Zo2Error ZO2_ERR_IO */
+/** Writes the flags of a run into its folder: nobody resumes one without them. @throws Zo2Error ZO2_ERR_IO */
 export async function keepOptions(dir: string, flags: Flags): Promise<void> {
-  const path = join(dir, OPTIONS_FILE);
-  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
   try {
     await makeFolder(dir);
-    await writeFile(temporary, textOf(await ofTheRun(flags)));
-    await rename(temporary, path);
+    await replaceTextFile(join(dir, OPTIONS_FILE), textOf(await ofTheRun(flags)));
   } catch (error) {
-    await rm(temporary, { force: true });
     throw new Zo2Error("ZO2_ERR_IO", `${dir}: no run can be kept there: ${messageOf(error)}`, { cause: error });
   }
 }
@@ -37,7 +31,8 @@ export async function resumedFlags(dir: string, names: readonly FlagName[], give
   if (!(await exists(path))) {
     throw new Zo2Error(
       "ZO2_ERR_CONFIG",
-      `${longFlag("resume")} ${dir}: keeps no run: there is no ${OPTIONS_FILE} in it`,
+      `${longFlag("resume")} ${dir}: keeps no run: there is no ${OPTIONS_FILE} in it, which stands there before the first step; ` +
+        "start the run anew",
     );
   }
   const known = names.filter((name) => !(NOT_OF_A_RUN as readonly string[]).includes(name));

@@ -1,7 +1,7 @@
 /** Reading a journal: the run's header, and every record that is whole. */
 import { readFile } from "node:fs/promises";
 import { Zo2Error } from "../base/errors.js";
-import { messageOf } from "../base/guards.js";
+import { errnoOf, messageOf } from "../base/guards.js";
 import { decodeCoefficients } from "./compact.js";
 import { FIRST_CHECKSUM, type Frame, KINDS, MAGIC, splitFrames, type Tail } from "./frames.js";
 import { parseJson, type RunHeader, runHeaderSchema, type RunSession, runSessionSchema } from "./header.js";
@@ -49,7 +49,11 @@ export async function readJournal(path: string, o: { readonly resuming?: boolean
   try {
     bytes = await readFile(path);
   } catch (error) {
-    throw new Zo2Error("ZO2_ERR_IO", `${path}: the journal cannot be read: ${messageOf(error)}`, { cause: error });
+    const what =
+      errnoOf(error) === "ENOENT"
+        ? "there is no journal, which a run has before its first step; look at the path, or start the run anew"
+        : `the journal cannot be read: ${messageOf(error)}`;
+    throw new Zo2Error("ZO2_ERR_IO", `${path}: ${what}`, { cause: error });
   }
   return parseJournal(bytes, path, o);
 }

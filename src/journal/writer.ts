@@ -33,6 +33,8 @@ export class JournalWriter implements AsyncDisposable {
   private closed = false;
   private lastSync = performance.now();
   private syncing: Promise<void> | null = null;
+  /** Of a sync that waits for its second. */
+  private timer: NodeJS.Timeout | null = null;
 
   private constructor(
     readonly path: string,
@@ -74,7 +76,11 @@ export class JournalWriter implements AsyncDisposable {
       const handle = await open(path, "r+");
       try {
         if (torn > 0) await handle.truncate(end);
-        if (durability !== "never") await handle.datasync();
+        if (durability !== "never") {
+          // All of it: the length too, which may be less now, and the name, which a process may have left unsynced.
+          await handle.sync();
+          await syncFolder(dirname(path));
+        }
         return new JournalWriter(path, handle, durability, end, checksum, durability !== "never");
       } catch (error) {
         await handle.close().catch(() => undefined);
@@ -132,6 +138,7 @@ export class JournalWriter implements AsyncDisposable {
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
+    if (this.timer !== null) clearTimeout(this.timer);
     try {
       const failed = await this.last.then(
         () => false,
@@ -184,14 +191,31 @@ export class JournalWriter implements AsyncDisposable {
     this.end += frame.byteLength;
     this.checksum = checksumOf(frame);
     if (this.durability === "step") await this.syncNow();
-    else if (this.durability === "second" && performance.now() - this.lastSync >= SYNC_EVERY_MS) this.syncSoon();
+    else if (this.durability === "second") {
+      const left = this.lastSync + SYNC_EVERY_MS - performance.now();
+      if (left <= 0) this.syncSoon();
+      else this.syncLater(left);
+    }
+  }
+
+  /** Where no record comes meanwhile: an evaluation, or a step, may take long. */
+  private syncLater(milliseconds: number): void {
+    this.timer ??= setTimeout(() => {
+      this.timer = null;
+      const before = this.last;
+      this.inTurn(async () => {
+        if (!this.synced && !this.closed) this.syncSoon();
+        // What failed before has failed all the same.
+        await before;
+      }).catch(() => undefined);
+    }, milliseconds).unref();
   }
 
   private syncSoon(): void {
-    const syncing = this.syncNow().finally(() => {
+    const syncing = this.syncNow().then(() => {
       this.syncing = null;
     });
-    // Whoever writes next hears of a failure.
+    // Whoever writes next hears of a failure: the system says it once, and another sync would not.
     syncing.catch(() => undefined);
     this.syncing = syncing;
   }

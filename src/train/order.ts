@@ -2,25 +2,29 @@ import { type Indexed, Sampler } from "../data/index.js";
 
 /** The batch of each step, as a function of (seed, step): a run that goes on meets the same batches. */
 export class BatchOrder<T> {
-  private readonly sampler: Sampler;
+  private sampler: Sampler;
   private at = 0;
 
   constructor(
     private readonly items: Indexed<T>,
-    seed: bigint,
+    private readonly seed: bigint,
     private readonly batchSize: number,
   ) {
-    this.sampler = new Sampler({ size: items.size, seed });
+    this.sampler = this.newSampler();
   }
 
-  /** Steps are asked for in ascending order. */
+  /** Ascending steps are cheap; one that was asked for before, as where a step is taken again, begins from the first. */
   batch(step: number): Promise<T[]> {
     return Promise.all(this.indices(step).map((i) => this.items.at(i)));
   }
 
-  /** Of the batch's items. Steps are asked for in ascending order, of either method. */
+  /** Of the batch's items. */
   indices(step: number): number[] {
     const begin = step * this.batchSize;
+    if (begin < this.at) {
+      this.sampler = this.newSampler();
+      this.at = 0;
+    }
     while (this.at < begin) {
       this.sampler.next();
       this.at++;
@@ -28,5 +32,9 @@ export class BatchOrder<T> {
     const indices = Array.from({ length: this.batchSize }, () => this.sampler.next());
     this.at += this.batchSize;
     return indices;
+  }
+
+  private newSampler(): Sampler {
+    return new Sampler({ size: this.items.size, seed: this.seed });
   }
 }

@@ -179,6 +179,8 @@ export default {
     yield fileOf([header, json(2, SESSION), step(0), step(1), [4, Buffer.alloc(25)], step(2), [5, Buffer.alloc(0)]]);
     yield fileOf([header, block(0), block(2), step(4)]);
     yield fileOf([header, json(2, SESSION), step(0), step(1), dropped(2, 2, 1), step(3), dropped(4, 1, 3), step(5)]);
+    for (const wrong of [dropped(1, 3, 1), dropped(1, 0, 1), dropped(1, 1, 4)])
+      yield fileOf([header, step(0), wrong, step(2)]);
     yield fileOf([header, dropped(0, 1, 2, withoutShards(0)), block(1), dropped(3, 4, 1, withoutShards(3))]);
   },
 

@@ -117,7 +117,8 @@ describe("the folder of a run", () => {
     const { err, code } = await zo2(["train", "--resume", join(dir, "none")]);
     expect([code, err]).toEqual([
       2,
-      `ZO2_ERR_CONFIG: --resume ${join(dir, "none")}: keeps no run: there is no options.json in it\n`,
+      `ZO2_ERR_CONFIG: --resume ${join(dir, "none")}: keeps no run: there is no options.json in it, which ` +
+        "stands there before the first step; start the run anew\n",
     ]);
     await mkdir(join(dir, "bad"));
     await writeFile(join(dir, "bad", "options.json"), '{"stps": 4}');

@@ -107,6 +107,8 @@ describe("batches", () => {
     expect(got).toEqual(expected);
     // A run that goes on at a later step meets the batch that it would have met.
     expect(firsts(await new BatchOrder(dataset, 4n, 3).batch(3))).toEqual(expected.slice(9));
+    // A step that is taken again, once one before it was dropped.
+    expect(firsts(await order.batch(2))).toEqual(expected.slice(6, 9));
   });
 
   test("for evaluation hold every example once, in order, the last as short as need be", async () => {
