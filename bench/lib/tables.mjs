@@ -1,8 +1,9 @@
 import { kernelsBlock, preparePathBlock } from "./kernel-tables.mjs";
 import { table } from "./markdown.mjs";
 import { OPT_125M } from "./opt-shape.mjs";
+import { provenance } from "./provenance.mjs";
+import { journalBlock, replayBlock } from "./run-tables.mjs";
 
-const COMMIT_LETTERS = 12;
 const KINDS_SHOWN = 6;
 /** Steps of one mark of a curve. */
 const SMOOTHED_OVER = 25;
@@ -15,6 +16,8 @@ export const TABLES = {
   "event-loop": { results: "event-loop-cpu.json", render: eventLoopBlock },
   smollm2: { results: "smollm2-cpu.json", render: smollm2Block },
   mutants: { results: "mutants.json", render: mutantsBlock },
+  journal: { results: "journal-cpu.json", render: journalBlock },
+  replay: { results: "replay-cpu.json", render: replayBlock },
   kernels: { results: "kernels.json", render: kernelsBlock },
   "prepare-path": { results: "kernels.json", render: preparePathBlock },
 };
@@ -276,16 +279,6 @@ function cell(text) {
 const exponential = (value) => value.toExponential().replace("e+", "e").replace(/e0$/, "");
 const gibibytes = (bytes) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
-
-function provenance({ device, commit, dirty, date, node, build }) {
-  const tree = `commit ${commit.slice(0, COMMIT_LETTERS)}${dirty ? " with changes beside it" : ""}`;
-  // What needs no addon names none.
-  const addon = build === undefined ? "" : `addon: ${build.split(";")[0]}; `;
-  return (
-    `${device.cpu}, ${device.cores} cores, ${device.memoryGiB} GiB; Node ${node}; ${addon}` +
-    `${tree}; ${date.slice(0, 10)}.`
-  );
-}
 
 const percent = (share) => `${(100 * share).toFixed(0)} %`;
 

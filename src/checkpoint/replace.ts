@@ -101,7 +101,9 @@ async function swap(target: Target, temporary: string, aside: string): Promise<v
         await rename(join(aside, name), join(target.path, name));
       }
     }
+    // A move is certain in both folders, or the file would go with the old one.
     await syncFolder(target.path);
+    await syncFolder(aside);
     await rm(aside, { recursive: true, force: true });
   } catch (error) {
     throw new Zo2Error(

@@ -31,8 +31,8 @@ export async function resumedFlags(dir: string, names: readonly FlagName[], give
   if (!(await exists(path))) {
     throw new Zo2Error(
       "ZO2_ERR_CONFIG",
-      `${longFlag("resume")} ${dir}: keeps no run: there is no ${OPTIONS_FILE} in it, which stands there before the first step; ` +
-        "start the run anew",
+      `${longFlag("resume")} ${dir}: keeps no run: there is no ${OPTIONS_FILE} in it, which stands ` +
+        "there before the first step; start the run anew",
     );
   }
   const known = names.filter((name) => !(NOT_OF_A_RUN as readonly string[]).includes(name));

@@ -13,7 +13,7 @@ export class BatchOrder<T> {
     this.sampler = this.newSampler();
   }
 
-  /** Ascending steps are cheap; one that was asked for before, as where a step is taken again, begins from the first. */
+  /** Ascending steps are cheap; one that was passed, as where steps are taken again, has all before it drawn anew. */
   batch(step: number): Promise<T[]> {
     return Promise.all(this.indices(step).map((i) => this.items.at(i)));
   }
