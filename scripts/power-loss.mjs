@@ -21,11 +21,12 @@ import { runChild } from "./kills/child.mjs";
 import { Disk, putFiles, readRecording } from "./kills/disk.mjs";
 import { recordsOf, stepsIn } from "./kills/records.mjs";
 
-/** The last is of a program that uses the package: no command line, one journal. */
+/** Without snapshots, many records wait for one sync. The last is of a program that uses the package: no command line, one journal. */
 const RECORDED = [
   { name: "host, fp16 stochastic, snapshots", durability: "step" },
   { name: "host, fp16 stochastic, snapshots", durability: "second" },
   { name: "host, fp16 stochastic, snapshots", durability: "never" },
+  { name: "device, fp16 stochastic", durability: "second" },
   { name: "rollback, snapshots", durability: "step" },
 ];
 const STEP_KINDS = [3, 7];

@@ -46,8 +46,8 @@ export function replayBlock(result) {
   const times = rows.map(({ weights, base, snapshot }) => {
     const worth = replayedMeanwhile({ rows }, weights, snapshot.seconds);
     return (
-      `${weights}: the base is read in ${base.seconds.toFixed(2)} s, a snapshot in ${snapshot.seconds.toFixed(2)} s, in ` +
-      `which ${worth.toFixed(1)} steps are replayed`
+      `${weights}: the base is read in ${base.seconds.toFixed(2)} s, a snapshot in ${snapshot.seconds.toFixed(2)} s, ` +
+      `in which ${worth.toFixed(1)} steps are replayed`
     );
   });
   const switched = switches.map(

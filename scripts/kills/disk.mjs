@@ -6,7 +6,8 @@
 import fs from "node:fs";
 import path from "node:path";
 
-const BLOCK = 512;
+/** What a disk writes whole, and less: what is written may be cut anywhere. */
+const BLOCKS = [64, 512];
 const ROOT = 0;
 
 /** The folder `root` as it is, all of it on the disk, and the operations that a recording (`preload.mjs`) adds. */
@@ -216,11 +217,12 @@ function leftOf(data, random) {
   const versions = [0, random.below(length + 1), random.below(length + 1), length].map(version);
   const sizes =
     way === 3 ? versions.map((image) => image.length) : [Math.max(...versions.map((image) => image.length))];
-  const left = Buffer.alloc(random.pick(sizes) + (way === 5 ? random.below(2 * BLOCK) : 0));
+  const left = Buffer.alloc(random.pick(sizes) + (way === 5 ? random.below(1024) : 0));
   const zeros = random.below(2) === 0;
-  for (let at = 0; at < left.length; at += BLOCK) {
-    const block = random.pick(versions).subarray(at, at + BLOCK);
-    const certain = versions[0].subarray(at, at + BLOCK);
+  const size = random.pick(BLOCKS);
+  for (let at = 0; at < left.length; at += size) {
+    const block = random.pick(versions).subarray(at, at + size);
+    const certain = versions[0].subarray(at, at + size);
     (zeros && random.below(2) === 0 ? certain : block).copy(left, at);
   }
   return left;

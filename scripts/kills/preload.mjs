@@ -1,8 +1,8 @@
 /**
- * Loaded before a program (`--import`): tells of its file operations on descriptor 3, and ends the process in the middle
- * of one of them, or records them all.
+ * Loaded before a program (`--import`): tells of its file operations on descriptor 3, and ends the process in the
+ * middle of one of them, or records them all.
  *
- * ZO2_KILLS: JSON of `{root, at, how}` (the operation, from 0, and "before", "half" or "after"), or of `{root, record}`.
+ * ZO2_KILLS: JSON of `{root, at, how}` (the operation, from 0; "before", "half" or "after"), or of `{root, record}`.
  */
 import fs from "node:fs";
 import process from "node:process";

@@ -65,13 +65,16 @@ export async function makeFolder(path: string): Promise<void> {
   }
   if (first === undefined) return;
   for (let made = resolve(path); ; made = dirname(made)) {
-    const parent = dirname(made);
-    await syncFolder(parent).catch((error: unknown) => {
-      // A folder in which one may be made without a right to read it.
-      if (errnoOf(error) !== "EACCES") throw error;
-    });
-    if (made === resolve(first) || parent === made) return;
+    await syncName(made);
+    if (made === resolve(first) || dirname(made) === made) return;
   }
+}
+
+/** Resolves when the name of a folder is on the disk, as far as the folder that holds it may be read. */
+export async function syncName(path: string): Promise<void> {
+  await syncFolder(dirname(resolve(path))).catch((error: unknown) => {
+    if (errnoOf(error) !== "EACCES") throw error;
+  });
 }
 
 /** Writes a small file, or one in its place: whole or not at all, and on the disk when this resolves. */

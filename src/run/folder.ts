@@ -1,7 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { Zo2Error } from "../base/errors.js";
-import { makeFolder } from "../base/files.js";
+import { makeFolder, syncName } from "../base/files.js";
 import { messageOf } from "../base/guards.js";
 import { lockFile } from "../device/lock-file.js";
 import { JOURNAL_FILE } from "../journal/read-run.js";
@@ -24,6 +24,8 @@ export class RunFolder implements AsyncDisposable {
     let lock: FileHandle;
     try {
       await makeFolder(dir);
+      // One that is there may be new too: its maker has said nothing of the disk.
+      await syncName(dir);
       lock = await open(join(dir, LOCK_FILE), "a");
     } catch (error) {
       throw new Zo2Error("ZO2_ERR_IO", `${dir}: no run can be kept there: ${messageOf(error)}`, { cause: error });

@@ -9,11 +9,11 @@ import { readNewestSnapshot } from "./snapshots.js";
 import { updatesOf } from "./updates.js";
 
 /**
- * Updates that are replayed as soon as a snapshot is read: a snapshot with fewer than these is left aside. Reading a
- * weight, hashing and converting it takes about as long as the noise of some updates on a CPU; a GPU draws noise much
- * faster than any disk reads.
+ * Updates that are replayed as soon as a snapshot is read: a snapshot with fewer than these is left aside. On a CPU that
+ * is about one of Gaussian noise where the snapshot is in the system's cache (bench/replay.mjs), and more where it comes
+ * from a disk. A GPU draws noise much faster than any disk reads; its figure is an estimate.
  */
-const WORTH_A_SNAPSHOT = { cpu: 4, cuda: 256 } as const;
+const WORTH_A_SNAPSHOT = { cpu: 2, cuda: 256 } as const;
 
 export interface RestoreOptions extends Omit<ReplayRunOptions, "steps"> {
   readonly onWarning?: ((warning: Warning) => void) | undefined;
