@@ -6,8 +6,8 @@
  *
  *   node bench/journal.mjs [--batch 1] [--seq 32] [--steps 8] [--rounds 5] [--threads 2]
  *
- * The journals are on the disk of the system's temporary folder (TMPDIR). Writes bench/results/journal-cpu.json (--out);
- * `node scripts/bench-tables.mjs` makes the table of docs/journal.md from it.
+ * The journals are on the disk of the system's temporary folder (TMPDIR). Writes bench/results/journal-cpu.json
+ * (--out); `node scripts/bench-tables.mjs` makes the table of docs/journal.md from it.
  */
 import fs from "node:fs";
 import os from "node:os";
@@ -45,7 +45,10 @@ const clock = () => ({
   own: processSeconds(process.pid),
 });
 
-/** Times every record from the call until it is in the file. @returns `take()`: those since the last call, in seconds */
+/**
+ * Times every record from the call until it is in the file.
+ * @returns `take()`: those since the last call, `{seconds, bytes}`
+ */
 function watchRecords() {
   let times = [];
   const { step } = JournalWriter.prototype;

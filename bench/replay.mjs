@@ -1,7 +1,7 @@
 /**
  * How fast a run's journal becomes its weights again, for OPT-125M shapes on the CPU: steps a second of a replay,
- * beside what the noise alone would take; the time to load the base, to read a snapshot instead, and to switch from one run of
- * the base to another.
+ * beside what the noise alone would take; the time to load the base, to read a snapshot instead, and to switch from one
+ * run of the base to another.
  *
  *   node bench/replay.mjs --noise-program build-bench/bench/noise [--steps 32] [--rounds 3] [--switches 100,1000]
  *

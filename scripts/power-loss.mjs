@@ -21,7 +21,10 @@ import { runChild } from "./kills/child.mjs";
 import { Disk, putFiles, readRecording } from "./kills/disk.mjs";
 import { recordsOf, stepsIn } from "./kills/records.mjs";
 
-/** Without snapshots, many records wait for one sync. The last is of a program that uses the package: no command line, one journal. */
+/**
+ * Without snapshots, many records wait for one sync. The last is of a program that uses the package: no command line,
+ * one journal.
+ */
 const RECORDED = [
   { name: "host, fp16 stochastic, snapshots", durability: "step" },
   { name: "host, fp16 stochastic, snapshots", durability: "second" },

@@ -18,8 +18,8 @@ export function journalBlock(result) {
   const [hashed, plain, file] = reading.rows.map(({ gigabytesPerSecond }) => gigabytesPerSecond.toFixed(2));
   return [
     `A MeZO step of ${million(result.parameters)} parameters in fp32 on a batch of ${batch} x ${seq} tokens, on ` +
-      `${result.threads} threads; blocks of ${stepsOfBlock} steps, by turns. A record is timed from the call until it ` +
-      "is in the file, with the sync where one belongs to it. Medians, of the quiet blocks where there are any.",
+      `${result.threads} threads; blocks of ${stepsOfBlock} steps, by turns. A record is timed from the call until ` +
+      "it is in the file, with the sync where one belongs to it. Medians, of the quiet blocks where there are any.",
     "",
     table(head, rows, 1),
     "",

@@ -87,7 +87,7 @@ export async function sessionOf(loaded: Loaded, options: ResolvedTrainerOptions,
   const { session } = loaded;
   const info = session.info();
   const { offload, device, threads } = loaded.options;
-  const { steps, microBatchSize, deferredUpdate, snapshots, onDivergence } = options;
+  const { steps, microBatchSize, deferredUpdate, durability, snapshots, onDivergence } = options;
   const cut = session.units.map(({ name, tensors }) => [
     name,
     tensors.map((t) => [t.parameter.name, t.rowStart, t.rowCount]),
@@ -105,6 +105,7 @@ export async function sessionOf(loaded: Loaded, options: ResolvedTrainerOptions,
         steps,
         microBatchSize,
         deferredUpdate,
+        durability,
         snapshots,
         onDivergence,
       }),

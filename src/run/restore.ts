@@ -9,8 +9,8 @@ import { readNewestSnapshot } from "./snapshots.js";
 import { updatesOf } from "./updates.js";
 
 /**
- * Updates that are replayed as soon as a snapshot is read: a snapshot with fewer than these is left aside. On a CPU that
- * is about one of Gaussian noise where the snapshot is in the system's cache (bench/replay.mjs), and more where it
+ * Updates that are replayed as soon as a snapshot is read: a snapshot with fewer than these is left aside. On a CPU
+ * that is about one of Gaussian noise where the snapshot is in the system's cache (bench/replay.mjs), and more where it
  * comes from a disk. A GPU draws noise much faster than any disk reads; its figure is an estimate.
  */
 const WORTH_A_SNAPSHOT = { cpu: 2, cuda: 256 } as const;

@@ -166,9 +166,9 @@ export function droppedWarning(error: Error, first: number, last: number): Warni
 /** The options of a run's trainer, as far as a journal holds them. */
 export function optionsOf({ header, sessions }: Pick<Journal, "header" | "sessions">): TrainerOptions {
   const { seed, objectiveFrom: _, ...training } = header.training;
-  const { steps, snapshots, onDivergence } = sessions.at(-1)?.options ?? {};
+  const { steps, durability, snapshots, onDivergence } = sessions.at(-1)?.options ?? {};
   // Parsed again where they are used.
-  return { ...training, seed: BigInt(String(seed)), steps, snapshots, onDivergence } as TrainerOptions;
+  return { ...training, seed: BigInt(String(seed)), steps, durability, snapshots, onDivergence } as TrainerOptions;
 }
 
 /** The best evaluation so far. */
