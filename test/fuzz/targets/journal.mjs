@@ -59,6 +59,9 @@ function dropped(index, count, guard, [, payload] = step(index)) {
   return [7, Buffer.concat([head, payload])];
 }
 
+/** The last `count` steps before it. */
+const droppedBefore = (count, guard) => dropped(0, count, guard, [3, Buffer.alloc(0)]);
+
 /** Step `index` as the compact form has it where it is dropped. */
 function withoutShards(index) {
   const [, payload] = step(index);
@@ -134,11 +137,12 @@ function contentsOf(bytes, method) {
     if (kind === 3) steps.push(stepOf(payload, method, 1));
     else if (kind === 6) steps.push(...(blockOf(payload, method) ?? [null]));
     else if (kind === 7) {
-      const step = payload.length < 5 ? null : stepOf(payload.subarray(5), method, 0);
-      const [guard, count] = step === null ? [0, 0] : [payload[0], payload.readUInt32LE(1)];
-      const fits = step !== null && guard >= 1 && guard <= 3 && count >= 1 && count <= step.step + 1;
-      steps.push(fits ? step : null);
-      if (fits) drops.push({ step: step.step, count, guard: GUARDS[guard] });
+      const own = payload.length > 5 ? [stepOf(payload.subarray(5), method, 0)] : [];
+      const last = own.length > 0 ? own[0]?.step : steps.length - 1;
+      const [guard, count] = payload.length < 5 ? [0, 0] : [payload[0], payload.readUInt32LE(1)];
+      const fits = last !== undefined && guard >= 1 && guard <= 3 && count >= 1 && count <= last + 1;
+      steps.push(...(fits ? own : [null]));
+      if (fits) drops.push({ step: last, count, guard: GUARDS[guard] });
     }
     if (steps.some((step, i) => step === null || step.step !== i)) return null;
   }
@@ -181,6 +185,7 @@ export default {
     yield fileOf([header, json(2, SESSION), step(0), step(1), dropped(2, 2, 1), step(3), dropped(4, 1, 3), step(5)]);
     for (const wrong of [dropped(1, 3, 1), dropped(1, 0, 1), dropped(1, 1, 4)])
       yield fileOf([header, step(0), wrong, step(2)]);
+    for (const count of [1, 2, 3]) yield fileOf([header, step(0), step(1), droppedBefore(count, 1), step(2)]);
     yield fileOf([header, dropped(0, 1, 2, withoutShards(0)), block(1), dropped(3, 4, 1, withoutShards(3))]);
   },
 
