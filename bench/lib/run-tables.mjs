@@ -66,6 +66,29 @@ export function replayBlock(result) {
   ].join("\n");
 }
 
+/** Markdown of `smollm2-run-cpu.json`. */
+export function smollm2RunBlock({ steps, bytes, seconds, equal, ...about }) {
+  const kib = (count) => `${(count / 1024).toFixed(1)} KiB`;
+  const times = Math.floor(bytes.weights / bytes.journal).toLocaleString("en");
+  return [
+    table(
+      ["of a run of " + steps + " steps", "size"],
+      [
+        ["`run.zo2`, the journal", kib(bytes.journal)],
+        ["its compact form", kib(bytes.compact)],
+        ["`model.safetensors`, the tuned weights in fp32", `${(bytes.weights / 2 ** 20).toFixed(0)} MiB`],
+      ],
+      1,
+    ),
+    "",
+    `The weights are ${times} times as large as the journal. Training took ${seconds.training.toFixed(0)} s; the replay, ` +
+      `from weights in memory to weights in memory, ${seconds.replay.toFixed(1)} s. Both files have ` +
+      `${equal ? "the same bytes" : "other bytes"}.`,
+    "",
+    provenance(about),
+  ].join("\n");
+}
+
 /** Steps of Gaussian noise whose replay takes so many seconds. */
 export function replayedMeanwhile({ rows }, weights, seconds) {
   const row = rows.find((one) => one.weights === weights);

@@ -2,7 +2,7 @@ import { kernelsBlock, preparePathBlock } from "./kernel-tables.mjs";
 import { table } from "./markdown.mjs";
 import { OPT_125M } from "./opt-shape.mjs";
 import { provenance } from "./provenance.mjs";
-import { journalBlock, replayBlock } from "./run-tables.mjs";
+import { journalBlock, replayBlock, smollm2RunBlock } from "./run-tables.mjs";
 
 const KINDS_SHOWN = 6;
 /** Steps of one mark of a curve. */
@@ -15,6 +15,7 @@ export const TABLES = {
   opt125m: { results: "opt125m-cpu.json", render: opt125mBlock },
   "event-loop": { results: "event-loop-cpu.json", render: eventLoopBlock },
   smollm2: { results: "smollm2-cpu.json", render: smollm2Block },
+  "smollm2-run": { results: "smollm2-run-cpu.json", render: smollm2RunBlock },
   mutants: { results: "mutants.json", render: mutantsBlock },
   journal: { results: "journal-cpu.json", render: journalBlock },
   replay: { results: "replay-cpu.json", render: replayBlock },
