@@ -18,7 +18,7 @@ import path from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { Random } from "../test/fuzz/lib/random.mjs";
-import { argumentsOf, canResume, CASES, root, STEPS, writeData } from "./kills/cases.mjs";
+import { argumentsOf, canResume, CASES, STEPS, writeData } from "./kills/cases.mjs";
 import { placeOf, runChild } from "./kills/child.mjs";
 import { recordsOf, stepsIn } from "./kills/records.mjs";
 

@@ -192,6 +192,13 @@ function chooser(random, names) {
   if (way === 1) return () => true;
   const until = random.below(pending.length + 1);
   const kept = new Set(way === 2 ? pending.slice(0, until) : pending.filter(() => random.below(3) > 0));
+  // What a name was given later is there only with what was done to that name before.
+  const later = new Set();
+  for (const change of [...pending].reverse()) {
+    const keys = change.sets.map(([folder, name]) => `${folder} ${name}`);
+    if (keys.some((key) => later.has(key))) kept.add(change);
+    if (kept.has(change)) for (const key of keys) later.add(key);
+  }
   return (change) => kept.has(change);
 }
 

@@ -333,20 +333,23 @@ export class Session {
   }
 
   /**
-   * Applies the committed updates everywhere, after what is in flight.
+   * Applies the committed updates everywhere, after what is in flight: what rests may be read behind it.
    * @throws Zo2Error ZO2_ERR_NOT_FINITE where one of them goes wrong, and no pass before has said so
    */
   flush(): Promise<void> {
     return this.serialize(async () => {
       const pending = this.log.taken;
-      if (pending.length === 0) return;
-      const active = await this.plans.ensure(null);
-      const data: PassData = { kind: "flush", pending, rounding: this.options.rounding };
-      const kind = { probes: [], stores: true, yields: null };
-      const { end } = await this.passes.enqueue(active, kind, data, () => undefined);
-      this.log.stored(pending.length);
-      this.forwards = 0;
-      await end;
+      if (pending.length > 0) {
+        const active = await this.plans.ensure(null);
+        const data: PassData = { kind: "flush", pending, rounding: this.options.rounding };
+        const kind = { probes: [], stores: true, yields: null };
+        const { end } = await this.passes.enqueue(active, kind, data, () => undefined);
+        this.log.stored(pending.length);
+        this.forwards = 0;
+        await end;
+      }
+      // A step in flight may be writing what was committed: nothing else waits for it.
+      await this.queue.settle();
     });
   }
 

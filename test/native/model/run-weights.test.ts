@@ -97,6 +97,18 @@ describe.each(
 });
 
 describe("a snapshot", () => {
+  it("has the updates before it and no part of the step in flight, however late that writes", async () => {
+    const test = { delayMicroseconds: 3000, delaySeed: 3 };
+    const slow: ModelOptions = { offload: { wire: "fp32", unitBytes: 20_000, slots: 2 }, test };
+    await train(run, "gpt2", slow, { ...OPTIONS, run, snapshots: { every: 1, keep: STEPS } });
+    for (let steps = 1; steps < STEPS; steps++) {
+      const { offload } = slow;
+      const kept = await withModel(path.join(run, "snapshots", `step-${steps}`), { offload }, weightBits);
+      const made = await withModel(folder("gpt2"), { offload, journals: [{ run, steps }] }, weightBits);
+      expect([steps, sameBits(kept, made)]).toEqual([steps, true]);
+    }
+  });
+
   const model: ModelOptions = { offload: { wire: "fp32" } };
 
   it("of another run, or without its place, is none", async () => {
