@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { errnoOf, messageOf } from "../base/guards.js";
 import { Zo2Error } from "../base/errors.js";
+import { configFolder } from "./config-only.js";
 import type { DownloadProgress } from "./progress.js";
 import { parseRepository } from "./repository.js";
 import { hubSettings } from "./settings.js";
@@ -27,6 +28,8 @@ export interface ResolveModelOptions {
   readonly endpoint?: string;
   /** Use only what the cache holds. @default HF_HUB_OFFLINE */
   readonly offline?: boolean;
+  /** Whether `config.json` is all that is needed: the folder may lack all else then. @default false */
+  readonly configOnly?: boolean;
   /** Stops the download. What has come is kept, and the next call goes on from there. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (p: DownloadProgress) => void;
@@ -55,9 +58,10 @@ export async function resolveModel(nameOrDir: string, o: ResolveModelOptions = {
     );
   }
   const settings = await hubSettings(o, o.env ?? process.env);
+  const how = { timing: TIMING, ...(o.signal === undefined ? {} : { signal: o.signal }) };
+  if (o.configOnly === true) return configFolder(repository, settings, how);
   return snapshotFolder(repository, settings, {
-    timing: TIMING,
-    ...(o.signal === undefined ? {} : { signal: o.signal }),
+    ...how,
     ...(o.onProgress === undefined ? {} : { onProgress: o.onProgress }),
   });
 }

@@ -123,7 +123,7 @@ async function offlineFolder(
 }
 
 /** What a snapshot still needs to be loaded, judged without a list of the repository's files. */
-async function missingOf(cache: RepositoryCache, commit: string): Promise<string[]> {
+export async function missingOf(cache: RepositoryCache, commit: string): Promise<string[]> {
   const missing = (await cache.has(commit, CONFIG_FILE)) ? [] : [CONFIG_FILE];
   for (const form of WEIGHT_FORMS) {
     if (!(await cache.has(commit, form.name))) continue;
@@ -177,7 +177,7 @@ function weightForm(repository: Repository, names: ReadonlySet<string>): WeightF
 }
 
 /** The commit that the revision stands at now, and the names of its files: one request. */
-async function latest(client: HubClient): Promise<{ commit: string; names: Set<string> }> {
+export async function latest(client: HubClient): Promise<{ commit: string; names: Set<string> }> {
   const { endpoint } = client.settings;
   const { id, revision } = client.repository;
   const { modelInfo } = await import("@huggingface/hub");
@@ -242,7 +242,7 @@ async function download(
 }
 
 /** The files at the root of the commit, with what each must be: folders hold other frameworks' weights. */
-async function listRoot(client: HubClient, commit: string): Promise<Map<string, RemoteFile>> {
+export async function listRoot(client: HubClient, commit: string): Promise<Map<string, RemoteFile>> {
   const { listFiles } = await import("@huggingface/hub");
   const { id } = client.repository;
   return understood(client, async () => {
