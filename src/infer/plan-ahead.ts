@@ -49,7 +49,8 @@ function batchOf({ head, vocabSize }: Ahead, length: number): Batch {
   return [packBatch([exampleOf(head, ids)])];
 }
 
-function exampleOf(head: HeadSpec, ids: Int32Array): EncodedExample {
+/** An example of these tokens as a head learns from it, whatever its labels. */
+export function exampleOf(head: HeadSpec, ids: Int32Array): EncodedExample {
   switch (head.kind) {
     case "causal":
       return { kind: "tokens", ids, labels: ids };

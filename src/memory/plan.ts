@@ -90,12 +90,16 @@ const CACHE_SLOTS = 3;
 
 /**
  * Turns units and a largest batch into a memory plan.
+ * @param places of the values, which do not depend on where units rest; for whoever has them already.
  * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET when it needs more than `deviceMemory`, saying what takes how much and what to
  *   change.
  */
-export function planMemory(units: readonly Unit[], options: PlanOptions): Plan {
+export function planMemory(
+  units: readonly Unit[],
+  options: PlanOptions,
+  places: Places = placeValues(units, options.capacity, options.compute, options.output),
+): Plan {
   const { capacity, probes, residences } = options;
-  const places = placeValues(units, capacity, options.compute, options.output);
   const batch = batchLayout(capacity, { cached: options.cache !== null, control: options.control });
   const cache = options.cache === null ? null : cacheLayout(units, options.cache.rows, options.compute);
   const cachePieces = options.cache?.tier === "host" ? (cache?.units ?? []).filter((piece) => piece !== null) : [];

@@ -8,7 +8,7 @@ import { align, type FloatType } from "../base/dtype.js";
 import { Zo2Error } from "../base/errors.js";
 import { ARENA_ALIGNMENT } from "../memory/arena.js";
 import type { ControlLayout } from "../memory/control.js";
-import type { Capacity } from "../memory/places.js";
+import { type Capacity, type Places, placeValues } from "../memory/places.js";
 import { deviceBytes, hostBytes, type Plan, planMemory } from "../memory/plan.js";
 import { residencesOf, type Tier } from "../memory/residence.js";
 import { cutUnits, type Unit, type UnitOptions } from "../memory/units.js";
@@ -66,27 +66,22 @@ const HALVINGS = 12;
 /** Sizes that may be slower than the best before the search ends. */
 const PATIENCE = 2;
 
+/** What has room, whatever time it takes. */
+export type Fit = Omit<Choice, "predicted">;
+
+/** What room depends on. */
+export type RoomOptions = Omit<ChoiceOptions, "hardware" | "step">;
+
 /**
  * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET where nothing fits, with the least that would
  */
 export function choosePlan(recording: Recording, o: ChoiceOptions): Choice {
   let best: Choice | null = null;
-  let least: Plan | null = null;
   let worse = 0;
-  for (const unitBytes of unitSizes(recording, o)) {
-    const units = cutUnits(recording, { wire: o.wire, wires: o.wires, compute: o.compute, unitBytes });
-    const filled = layouts(o).map(([slots, prepareAhead]) => fill(units, slots, prepareAhead, o));
-    for (const { plan } of filled) if (least === null || deviceBytes(plan) < deviceBytes(least)) least = plan;
+  const met = new Met();
+  for (const fits of fitsOf(recording, o, o.hardware.overlaps && o.overlap, met)) {
     // With fewer slots or less scratch there is room for more resident units: each kind that fits may be the fastest.
-    const choices = filled
-      .filter(({ plan }) => within(plan, o))
-      .map(
-        ({ plan, tiers }): Choice => ({
-          ...{ unitBytes, slots: plan.options.slots, prepareAhead: plan.options.prepareAhead, units, tiers, plan },
-          predicted: simulate(recording, plan, o),
-        }),
-      );
-    const found = fastest(choices);
+    const found = fastest(fits.map((fit) => ({ ...fit, predicted: simulate(recording, fit.plan, o) })));
     if (found === null) continue;
     if (best === null || found.predicted.seconds < best.predicted.seconds) [best, worse] = [found, 0];
     else worse++;
@@ -94,13 +89,66 @@ export function choosePlan(recording: Recording, o: ChoiceOptions): Choice {
     if (isResident(best) || worse === PATIENCE) break;
   }
   if (best !== null) return best;
-  throw nothingFits(least, o);
+  throw nothingFits(met.least, o);
+}
+
+/**
+ * The first that fits, for hardware of which nothing is known: the largest units, the most slots.
+ * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET where nothing fits, with the least that would
+ */
+export function firstThatFits(recording: Recording, o: RoomOptions): Fit {
+  const met = new Met();
+  for (const [first] of fitsOf(recording, o, o.overlap, met)) if (first !== undefined) return first;
+  throw nothingFits(met.least, o);
+}
+
+/** What was looked at, whether it fits or not. */
+class Met {
+  /** The one of the least device memory. */
+  least: Plan | null = null;
+
+  add(plan: Plan): void {
+    if (this.least === null || deviceBytes(plan) < deviceBytes(this.least)) this.least = plan;
+  }
+}
+
+/** By unit size, largest first, what fits: the most slots, and prepared ahead, first. */
+function* fitsOf(recording: Recording, o: RoomOptions, overlaps: boolean, met: Met): Generator<readonly Fit[]> {
+  for (const unitBytes of unitSizes(recording, o)) {
+    const cut = new Cut(cutUnits(recording, { wire: o.wire, wires: o.wires, compute: o.compute, unitBytes }), o);
+    const filled = layouts(o, overlaps).map(([slots, prepareAhead]) => fill(cut, slots, prepareAhead, o));
+    for (const { plan } of filled) met.add(plan);
+    yield filled
+      .filter(({ plan }) => within(plan, o))
+      .map(({ plan, tiers }) => ({
+        ...{ unitBytes, slots: plan.options.slots, prepareAhead: plan.options.prepareAhead },
+        ...{ units: cut.units, tiers, plan },
+      }));
+  }
+}
+
+/** Units of one size, and what does not depend on where they rest. */
+class Cut {
+  readonly capacity: Capacity;
+  readonly places: Places;
+  /** The order in which they become resident. */
+  readonly order: readonly number[];
+
+  constructor(
+    readonly units: readonly Unit[],
+    { capacity, compute, output }: RoomOptions,
+  ) {
+    const gathers = units.some(({ gathered }) => gathered !== null);
+    this.capacity = gathers ? capacity : { ...capacity, tableRows: 1 };
+    this.places = placeValues(units, this.capacity, compute, output);
+    this.order = spread(units.length);
+  }
 }
 
 /** Slots, and whether units are prepared ahead. */
-function layouts({ pinned, hardware, overlap }: ChoiceOptions): (readonly [number, boolean])[] {
+function layouts({ pinned }: RoomOptions, overlaps: boolean): (readonly [number, boolean])[] {
   const slots = pinned.slots === undefined ? SLOTS : [pinned.slots];
-  const usual = hardware.overlaps && overlap ? [true, false] : [false];
+  const usual = overlaps ? [true, false] : [false];
   const aheads = pinned.prepareAhead === undefined ? usual : [pinned.prepareAhead];
   return slots.flatMap((count) => aheads.map((ahead) => [count, ahead] as const));
 }
@@ -125,7 +173,7 @@ function simulate(recording: Recording, plan: Plan, o: ChoiceOptions): Simulated
 }
 
 /** The largest layer, and halves of it. */
-function unitSizes(recording: Recording, { pinned, wire, wires, compute }: ChoiceOptions): readonly number[] {
+function unitSizes(recording: Recording, { pinned, wire, wires, compute }: RoomOptions): readonly number[] {
   if (pinned.unitBytes !== undefined) return [pinned.unitBytes];
   const whole = cutUnits(recording, { wire, wires, compute });
   const largest = Math.max(1, ...whole.filter(({ name }) => /layer/.test(name)).map((unit) => unit.wireBytes));
@@ -145,10 +193,11 @@ interface Filled {
 }
 
 /** As many units as have room stay on the device, evenly spread, so that what moves hides behind what does not. */
-function fill(units: readonly Unit[], slots: number, prepareAhead: boolean, o: ChoiceOptions): Filled {
+function fill(cut: Cut, slots: number, prepareAhead: boolean, o: RoomOptions): Filled {
+  const { units, order } = cut;
   const planOf = (resident: ReadonlySet<number>): Filled => {
     const tiers = units.map(({ index }): Tier => (resident.has(index) ? "device" : "host"));
-    return { tiers, plan: planFor(units, tiers, slots, prepareAhead, o) };
+    return { tiers, plan: planFor(cut, tiers, slots, prepareAhead, o) };
   };
   if (o.pinned.tier !== undefined) return planOf(new Set(o.pinned.tier === "device" ? units.keys() : []));
   const budget = o.deviceMemory ?? Number.POSITIVE_INFINITY;
@@ -161,7 +210,7 @@ function fill(units: readonly Unit[], slots: number, prepareAhead: boolean, o: C
   for (let before = -1; resident.size > before; ) {
     before = resident.size;
     let left = budget - deviceBytes(best.plan);
-    for (const index of spread(units.length)) {
+    for (const index of order) {
       const bytes = align(at(units, index).wireBytes, ARENA_ALIGNMENT);
       if (resident.has(index) || bytes > left) continue;
       resident.add(index);
@@ -179,17 +228,22 @@ function spread(count: number): readonly number[] {
 }
 
 function planFor(
-  units: readonly Unit[],
+  { units, capacity, places }: Cut,
   tiers: readonly Tier[],
   slots: number,
   prepareAhead: boolean,
-  { capacity, probes, output, control, compute }: ChoiceOptions,
+  { probes, output, control, compute }: RoomOptions,
 ): Plan {
   const sides = Math.max(1, ...drawsOf(probes).map(({ signs }) => signs.length));
-  return planMemory(units, {
-    ...{ capacity, probes: probes.length, sides, prepareAhead, output, control, slots, compute, cache: null },
-    residences: residencesOf(units, (unit) => at(tiers, unit), new Set()),
-  });
+  const residences = residencesOf(units, (unit) => at(tiers, unit), new Set());
+  return planMemory(
+    units,
+    {
+      ...{ capacity, probes: probes.length, sides, prepareAhead, output, control, slots, compute, cache: null },
+      residences,
+    },
+    places,
+  );
 }
 
 function within(plan: Plan, { deviceMemory, hostMemory }: Budgets): boolean {
@@ -199,7 +253,7 @@ function within(plan: Plan, { deviceMemory, hostMemory }: Budgets): boolean {
   );
 }
 
-function nothingFits(least: Plan | null, { deviceMemory, hostMemory, pinned }: ChoiceOptions): Zo2Error {
+function nothingFits(least: Plan | null, { deviceMemory, hostMemory, pinned }: RoomOptions): Zo2Error {
   const needed =
     least === null
       ? ""
@@ -208,11 +262,15 @@ function nothingFits(least: Plan | null, { deviceMemory, hostMemory, pinned }: C
     ...(deviceMemory === undefined ? [] : [`${formatBytes(deviceMemory)} of device memory`]),
     ...(hostMemory === undefined ? [] : [`${formatBytes(hostMemory)} of host memory`]),
   ].join(" and ");
-  const unpin = pinned.unitBytes === undefined ? "" : 'leave option "offload.unitBytes" to be chosen, ';
+  const unpin = [
+    ...(pinned.unitBytes === undefined ? [] : ['leave option "offload.unitBytes" to be chosen']),
+    ...(pinned.tier === "device" ? ['leave out option "offload.to" = "device"'] : []),
+  ].map((advice) => `${advice}, `);
+  const raise = hostMemory === undefined ? "option" : 'options "offload.hostMemory" or';
   return new Zo2Error(
     "ZO2_ERR_MEMORY_BUDGET",
-    `the least that a plan needs is ${needed}, and ${allowed} are allowed; ${unpin}lower options "batchSize", ` +
-      '"microBatchSize" or "maxLength", choose a narrower dtype as option "offload.wire", or raise option ' +
-      '"offload.deviceMemory"',
+    `the least that a plan needs is ${needed}, and ${allowed} are allowed; ${unpin.join("")}lower options ` +
+      '"batchSize", "microBatchSize" or "maxLength", choose a narrower dtype as option "offload.wire", or raise ' +
+      `${raise} "offload.deviceMemory"`,
   );
 }

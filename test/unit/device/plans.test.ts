@@ -1,10 +1,9 @@
 /** Which plan is in force: one is made anew where that of before does not hold what a pass needs, and only there. */
+import { idleDevice } from "../../support/idle-device.js";
 import { SESSION_OPTIONS } from "../../support/session.js";
 import { fixtureFolder } from "../models/support.js";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Device } from "zo2/native";
-import { Zo2Error } from "../../../src/base/errors.js";
 import { packBatch } from "../../../src/data/index.js";
 import type { SessionOptions } from "../../../src/device/options.js";
 import { type Direction, Session } from "../../../src/device/session.js";
@@ -14,27 +13,6 @@ import type { CoefficientRule, Probe } from "../../../src/method/index.js";
 import { defineModel } from "../../../src/models/index.js";
 import { numberParameters } from "../../../src/ops/parameter.js";
 import { createRecorder } from "../../../src/ops/record.js";
-
-/** A device that computes nothing: every event has fired, and memory is zeros. */
-function idle(kind: string, memory: number): Device {
-  const buffer = (bytes: number) => ({
-    bytes,
-    ...{ read: () => undefined, write: () => undefined },
-    dispose: () => undefined,
-  });
-  const handle = () => ({ dispose: () => undefined, done: () => Promise.resolve() });
-  const make = { createStream: handle, createEvent: handle, createGate: handle };
-  const device = {
-    ...{ ...make, createLayout: handle, createProgram: handle, waits: 0, submit: () => undefined },
-    createBuffer: async (_: string, bytes: number) => {
-      if (bytes > memory) throw new Zo2Error("ZO2_ERR_OUT_OF_MEMORY", `${bytes} bytes`);
-      return buffer(bytes);
-    },
-    info: () => ({ kind }),
-    close: async () => undefined,
-  };
-  return device as unknown as Device;
-}
 
 /** @param o.memory most bytes of one buffer. */
 async function withSession(
@@ -48,7 +26,7 @@ async function withSession(
   definition.record(recorder);
   const recording = recorder.finish();
   const units = cutUnits(recording, { wire: "fp32", compute: "fp32" });
-  const session = await Session.create(idle(kind, memory), recording, units, { ...SESSION_OPTIONS, ...o });
+  const session = await Session.create(idleDevice(kind, memory), recording, units, { ...SESSION_OPTIONS, ...o });
   await body(session);
   await session.dispose();
 }

@@ -1,0 +1,116 @@
+/** What is chosen keeps to the budget, fills it, and is what a session plans. */
+import { SESSION_OPTIONS } from "../../support/session.js";
+import { idleDevice } from "../../support/idle-device.js";
+import { at } from "../../../src/base/at.js";
+import { align } from "../../../src/base/dtype.js";
+import { packBatch } from "../../../src/data/index.js";
+import { Session } from "../../../src/device/session.js";
+import { ARENA_ALIGNMENT } from "../../../src/memory/arena.js";
+import { deviceBytes, deviceParts, hostBytes } from "../../../src/memory/plan.js";
+import { type Choice, choosePlan, firstThatFits } from "../../../src/planner/choose.js";
+import { choiceOptions, type OptShape, recordOpt } from "./support.js";
+
+const SHAPES: readonly OptShape[] = [
+  { layers: 4, hidden: 64, vocab: 300 },
+  { layers: 12, hidden: 128, vocab: 1000 },
+  { layers: 7, hidden: 256, vocab: 4000 },
+];
+const SHARES = [0, 0.1, 0.35, 0.6, 0.9, 0.999];
+
+const residents = ({ tiers }: Choice) => tiers.flatMap((tier, unit) => (tier === "device" ? [unit] : []));
+
+describe.each(SHAPES)("OPT of $layers layers, $hidden wide", (shape) => {
+  const model = recordOpt(shape);
+  const { recording } = model;
+  const all = choosePlan(recording, choiceOptions(model));
+  // The least of the largest units; smaller ones take less.
+  const pinned = { tier: "host", slots: 2, prepareAhead: false } as const;
+  const least = deviceBytes(firstThatFits(recording, choiceOptions(model, { pinned })).plan);
+
+  it("is resident where there is no limit, or just room for all", () => {
+    expect(residents(all)).toHaveLength(all.units.length);
+    expect(hostBytes(all.plan)).toBeLessThan(2 ** 20);
+    const deviceMemory = deviceBytes(all.plan);
+    expect(residents(choosePlan(recording, choiceOptions(model, { deviceMemory })))).toEqual(residents(all));
+  });
+
+  it.each(SHARES)("keeps to a budget of %d between streamed and resident, and leaves no room for a unit", (share) => {
+    const deviceMemory = Math.floor(least + share * (deviceBytes(all.plan) - 1 - least));
+    const choice = choosePlan(recording, choiceOptions(model, { deviceMemory }));
+    const left = deviceMemory - deviceBytes(choice.plan);
+    expect(left).toBeGreaterThanOrEqual(0);
+    for (const unit of choice.units)
+      if (at(choice.tiers, unit.index) === "host") expect(align(unit.wireBytes, ARENA_ALIGNMENT)).toBeGreaterThan(left);
+  });
+
+  it("leaves alone what was decided already", () => {
+    const deviceMemory = 2 * least;
+    for (const slots of [2, 3, 4])
+      for (const prepareAhead of [true, false]) {
+        const decided = { slots, prepareAhead, tier: "host", unitBytes: 100_000 } as const;
+        const choice = choosePlan(recording, choiceOptions(model, { deviceMemory, pinned: decided }));
+        expect(choice).toMatchObject({ slots, prepareAhead, unitBytes: 100_000 });
+        expect(residents(choice)).toEqual([]);
+      }
+  });
+
+  it("says what the least is where nothing fits", () => {
+    expect(() => choosePlan(recording, choiceOptions(model, { deviceMemory: 1000 }))).toThrow(
+      expect.objectContaining({
+        code: "ZO2_ERR_MEMORY_BUDGET",
+        message: expect.stringMatching(/^the least that a plan needs is [\d.]+ \wiB of device memory and .* 1000 B of/),
+      }),
+    );
+    expect(() => choosePlan(recording, choiceOptions(model, { deviceMemory: least, hostMemory: 5000 }))).toThrow(
+      /4.9 KiB of host memory are allowed; .* raise options "offload.hostMemory" or "offload.deviceMemory"/,
+    );
+  });
+
+  it("takes the bytes that a session plans for the same cut and tiers", async () => {
+    const { definition } = model;
+    for (const batchSize of [1, 3]) {
+      const deviceMemory = Math.floor((least * 3 + deviceBytes(all.plan)) / 2);
+      const options = choiceOptions(model, { deviceMemory, batch: { batchSize } });
+      const { plan, units, tiers, slots, prepareAhead } = choosePlan(recording, options);
+      const session = await Session.create(idleDevice(), recording, units, {
+        ...{ ...SESSION_OPTIONS, slots, prepareAhead: prepareAhead ? "on" : "off" },
+        ...{ tierOf: (unit) => at(tiers, unit), positionRow: definition.positionRow },
+      });
+      // As many different tokens as there are.
+      const examples = Array.from({ length: batchSize }, (_, example) => {
+        const ids = Int32Array.from({ length: 64 }, (_, i) => (example * 63 + i) % shape.vocab);
+        return { kind: "tokens", ids, labels: ids } as const;
+      });
+      const planned = session.planForBatch([packBatch(examples)], options.probes);
+      expect(planned.options.capacity).toEqual(plan.options.capacity);
+      expect(deviceParts(planned)).toEqual(deviceParts(plan));
+      expect([deviceBytes(planned), hostBytes(planned)]).toEqual([deviceBytes(plan), hostBytes(plan)]);
+      await session.dispose();
+    }
+  });
+});
+
+it("spreads resident units evenly", () => {
+  const model = recordOpt({ layers: 40, hidden: 64, vocab: 300 });
+  const o = { pinned: { slots: 3, prepareAhead: true, unitBytes: 2 ** 18 } };
+  const all = deviceBytes(choosePlan(model.recording, choiceOptions(model, o)).plan);
+  for (const share of [0.4, 0.5, 0.7, 0.9]) {
+    const choice = choosePlan(model.recording, choiceOptions(model, { ...o, deviceMemory: Math.floor(share * all) }));
+    const chosen = residents(choice);
+    const [count, units] = [chosen.length, choice.units.length];
+    expect(count).toBeGreaterThan(3);
+    // Every beginning of the visits has its share, within two.
+    for (let unit = 1; unit <= units; unit++) {
+      const before = chosen.filter((index) => index < unit).length;
+      expect(Math.abs(before - (count * unit) / units)).toBeLessThanOrEqual(2.5);
+    }
+  }
+});
+
+it("takes the largest units, three slots and preparing ahead where nothing is known of the hardware", () => {
+  const model = recordOpt({ layers: 7, hidden: 256, vocab: 4000 });
+  const all = deviceBytes(firstThatFits(model.recording, choiceOptions(model)).plan);
+  const fit = firstThatFits(model.recording, choiceOptions(model, { deviceMemory: all - 1 }));
+  expect(fit).toMatchObject({ slots: 3, prepareAhead: true });
+  expect(fit).not.toHaveProperty("predicted");
+});

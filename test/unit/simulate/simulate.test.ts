@@ -1,0 +1,119 @@
+/** Predicted steps against schedules that can be worked out by hand. */
+import { type Choice, choosePlan } from "../../../src/planner/choose.js";
+import type { Hardware } from "../../../src/simulate/hardware.js";
+import { HARDWARE_NAMES, hardwareNamed } from "../../../src/simulate/hardware.js";
+import { busiestLane, type SimulateOptions, simulateStep, symbolsFor } from "../../../src/simulate/simulate.js";
+import { choiceOptions, recordOpt } from "../planner/support.js";
+
+const NOTHING = Number.POSITIVE_INFINITY;
+/** Takes no time for anything. */
+const INSTANT: Hardware = {
+  ...{ name: "instant", source: "a test", upload: NOTHING, offload: NOTHING, memory: NOTHING },
+  flops: { fp32: NOTHING, fp16: NOTHING, bf16: NOTHING },
+  attention: { fp32: NOTHING, fp16: NOTHING, bf16: NOTHING },
+  noise: { gaussian: NOTHING, rademacher: NOTHING },
+  ...{ command: 0, overlaps: true, deviceBytes: NOTHING },
+};
+const RATE = 1e9;
+const LIKE_A_GPU: Hardware = {
+  ...{ ...INSTANT, upload: 3 * RATE, offload: 2 * RATE, memory: 40 * RATE, command: 1e-6 },
+  flops: { fp32: 3000 * RATE, fp16: 3000 * RATE, bf16: 3000 * RATE },
+  noise: { gaussian: 5 * RATE, rademacher: 9 * RATE },
+};
+
+const model = recordOpt({ layers: 5, hidden: 64, vocab: 300 });
+const { recording } = model;
+const planned = (slots: number, prepareAhead = true): Choice =>
+  choosePlan(recording, choiceOptions(model, { pinned: { tier: "host", slots, prepareAhead } }));
+const streamed = planned(3);
+
+function simulate(hardware: Hardware, { plan }: Choice = streamed, o: Partial<SimulateOptions> = {}) {
+  const { probes, step } = choiceOptions(model);
+  const options = { ...step, probes, microBatches: 1, overlap: true, ...o };
+  return simulateStep(plan, recording.inputs, hardware, options);
+}
+
+const bytes = streamed.units.reduce((sum, { wireBytes }) => sum + wireBytes, 0);
+const sum = (busy: object) => Object.values(busy).reduce((a: number, b: number) => a + b, 0);
+
+test("where uploads alone take time, a step takes that of all weights", () => {
+  const { seconds, busy } = simulate({ ...INSTANT, upload: RATE });
+  expect(seconds).toBeCloseTo(bytes / RATE, 12);
+  expect(busy).toEqual({ upload: expect.closeTo(bytes / RATE, 12), prepare: 0, compute: 0, offload: 0 });
+});
+
+test("where offloads alone take time, a step takes that of all weights", () => {
+  expect(simulate({ ...INSTANT, offload: RATE }).seconds).toBeCloseTo(bytes / RATE, 12);
+});
+
+test("where each command takes a second, a step of one lane takes as many as there are", () => {
+  const { seconds, spans } = simulate({ ...INSTANT, command: 1 }, streamed, { overlap: false, spans: true });
+  expect(seconds).toBe(spans.length);
+  // Whatever else: a unit comes, is prepared, runs for two probes, and goes.
+  for (const what of ["upload", "prepare", "run", "offload"] as const) {
+    const units = spans.filter((span) => span.what === what).map(({ unit }) => unit);
+    expect(new Set(units)).toEqual(new Set(streamed.units.keys()));
+  }
+  expect(spans.filter(({ what }) => what === "run")).toHaveLength(2 * streamed.units.length);
+});
+
+test("without overlap a step takes the sum of what lanes do, on hardware that has none too", () => {
+  const apart = simulate(LIKE_A_GPU, streamed, { overlap: false });
+  expect(apart.seconds).toBeCloseTo(sum(apart.busy), 12);
+  expect(simulate({ ...LIKE_A_GPU, overlaps: false })).toEqual(apart);
+  expect(simulate(LIKE_A_GPU).seconds).toBeLessThan(apart.seconds);
+});
+
+test.each([2, 3, 5])("with %d slots, is never shorter than the busiest lane", (slots) => {
+  for (const ahead of [true, false]) {
+    const step = simulate(LIKE_A_GPU, planned(slots, ahead));
+    expect(step.seconds).toBeGreaterThanOrEqual(step.busy[busiestLane(step)] * (1 - 1e-9));
+  }
+});
+
+test("more of anything is never slower", () => {
+  for (const more of ["upload", "offload", "memory"] as const) {
+    const seconds = [0.1, 0.3, 1, 3, 10, 100].map(
+      (factor) => simulate({ ...LIKE_A_GPU, [more]: factor * LIKE_A_GPU[more] }).seconds,
+    );
+    for (const [i, longer] of seconds.entries()) expect(seconds[i + 1] ?? 0).toBeLessThanOrEqual(longer * (1 + 1e-9));
+    expect(seconds[5]).toBeLessThan(seconds[0] ?? 0);
+  }
+  expect(simulate(LIKE_A_GPU, planned(3)).seconds).toBeLessThanOrEqual(simulate(LIKE_A_GPU, planned(2)).seconds);
+});
+
+test("micro-batches run one behind the other in one visit", () => {
+  const one = simulate({ ...INSTANT, upload: RATE, flops: { fp32: RATE, fp16: 1, bf16: 1 } });
+  const two = simulate(
+    { ...INSTANT, upload: RATE, flops: { fp32: RATE, fp16: 1, bf16: 1 } },
+    choosePlan(
+      recording,
+      choiceOptions(model, { pinned: { tier: "host" }, batch: { batchSize: 2, microBatchSize: 1 } }),
+    ),
+    { microBatches: 2 },
+  );
+  expect(two.busy.compute).toBeCloseTo(2 * one.busy.compute, 9);
+  expect(two.busy.upload).toBeCloseTo(one.busy.upload, 12);
+});
+
+test("rows of sequences have a label behind all but the first", () => {
+  expect(symbolsFor(streamed.plan, 2, 32)).toEqual({
+    ...{ rows: 64, sequences: 2, headRows: 62, targets: 62, tableRows: 64 },
+  });
+});
+
+test("hardware has names, figures that are finite, and a source", () => {
+  expect(HARDWARE_NAMES).toContain("rtx-4090");
+  for (const name of HARDWARE_NAMES) {
+    const hardware = hardwareNamed(name) as Hardware;
+    const { upload, offload, memory, flops, attention, noise, deviceBytes } = hardware;
+    const figures = [upload, offload, memory, ...[flops, attention, noise].flatMap(Object.values), deviceBytes];
+    for (const figure of figures) expect(figure > 1e9 && Number.isFinite(figure)).toBe(true);
+    expect(hardware.source).toMatch(/NVIDIA .* (data sheet|whitepaper), 70 %/);
+    // Faster in 16 bits, and within the device than over its link.
+    expect(flops.fp16).toBeGreaterThan(flops.fp32);
+    expect(memory).toBeGreaterThan(upload);
+  }
+  expect(hardwareNamed("toaster")).toBeUndefined();
+  expect(hardwareNamed("toString")).toBeUndefined();
+});
