@@ -4,6 +4,7 @@ import { evaluateOptionsSchema, type EvaluateOptions } from "../config/evaluate.
 import { generateOptionsSchema, type GenerateOptions } from "../config/generate.js";
 import { modelOptionsSchema, type ModelOptions } from "../config/model.js";
 import { parseOptions } from "../config/parse.js";
+import { planOptionsSchema, type PlanModelOptions } from "../config/plan.js";
 import { trainerOptionsSchema, type TrainerOptions } from "../config/trainer.js";
 import { Zo2Error } from "../base/errors.js";
 import { COMMAND_LINE, longFlag, type FlagName, type Flags } from "./flags.js";
@@ -30,6 +31,17 @@ export function buildModelOptions(flags: Flags): ModelOptions {
       writeBackEvery: flags.writeBackEvery,
       overlap: flags.overlap,
     }),
+  });
+}
+
+/** @throws Zo2Error `ZO2_ERR_CONFIG` */
+export function buildPlanOptions(flags: Flags): PlanModelOptions {
+  const { hardware, batchSize, microBatchSize, maxLength, noise, dtype, ignoreConfigFields, offload: to } = flags;
+  const { wire, deviceMemory, hostMemory, unitBytes, slots, prepareAhead, overlap, revision } = flags;
+  return checked(planOptionsSchema, {
+    ...defined({ hardware, batchSize, microBatchSize, maxLength, noise, dtype, ignoreConfigFields }),
+    offload: defined({ to, wire, deviceMemory, hostMemory, unitBytes, slots, prepareAhead, overlap }),
+    ...(revision === undefined ? {} : { hub: { revision } }),
   });
 }
 

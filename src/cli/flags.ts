@@ -8,6 +8,7 @@ import { generateOptionsSchema } from "../config/generate.js";
 import { deviceSchema, modelOptionsSchema } from "../config/model.js";
 import { seedSchema } from "../config/seed.js";
 import { trainerOptionsSchema } from "../config/trainer.js";
+import { HARDWARE_NAMES } from "../simulate/hardware.js";
 
 /** One flag: how it is written, what a config file may hold for it, and the option of the library that it sets. */
 interface Flag<S extends z.ZodType> {
@@ -143,6 +144,14 @@ export const FLAGS = {
   deviceMemory: bytes("--device-memory <bytes>", 'most device memory in use, such as "4GiB" (default: no limit)', {
     path: "offload.deviceMemory",
   }),
+  hostMemory: bytes("--host-memory <bytes>", "most host memory in use (default: no limit)", {
+    path: "offload.hostMemory",
+  }),
+  hardware: choice(
+    "--hardware <name>",
+    HARDWARE_NAMES as [string, ...string[]],
+    "%: what the time is predicted for (default: none)",
+  ),
   unitBytes: bytes("--unit-bytes <bytes>", "largest unit of a transfer (default: the largest decoder layer)", {
     path: "offload.unitBytes",
   }),

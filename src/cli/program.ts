@@ -10,6 +10,7 @@ import { stopOf } from "./signals.js";
 import { ClosedOutput, writeText } from "./streams.js";
 import { infoCommand } from "./info.js";
 import { journalCommand } from "./journal.js";
+import { planCommand } from "./plan.js";
 import { replayCommand } from "./replay.js";
 import { reportCommand } from "./report.js";
 import { scoreCommand } from "./score.js";
@@ -25,6 +26,7 @@ export const COMMANDS = [
   replayCommand,
   journalCommand,
   reportCommand,
+  planCommand,
   infoCommand,
   addonCommand,
 ] as const;

@@ -42,7 +42,7 @@ const offloadSchema = z.strictObject({
   overlap: z.boolean().default(true),
 });
 
-const hubSchema = z.strictObject({
+export const hubSchema = z.strictObject({
   /** Branch, tag or commit. @default "main" */
   revision: z.string().min(1).optional(),
   /** The cache folder. @default HF_HUB_CACHE, or `hub` in HF_HOME, or `~/.cache/huggingface/hub` */

@@ -5,6 +5,7 @@ import { COMMANDS } from "../../../src/cli/program.js";
 import { knownPaths } from "../../../src/config/describe.js";
 import { generateOptionsSchema } from "../../../src/config/generate.js";
 import { modelOptionsSchema } from "../../../src/config/model.js";
+import { planOptionsSchema } from "../../../src/config/plan.js";
 import { trainerOptionsSchema } from "../../../src/config/trainer.js";
 import { ERROR_CODES } from "../../../src/base/errors.js";
 import { WARNING_CODES } from "../../../src/base/warnings.js";
@@ -60,10 +61,10 @@ test("every flag that a page uses after `zo2 COMMAND` is one of that command", (
   }
 });
 
-test("docs/api.md lists every option of loadModel and Trainer", () => {
+test("docs/api.md lists every option of loadModel, Trainer and planModel", () => {
   const text = read("docs/api.md");
   const leaf = (path: string, all: readonly string[]) => !all.some((other) => other.startsWith(`${path}.`));
-  for (const schema of [modelOptionsSchema, trainerOptionsSchema]) {
+  for (const schema of [modelOptionsSchema, trainerOptionsSchema, planOptionsSchema]) {
     const all = knownPaths(schema);
     for (const path of all.filter(
       (p) =>

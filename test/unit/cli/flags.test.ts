@@ -3,6 +3,7 @@ import { FLAGS, longFlag, type FlagName } from "../../../src/cli/flags.js";
 import { knownPaths } from "../../../src/config/describe.js";
 import { evaluateOptionsSchema } from "../../../src/config/evaluate.js";
 import { generateOptionsSchema } from "../../../src/config/generate.js";
+import { planOptionsSchema } from "../../../src/config/plan.js";
 import { modelOptionsSchema } from "../../../src/config/model.js";
 import { trainerOptionsSchema } from "../../../src/config/trainer.js";
 
@@ -17,8 +18,8 @@ test("a flag's key is its long name in camelCase, without `no`", () => {
 
 test("every option that a flag says it sets is one of the library's", () => {
   const known = new Set(
-    [trainerOptionsSchema, modelOptionsSchema, evaluateOptionsSchema, generateOptionsSchema].flatMap((schema) =>
-      knownPaths(schema),
+    [trainerOptionsSchema, modelOptionsSchema, evaluateOptionsSchema, generateOptionsSchema, planOptionsSchema].flatMap(
+      (schema) => knownPaths(schema),
     ),
   );
   for (const name of names) {

@@ -1,0 +1,90 @@
+import type { ModelPlan } from "../planner/summary.js";
+import { formatBytes, formatCount, formatDuration, formatRate } from "../report/units.js";
+import { HARDWARE_NAMES } from "../simulate/hardware.js";
+import { buildPlanOptions } from "./build.js";
+import type { CommandSpec } from "./command.js";
+import { EXIT } from "./exit.js";
+import { COMMON_FLAGS, longFlag } from "./flags.js";
+
+export const planCommand: CommandSpec = {
+  name: "plan",
+  summary: "what training a model would take in memory and time, from its config.json alone",
+  details:
+    "For one step of MeZO on --batch-size sequences of --max-length tokens: how the weights are cut, how many stay " +
+    "on the device, bytes by purpose, and with --hardware the predicted time. No weight is read or downloaded, and " +
+    "no native addon is needed.",
+  arguments: "<model>",
+  flags: [
+    ...["hardware", "deviceMemory", "hostMemory", "batchSize", "microBatchSize", "maxLength"],
+    ...["wire", "dtype", "unitBytes", "slots", "prepareAhead", "offload", "noise", "overlap"],
+    ...["ignoreConfigFields", "revision", "config", ...COMMON_FLAGS],
+  ] as CommandSpec["flags"],
+  help: {
+    batchSize: "sequences in a step (default: 1)",
+    deviceMemory: "most device memory in use (default: that of --hardware, else no limit)",
+    maxLength: "tokens of each sequence (default: the model's positions)",
+    offload: "device, host: where all weights rest (default: as many on the device as fit)",
+    wire: "fp32, fp16, bf16: weights at rest and in transfer (default: as config.json says)",
+    unitBytes: "largest unit of a transfer (default: chosen)",
+    slots: "units on the device at once, of those that move (default: chosen)",
+  },
+  examples: [
+    "zo2 plan facebook/opt-13b --hardware rtx-4090 --dtype fp16",
+    "zo2 plan opt-1.3b --device-memory 3GiB --max-length 512",
+  ],
+  async run(flags, context, output, [model = ""]) {
+    const options = buildPlanOptions(flags);
+    const { planModel } = await import("../planner/plan-model.js");
+    const plan = await planModel(model, options, { signal: context.signal });
+    await output.result(linesOf(plan), { ...plan });
+    return EXIT.ok;
+  },
+};
+
+function linesOf(plan: ModelPlan): string[] {
+  const { step } = plan;
+  const passes = step.microBatches === 1 ? "" : ` in ${formatCount(step.microBatches)} micro-batches`;
+  const sequences = `${formatCount(step.sequences)} ${step.sequences === 1 ? "sequence" : "sequences"}`;
+  const width = Math.max(...plan.parts.map(({ name }) => name.length));
+  return [
+    `model     ${plan.model}: ${formatCount(plan.parameters)} parameters, ${formatBytes(plan.checkpointBytes)} to ` +
+      `read or download${plan.storedKnown ? "" : " if it is stored in fp32: config.json names no dtype"}`,
+    ...(plan.hardware === null ? [] : [`hardware  ${plan.hardware.title} (${plan.hardware.source})`]),
+    `plan      ${choiceOf(plan)}`,
+    `memory    device ${formatBytes(plan.deviceBytes)}${allowedOf(plan)}, host ${formatBytes(plan.hostBytes)}: a ` +
+      `training step on ${sequences} of ${formatCount(step.length)} tokens${passes}`,
+    ...plan.parts.map(({ name, bytes }) => `          ${name.padEnd(width)}  ${formatBytes(bytes)}`),
+    ...timeLines(plan),
+  ];
+}
+
+function allowedOf({ deviceMemory }: ModelPlan): string {
+  return deviceMemory === null ? "" : ` of ${formatBytes(deviceMemory)}`;
+}
+
+/** How the weights are held, and why. */
+function choiceOf(plan: ModelPlan): string {
+  const { residentUnits, streamedUnits, unitBytes, slots, prepareAhead, predicted, wire, dtype } = plan;
+  const units = residentUnits + streamedUnits;
+  const weights = `${formatBytes(plan.weightBytes)} of weights in ${wire}`;
+  const ahead = prepareAhead ? "prepared ahead" : "not prepared ahead";
+  const bound = predicted === null ? "" : `; the ${predicted.bound} lane bounds a step`;
+  const how =
+    streamedUnits === 0
+      ? `resident: ${weights} in ${formatCount(units)} units of up to ${formatBytes(unitBytes)}`
+      : `streamed: ${formatCount(residentUnits)} of ${formatCount(units)} units resident, of ${weights}; units of up ` +
+        `to ${formatBytes(unitBytes)}, ${slots} slots`;
+  return `${how}, ${ahead}, computed in ${dtype}${bound}`;
+}
+
+function timeLines({ predicted }: ModelPlan): string[] {
+  if (predicted === null) return [`time      ${longFlag("hardware")} predicts it: ${HARDWARE_NAMES.join(", ")}`];
+  const { stepSeconds, tokensPerSecond, lanes } = predicted;
+  const seconds = stepSeconds < 1 ? `${(stepSeconds * 1e3).toPrecision(3)} ms` : formatDuration(stepSeconds);
+  const busy = Object.entries(lanes).map(([lane, share]) => `${lane} ${Math.round(100 * share)} %`);
+  return [
+    `time      ${seconds} a step, ${formatRate(tokensPerSecond, "tokens")}: a prediction from those figures, which ` +
+      "nobody has measured",
+    `          busy: ${busy.join(", ")}`,
+  ];
+}

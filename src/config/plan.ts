@@ -1,0 +1,44 @@
+import { z } from "zod";
+import { HARDWARE_NAMES } from "../simulate/hardware.js";
+import { byteSizeSchema } from "./bytes.js";
+import { hubSchema } from "./model.js";
+
+/** What `planModel` takes. What is left out of `offload` is chosen. */
+export const planOptionsSchema = z.strictObject({
+  /** What the model is to run on; without it nothing is predicted, and the first plan that fits is taken. */
+  hardware: z.enum(HARDWARE_NAMES as [string, ...string[]]).optional(),
+  /** Sequences of one training step. @default 1 */
+  batchSize: z.int().min(1).default(1),
+  /** Sequences of one forward pass. @default batchSize */
+  microBatchSize: z.int().min(1).optional(),
+  /** Tokens of each sequence. @default the model's positions */
+  maxLength: z.int().min(1).optional(),
+  /** Largest number of tokens in one micro-batch. @default 8 sequences of the longest length */
+  maxTokens: z.int().min(1).optional(),
+  /** Distribution of the direction. @default "gaussian" */
+  noise: z.enum(["gaussian", "rademacher"]).default("gaussian"),
+  /** Dtype of the matrix products, as for `loadModel`. @default "fp32" */
+  dtype: z.enum(["fp32", "fp16", "bf16"]).default("fp32"),
+  offload: z
+    .strictObject({
+      /** Where all weights rest. @default as many on the device as fit, the others in host memory */
+      to: z.enum(["host", "device"]).optional(),
+      /** Dtype at rest and in transfer. @default "stored": the one that `config.json` names, or fp32 */
+      wire: z.enum(["stored", "fp32", "fp16", "bf16"]).default("stored"),
+      /** Most bytes of device memory. @default that of the hardware, where it is named */
+      deviceMemory: byteSizeSchema.optional(),
+      /** Most bytes of host memory. @default no limit */
+      hostMemory: byteSizeSchema.optional(),
+      slots: z.int().min(1).optional(),
+      unitBytes: byteSizeSchema.optional(),
+      prepareAhead: z.enum(["auto", "on", "off"]).default("auto"),
+      overlap: z.boolean().default(true),
+    })
+    .prefault({}),
+  hub: hubSchema.prefault({}),
+  ignoreConfigFields: z.array(z.string().min(1)).readonly().default([]),
+});
+
+/** Options of `planModel`, as a caller writes them. */
+export type PlanModelOptions = z.input<typeof planOptionsSchema>;
+export type ResolvedPlanOptions = z.output<typeof planOptionsSchema>;

@@ -1,0 +1,106 @@
+/** What it would take to fine-tune a model, from its `config.json` alone: no weight is read, and no addon needed. */
+import { join } from "node:path";
+import { Zo2Error } from "../base/errors.js";
+import type { FloatType } from "../base/dtype.js";
+import { readJsonFile } from "../base/files.js";
+import { isRecord } from "../base/guards.js";
+import { CONFIG_FILE } from "../checkpoint/checkpoint.js";
+import { parseOptions } from "../config/parse.js";
+import { type PlanModelOptions, planOptionsSchema, type ResolvedPlanOptions } from "../config/plan.js";
+import { resolveModel } from "../hub/index.js";
+import { controlLayout, stepStates } from "../memory/control.js";
+import { METHODS } from "../method/index.js";
+import type { ModelDefinition } from "../models/family.js";
+import { defineModel } from "../models/index.js";
+import { numberParameters } from "../ops/parameter.js";
+import { createRecorder, type Recording } from "../ops/record.js";
+import { type Hardware, hardwareNamed } from "../simulate/hardware.js";
+import type { SimulatedStep } from "../simulate/simulate.js";
+import { choosePlan, type Fit, firstThatFits, type RoomOptions } from "./choose.js";
+import { type ModelPlan, summaryOf } from "./summary.js";
+import { type Workload, workloadOf } from "./workload.js";
+
+const STORED: Readonly<Record<string, FloatType>> = { float32: "fp32", float16: "fp16", bfloat16: "bf16" };
+
+/**
+ * How a step of MeZO-SGD would hold this model in the memory that is allowed, and how long it would take by the figures
+ * of a data sheet. Of a Hub repository only `config.json` is fetched.
+ *
+ * @param nameOrDir as for `loadModel`; a folder needs no weights.
+ * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET where nothing fits, with the least that would; ZO2_ERR_CONFIG,
+ *   ZO2_ERR_MODEL_UNSUPPORTED, ZO2_ERR_LENGTH; and what `resolveModel` throws
+ */
+export async function planModel(
+  nameOrDir: string,
+  options: PlanModelOptions = {},
+  { signal }: { readonly signal?: AbortSignal } = {},
+): Promise<ModelPlan> {
+  const o = parseOptions(planOptionsSchema, options, "plan options");
+  const dir = await resolveModel(nameOrDir, {
+    ...{ ...o.hub, configOnly: true },
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const path = join(dir, CONFIG_FILE);
+  const config = await readJsonFile(path, "ZO2_ERR_CHECKPOINT");
+  if (config === undefined)
+    throw new Zo2Error(
+      "ZO2_ERR_CHECKPOINT",
+      `${dir}: has no ${CONFIG_FILE}; give the folder of a model in Hugging Face form`,
+    );
+  return planConfig(nameOrDir, config, o);
+}
+
+/** The same for a parsed `config.json`. */
+export function planConfig(name: string, config: unknown, o: ResolvedPlanOptions): ModelPlan {
+  const definition = defineModel(config, o.ignoreConfigFields);
+  const recording = record(definition);
+  const stored = storedType(config);
+  const hardware = o.hardware === undefined ? null : (hardwareNamed(o.hardware) ?? null);
+  const deviceMemory = o.offload.deviceMemory ?? hardware?.deviceBytes;
+  const workload = workloadOf(definition, o);
+  const room = roomOptions(o, workload, stored ?? "fp32", deviceMemory);
+  const found = choose(recording, hardware, room, workload, o.noise);
+  return summaryOf(found, {
+    ...{ name, parameters: recording.parameters, workload, hardware, hardwareName: o.hardware ?? null },
+    ...{ stored, wire: room.wire, compute: o.dtype, deviceMemory: deviceMemory ?? null },
+  });
+}
+
+function record(definition: ModelDefinition): Recording {
+  const recorder = createRecorder(numberParameters(definition.parameters));
+  definition.record(recorder);
+  return recorder.finish();
+}
+
+/** The dtype that a config says its weights have; null where it says none that weights rest in. */
+function storedType(config: unknown): FloatType | null {
+  const type = isRecord(config) ? (config["torch_dtype"] ?? config["dtype"]) : undefined;
+  return typeof type === "string" && Object.hasOwn(STORED, type) ? (STORED[type] ?? null) : null;
+}
+
+function roomOptions(
+  { offload, dtype }: ResolvedPlanOptions,
+  { capacity, output }: Workload,
+  stored: FloatType,
+  deviceMemory: number | undefined,
+): RoomOptions {
+  const { to: tier, unitBytes, slots, prepareAhead, overlap, hostMemory } = offload;
+  const { probes, rule } = METHODS["mezo-sgd"].step({ eps: 1 });
+  return {
+    ...{ deviceMemory, hostMemory, compute: dtype, capacity, probes, output, overlap },
+    wire: offload.wire === "stored" ? stored : offload.wire,
+    pinned: { tier, unitBytes, slots, prepareAhead: prepareAhead === "auto" ? undefined : prepareAhead === "on" },
+    control: controlLayout(probes.length, rule.differences.length, stepStates(1)),
+  };
+}
+
+function choose(
+  recording: Recording,
+  hardware: Hardware | null,
+  room: RoomOptions,
+  { symbols }: Workload,
+  noise: ResolvedPlanOptions["noise"],
+): Fit & { readonly predicted: SimulatedStep | null } {
+  if (hardware === null) return { ...firstThatFits(recording, room), predicted: null };
+  return choosePlan(recording, { ...room, hardware, step: { noise, symbols } });
+}

@@ -1,0 +1,122 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { ModelPlan } from "../../../src/planner/summary.js";
+import { HARDWARE_NAMES } from "../../../src/simulate/hardware.js";
+import { optConfig } from "../planner/support.js";
+import { zo2 } from "./fake.js";
+
+let dir: string;
+const SHAPE = { layers: 12, hidden: 256, vocab: 2000 };
+const write = (config: object) => writeFile(join(dir, "config.json"), JSON.stringify(config));
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "zo2-plan-"));
+  await write(optConfig(SHAPE));
+});
+afterEach(() => rm(dir, { recursive: true, force: true }));
+
+/** Parameters of SHAPE: embeddings, layers, and the last norm. */
+const PARAMETERS = 2000 * 256 + 258 * 256 + 12 * (12 * 256 ** 2 + 13 * 256) + 2 * 256;
+
+const jsonOf = async (...args: string[]): Promise<ModelPlan> => {
+  const { code, out, err } = await zo2(["plan", dir, "--json", "--quiet", ...args]);
+  expect([code, err]).toEqual([0, ""]);
+  return JSON.parse(out) as ModelPlan;
+};
+
+test("of a folder that has a config alone, without an addon: bytes, and where times would come from", async () => {
+  const { code, out, err, calls } = await zo2(["plan", dir], { addonError: new Error("no addon") });
+  expect([code, err, calls]).toEqual([0, "", []]);
+  expect(out).toContain(
+    `model     ${dir}: ${PARAMETERS.toLocaleString("en-US")} parameters, 19.2 MiB to read or download`,
+  );
+  expect(out).toMatch(/^plan {6}resident: 19\.\d MiB of weights in fp16/m);
+  expect(out).toMatch(/^ {10}resident weights +19\.\d MiB$/m);
+  expect(out).toContain(`time      --hardware predicts it: ${HARDWARE_NAMES.join(", ")}\n`);
+  expect(out).not.toMatch(/a step,/);
+});
+
+test("with hardware and less memory: streamed in part, with a prediction that says that it is one", async () => {
+  const args = ["--hardware", "rtx-4090", "--device-memory", "24MiB", "--max-length", "64", "--dtype", "fp16"];
+  const { code, out, err } = await zo2(["plan", dir, ...args]);
+  expect([code, err]).toEqual([0, ""]);
+  expect(out).toMatch(/^hardware {2}RTX 4090 \(NVIDIA Ada whitepaper, 70 % of its operations/m);
+  expect(out).toMatch(/^plan {6}streamed: \d+ of \d+ units resident.*; the \w+ lane bounds a step$/m);
+  expect(out).toMatch(
+    /^memory {4}device 2\d(\.\d)? MiB of 24 MiB, host .*: a training step on 1 sequence of 64 tokens$/m,
+  );
+  expect(out).toMatch(
+    /^time {6}.* a step, [\d,]+ tokens\/s: a prediction from those figures, which nobody has measured$/m,
+  );
+  expect(out).toMatch(/busy: upload \d+ %, prepare \d+ %, compute \d+ %, offload \d+ %/);
+});
+
+test("--json has all of it in numbers", async () => {
+  const args = ["--hardware", "h100", "--device-memory", "24MiB", "--max-length", "64"];
+  const plan = await jsonOf(...args, "--batch-size", "4", "--micro-batch-size", "2");
+  expect(plan).toMatchObject({
+    ...{ model: dir, parameters: PARAMETERS, checkpointBytes: 2 * PARAMETERS, storedKnown: true, diskBytes: 0 },
+    ...{ wire: "fp16", dtype: "fp32", deviceMemory: 24 * 2 ** 20 },
+    step: { sequences: 4, length: 64, microBatches: 2, rows: 4 * 63 },
+    hardware: { name: "h100", title: "H100 SXM" },
+  });
+  expect(plan.deviceBytes).toBeLessThanOrEqual(24 * 2 ** 20);
+  expect(plan.parts.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThanOrEqual(plan.deviceBytes);
+  expect(plan.streamedUnits).toBeGreaterThan(0);
+  const { stepSeconds = 0, tokensPerSecond, lanes } = plan.predicted ?? {};
+  expect(tokensPerSecond).toBeCloseTo((4 * 63) / stepSeconds, 6);
+  for (const share of Object.values(lanes ?? {})) expect(share > 0 && share < 1.000001).toBe(true);
+});
+
+test("the hardware's memory is the limit where none is given", async () => {
+  const { deviceMemory, predicted } = await jsonOf("--hardware", "t4");
+  expect(deviceMemory).toBe(16 * 2 ** 30 - 1e9);
+  expect(predicted).not.toBeNull();
+  expect(await jsonOf()).toMatchObject({ deviceMemory: null, hardware: null, predicted: null });
+});
+
+test("flags decide what would be chosen", async () => {
+  const args = ["--offload", "host", "--unit-bytes", "1MiB", "--slots", "4", "--prepare-ahead", "off", "--no-overlap"];
+  expect(await jsonOf(...args, "--wire", "bf16", "--noise", "rademacher", "--hardware", "t4")).toMatchObject({
+    ...{ unitBytes: 2 ** 20, slots: 4, prepareAhead: false, residentUnits: 0, wire: "bf16" },
+  });
+});
+
+test("a config that names no dtype is taken for fp32, and says so", async () => {
+  const { torch_dtype: _, ...config } = optConfig(SHAPE);
+  await write(config);
+  expect(await jsonOf()).toMatchObject({ wire: "fp32", storedKnown: false, checkpointBytes: 4 * PARAMETERS });
+  expect((await zo2(["plan", dir])).out).toContain("if it is stored in fp32: config.json names no dtype\n");
+});
+
+test("heads of other kinds are planned for", async () => {
+  await write({ ...optConfig(SHAPE), architectures: ["OPTForSequenceClassification"], num_labels: 3 });
+  expect((await jsonOf("--max-length", "64")).step).toEqual({
+    ...{ sequences: 1, length: 64, microBatches: 1, rows: 64 },
+  });
+  await write({ ...optConfig(SHAPE), architectures: ["OPTForQuestionAnswering"] });
+  expect((await jsonOf("--max-length", "64")).step.rows).toBe(64);
+});
+
+test("what does not fit is refused with the least that would, in flags", async () => {
+  const { code, err } = await zo2(["plan", dir, "--device-memory", "1MiB"]);
+  expect(code).toBe(1);
+  expect(err).toMatch(
+    /^ZO2_ERR_MEMORY_BUDGET: the least that a plan needs is .* 1 MiB of device memory are allowed; lower /,
+  );
+  expect(err).toMatch(/or raise --device-memory\n$/);
+});
+
+test("what is wrong is refused", async () => {
+  const missing = await zo2(["plan", join(dir, "nothing")]);
+  expect([missing.code, missing.err]).toEqual([1, expect.stringMatching(/^ZO2_ERR_CHECKPOINT: /)]);
+  const hardware = await zo2(["plan", dir, "--hardware", "abacus"]);
+  expect([hardware.code, hardware.err]).toEqual([2, expect.stringMatching(/--hardware.*rtx-3090/)]);
+  const long = await zo2(["plan", dir, "--max-length", "5000"]);
+  expect([long.code, long.err]).toEqual([1, expect.stringMatching(/^ZO2_ERR_LENGTH: .*--max-length/)]);
+  const bare = await zo2(["plan"]);
+  expect([bare.code, bare.err]).toEqual([2, expect.stringMatching(/model/)]);
+  await rm(join(dir, "config.json"));
+  const none = await zo2(["plan", dir]);
+  expect([none.code, none.err]).toEqual([1, expect.stringMatching(/^ZO2_ERR_CHECKPOINT: .*has no config\.json/)]);
+});
