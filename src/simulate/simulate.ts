@@ -1,4 +1,4 @@
-/** The time of a training's steps, from the commands that would be submitted and what hardware does in a second. */
+/** The time of a training's steps, from the commands that they are made of and what hardware does in a second. */
 import { at } from "../base/at.js";
 import type { Plan } from "../memory/plan.js";
 import { schedulePlan } from "../memory/schedule-plan.js";
@@ -7,7 +7,7 @@ import type { Inputs } from "../ops/value.js";
 import { type Declared, type Lane, LANES, type Work } from "../schedule/command.js";
 import type { Pass } from "../schedule/facts.js";
 import { passCommands } from "../schedule/pass.js";
-import { Timeline } from "../schedule/timeline.js";
+import type { Resource } from "../schedule/resource.js";
 import { type Amounts, amountsOf, type PassSizes, type Symbols } from "./amounts.js";
 import type { Hardware } from "./hardware.js";
 
@@ -42,11 +42,16 @@ export interface SimulateOptions {
 /** Steps before the one that is looked at: what a step waits for of the one before is there then. */
 const WARM = 2;
 
-/** @param inputs of the recording that the plan is of. */
+const NUMBER_OF = { upload: 0, prepare: 1, compute: 2, offload: 3 } as const satisfies Record<Lane, number>;
+
+/**
+ * A command begins when its lane is free and what it touches has been left by those before it. `Timeline` puts a wait
+ * exactly where that is not known already, so these are the times of what is submitted.
+ * @param inputs of the recording that the plan is of.
+ */
 export function simulateStep(plan: Plan, inputs: Inputs, hardware: Hardware, o: SimulateOptions): SimulatedStep {
   const schedule = schedulePlan(plan, new Set(), false);
   const overlap = o.overlap && hardware.overlaps;
-  const timeline = new Timeline(overlap);
   const states = plan.options.control.states.length;
   const sizes: PassSizes = { pending: 1, symbolsOf: () => o.symbols };
   /** By unit, since a visit's cost is asked for once a probe and micro-batch. */
@@ -59,7 +64,7 @@ export function simulateStep(plan: Plan, inputs: Inputs, hardware: Hardware, o: 
   };
   const free = new Float64Array(LANES.length);
   const busy = new Float64Array(LANES.length);
-  const recorded: number[] = [];
+  const touched = new Touches();
   const spans: SimulatedSpan[] = [];
   let before = 0;
   let ended = 0;
@@ -70,28 +75,57 @@ export function simulateStep(plan: Plan, inputs: Inputs, hardware: Hardware, o: 
     };
     before = ended;
     busy.fill(0);
-    for (const command of timeline.order(passCommands(schedule, pass)).commands) {
-      const lane = LANES.indexOf(command.lane);
-      const begin = at(free, lane);
-      if (command.kind === "record") recorded[command.event] = begin;
-      else if (command.kind === "wait") free[lane] = Math.max(begin, recorded[command.event] ?? 0);
-      else {
-        const about = amounts(command.work);
-        const seconds = secondsOf(command, about, plan, hardware, o.noise);
-        free[lane] = begin + seconds;
-        busy[lane] = at(busy, lane) + seconds;
-        if (step === WARM && o.spans === true)
-          spans.push({ ...spanOf(command), ...about, begin: begin - before, end: begin + seconds - before });
-      }
+    for (const command of passCommands(schedule, pass)) {
+      const lane = overlap ? NUMBER_OF[command.lane] : NUMBER_OF.compute;
+      const about = amounts(command.work);
+      const begin = Math.max(at(free, lane), touched.before(command));
+      const seconds = secondsOf(command, about, plan, hardware, o.noise);
+      const end = begin + seconds;
+      free[lane] = end;
+      busy[lane] = at(busy, lane) + seconds;
+      touched.note(command, end);
+      if (step === WARM && o.spans === true)
+        spans.push({ lane: at(LANES, lane), ...spanOf(command), ...about, begin: begin - before, end: end - before });
     }
-    ended = at(free, LANES.indexOf("compute"));
+    ended = at(free, NUMBER_OF.compute);
   }
   const [upload = 0, prepare = 0, compute = 0, offload = 0] = busy;
   return { seconds: ended - before, busy: { upload, prepare, compute, offload }, spans };
 }
 
-function spanOf({ lane, work }: Declared): Pick<SimulatedSpan, "lane" | "what" | "unit"> {
-  return { lane, what: work.kind, ...("unit" in work ? { unit: work.unit } : {}) };
+/** By resource, when those that wrote and read it last have ended. */
+class Touches {
+  private readonly written: number[] = [];
+  private readonly read: number[] = [];
+
+  /** When all has ended that a command has to come after. */
+  before({ reads, writes }: Declared): number {
+    let latest = 0;
+    for (const resource of reads) latest = Math.max(latest, this.written[resource] ?? 0);
+    for (const resource of writes) latest = Math.max(latest, this.written[resource] ?? 0, this.read[resource] ?? 0);
+    return latest;
+  }
+
+  note({ reads, writes }: Declared, end: number): void {
+    for (const resource of writes) this.grow(resource).written[resource] = end;
+    for (const resource of reads) {
+      const { read } = this.grow(resource);
+      read[resource] = Math.max(at(read, resource), end);
+    }
+  }
+
+  /** Without holes, for an array with holes is as slow as a map. */
+  private grow(resource: Resource): this {
+    for (let next = this.written.length; next <= resource; next++) {
+      this.written.push(0);
+      this.read.push(0);
+    }
+    return this;
+  }
+}
+
+function spanOf({ work }: Declared): Pick<SimulatedSpan, "what" | "unit"> {
+  return { what: work.kind, ...("unit" in work ? { unit: work.unit } : {}) };
 }
 
 function secondsOf(

@@ -2,6 +2,11 @@
 import { type Choice, choosePlan } from "../../../src/planner/choose.js";
 import type { Hardware } from "../../../src/simulate/hardware.js";
 import { HARDWARE_NAMES, hardwareNamed } from "../../../src/simulate/hardware.js";
+import { schedulePlan } from "../../../src/memory/schedule-plan.js";
+import type { Lane } from "../../../src/schedule/command.js";
+import type { Pass } from "../../../src/schedule/facts.js";
+import { passCommands } from "../../../src/schedule/pass.js";
+import { Timeline } from "../../../src/schedule/timeline.js";
 import { busiestLane, type SimulateOptions, simulateStep, symbolsFor } from "../../../src/simulate/simulate.js";
 import { choiceOptions, recordOpt } from "../planner/support.js";
 
@@ -55,6 +60,50 @@ test("where each command takes a second, a step of one lane takes as many as the
     expect(new Set(units)).toEqual(new Set(streamed.units.keys()));
   }
   expect(spans.filter(({ what }) => what === "run")).toHaveLength(2 * streamed.units.length);
+});
+
+/** The begin of each command of the third step, as the waits and records that are submitted have it. */
+function beginsBySubmission({ plan }: Choice, secondsOf: ReadonlyMap<string, number>): number[] {
+  const { probes } = choiceOptions(model);
+  const timeline = new Timeline(true);
+  const schedule = schedulePlan(plan, new Set(), false);
+  const states = plan.options.control.states.length;
+  const free = new Map<Lane, number>();
+  const recorded: number[] = [];
+  let begins: number[] = [];
+  for (let step = 0; step < 3; step++) {
+    begins = [];
+    const pass: Pass = {
+      ...{ probes, microBatches: 1, pending: [(step + states - 1) % states], stores: true, yields: "coefficients" },
+      ...{ injects: false, state: step % states, ring: step % 2, cache: null },
+    };
+    for (const command of timeline.order(passCommands(schedule, pass)).commands) {
+      const begin = free.get(command.lane) ?? 0;
+      if (command.kind === "record") recorded[command.event] = begin;
+      else if (command.kind === "wait") free.set(command.lane, Math.max(begin, recorded[command.event] ?? 0));
+      else {
+        begins.push(begin);
+        const unit = "unit" in command.work ? command.work.unit : -1;
+        free.set(command.lane, begin + (secondsOf.get(`${command.work.kind} ${unit}`) ?? Number.NaN));
+      }
+    }
+  }
+  return begins;
+}
+
+test("commands begin when the waits that are submitted let them", () => {
+  for (const slots of [1, 2, 3, 4])
+    for (const ahead of [true, false])
+      for (const upload of [0.2, 1, 5]) {
+        const choice = planned(slots, ahead);
+        const hardware = { ...LIKE_A_GPU, upload: upload * LIKE_A_GPU.upload };
+        const { spans } = simulate(hardware, choice, { spans: true });
+        const seconds = new Map(spans.map(({ what, unit, begin, end }) => [`${what} ${unit ?? -1}`, end - begin]));
+        const begins = beginsBySubmission(choice, seconds);
+        expect(begins).toHaveLength(spans.length);
+        const [first, origin] = [spans[0]?.begin ?? 0, begins[0] ?? 0];
+        for (const [i, { begin }] of spans.entries()) expect(begins[i]).toBeCloseTo(begin - first + origin, 12);
+      }
 });
 
 test("without overlap a step takes the sum of what lanes do, on hardware that has none too", () => {
