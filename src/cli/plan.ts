@@ -72,8 +72,8 @@ function choiceOf(plan: ModelPlan): string {
   const how =
     streamedUnits === 0
       ? `resident: ${weights} in ${formatCount(units)} units of up to ${formatBytes(unitBytes)}`
-      : `streamed: ${formatCount(residentUnits)} of ${formatCount(units)} units resident, of ${weights}; units of up ` +
-        `to ${formatBytes(unitBytes)}, ${slots} slots`;
+      : `streamed, ${weights}: ${formatCount(residentUnits)} of ${formatCount(units)} units resident, units of up to ` +
+        `${formatBytes(unitBytes)}, ${slots} slots`;
   return `${how}, ${ahead}, computed in ${dtype}${bound}`;
 }
 

@@ -42,7 +42,7 @@ export interface ChoiceOptions extends Budgets, Pick<UnitOptions, "wire" | "wire
   readonly output: Output;
   readonly control: ControlLayout;
   readonly hardware: Hardware;
-  readonly step: Omit<SimulateOptions, "probes" | "overlap" | "microBatches">;
+  readonly step: Omit<SimulateOptions, "probes" | "overlap" | "microBatches" | "enough">;
   readonly overlap: boolean;
 }
 
@@ -81,10 +81,13 @@ export function choosePlan(recording: Recording, o: ChoiceOptions): Choice {
   const met = new Met();
   for (const fits of fitsOf(recording, o, o.hardware.overlaps && o.overlap, met)) {
     // With fewer slots or less scratch there is room for more resident units: each kind that fits may be the fastest.
-    const found = fastest(fits.map((fit) => ({ ...fit, predicted: simulate(recording, fit.plan, o) })));
-    if (found === null) continue;
-    if (best === null || found.predicted.seconds < best.predicted.seconds) [best, worse] = [found, 0];
-    else worse++;
+    if (fits.length === 0) continue;
+    const before: Choice | null = best;
+    for (const fit of fits) {
+      const predicted = simulate(recording, fit.plan, o, best?.predicted.seconds);
+      if (best === null || predicted.seconds < best.predicted.seconds) best = { ...fit, predicted };
+    }
+    worse = best === before ? worse + 1 : 0;
     // Where all is resident nothing is gained by cutting it smaller, nor where the last sizes were slower.
     if (isResident(best) || worse === PATIENCE) break;
   }
@@ -153,22 +156,14 @@ function layouts({ pinned }: RoomOptions, overlaps: boolean): (readonly [number,
   return slots.flatMap((count) => aheads.map((ahead) => [count, ahead] as const));
 }
 
-function fastest(choices: readonly Choice[]): Choice | null {
-  const seconds = ({ predicted }: Choice) => predicted.seconds;
-  return choices.reduce<Choice | null>(
-    (best, choice) => (best === null || seconds(choice) < seconds(best) ? choice : best),
-    null,
-  );
-}
-
 function isResident(choice: Choice | null): boolean {
   return choice?.tiers.every((tier) => tier === "device") === true;
 }
 
-function simulate(recording: Recording, plan: Plan, o: ChoiceOptions): SimulatedStep {
+function simulate(recording: Recording, plan: Plan, o: ChoiceOptions, enough?: number): SimulatedStep {
   const { probes, overlap, capacity, step } = o;
   return simulateStep(plan, recording.inputs, o.hardware, {
-    ...{ ...step, probes, overlap, microBatches: capacity.microBatches },
+    ...{ ...step, probes, overlap, microBatches: capacity.microBatches, enough },
   });
 }
 
@@ -201,8 +196,10 @@ function fill(cut: Cut, slots: number, prepareAhead: boolean, o: RoomOptions): F
   };
   if (o.pinned.tier !== undefined) return planOf(new Set(o.pinned.tier === "device" ? units.keys() : []));
   const budget = o.deviceMemory ?? Number.POSITIVE_INFINITY;
-  const all = planOf(new Set(units.keys()));
-  if (deviceBytes(all.plan) <= budget) return all;
+  if (units.reduce((sum, unit) => sum + unit.wireBytes, 0) <= budget) {
+    const all = planOf(new Set(units.keys()));
+    if (deviceBytes(all.plan) <= budget) return all;
+  }
   let best = planOf(new Set());
   // A resident unit adds its bytes, and may take away from what the largest of those that move needs: whatever that
   // frees is filled in turn.

@@ -7,15 +7,20 @@ import { ScratchSets, type Tour, Visit } from "./visit.js";
 /** All commands of a pass, unit by unit, with what they read and write. Pure: `Timeline` finds the waits they need. */
 export function passCommands(plan: SchedulePlan, pass: Pass): readonly Declared[] {
   const list: Declared[] = [];
+  emitPass(plan, pass, (lane, work, reads, writes) => list.push({ kind: "work", lane, work, reads, writes }));
+  return list;
+}
+
+/** The same one by one, for whoever needs no list of them. */
+export function emitPass(plan: SchedulePlan, pass: Pass, emit: Emit): void {
   const tour: Tour = {
     plan,
     pass,
     draws: drawsOf(pass.probes),
-    emit: (lane, work, reads, writes) => list.push({ kind: "work", lane, work, reads, writes }),
+    emit,
     pending: pass.pending.map(resource.state),
     sets: new ScratchSets(plan),
   };
-  const { emit } = tour;
   const runs = pass.probes.length > 0;
   const visits = plan.units.map((_, unit) => new Visit(tour, unit));
   if (runs) bringBatch(tour, visits);
@@ -29,7 +34,6 @@ export function passCommands(plan: SchedulePlan, pass: Pass): readonly Declared[
     if (pass.injects) emit("compute", { kind: "inject", ring: pass.ring }, [resource.inputs(pass.ring)], [state]);
   }
   readback(plan, pass, emit);
-  return list;
 }
 
 /** What comes with the batch; the rows of a tied embedding wait for the units that hold them to be taken. */

@@ -4,9 +4,9 @@ import type { Plan } from "../memory/plan.js";
 import { schedulePlan } from "../memory/schedule-plan.js";
 import type { Probe } from "../method/index.js";
 import type { Inputs } from "../ops/value.js";
-import { type Declared, type Lane, LANES, type Work } from "../schedule/command.js";
+import { type Lane, LANES, type Work } from "../schedule/command.js";
 import type { Pass } from "../schedule/facts.js";
-import { passCommands } from "../schedule/pass.js";
+import { emitPass } from "../schedule/pass.js";
 import type { Resource } from "../schedule/resource.js";
 import { type Amounts, amountsOf, type PassSizes, type Symbols } from "./amounts.js";
 import type { Hardware } from "./hardware.js";
@@ -35,12 +35,17 @@ export interface SimulateOptions {
   /** Rows of a micro-batch. */
   readonly symbols: Symbols;
   readonly overlap: boolean;
+  /** Seconds: a step in which a lane alone works longer need not be known better, and has that lane's time. */
+  readonly enough?: number | undefined;
   /** Whether the commands of the step are wanted one by one. @default false */
   readonly spans?: boolean;
 }
 
 /** Steps before the one that is looked at: what a step waits for of the one before is there then. */
 const WARM = 2;
+
+/** Sums of the same times in another order. */
+const ROUNDING = 1e-9;
 
 const NUMBER_OF = { upload: 0, prepare: 1, compute: 2, offload: 3 } as const satisfies Record<Lane, number>;
 
@@ -75,19 +80,24 @@ export function simulateStep(plan: Plan, inputs: Inputs, hardware: Hardware, o: 
     };
     before = ended;
     busy.fill(0);
-    for (const command of passCommands(schedule, pass)) {
-      const lane = overlap ? NUMBER_OF[command.lane] : NUMBER_OF.compute;
-      const about = amounts(command.work);
-      const begin = Math.max(at(free, lane), touched.before(command));
-      const seconds = secondsOf(command, about, plan, hardware, o.noise);
+    emitPass(schedule, pass, (named, work, reads, writes) => {
+      const lane = overlap ? NUMBER_OF[named] : NUMBER_OF.compute;
+      const about = amounts(work);
+      const begin = Math.max(at(free, lane), touched.before(reads, writes));
+      const seconds = secondsOf(named, about, plan, hardware, o.noise);
       const end = begin + seconds;
       free[lane] = end;
       busy[lane] = at(busy, lane) + seconds;
-      touched.note(command, end);
+      touched.note(reads, writes, end);
       if (step === WARM && o.spans === true)
-        spans.push({ lane: at(LANES, lane), ...spanOf(command), ...about, begin: begin - before, end: end - before });
-    }
+        spans.push({ lane: at(LANES, lane), ...spanOf(work), ...about, begin: begin - before, end: end - before });
+    });
     ended = at(free, NUMBER_OF.compute);
+    const least = Math.max(...busy);
+    if (o.enough !== undefined && least > o.enough * (1 + ROUNDING)) {
+      [before, ended] = [0, least];
+      break;
+    }
   }
   const [upload = 0, prepare = 0, compute = 0, offload = 0] = busy;
   return { seconds: ended - before, busy: { upload, prepare, compute, offload }, spans };
@@ -95,41 +105,46 @@ export function simulateStep(plan: Plan, inputs: Inputs, hardware: Hardware, o: 
 
 /** By resource, when those that wrote and read it last have ended. */
 class Touches {
-  private readonly written: number[] = [];
-  private readonly read: number[] = [];
+  private written = new Float64Array(1024);
+  private read = new Float64Array(1024);
 
   /** When all has ended that a command has to come after. */
-  before({ reads, writes }: Declared): number {
+  before(reads: readonly Resource[], writes: readonly Resource[]): number {
     let latest = 0;
     for (const resource of reads) latest = Math.max(latest, this.written[resource] ?? 0);
     for (const resource of writes) latest = Math.max(latest, this.written[resource] ?? 0, this.read[resource] ?? 0);
     return latest;
   }
 
-  note({ reads, writes }: Declared, end: number): void {
-    for (const resource of writes) this.grow(resource).written[resource] = end;
+  note(reads: readonly Resource[], writes: readonly Resource[], end: number): void {
+    for (const resource of writes) {
+      this.reach(resource);
+      this.written[resource] = end;
+    }
     for (const resource of reads) {
-      const { read } = this.grow(resource);
-      read[resource] = Math.max(at(read, resource), end);
+      this.reach(resource);
+      this.read[resource] = Math.max(at(this.read, resource), end);
     }
   }
 
-  /** Without holes, for an array with holes is as slow as a map. */
-  private grow(resource: Resource): this {
-    for (let next = this.written.length; next <= resource; next++) {
-      this.written.push(0);
-      this.read.push(0);
-    }
-    return this;
+  private reach(resource: Resource): void {
+    if (resource < this.written.length) return;
+    const longer = (values: Float64Array) => {
+      const grown = new Float64Array(2 * resource);
+      grown.set(values);
+      return grown;
+    };
+    this.written = longer(this.written);
+    this.read = longer(this.read);
   }
 }
 
-function spanOf({ work }: Declared): Pick<SimulatedSpan, "what" | "unit"> {
+function spanOf(work: Work): Pick<SimulatedSpan, "what" | "unit"> {
   return { what: work.kind, ...("unit" in work ? { unit: work.unit } : {}) };
 }
 
 function secondsOf(
-  { lane }: Declared,
+  lane: Lane,
   { bytes = 0, deviceBytes = 0, flops = 0, attentionFlops = 0, draws = 0 }: Amounts,
   plan: Plan,
   hardware: Hardware,

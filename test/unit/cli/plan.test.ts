@@ -41,7 +41,9 @@ test("with hardware and less memory: streamed in part, with a prediction that sa
   const { code, out, err } = await zo2(["plan", dir, ...args]);
   expect([code, err]).toEqual([0, ""]);
   expect(out).toMatch(/^hardware {2}RTX 4090 \(NVIDIA Ada whitepaper, 70 % of its operations/m);
-  expect(out).toMatch(/^plan {6}streamed: \d+ of \d+ units resident.*; the \w+ lane bounds a step$/m);
+  expect(out).toMatch(
+    /^plan {6}streamed, 19\.\d MiB of weights in fp16: \d+ of \d+ units resident, .*; the \w+ lane bounds a step$/m,
+  );
   expect(out).toMatch(
     /^memory {4}device 2\d(\.\d)? MiB of 24 MiB, host .*: a training step on 1 sequence of 64 tokens$/m,
   );

@@ -3,7 +3,7 @@ import { type Choice, choosePlan } from "../../../src/planner/choose.js";
 import type { Hardware } from "../../../src/simulate/hardware.js";
 import { HARDWARE_NAMES, hardwareNamed } from "../../../src/simulate/hardware.js";
 import { schedulePlan } from "../../../src/memory/schedule-plan.js";
-import type { Lane } from "../../../src/schedule/command.js";
+import { type Lane, LANES } from "../../../src/schedule/command.js";
 import type { Pass } from "../../../src/schedule/facts.js";
 import { passCommands } from "../../../src/schedule/pass.js";
 import { Timeline } from "../../../src/schedule/timeline.js";
@@ -118,6 +118,15 @@ test.each([2, 3, 5])("with %d slots, is never shorter than the busiest lane", (s
     const step = simulate(LIKE_A_GPU, planned(slots, ahead));
     expect(step.seconds).toBeGreaterThanOrEqual(step.busy[busiestLane(step)] * (1 - 1e-9));
   }
+});
+
+test("a step that need not be known well has the time of its busiest lane, and is known where that is within", () => {
+  const step = simulate(LIKE_A_GPU);
+  const longest = step.busy[busiestLane(step)];
+  const given = simulate(LIKE_A_GPU, streamed, { enough: longest / 2 });
+  expect(given.seconds).toBeCloseTo(longest, 12);
+  for (const lane of LANES) expect(given.busy[lane]).toBeCloseTo(step.busy[lane], 12);
+  expect(simulate(LIKE_A_GPU, streamed, { enough: longest })).toEqual(step);
 });
 
 test("more of anything is never slower", () => {
