@@ -19,6 +19,7 @@ import { cutUnits } from "../dist/esm/memory/units.js";
 import { METHODS } from "../dist/esm/method/index.js";
 import { idleDevice } from "./lib/idle-device.mjs";
 import { describeCommit, describeMachine } from "./lib/machine.mjs";
+import { OPT_MODELS } from "./lib/opt-shape.mjs";
 import { readOptions, runMain } from "./lib/options.mjs";
 import { median } from "./lib/summary.mjs";
 import { recordOpt } from "./lib/synthetic.mjs";
@@ -29,19 +30,6 @@ const SMALL_UNIT = 256 * 2 ** 20;
 /** Of the norms' step: small enough that no unit holds both a norm and a matrix. */
 const SMALLEST_UNIT = 2 ** 20;
 const MEZO = METHODS["mezo-sgd"];
-
-/** OPT (arXiv 2205.01068, table 1): layers, width, heads. */
-const MODELS = {
-  "OPT-1.3B": [24, 2048, 32],
-  "OPT-6.7B": [32, 4096, 32],
-  "OPT-13B": [40, 5120, 40],
-  "OPT-30B": [48, 7168, 56],
-  "OPT-66B": [64, 9216, 72],
-  "OPT-175B": [96, 12288, 96],
-};
-
-const recorded = ([layers, hidden, heads]) =>
-  recordOpt({ layers, hidden, heads, ffn: 4 * hidden, vocab: 50272, maxpos: 2048 });
 
 function batchOf(tokens) {
   const ids = Int32Array.from({ length: tokens }, (_, i) => i % 50000);
@@ -72,7 +60,7 @@ function requestOf(step) {
 }
 
 async function memoryOf(name, shape, batch) {
-  const model = recorded(shape);
+  const model = recordOpt(shape);
   const { probes } = MEZO.step({ eps: 1 });
   const planned = async (o) => {
     const session = await sessionOf(model, o);
@@ -90,7 +78,7 @@ async function memoryOf(name, shape, batch) {
 
 /** Bytes to and from the device, and weights that get noise, in the second of two steps: the first has no update. */
 async function movedBy(shape, batch, trains) {
-  const model = recorded(shape);
+  const model = recordOpt(shape);
   let moved = null;
   let units = [];
   const onPass = (_pass, commands) => {
@@ -115,7 +103,7 @@ async function movedBy(shape, batch, trains) {
 /** Milliseconds from a step's request until its commands are handed over, for every pass. */
 async function planningOf(shape, batch, passes) {
   let commands = 0;
-  const session = await sessionOf(recorded(shape), {
+  const session = await sessionOf(recordOpt(shape), {
     unitBytes: SMALL_UNIT,
     onPass: (_pass, list) => {
       commands = list.length;
@@ -136,15 +124,15 @@ await runMain("plan", async () => {
   const o = readOptions(process.argv.slice(2), DEFAULTS);
   const batch = batchOf(o.tokens);
   const memory = [];
-  for (const [name, shape] of Object.entries(MODELS)) memory.push(await memoryOf(name, shape, batch));
+  for (const [name, shape] of Object.entries(OPT_MODELS)) memory.push(await memoryOf(name, shape, batch));
   const norm = /layer_norm/;
   const moved = {
     model: "OPT-13B",
     unitBytes: SMALLEST_UNIT,
-    all: await movedBy(MODELS["OPT-13B"], batch, () => true),
-    norms: await movedBy(MODELS["OPT-13B"], batch, (name) => norm.test(name)),
+    all: await movedBy(OPT_MODELS["OPT-13B"], batch, () => true),
+    norms: await movedBy(OPT_MODELS["OPT-13B"], batch, (name) => norm.test(name)),
   };
-  const { milliseconds, ...planned } = await planningOf(MODELS["OPT-175B"], batch, o.passes);
+  const { milliseconds, ...planned } = await planningOf(OPT_MODELS["OPT-175B"], batch, o.passes);
   // What comes first meets cold code and plans memory.
   const warm = milliseconds.slice(Math.floor(o.passes / 4));
   const planning = {

@@ -1,6 +1,18 @@
 /** OPT-125M (arXiv 2205.01068, table 1). */
 export const OPT_125M = { layers: 12, hidden: 768, ffn: 3072, heads: 12, vocab: 50272, maxpos: 2048 };
 
+const opt = (layers, hidden, heads) => ({ layers, hidden, heads, ffn: 4 * hidden, vocab: 50272, maxpos: 2048 });
+
+/** The larger ones, by name. */
+export const OPT_MODELS = {
+  "OPT-1.3B": opt(24, 2048, 32),
+  "OPT-6.7B": opt(32, 4096, 32),
+  "OPT-13B": opt(40, 5120, 40),
+  "OPT-30B": opt(48, 7168, 56),
+  "OPT-66B": opt(64, 9216, 72),
+  "OPT-175B": opt(96, 12288, 96),
+};
+
 /** The position table has two rows in front. */
 const POSITION_OFFSET = 2;
 

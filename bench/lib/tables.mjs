@@ -3,6 +3,7 @@ import { table } from "./markdown.mjs";
 import { OPT_125M } from "./opt-shape.mjs";
 import { provenance } from "./provenance.mjs";
 import { journalBlock, replayBlock, smollm2RunBlock } from "./run-tables.mjs";
+import { planModelsBlock } from "./plan-tables.mjs";
 
 const KINDS_SHOWN = 6;
 /** Steps of one mark of a curve. */
@@ -12,6 +13,7 @@ const MARKS = "▁▂▃▄▅▆▇█";
 /** The blocks of the pages that are made from results: marker, file of results, and what stands between the markers. */
 export const TABLES = {
   plan: { results: "plan.json", render: planBlock },
+  "plan-models": { results: "plan-models.json", render: (result) => planModelsBlock(result, provenance) },
   opt125m: { results: "opt125m-cpu.json", render: opt125mBlock },
   "event-loop": { results: "event-loop-cpu.json", render: eventLoopBlock },
   smollm2: { results: "smollm2-cpu.json", render: smollm2Block },
