@@ -6,7 +6,7 @@ const mib = (bytes) => Math.round(bytes / 2 ** 20).toLocaleString("en");
 /** Markdown of `plan-models.json`: what is chosen for a model on a GPU, and the step that is predicted. */
 export function planModelsBlock(result, provenance) {
   const { plans, tokens } = result;
-  const sources = [...new Map(plans.map(({ hardware }) => [hardware.title, hardware.source])).entries()];
+  const sources = [...new Set(plans.map(({ hardware }) => hardware.source.split(",")[0]))];
   const lines = [
     `A MeZO step in fp16 on one sequence of ${tokens.toLocaleString("en")} tokens. Bytes are exact. Times are ` +
       "**predictions**, from the commands of a step and what data sheets say; no GPU has confirmed any.",
@@ -37,8 +37,7 @@ export function planModelsBlock(result, provenance) {
       2,
     ),
     "",
-    `Figures of the GPUs: ${sources.map(([title, source]) => `${title}, ${source}`).join("; ")}. What is allowed is ` +
-      "the card's memory less 1 GB, or 3 GiB of it.",
+    `Figures of the GPUs: ${sources.join(", ")}. What is allowed is the card's memory less 1 GB, or 3 GiB of it.`,
     "",
     provenance(result),
   ];

@@ -13,7 +13,6 @@ const MARKS = "▁▂▃▄▅▆▇█";
 /** The blocks of the pages that are made from results: marker, file of results, and what stands between the markers. */
 export const TABLES = {
   plan: { results: "plan.json", render: planBlock },
-  "plan-models": { results: "plan-models.json", render: (result) => planModelsBlock(result, provenance) },
   opt125m: { results: "opt125m-cpu.json", render: opt125mBlock },
   "event-loop": { results: "event-loop-cpu.json", render: eventLoopBlock },
   smollm2: { results: "smollm2-cpu.json", render: smollm2Block },
@@ -23,6 +22,7 @@ export const TABLES = {
   replay: { results: "replay-cpu.json", render: replayBlock },
   kernels: { results: "kernels.json", render: kernelsBlock },
   "prepare-path": { results: "kernels.json", render: preparePathBlock },
+  "plan-models": { results: "plan-models.json", render: (result) => planModelsBlock(result, provenance) },
 };
 
 /** Markdown of `mutants.json`: how many mutants of a sample the tests noticed, by room, and what that leaves open. */
