@@ -92,7 +92,7 @@ export function choosePlan(recording: Recording, o: ChoiceOptions): Choice {
     if (isResident(best) || worse === PATIENCE) break;
   }
   if (best !== null) return best;
-  throw nothingFits(met.least, o);
+  throw nothingFits(met, o);
 }
 
 /**
@@ -102,16 +102,20 @@ export function choosePlan(recording: Recording, o: ChoiceOptions): Choice {
 export function firstThatFits(recording: Recording, o: RoomOptions): Fit {
   const met = new Met();
   for (const [first] of fitsOf(recording, o, o.overlap, met)) if (first !== undefined) return first;
-  throw nothingFits(met.least, o);
+  throw nothingFits(met, o);
 }
 
 /** What was looked at, whether it fits or not. */
 class Met {
   /** The one of the least device memory. */
-  least: Plan | null = null;
+  device: Plan | null = null;
+  /** Of those that fit in the device, the one of the least host memory. */
+  host: Plan | null = null;
 
-  add(plan: Plan): void {
-    if (this.least === null || deviceBytes(plan) < deviceBytes(this.least)) this.least = plan;
+  add(plan: Plan, { deviceMemory }: Budgets): void {
+    if (this.device === null || deviceBytes(plan) < deviceBytes(this.device)) this.device = plan;
+    if (!within(plan, { deviceMemory })) return;
+    if (this.host === null || hostBytes(plan) < hostBytes(this.host)) this.host = plan;
   }
 }
 
@@ -120,7 +124,7 @@ function* fitsOf(recording: Recording, o: RoomOptions, overlaps: boolean, met: M
   for (const unitBytes of unitSizes(recording, o)) {
     const cut = new Cut(cutUnits(recording, { wire: o.wire, wires: o.wires, compute: o.compute, unitBytes }), o);
     const filled = layouts(o, overlaps).map(([slots, prepareAhead]) => fill(cut, slots, prepareAhead, o));
-    for (const { plan } of filled) met.add(plan);
+    for (const { plan } of filled) met.add(plan, o);
     yield filled
       .filter(({ plan }) => within(plan, o))
       .map(({ plan, tiers }) => ({
@@ -250,24 +254,22 @@ function within(plan: Plan, { deviceMemory, hostMemory }: Budgets): boolean {
   );
 }
 
-function nothingFits(least: Plan | null, { deviceMemory, hostMemory, pinned }: RoomOptions): Zo2Error {
-  const needed =
-    least === null
-      ? ""
-      : `${formatBytes(deviceBytes(least))} of device memory and ${formatBytes(hostBytes(least))} of host memory`;
-  const allowed = [
-    ...(deviceMemory === undefined ? [] : [`${formatBytes(deviceMemory)} of device memory`]),
-    ...(hostMemory === undefined ? [] : [`${formatBytes(hostMemory)} of host memory`]),
-  ].join(" and ");
-  const unpin = [
+function nothingFits({ device, host }: Met, { deviceMemory, hostMemory, pinned }: RoomOptions): Zo2Error {
+  const lacking: Tier = host === null ? "device" : "host";
+  const [needed, allowed, raised] =
+    host === null
+      ? [`${device === null ? "?" : formatBytes(deviceBytes(device))} of device memory`, deviceMemory, "deviceMemory"]
+      : [`${formatBytes(hostBytes(host))} of host memory beside that of the device`, hostMemory, "hostMemory"];
+  const advice = [
     ...(pinned.unitBytes === undefined ? [] : ['leave option "offload.unitBytes" to be chosen']),
-    ...(pinned.tier === "device" ? ['leave out option "offload.to" = "device"'] : []),
-  ].map((advice) => `${advice}, `);
-  const raise = hostMemory === undefined ? "option" : 'options "offload.hostMemory" or';
+    ...(pinned.tier !== lacking ? [] : [`leave out option "offload.to" = "${pinned.tier}"`]),
+    ...(host === null ? ['lower options "batchSize", "microBatchSize" or "maxLength"'] : []),
+    'choose a narrower dtype as option "offload.wire"',
+    ...(host === null || deviceMemory === undefined ? [] : ['raise option "offload.deviceMemory"']),
+  ];
   return new Zo2Error(
     "ZO2_ERR_MEMORY_BUDGET",
-    `the least that a plan needs is ${needed}, and ${allowed} are allowed; ${unpin.join("")}lower options ` +
-      '"batchSize", "microBatchSize" or "maxLength", choose a narrower dtype as option "offload.wire", or raise ' +
-      `${raise} "offload.deviceMemory"`,
+    `the least that a plan needs is ${needed}, and ${formatBytes(allowed ?? 0)} is allowed; ${advice.join(", ")}, or ` +
+      `raise option "offload.${raised}"`,
   );
 }

@@ -104,7 +104,7 @@ test("what does not fit is refused with the least that would, in flags", async (
   const { code, err } = await zo2(["plan", dir, "--device-memory", "1MiB"]);
   expect(code).toBe(1);
   expect(err).toMatch(
-    /^ZO2_ERR_MEMORY_BUDGET: the least that a plan needs is .* 1 MiB of device memory are allowed; lower /,
+    /^ZO2_ERR_MEMORY_BUDGET: the least that a plan needs is .* of device memory, and 1 MiB is allowed; lower /,
   );
   expect(err).toMatch(/or raise --device-memory\n$/);
 });
