@@ -1,10 +1,11 @@
 import { table } from "./markdown.mjs";
+import { provenance } from "./provenance.mjs";
 
 const gib = (bytes) => (bytes / 2 ** 30).toFixed(bytes < 0.95 * 2 ** 30 ? 2 : 1);
 const mib = (bytes) => Math.round(bytes / 2 ** 20).toLocaleString("en");
 
 /** Markdown of `plan-models.json`: what is chosen for a model on a GPU, and the step that is predicted. */
-export function planModelsBlock(result, provenance) {
+export function planModelsBlock(result) {
   const { plans, tokens } = result;
   const sources = [...new Set(plans.map(({ hardware }) => hardware.source.split(",")[0]))];
   const lines = [

@@ -22,7 +22,7 @@ export const TABLES = {
   replay: { results: "replay-cpu.json", render: replayBlock },
   kernels: { results: "kernels.json", render: kernelsBlock },
   "prepare-path": { results: "kernels.json", render: preparePathBlock },
-  "plan-models": { results: "plan-models.json", render: (result) => planModelsBlock(result, provenance) },
+  "plan-models": { results: "plan-models.json", render: planModelsBlock },
 };
 
 /** Markdown of `mutants.json`: how many mutants of a sample the tests noticed, by room, and what that leaves open. */

@@ -45,7 +45,6 @@ interface Gpu {
 }
 
 /** 16 lanes with 128b/130b coding. */
-const PCIE_3 = 15.75e9;
 const PCIE_4 = 31.5e9;
 const PCIE_5 = 63e9;
 
@@ -74,11 +73,6 @@ const GPUS: Readonly<Record<string, Gpu>> = {
     name: "H200",
     ...{ flops16: 989e12, bytesPerSecond: 4.8e12, memoryBytes: 141e9, multiprocessors: 132, hertz: 1.83e9 },
     ...{ link: PCIE_5, source: "NVIDIA H200 data sheet" },
-  },
-  t4: {
-    name: "T4",
-    ...{ flops16: 65e12, bytesPerSecond: 320e9, memoryBytes: 16 * 2 ** 30, multiprocessors: 40, hertz: 1.59e9 },
-    ...{ link: PCIE_3, source: "NVIDIA T4 data sheet" },
   },
 };
 
