@@ -72,7 +72,7 @@ export function smollm2RunBlock({ steps, bytes, seconds, equal, ...about }) {
   const times = Math.floor(bytes.weights / bytes.journal).toLocaleString("en");
   return [
     table(
-      ["of a run of " + steps + " steps", "size"],
+      [`of a run of ${steps} steps`, "size"],
       [
         ["`run.zo2`, the journal", kib(bytes.journal)],
         ["its compact form", kib(bytes.compact)],
@@ -81,8 +81,8 @@ export function smollm2RunBlock({ steps, bytes, seconds, equal, ...about }) {
       1,
     ),
     "",
-    `The weights are ${times} times as large as the journal. Training took ${seconds.training.toFixed(0)} s; the replay, ` +
-      `from weights in memory to weights in memory, ${seconds.replay.toFixed(1)} s. Both files have ` +
+    `The weights are ${times} times as large as the journal. Training took ${seconds.training.toFixed(0)} s; the ` +
+      `replay, from weights in memory to weights in memory, ${seconds.replay.toFixed(1)} s. Both files have ` +
       `${equal ? "the same bytes" : "other bytes"}.`,
     "",
     provenance(about),

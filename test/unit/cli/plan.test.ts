@@ -71,15 +71,15 @@ test("--json has all of it in numbers", async () => {
 });
 
 test("the hardware's memory is the limit where none is given", async () => {
-  const { deviceMemory, predicted } = await jsonOf("--hardware", "t4");
-  expect(deviceMemory).toBe(16 * 2 ** 30 - 1e9);
+  const { deviceMemory, predicted } = await jsonOf("--hardware", "rtx-3090");
+  expect(deviceMemory).toBe(24 * 2 ** 30 - 1e9);
   expect(predicted).not.toBeNull();
   expect(await jsonOf()).toMatchObject({ deviceMemory: null, hardware: null, predicted: null });
 });
 
 test("flags decide what would be chosen", async () => {
   const args = ["--offload", "host", "--unit-bytes", "1MiB", "--slots", "4", "--prepare-ahead", "off", "--no-overlap"];
-  expect(await jsonOf(...args, "--wire", "bf16", "--noise", "rademacher", "--hardware", "t4")).toMatchObject({
+  expect(await jsonOf(...args, "--wire", "bf16", "--noise", "rademacher", "--hardware", "rtx-3090")).toMatchObject({
     ...{ unitBytes: 2 ** 20, slots: 4, prepareAhead: false, residentUnits: 0, wire: "bf16" },
   });
 });
