@@ -115,12 +115,13 @@ export class Run implements AsyncDisposable {
       if (drops === 0 || !(error instanceof StepError)) throw error;
       const taken = journal.steps.length;
       const count = Math.min(taken, Math.max(drops, taken - error.step));
+      const record: DroppedRecord = { step: taken - 1, count, guard: "not-finite" };
       await using folder = await RunFolder.take(dir);
       await using writer = await JournalWriter.resume(journal, "step");
-      await writer.dropped({ count, guard: "not-finite" }, null);
+      await writer.dropped(record, null);
       const mended = await readJournal(folder.journalPath);
       await restoreRunAnew(loaded, dir, mended, o);
-      (o.onWarning ?? emitWarning)(droppedWarning(error, taken - count, taken - 1));
+      (o.onWarning ?? emitWarning)(droppedWarning(error, record));
       return mended;
     }
   }
@@ -157,9 +158,9 @@ function roundsAnew(dir: string, last: RunSession, { from, device }: RunSession)
   };
 }
 
-/** That the steps from `first` to `last` are dropped. */
-export function droppedWarning(error: Error, first: number, last: number): Warning {
-  const steps = first === last ? `step ${first} does` : `steps ${first} to ${last} do`;
+/** That steps were dropped, for `error`. */
+export function droppedWarning(error: Error, { step, count }: DroppedRecord): Warning {
+  const steps = count === 1 ? `step ${step} does` : `steps ${step - count + 1} to ${step} do`;
   return { code: "ZO2_WARN_DIVERGED", message: `${error.message}; ${steps} not count, and the run goes on` };
 }
 

@@ -11,7 +11,6 @@ import { isZo2Error, Zo2Error } from "../base/errors.js";
 import { emitWarning, type Warning } from "../base/warnings.js";
 import type { StepRequest } from "../device/session.js";
 import { packGroups } from "../infer/batching.js";
-import type { EncodedSource } from "../infer/encoded-source.js";
 import { type Evaluation, evaluateSource } from "../infer/evaluate.js";
 import { checkLength } from "../infer/limits.js";
 import type { DataSource } from "../infer/source.js";
@@ -94,6 +93,17 @@ interface InFlight {
   readonly labelled: number;
   readonly tokens: number;
   readonly result: Promise<StepOutcome>;
+}
+
+/** What one `fit` works with. */
+interface Fit {
+  readonly loaded: Loaded;
+  readonly run: RunData;
+  /** What writes the run down; null where nothing is to be kept. */
+  readonly kept: Run | null;
+  /** Steps that were enqueued and not yielded, oldest first. */
+  readonly inFlight: InFlight[];
+  readonly o: FitOptions;
 }
 
 /**
@@ -183,7 +193,7 @@ export class Trainer {
         await this.setUp(loaded, run, o.signal);
         await using kept = await this.keep(loaded, run, data, o);
         if (run.checked !== null) await o.onChecked?.(run.checked);
-        yield* this.steps(loaded, run, kept, inFlight, o);
+        yield* this.steps({ loaded, run, kept, inFlight, o });
       } finally {
         // Steps that were not yielded do not count: their update is forgotten, and their batches come again.
         await Promise.allSettled(inFlight.map((s) => s.result));
@@ -216,13 +226,8 @@ export class Trainer {
     return Run.open(dir, loaded, this.options, described, this.taken, onWarning);
   }
 
-  private async *steps(
-    loaded: Loaded,
-    run: RunData,
-    kept: Run | null,
-    inFlight: InFlight[],
-    o: FitOptions,
-  ): AsyncGenerator<Step, void, undefined> {
+  private async *steps(fit: Fit): AsyncGenerator<Step, void, undefined> {
+    const { loaded, run, kept, inFlight, o } = fit;
     const { session } = loaded;
     const { steps, deferredUpdate, objective } = this.options;
     const enqueue = this.enqueuing(loaded, run);
@@ -230,8 +235,7 @@ export class Trainer {
     const depth = deferredUpdate && objective === undefined ? STEPS_IN_FLIGHT : 1;
     let next = this.taken;
     // One that the end of another process came before.
-    if (this.taken > this.evaluatedAt && this.evaluates(this.taken))
-      await this.evaluate(loaded, run.evaluation, kept, o);
+    if (this.taken > this.evaluatedAt && this.evaluates(this.taken)) await this.evaluate(fit);
     let last = performance.now();
     while (this.taken < steps) {
       while (
@@ -250,28 +254,22 @@ export class Trainer {
         });
       const { outcome, divergence } = await this.judged(step);
       if (divergence !== null) {
-        await this.drop(step, outcome, divergence, loaded, run, kept, inFlight, o);
+        await this.drop(fit, step, outcome, divergence);
         next = this.taken;
-        last = performance.now();
-        continue;
+      } else {
+        inFlight.shift();
+        this.taken++;
+        if (inFlight.length === 0) session.commit();
+        // What was yielded stands in the journal.
+        await kept?.step(recordOf(step, outcome));
+        if (!deferredUpdate) await session.flush();
+        const now = performance.now();
+        yield this.report(step, outcome, (now - last) / 1000);
       }
-      inFlight.shift();
-      this.taken++;
-      if (inFlight.length === 0) session.commit();
-      // What was yielded stands in the journal.
-      await kept?.step(recordOf(step, outcome));
-      if (!deferredUpdate) await session.flush();
-      const now = performance.now();
-      yield this.report(step, outcome, (now - last) / 1000);
+      if (this.evaluates(this.taken)) await this.evaluate(fit);
+      const { every = Number.POSITIVE_INFINITY } = this.options.snapshots ?? {};
+      if (kept !== null && this.taken % every === 0) await this.snapshot(loaded, kept, o);
       last = performance.now();
-      if (this.evaluates(this.taken)) {
-        await this.evaluate(loaded, run.evaluation, kept, o);
-        last = performance.now();
-      }
-      if (kept !== null && this.taken % (this.options.snapshots?.every ?? Number.POSITIVE_INFINITY) === 0) {
-        await this.snapshot(loaded, kept, o);
-        last = performance.now();
-      }
     }
   }
 
@@ -293,35 +291,30 @@ export class Trainer {
 
   /** Ends the run before a step that has gone wrong, or goes on as if it and some before it had changed nothing. */
   private async drop(
+    { loaded, run, kept, inFlight, o: { signal, onWarning = emitWarning } }: Fit,
     step: InFlight,
     outcome: StepOutcome,
-    divergence: Divergence,
-    loaded: Loaded,
-    run: RunData,
-    kept: Run | null,
-    inFlight: InFlight[],
-    { signal, onWarning = emitWarning }: FitOptions,
+    { guard, since, error }: Divergence,
   ): Promise<void> {
     const { index } = step;
-    const { guard, since, error } = divergence;
-    const count = Math.min(index + 1, Math.max(stepsToDrop(this.options.onDivergence), index - since + 1));
-    if (stepsToDrop(this.options.onDivergence) === 0 || kept === null) {
+    const drops = stepsToDrop(this.options.onDivergence);
+    const vain = drops > 0 && this.guards.inVain(index);
+    if (drops === 0 || kept === null || vain) {
       // The update of one that is finite may be in the weights, with the step behind it.
       if (guard !== "not-finite") this.broken = error;
-      throw error;
+      throw vain ? inVain(error) : error;
     }
-    if (this.guards.inVain(index)) throw inVain(error);
     await Promise.allSettled(inFlight.map(({ result }) => result));
     inFlight.length = 0;
-    const record = { step: index, count, guard };
+    const record = { step: index, count: Math.min(index + 1, Math.max(drops, index - since + 1)), guard };
     // Until the weights are rebuilt they are of no use: no signal stops that.
     this.broken = error;
     await kept.drop(record, recordOf(step, outcome), loaded, { onWarning });
+    this.broken = null;
     this.taken = index + 1;
     this.guards.dropped(record);
+    onWarning(droppedWarning(error, record));
     await this.setUp(loaded, run, signal);
-    this.broken = null;
-    onWarning(droppedWarning(error, index - count + 1, index));
   }
 
   private async snapshot(
@@ -430,7 +423,7 @@ export class Trainer {
     return inFlight.length > 0 && this.evaluates(next);
   }
 
-  private async evaluate(loaded: Loaded, source: EncodedSource | null, kept: Run | null, o: FitOptions): Promise<void> {
+  private async evaluate({ loaded, run: { evaluation: source }, kept, o }: Fit): Promise<void> {
     const { evaluation, reduction } = this.options;
     if (evaluation === undefined || source === null) return;
     const { session, definition } = loaded;

@@ -227,6 +227,14 @@ describe("a step that goes wrong", () => {
     expect((await readRun(run)).steps).toEqual(steps);
   });
 
+  it("is followed by the evaluation that its place has", async () => {
+    const evaluated: number[] = [];
+    const evaluation = { data: examples, every: 4 };
+    const skipping = { ...options("skip", wrongAt([3, 7], Number.NaN)), evaluation };
+    await train(run, "gpt2", fp32, skipping, STEPS, { onEvaluation: ({ step }) => void evaluated.push(step) });
+    expect(evaluated).toEqual([4, 8]);
+  });
+
   it("ends the run by default, which goes on without it when that is asked for", async () => {
     const test = wrongAt([3], Number.NaN);
     await expect(train(run, "gpt2", fp32, options(undefined, test))).rejects.toMatchObject({
