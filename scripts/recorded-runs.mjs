@@ -110,7 +110,14 @@ const device = option("device", "cpu");
 const api = await import(pathToFileURL(path.join(folder, "dist", "esm", "index.js")).href);
 const native = (await import(pathToFileURL(path.join(folder, "binding", "native.cjs")).href)).default;
 const products = /matrix product: OpenBLAS/.test(native.loadNative().build) ? "OpenBLAS" : "our own matrix product";
-const kind = `${device}; ${os.cpus()[0]?.model ?? "unknown processor"}${device === "cpu" ? `; ${products}` : ""}`;
+/** Two generations may have one name, and libraries choose their kernels by generation. */
+function processor() {
+  const info = fs.readFileSync("/proc/cpuinfo", "utf8");
+  const field = (name) => new RegExp(`^${name}\\s*: (.*)$`, "m").exec(info)?.[1] ?? "?";
+  return `${os.cpus()[0]?.model ?? "unknown processor"}, family ${field("cpu family")}, model ${field("model")}`;
+}
+
+const kind = `${device}; ${processor()}${device === "cpu" ? `; ${products}` : ""}`;
 const recorded = fs.existsSync(RECORDED) ? JSON.parse(fs.readFileSync(RECORDED, "utf8")) : {};
 const names = Object.keys(RUNS).filter((name) => (name === "emulated") === (device !== "cpu"));
 
