@@ -120,6 +120,10 @@ describe("the folder of a run", () => {
       `ZO2_ERR_CONFIG: --resume ${join(dir, "none")}: keeps no run: there is no options.json in it, which ` +
         "stands there before the first step; start the run anew\n",
     ]);
+    await mkdir(join(dir, "program"));
+    await writeFile(join(dir, "program", "run.zo2"), "");
+    const program = await zo2(["train", "--resume", join(dir, "program")]);
+    expect(program.err).toContain("its run was begun by a program, with no options.json; resume it there");
     await mkdir(join(dir, "bad"));
     await writeFile(join(dir, "bad", "options.json"), '{"stps": 4}');
     expect((await zo2(["train", "--resume", join(dir, "bad")])).err).toContain('"steps"');
