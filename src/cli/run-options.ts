@@ -29,9 +29,10 @@ export async function keepOptions(dir: string, flags: Flags): Promise<void> {
 export async function resumedFlags(dir: string, names: readonly FlagName[], given: Flags): Promise<Flags> {
   const path = join(dir, OPTIONS_FILE);
   if (!(await exists(path))) {
+    const what = `there is no ${OPTIONS_FILE} in it, which stands there before the first step; start the run anew`;
     const why = (await exists(join(dir, JOURNAL_FILE)))
-      ? `its run was begun by a program, with no ${OPTIONS_FILE}; resume it there (Trainer.resume)`
-      : `keeps no run: there is no ${OPTIONS_FILE} in it, which stands there before the first step; start the run anew`;
+      ? `${what}, or where a program began it resume it there (Trainer.resume)`
+      : `keeps no run: ${what}`;
     throw new Zo2Error("ZO2_ERR_CONFIG", `${longFlag("resume")} ${dir}: ${why}`);
   }
   const known = names.filter((name) => !(NOT_OF_A_RUN as readonly string[]).includes(name));

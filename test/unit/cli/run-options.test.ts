@@ -123,7 +123,7 @@ describe("the folder of a run", () => {
     await mkdir(join(dir, "program"));
     await writeFile(join(dir, "program", "run.zo2"), "");
     const program = await zo2(["train", "--resume", join(dir, "program")]);
-    expect(program.err).toContain("its run was begun by a program, with no options.json; resume it there");
+    expect(program.err).toContain("start the run anew, or where a program began it resume it there");
     await mkdir(join(dir, "bad"));
     await writeFile(join(dir, "bad", "options.json"), '{"stps": 4}');
     expect((await zo2(["train", "--resume", join(dir, "bad")])).err).toContain('"steps"');
