@@ -10,11 +10,9 @@ import { resolveModel, type DownloadProgress } from "./hub/index.js";
 import { cutUnits } from "./memory/units.js";
 import { loadedOf } from "./loaded.js";
 import { Model } from "./model.js";
-import type { ModelDefinition } from "./models/family.js";
+import { recordModel } from "./models/index.js";
 import { mixedDtypes, readContents } from "./contents.js";
-import type { Parameter } from "./ops/parameter.js";
-import { createRecorder, type Recording } from "./ops/record.js";
-import { readRun } from "./journal/read-run.js";
+import { openReference } from "./run/reference.js";
 import { type ReplayProgress, replayRun } from "./run/replay.js";
 import { hasTokenizer, loadTokenizer } from "./tokenizer/index.js";
 
@@ -70,7 +68,7 @@ async function loadFrom(
   const wire = asStored ? storedType(checkpoint, parameters, prefixes, aliases) : offload.wire;
   const wires = asStored ? otherTypes(checkpoint, entries, wire) : undefined;
   const warnings = [...found.warnings, ...(wires === undefined ? [] : mixedDtypes(dir, wire, wires))];
-  const recording = record(definition, parameters);
+  const recording = recordModel(definition, parameters);
   const units = cutUnits(recording, { wire, wires, compute: options.dtype, unitBytes: offload.unitBytes });
   for (const warning of warnings) (o.onWarning ?? emitWarning)(warning);
   const tierOf = (unit: number) => test?.tier?.(unit) ?? offload.to;
@@ -99,19 +97,13 @@ async function loadFrom(
     const model = new Model({
       ...{ name, dir, config, tokenizer, options, definition, parameters, unused, warnings, fingerprints, session },
     });
-    for (const journal of options.journals) {
-      const { run, steps } = typeof journal === "string" ? { run: journal } : journal;
-      await replayRun(loadedOf(model), await readRun(run), { steps, signal: o.signal, onProgress: o.onReplay });
+    for (const reference of options.journals) {
+      const { journal, steps } = await openReference(reference);
+      await replayRun(loadedOf(model), journal, { steps, signal: o.signal, onProgress: o.onReplay });
     }
     return model;
   } catch (error) {
     await session.dispose();
     throw error;
   }
-}
-
-function record(definition: ModelDefinition, parameters: readonly Parameter[]): Recording {
-  const recorder = createRecorder(parameters);
-  definition.record(recorder);
-  return recorder.finish();
 }

@@ -30,7 +30,8 @@ import type { Tier } from "./memory/residence.js";
 import { AT_WEIGHTS, METHODS } from "./method/index.js";
 import type { HeadSpec } from "./models/head.js";
 import type { Parameter } from "./ops/parameter.js";
-import { type RunReference, RunSwitch, type SwitchOptions } from "./run/switch.js";
+import type { RunReference } from "./run/reference.js";
+import { RunSwitch, type SwitchOptions } from "./run/switch.js";
 import { saveWeights } from "./save.js";
 import type { Tokenizer } from "./tokenizer/index.js";
 

@@ -1,7 +1,7 @@
 /** The folder of a model, written from the weights of a session. */
-import type { FloatType } from "./base/dtype.js";
+import { type FloatType, TORCH_DTYPE } from "./base/dtype.js";
 import { type TensorSource, writeCheckpoint } from "./checkpoint/index.js";
-import { torchDtype, weightSources } from "./checkpoint/weights.js";
+import { weightSources } from "./checkpoint/weights.js";
 import type { Loaded } from "./loaded.js";
 
 export interface SaveOptions {
@@ -20,7 +20,7 @@ export async function saveWeights(loaded: Loaded, dir: string, o: SaveOptions = 
   const { session, parameters } = loaded;
   await session.flush();
   const dtype = o.dtype ?? "wire";
-  const stored = torchDtype(dtype === "wire" ? session.wire : dtype);
+  const stored = TORCH_DTYPE[dtype === "wire" ? session.wire : dtype];
   const { dtype: newer, ...config } = loaded.config;
   const tensors = weightSources(session.store, session.units, parameters, dtype);
   await writeCheckpoint(dir, {

@@ -2,9 +2,8 @@
 import { openDevice } from "../../dist/esm/device/open.js";
 import { Session } from "../../dist/esm/device/session.js";
 import { cutUnits } from "../../dist/esm/memory/units.js";
-import { defineModel } from "../../dist/esm/models/index.js";
+import { defineModel, recordModel } from "../../dist/esm/models/index.js";
 import { numberParameters } from "../../dist/esm/ops/parameter.js";
-import { createRecorder } from "../../dist/esm/ops/record.js";
 import { optConfig } from "./opt-shape.mjs";
 
 /** Elements of a matrix that are drawn; a matrix holds them over and over. */
@@ -14,9 +13,7 @@ const DEVIATION = 0.02;
 /** The recorded model of a shape, `{layers, hidden, ffn, heads, vocab, maxpos}`. */
 export function recordOpt(shape) {
   const definition = defineModel(optConfig(shape));
-  const recorder = createRecorder(numberParameters(definition.parameters));
-  definition.record(recorder);
-  return { definition, recording: recorder.finish() };
+  return { definition, recording: recordModel(definition, numberParameters(definition.parameters)) };
 }
 
 /**

@@ -3,6 +3,10 @@ export type FloatType = "fp32" | "fp16" | "bf16";
 
 export const BYTES_OF: Readonly<Record<FloatType, number>> = { fp32: 4, fp16: 2, bf16: 2 };
 
+/** As `torch_dtype` of a `config.json` names them. */
+export const TORCH_DTYPE: Readonly<Record<FloatType, string>> = { fp32: "float32", fp16: "float16", bf16: "bfloat16" };
+export const FLOAT_TYPES = Object.keys(TORCH_DTYPE) as readonly FloatType[];
+
 /** One-dimensional parameters are fp32 on the wire and in scratch: in bf16 the spacing at 1.0 exceeds eps. */
 export function storageType(shape: readonly number[], matrices: FloatType): FloatType {
   return shape.length < 2 ? "fp32" : matrices;

@@ -228,8 +228,3 @@ async function readSlice(
     converted.buffer.read(converted.offset, into);
   });
 }
-
-/** `torch_dtype` of `config.json`. */
-export function torchDtype(type: FloatType): string {
-  return { fp32: "float32", fp16: "float16", bf16: "bfloat16" }[type];
-}

@@ -67,18 +67,27 @@ function wireOf(parameter: Parameter, { wire, wires }: UnitOptions): FloatType {
   return storageType(parameter.shape, wires?.get(parameter) ?? wire);
 }
 
-/** Cuts a recording into units: between ops, and along the rows of a parameter that is larger than a unit. */
-export function cutUnits(recording: Recording, options: UnitOptions): readonly Unit[] {
-  const owner = lastUses(recording);
+/** Wire bytes of the largest `layer` block: the largest unit where nothing says another size. */
+export function largestLayer(recording: Recording, options: UnitOptions): number {
+  const bytesOf = bytesOfOps(lastUses(recording), options);
+  return Math.max(1, ...recording.blocks.filter((b) => b.kind === "layer").map((b) => bytesOf(b.ops)));
+}
+
+/** Bytes on the wire that come with ops: those of a parameter with the op that uses it last. */
+function bytesOfOps(owner: ReadonlyMap<Parameter, Op>, options: UnitOptions): (ops: readonly Op[]) => number {
   const wireBytesOf = (op: Op) =>
     parametersOf(op).reduce(
       (sum, p) => sum + (owner.get(p) === op ? align(p.count * BYTES_OF[wireOf(p, options)]) : 0),
       0,
     );
-  const blockBytes = (ops: readonly Op[]) => ops.reduce((sum, op) => sum + wireBytesOf(op), 0);
-  const unitBytes =
-    options.unitBytes ??
-    Math.max(1, ...recording.blocks.filter((b) => b.kind === "layer").map((b) => blockBytes(b.ops)));
+  return (ops) => ops.reduce((sum, op) => sum + wireBytesOf(op), 0);
+}
+
+/** Cuts a recording into units: between ops, and along the rows of a parameter that is larger than a unit. */
+export function cutUnits(recording: Recording, options: UnitOptions): readonly Unit[] {
+  const owner = lastUses(recording);
+  const blockBytes = bytesOfOps(owner, options);
+  const unitBytes = options.unitBytes ?? largestLayer(recording, options);
 
   const units: Unit[] = [];
   for (const block of recording.blocks) {

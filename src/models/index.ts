@@ -3,7 +3,8 @@ import type { ModelDefinition, ModelFamily } from "./family.js";
 import { unsupported } from "./fields.js";
 import { gpt2 } from "./gpt2.js";
 import { readHead } from "./head.js";
-import { canonicalLength, numberParameters } from "../ops/parameter.js";
+import { canonicalLength, numberParameters, type Parameter } from "../ops/parameter.js";
+import { createRecorder, type Recording } from "../ops/record.js";
 import { llama } from "./llama.js";
 import { mistral } from "./mistral.js";
 import { opt } from "./opt.js";
@@ -12,6 +13,13 @@ import { qwen3 } from "./qwen3.js";
 
 /** Every architecture that can be loaded. A new one is a new file here. */
 const families: readonly ModelFamily[] = [opt, gpt2, llama, mistral, qwen2, qwen3];
+
+/** The forward pass of a model, whose parameters have been numbered. */
+export function recordModel(definition: ModelDefinition, parameters: readonly Parameter[]): Recording {
+  const recorder = createRecorder(parameters);
+  definition.record(recorder);
+  return recorder.finish();
+}
 
 /**
  * @param config the parsed `config.json` of a Hugging Face folder.

@@ -1,7 +1,7 @@
-import { open, realpath, rename, rm, stat } from "node:fs/promises";
-import { randomBytes } from "node:crypto";
+import { realpath, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { Zo2Error } from "../base/errors.js";
+import { replaceTextFile } from "../base/files.js";
 import { messageOf } from "../base/guards.js";
 import { documentOf } from "./document.js";
 import { openRuns, placeOf, type RunPlace } from "./run.js";
@@ -30,7 +30,7 @@ export async function writeReport(runs: string | readonly string[], out?: string
   const target = out ?? defaultOut(places);
   const opened = await openRuns(places);
   for (const { journal } of opened) await checkApart(target, journal.path);
-  const bytes = await writeWhole(target, documentOf(opened, new Date()));
+  const bytes = await write(target, documentOf(opened, new Date()));
   return {
     ...{ out: target, bytes },
     runs: opened.map(({ name, journal: { steps, evaluations } }) => ({
@@ -58,23 +58,14 @@ async function checkApart(out: string, journal: string): Promise<void> {
   throw new Zo2Error("ZO2_ERR_CONFIG", `option "out": ${out} is the journal itself; give another file`);
 }
 
-/** There is a whole file or the one before. @returns its bytes */
-async function writeWhole(path: string, text: string): Promise<number> {
-  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
+/** @returns bytes */
+async function write(path: string, text: string): Promise<number> {
   try {
     const old = await stat(path).catch(() => undefined);
     if (old?.isDirectory() === true) throw new Error("it is a folder; give a file");
-    const bytes = Buffer.from(text);
-    const handle = await open(temporary, "wx");
-    try {
-      await handle.writeFile(bytes);
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, path);
-    return bytes.byteLength;
+    await replaceTextFile(path, text);
+    return Buffer.byteLength(text);
   } catch (error) {
-    await rm(temporary, { force: true });
     throw new Zo2Error("ZO2_ERR_IO", `${path}: the report cannot be written: ${messageOf(error)}`, { cause: error });
   }
 }

@@ -11,7 +11,7 @@ import type { ControlLayout } from "../memory/control.js";
 import { type Capacity, type Places, placeValues } from "../memory/places.js";
 import { deviceBytes, hostBytes, type Plan, planMemory } from "../memory/plan.js";
 import { residencesOf, type Tier } from "../memory/residence.js";
-import { cutUnits, type Unit, type UnitOptions } from "../memory/units.js";
+import { cutUnits, largestLayer, type Unit, type UnitOptions } from "../memory/units.js";
 import { drawsOf, type Probe } from "../method/index.js";
 import type { Recording } from "../ops/record.js";
 import type { Output } from "../ops/value.js";
@@ -174,8 +174,7 @@ function simulate(recording: Recording, plan: Plan, o: ChoiceOptions, enough?: n
 /** The largest layer, and halves of it. */
 function unitSizes(recording: Recording, { pinned, wire, wires, compute }: RoomOptions): readonly number[] {
   if (pinned.unitBytes !== undefined) return [pinned.unitBytes];
-  const whole = cutUnits(recording, { wire, wires, compute });
-  const largest = Math.max(1, ...whole.filter(({ name }) => /layer/.test(name)).map((unit) => unit.wireBytes));
+  const largest = largestLayer(recording, { wire, wires, compute });
   const sizes: number[] = [];
   for (
     let size = largest, i = 0;

@@ -1,7 +1,7 @@
 /** What it would take to fine-tune a model, from its `config.json` alone: no weight is read, and no addon needed. */
 import { join } from "node:path";
 import { Zo2Error } from "../base/errors.js";
-import type { FloatType } from "../base/dtype.js";
+import { FLOAT_TYPES, type FloatType, TORCH_DTYPE } from "../base/dtype.js";
 import { readJsonFile } from "../base/files.js";
 import { isRecord } from "../base/guards.js";
 import { CONFIG_FILE } from "../checkpoint/checkpoint.js";
@@ -10,17 +10,14 @@ import { type PlanModelOptions, planOptionsSchema, type ResolvedPlanOptions } fr
 import { resolveModel } from "../hub/index.js";
 import { controlLayout, stepStates } from "../memory/control.js";
 import { METHODS } from "../method/index.js";
-import type { ModelDefinition } from "../models/family.js";
-import { defineModel } from "../models/index.js";
+import { defineModel, recordModel } from "../models/index.js";
 import { numberParameters } from "../ops/parameter.js";
-import { createRecorder, type Recording } from "../ops/record.js";
+import type { Recording } from "../ops/record.js";
 import { type Hardware, hardwareNamed } from "../simulate/hardware.js";
 import type { SimulatedStep } from "../simulate/simulate.js";
 import { choosePlan, type Fit, firstThatFits, type RoomOptions } from "./choose.js";
 import { type ModelPlan, summaryOf } from "./summary.js";
 import { type Workload, workloadOf } from "./workload.js";
-
-const STORED: Readonly<Record<string, FloatType>> = { float32: "fp32", float16: "fp16", bfloat16: "bf16" };
 
 /**
  * How a step of MeZO-SGD would hold this model in the memory that is allowed, and how long it would take by the figures
@@ -53,7 +50,7 @@ export async function planModel(
 /** The same for a parsed `config.json`. */
 export function planConfig(name: string, config: unknown, o: ResolvedPlanOptions): ModelPlan {
   const definition = defineModel(config, o.ignoreConfigFields);
-  const recording = record(definition);
+  const recording = recordModel(definition, numberParameters(definition.parameters));
   const stored = storedType(config);
   const hardware = o.hardware === undefined ? null : (hardwareNamed(o.hardware) ?? null);
   const deviceMemory = o.offload.deviceMemory ?? hardware?.deviceBytes;
@@ -66,16 +63,10 @@ export function planConfig(name: string, config: unknown, o: ResolvedPlanOptions
   });
 }
 
-function record(definition: ModelDefinition): Recording {
-  const recorder = createRecorder(numberParameters(definition.parameters));
-  definition.record(recorder);
-  return recorder.finish();
-}
-
 /** The dtype that a config says its weights have; null where it says none that weights rest in. */
 function storedType(config: unknown): FloatType | null {
   const type = isRecord(config) ? (config["torch_dtype"] ?? config["dtype"]) : undefined;
-  return typeof type === "string" && Object.hasOwn(STORED, type) ? (STORED[type] ?? null) : null;
+  return FLOAT_TYPES.find((known) => TORCH_DTYPE[known] === type) ?? null;
 }
 
 function roomOptions(

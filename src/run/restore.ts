@@ -22,12 +22,14 @@ export interface RestoreOptions extends Omit<ReplayRunOptions, "steps"> {
 /**
  * Rebuilds the weights after all steps of the run in `dir`: from its newest whole snapshot, or from its base where that
  * is sooner. The weights that are there have to be the base.
- * @throws Zo2Error ZO2_ERR_JOURNAL where the run began with other weights; ZO2_ERR_CHECKPOINT, ZO2_ERR_ABORTED
+ * @throws Zo2Error ZO2_ERR_JOURNAL where the run began with other weights, or a snapshot was damaged and the base is no
+ *   checkpoint that could be read again; ZO2_ERR_CHECKPOINT, ZO2_ERR_ABORTED
  */
 export async function restoreRun(loaded: Loaded, dir: string, journal: Journal, o: RestoreOptions): Promise<void> {
   await checkBegins(loaded, journal, o.signal);
-  const { steps, touched } = await fromSnapshot(loaded, dir, journal, o);
-  if (steps === 0 && touched) await readBase(loaded, o.signal);
+  const { revision } = loaded.session;
+  const steps = await fromSnapshot(loaded, dir, journal, o);
+  if (steps === 0 && loaded.session.revision !== revision) await readBaseOf(journal, loaded, o);
   await applyBehind(loaded, journal, steps, o);
 }
 
@@ -36,13 +38,18 @@ export async function restoreRun(loaded: Loaded, dir: string, journal: Journal, 
  * @throws Zo2Error ZO2_ERR_JOURNAL where the run did not begin with the model's own checkpoint
  */
 export async function restoreRunAnew(loaded: Loaded, dir: string, journal: Journal, o: RestoreOptions): Promise<void> {
-  checkBase(journal.header, await baseOf(loaded), journal.path);
-  const { steps } = await fromSnapshot(loaded, dir, journal, o);
-  if (steps === 0) await readBase(loaded, o.signal);
+  const steps = await fromSnapshot(loaded, dir, journal, o);
+  if (steps === 0) await readBaseOf(journal, loaded, o);
   await applyBehind(loaded, journal, steps, o);
 }
 
-function fromSnapshot(loaded: Loaded, dir: string, journal: Journal, o: RestoreOptions) {
+/** The weights that the run began with, which have to be those of the checkpoint that the model was loaded from. */
+async function readBaseOf(journal: Journal, loaded: Loaded, o: RestoreOptions): Promise<void> {
+  checkBase(journal.header, await baseOf(loaded), journal.path);
+  await readBase(loaded, o.signal);
+}
+
+function fromSnapshot(loaded: Loaded, dir: string, journal: Journal, o: RestoreOptions): Promise<number> {
   const { kind } = loaded.session.info();
   const least = kind.startsWith("cuda") ? WORTH_A_SNAPSHOT.cuda : WORTH_A_SNAPSHOT.cpu;
   return readNewestSnapshot(dir, loaded, journal, { least, signal: o.signal, onWarning: o.onWarning ?? emitWarning });

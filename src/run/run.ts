@@ -4,7 +4,6 @@ import { emitWarning, type Warning } from "../base/warnings.js";
 import type { ResolvedTrainerOptions, TrainerOptions } from "../config/trainer.js";
 import type { RunSession } from "../journal/header.js";
 import { type Journal, readJournal } from "../journal/read.js";
-import { readRun } from "../journal/read-run.js";
 import type { DroppedRecord, EvaluationRecord, StepRecord } from "../journal/record.js";
 import { JournalWriter } from "../journal/writer.js";
 import type { Loaded } from "../loaded.js";
@@ -104,20 +103,28 @@ export class Run implements AsyncDisposable {
    * which the step behind it did not live to say, that and all behind it are dropped, `drops` steps at least.
    * @param drops steps that a guard drops; 0: none, and such a run is refused.
    * @returns the journal as it is then
-   * @throws Zo2Error ZO2_ERR_JOURNAL, ZO2_ERR_NOT_FINITE
+   * @throws Zo2Error ZO2_ERR_JOURNAL, ZO2_ERR_NOT_FINITE; ZO2_ERR_BUSY where steps are to be dropped and another
+   *   process writes the run
    */
-  static async restore(loaded: Loaded, dir: string, drops: number, o: RestoreOptions): Promise<Journal> {
-    const journal = await readRun(dir, { resuming: true });
+  static async restore(
+    loaded: Loaded,
+    dir: string,
+    journal: Journal,
+    drops: number,
+    o: RestoreOptions,
+  ): Promise<Journal> {
     try {
       await restoreRun(loaded, dir, journal, o);
       return journal;
     } catch (error) {
       if (drops === 0 || !(error instanceof StepError)) throw error;
-      const taken = journal.steps.length;
+      await using folder = await RunFolder.take(dir);
+      // Whoever had the run until now may have written more.
+      const last = await readJournal(folder.journalPath, { resuming: true });
+      const taken = last.steps.length;
       const count = Math.min(taken, Math.max(drops, taken - error.step));
       const record: DroppedRecord = { step: taken - 1, count, guard: "not-finite" };
-      await using folder = await RunFolder.take(dir);
-      await using writer = await JournalWriter.resume(journal, "step");
+      await using writer = await JournalWriter.resume(last, "step");
       await writer.dropped(record, null);
       const mended = await readJournal(folder.journalPath);
       await restoreRunAnew(loaded, dir, mended, o);

@@ -60,7 +60,7 @@ export async function writeSnapshot(dir: string, loaded: Loaded, run: Updates, t
   return folder;
 }
 
-/** Takes away all but the newest `keep` snapshots, and what an earlier process has left half way. */
+/** Takes away all but the newest `keep` snapshots. */
 export async function pruneSnapshots(dir: string, keep: number): Promise<void> {
   for (const { path } of (await listSnapshots(dir)).slice(keep)) await remove(dir, path);
 }
@@ -74,17 +74,15 @@ export async function clearLeftOvers(dir: string): Promise<void> {
 
 /**
  * Puts the newest weights in place that are those of the run after some of its steps.
- * @returns those steps; 0: there is no such snapshot, and the weights are as they were. `touched`: they are nobody's,
- *   since one that was begun turned out to be damaged
+ * @returns those steps; 0: there is no such snapshot. The weights are as they were then, or nobody's where one that was
+ *   begun turned out to be damaged: the session's `revision` tells
  */
 export async function readNewestSnapshot(
   dir: string,
   loaded: Loaded,
   run: Updates,
   o: { readonly least: number; readonly signal?: AbortSignal | undefined; onWarning(warning: Warning): void },
-): Promise<{ readonly steps: number; readonly touched: boolean }> {
-  const { session } = loaded;
-  const before = session.revision;
+): Promise<number> {
   const all = updatesOf(run);
   for (const { path, steps } of await listSnapshots(dir)) {
     const updates = all.filter(({ step }) => step < steps);
@@ -94,7 +92,7 @@ export async function readNewestSnapshot(
       // Steps that were dropped since then are in its weights, or it is of another run.
       if (place.updates !== (await fingerprintOfUpdates(run.header, updates))) continue;
       await readWeights(loaded, path, (name) => place.tensors[name], false, o.signal);
-      return { steps, touched: true };
+      return steps;
     } catch (error) {
       if (error instanceof Zo2Error && error.code === "ZO2_ERR_ABORTED") throw error;
       o.onWarning({
@@ -103,7 +101,7 @@ export async function readNewestSnapshot(
       });
     }
   }
-  return { steps: 0, touched: session.revision !== before };
+  return 0;
 }
 
 async function readPlace(path: string): Promise<z.output<typeof placeSchema>> {

@@ -1,15 +1,11 @@
-import { Zo2Error } from "../base/errors.js";
 import type { Journal } from "../journal/read.js";
-import { readRun } from "../journal/read-run.js";
 import type { Loaded } from "../loaded.js";
 import { readBase } from "./read-weights.js";
+import { openReference, type RunReference } from "./reference.js";
 import { type ReplayRunOptions, replayRun } from "./replay.js";
 import { fingerprintOfUpdates, updatesOf } from "./updates.js";
 
-/** A run by its folder or its journal, and how many of its steps: all where that is not said. */
-export type RunReference = string | { readonly run: string; readonly steps?: number | undefined };
-
-export interface SwitchOptions extends Pick<ReplayRunOptions, "signal" | "onProgress"> {}
+export type SwitchOptions = Pick<ReplayRunOptions, "signal" | "onProgress">;
 
 /** A run to be replayed, and what tells the weights that it makes. */
 interface Wanted {
@@ -69,9 +65,6 @@ export class RunSwitch {
 }
 
 async function wantedOf(reference: RunReference): Promise<Wanted> {
-  const { run, steps } = typeof reference === "string" ? { run: reference } : reference;
-  const journal = await readRun(run);
-  if (steps !== undefined && (!Number.isInteger(steps) || steps < 0))
-    throw new Zo2Error("ZO2_ERR_CONFIG", `${run}: steps is ${steps}; it must be a whole number from 0 on`);
+  const { journal, steps } = await openReference(reference);
   return { journal, steps, key: await fingerprintOfUpdates(journal.header, updatesOf(journal, steps)) };
 }

@@ -5,6 +5,9 @@ import type { Resource } from "./resource.js";
 export type Lane = "upload" | "prepare" | "compute" | "offload";
 export const LANES = ["upload", "prepare", "compute", "offload"] as const satisfies readonly Lane[];
 
+/** Their places in `LANES`. */
+export const LANE_NUMBER = { upload: 0, prepare: 1, compute: 2, offload: 3 } as const satisfies Record<Lane, number>;
+
 /** What moves between where it rests and a slot of the device. */
 export type Moved = "weights" | "cache";
 

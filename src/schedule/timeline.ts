@@ -1,9 +1,8 @@
 import { at } from "../base/at.js";
-import { type Command, type Declared, type Lane, LANES } from "./command.js";
+import { type Command, type Declared, LANE_NUMBER, LANES } from "./command.js";
 import { isShared, nameOf, type Resource } from "./resource.js";
 
 const COUNT = LANES.length;
-const NUMBER_OF = { upload: 0, prepare: 1, compute: 2, offload: 3 } as const satisfies Record<Lane, number>;
 
 /** By lane, how far a lane knows it to have come: past its `index`-th command since the device was opened. */
 type Clock = readonly number[];
@@ -73,7 +72,7 @@ export class Timeline {
     for (const declared of list) {
       const command =
         this.overlap || declared.lane === "compute" ? declared : { ...declared, lane: "compute" as const };
-      const lane = NUMBER_OF[command.lane];
+      const lane = LANE_NUMBER[command.lane];
       this.waitFor(lane, command, issued);
       const position = this.advance(lane);
       last[lane] = position;
@@ -81,7 +80,7 @@ export class Timeline {
       this.note(position, command, touched);
     }
     if (this.overlap) this.keep(touched, last);
-    const end = last[NUMBER_OF.compute] ?? null;
+    const end = last[LANE_NUMBER.compute] ?? null;
     if (end === null) throw new Error("a list of commands ends on the compute lane");
     this.recordAt(end);
     this.submitted = [...this.counts];
@@ -90,7 +89,7 @@ export class Timeline {
 
   /** A list of one command that comes after everything that was ordered so far. */
   settle(): Ordered {
-    const compute = NUMBER_OF.compute;
+    const compute = LANE_NUMBER.compute;
     const issued: Command[] = [];
     for (const [lane, count] of this.submitted.entries()) {
       if (this.known(compute, lane) >= count) continue;

@@ -35,6 +35,8 @@ interface Gpu {
   readonly name: string;
   /** Data sheets: tensor-core operations a second in 16 bits without sparsity, bytes a second, bytes of memory. */
   readonly flops16: number;
+  /** Those of fp32, without tensor cores. */
+  readonly flops32: number;
   readonly bytesPerSecond: number;
   readonly memoryBytes: number;
   readonly multiprocessors: number;
@@ -51,27 +53,62 @@ const PCIE_5 = 63e9;
 const GPUS: Readonly<Record<string, Gpu>> = {
   "rtx-3090": {
     name: "RTX 3090",
-    ...{ flops16: 71e12, bytesPerSecond: 936e9, memoryBytes: 24 * 2 ** 30, multiprocessors: 82, hertz: 1.695e9 },
+    ...{
+      flops16: 71e12,
+      flops32: 35.6e12,
+      bytesPerSecond: 936e9,
+      memoryBytes: 24 * 2 ** 30,
+      multiprocessors: 82,
+      hertz: 1.695e9,
+    },
     ...{ link: PCIE_4, source: "NVIDIA GA102 whitepaper" },
   },
   "rtx-4090": {
     name: "RTX 4090",
-    ...{ flops16: 165e12, bytesPerSecond: 1008e9, memoryBytes: 24 * 2 ** 30, multiprocessors: 128, hertz: 2.52e9 },
+    ...{
+      flops16: 165e12,
+      flops32: 82.6e12,
+      bytesPerSecond: 1008e9,
+      memoryBytes: 24 * 2 ** 30,
+      multiprocessors: 128,
+      hertz: 2.52e9,
+    },
     ...{ link: PCIE_4, source: "NVIDIA Ada whitepaper" },
   },
   "a100-80gb": {
     name: "A100 80GB",
-    ...{ flops16: 312e12, bytesPerSecond: 2.039e12, memoryBytes: 80 * 2 ** 30, multiprocessors: 108, hertz: 1.41e9 },
+    ...{
+      flops16: 312e12,
+      flops32: 19.5e12,
+      bytesPerSecond: 2.039e12,
+      memoryBytes: 80 * 2 ** 30,
+      multiprocessors: 108,
+      hertz: 1.41e9,
+    },
     ...{ link: PCIE_4, source: "NVIDIA A100 data sheet" },
   },
   h100: {
     name: "H100 SXM",
-    ...{ flops16: 989e12, bytesPerSecond: 3.35e12, memoryBytes: 80 * 2 ** 30, multiprocessors: 132, hertz: 1.83e9 },
+    ...{
+      flops16: 989e12,
+      flops32: 67e12,
+      bytesPerSecond: 3.35e12,
+      memoryBytes: 80 * 2 ** 30,
+      multiprocessors: 132,
+      hertz: 1.83e9,
+    },
     ...{ link: PCIE_5, source: "NVIDIA H100 data sheet" },
   },
   h200: {
     name: "H200",
-    ...{ flops16: 989e12, bytesPerSecond: 4.8e12, memoryBytes: 141e9, multiprocessors: 132, hertz: 1.83e9 },
+    ...{
+      flops16: 989e12,
+      flops32: 67e12,
+      bytesPerSecond: 4.8e12,
+      memoryBytes: 141e9,
+      multiprocessors: 132,
+      hertz: 1.83e9,
+    },
     ...{ link: PCIE_5, source: "NVIDIA H200 data sheet" },
   },
 };
@@ -86,15 +123,14 @@ export function hardwareNamed(name: string): Hardware | undefined {
   const issued = gpu.multiprocessors * gpu.hertz * INSTRUCTIONS.perCycle;
   const link = gpu.link * REACHED.link;
   const flops16 = gpu.flops16 * REACHED.matrix;
-  // 64 multiplications and additions of a multiprocessor's cycle and quarter, without tensor cores.
-  const flops32 = gpu.multiprocessors * gpu.hertz * 256 * REACHED.matrix;
+  const flops32 = gpu.flops32 * REACHED.matrix;
   const attention16 = gpu.flops16 * REACHED.attention;
   return {
     name: gpu.name,
     source: `${gpu.source}, ${REACHED.matrix * 100} % of its operations, ${REACHED.memory * 100} % of its bandwidths`,
     ...{ upload: link, offload: link, memory: gpu.bytesPerSecond * REACHED.memory },
     flops: { fp32: flops32, fp16: flops16, bf16: flops16 },
-    attention: { fp32: flops32 / 2, fp16: attention16, bf16: attention16 },
+    attention: { fp32: gpu.flops32 * REACHED.attention, fp16: attention16, bf16: attention16 },
     noise: { gaussian: issued / INSTRUCTIONS.gaussian, rademacher: issued / INSTRUCTIONS.rademacher },
     ...{ command: COMMAND_SECONDS, overlaps: true, deviceBytes: gpu.memoryBytes - RESERVE_BYTES },
   };

@@ -4,7 +4,7 @@ import type { Plan } from "../memory/plan.js";
 import { schedulePlan } from "../memory/schedule-plan.js";
 import type { Probe } from "../method/index.js";
 import type { Inputs } from "../ops/value.js";
-import { type Lane, LANES, type Work } from "../schedule/command.js";
+import { type Lane, LANE_NUMBER, LANES, type Work } from "../schedule/command.js";
 import type { Pass } from "../schedule/facts.js";
 import { emitPass } from "../schedule/pass.js";
 import type { Resource } from "../schedule/resource.js";
@@ -47,8 +47,6 @@ const WARM = 2;
 /** Sums of the same times in another order. */
 const ROUNDING = 1e-9;
 
-const NUMBER_OF = { upload: 0, prepare: 1, compute: 2, offload: 3 } as const satisfies Record<Lane, number>;
-
 /**
  * A command begins when its lane is free and what it touches has been left by those before it. `Timeline` puts a wait
  * exactly where that is not known already, so these are the times of what is submitted.
@@ -81,7 +79,7 @@ export function simulateStep(plan: Plan, inputs: Inputs, hardware: Hardware, o: 
     before = ended;
     busy.fill(0);
     emitPass(schedule, pass, (named, work, reads, writes) => {
-      const lane = overlap ? NUMBER_OF[named] : NUMBER_OF.compute;
+      const lane = overlap ? LANE_NUMBER[named] : LANE_NUMBER.compute;
       const about = amounts(work);
       const begin = Math.max(at(free, lane), touched.before(reads, writes));
       const seconds = secondsOf(named, about, plan, hardware, o.noise);
@@ -92,7 +90,7 @@ export function simulateStep(plan: Plan, inputs: Inputs, hardware: Hardware, o: 
       if (step === WARM && o.spans === true)
         spans.push({ lane: at(LANES, lane), ...spanOf(work), ...about, begin: begin - before, end: end - before });
     });
-    ended = at(free, NUMBER_OF.compute);
+    ended = at(free, LANE_NUMBER.compute);
     const least = Math.max(...busy);
     if (o.enough !== undefined && least > o.enough * (1 + ROUNDING)) {
       [before, ended] = [0, least];
@@ -156,16 +154,7 @@ function secondsOf(
   return hardware.command + link + Math.max(deviceBytes / hardware.memory, products, draws / hardware.noise[noise]);
 }
 
-/** Rows of one micro-batch of `sequences` sequences, each of `length` tokens with a label behind all but the first. */
-export function symbolsFor(plan: Plan, sequences: number, length: number): Symbols {
-  const rows = sequences * length;
-  return {
-    ...{ rows, sequences, headRows: rows - sequences, targets: rows - sequences },
-    tableRows: Math.min(plan.options.capacity.tableRows, rows),
-  };
-}
-
-/** Largest first. */
+/** The lane that works longest. */
 export function busiestLane({ busy }: SimulatedStep): Lane {
   return at(
     [...LANES].sort((a, b) => busy[b] - busy[a]),

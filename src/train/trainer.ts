@@ -152,7 +152,7 @@ export class Trainer {
     const loaded = loadedOf(model);
     const release = loaded.session.reserve("Trainer.resume");
     try {
-      journal = await Run.restore(loaded, dir, stepsToDrop(trainer.options.onDivergence), o);
+      journal = await Run.restore(loaded, dir, journal, stepsToDrop(trainer.options.onDivergence), o);
     } finally {
       release();
     }
@@ -229,7 +229,7 @@ export class Trainer {
   private async *steps(fit: Fit): AsyncGenerator<Step, void, undefined> {
     const { loaded, run, kept, inFlight, o } = fit;
     const { session } = loaded;
-    const { steps, deferredUpdate, objective } = this.options;
+    const { steps, deferredUpdate, objective, snapshots } = this.options;
     const enqueue = this.enqueuing(loaded, run);
     // The caller's objective needs the probes of a step before its coefficients exist, and so before the next step.
     const depth = deferredUpdate && objective === undefined ? STEPS_IN_FLIGHT : 1;
@@ -267,8 +267,7 @@ export class Trainer {
         yield this.report(step, outcome, (now - last) / 1000);
       }
       if (this.evaluates(this.taken)) await this.evaluate(fit);
-      const { every = Number.POSITIVE_INFINITY } = this.options.snapshots ?? {};
-      if (kept !== null && this.taken % every === 0) await this.snapshot(loaded, kept, o);
+      if (snapshots !== undefined && this.taken % snapshots.every === 0) await this.snapshot(fit, snapshots.keep);
       last = performance.now();
     }
   }
@@ -318,13 +317,13 @@ export class Trainer {
   }
 
   private async snapshot(
-    loaded: Loaded,
-    kept: Run,
-    { onSnapshot, onWarning = emitWarning }: FitOptions,
+    { loaded, kept, o: { onSnapshot, onWarning = emitWarning } }: Fit,
+    keep: number,
   ): Promise<void> {
+    if (kept === null) return;
     const begun = performance.now();
     try {
-      const dir = await kept.snapshot(loaded, this.taken, this.options.snapshots?.keep ?? 1);
+      const dir = await kept.snapshot(loaded, this.taken, keep);
       onSnapshot?.({ step: this.taken, dir, seconds: (performance.now() - begun) / 1000 });
     } catch (error) {
       if (!isZo2Error(error) || error.code !== "ZO2_ERR_IO") throw error;

@@ -128,6 +128,22 @@ describe("a snapshot", () => {
     expect(codes).toEqual(DEVICE === "cuda" ? [] : ["ZO2_WARN_SNAPSHOT"]);
   });
 
+  (DEVICE === "cuda" ? it.skip : it)("stands for a base that is no checkpoint, and nothing else does", async () => {
+    const first = path.join(work, "first");
+    await train(first, "gpt2", model, { ...OPTIONS, run: first });
+    const behind: ModelOptions = { ...model, journals: [first] };
+    const whole = await train(run, "gpt2", behind, { ...OPTIONS, seed: 4 });
+    await train(run, "gpt2", behind, { ...OPTIONS, seed: 4, run, snapshots: { every: 5 } }, 6);
+    const kept = path.join(work, "kept");
+    await fs.cp(run, kept, { recursive: true });
+    expect(sameBits(await train(run, "gpt2", behind, "resume"), whole)).toBe(true);
+    await damage(path.join(kept, "snapshots", "step-5", "model.safetensors"));
+    await expect(train(kept, "gpt2", behind, "resume", STEPS, { onWarning: () => undefined })).rejects.toMatchObject({
+      code: "ZO2_ERR_JOURNAL",
+      message: expect.stringContaining("has other values than the base of the run") as unknown,
+    });
+  });
+
   it("that cannot be written ends no run", async () => {
     await fs.mkdir(run);
     await fs.writeFile(path.join(run, "snapshots"), "in the way");

@@ -1,4 +1,6 @@
 /** What is chosen keeps to the budget, fills it, and is what a session plans. */
+import fs from "node:fs";
+import path from "node:path";
 import { SESSION_OPTIONS } from "../../support/session.js";
 import { idleDevice } from "../../support/idle-device.js";
 import { at } from "../../../src/base/at.js";
@@ -8,6 +10,9 @@ import { packBatch } from "../../../src/data/index.js";
 import { Session } from "../../../src/device/session.js";
 import { ARENA_ALIGNMENT } from "../../../src/memory/arena.js";
 import { deviceBytes, deviceParts, hostBytes } from "../../../src/memory/plan.js";
+import { cutUnits } from "../../../src/memory/units.js";
+import { defineModel, recordModel } from "../../../src/models/index.js";
+import { numberParameters } from "../../../src/ops/parameter.js";
 import { type Budgets, type Choice, choosePlan, firstThatFits } from "../../../src/planner/choose.js";
 import { choiceOptions, type OptShape, recordOpt } from "./support.js";
 
@@ -130,4 +135,19 @@ it("takes the largest units, three slots and preparing ahead where nothing is kn
   const fit = firstThatFits(model.recording, choiceOptions(model, { deviceMemory: all - 1 }));
   expect(fit).toMatchObject({ slots: 3, prepareAhead: true });
   expect(fit).not.toHaveProperty("predicted");
+});
+
+describe("every family", () => {
+  const models = path.join(__dirname, "../../fixtures/models");
+  test.each(fs.readdirSync(models))("%s in its largest units is cut as it is loaded", (name) => {
+    const config = JSON.parse(fs.readFileSync(path.join(models, name, "config.json"), "utf8")) as unknown;
+    const definition = defineModel(config);
+    const recording = recordModel(definition, numberParameters(definition.parameters));
+    const { units, unitBytes } = choosePlan(
+      recording,
+      choiceOptions({ definition, recording }, { batch: { maxLength: 16 } }),
+    );
+    expect(units).toEqual(cutUnits(recording, { wire: "fp32", compute: "fp32" }));
+    expect(unitBytes).toBeGreaterThan(1000);
+  });
 });

@@ -2,9 +2,8 @@
 import type { FloatType } from "../../../src/base/dtype.js";
 import { controlLayout, stepStates } from "../../../src/memory/control.js";
 import { METHODS } from "../../../src/method/index.js";
-import { defineModel } from "../../../src/models/index.js";
+import { defineModel, recordModel } from "../../../src/models/index.js";
 import { numberParameters } from "../../../src/ops/parameter.js";
-import { createRecorder } from "../../../src/ops/record.js";
 import type { ChoiceOptions } from "../../../src/planner/choose.js";
 import { workloadOf, type WorkloadOptions } from "../../../src/planner/workload.js";
 import { type Hardware, hardwareNamed } from "../../../src/simulate/hardware.js";
@@ -28,9 +27,7 @@ export function optConfig({ layers, hidden, vocab }: OptShape): Record<string, u
 
 export function recordOpt(shape: OptShape) {
   const definition = defineModel(optConfig(shape));
-  const recorder = createRecorder(numberParameters(definition.parameters));
-  definition.record(recorder);
-  return { definition, recording: recorder.finish() };
+  return { definition, recording: recordModel(definition, numberParameters(definition.parameters)) };
 }
 
 export const H100 = hardwareNamed("h100") as Hardware;

@@ -7,7 +7,7 @@ import { type Lane, LANES } from "../../../src/schedule/command.js";
 import type { Pass } from "../../../src/schedule/facts.js";
 import { passCommands } from "../../../src/schedule/pass.js";
 import { Timeline } from "../../../src/schedule/timeline.js";
-import { busiestLane, type SimulateOptions, simulateStep, symbolsFor } from "../../../src/simulate/simulate.js";
+import { busiestLane, type SimulateOptions, simulateStep } from "../../../src/simulate/simulate.js";
 import { choiceOptions, recordOpt } from "../planner/support.js";
 
 const NOTHING = Number.POSITIVE_INFINITY;
@@ -152,12 +152,6 @@ test("micro-batches run one behind the other in one visit", () => {
   );
   expect(two.busy.compute).toBeCloseTo(2 * one.busy.compute, 9);
   expect(two.busy.upload).toBeCloseTo(one.busy.upload, 12);
-});
-
-test("rows of sequences have a label behind all but the first", () => {
-  expect(symbolsFor(streamed.plan, 2, 32)).toEqual({
-    ...{ rows: 64, sequences: 2, headRows: 62, targets: 62, tableRows: 64 },
-  });
 });
 
 test("hardware has names, figures that are finite, and a source", () => {
