@@ -174,7 +174,7 @@ await runMain("journal", async () => {
   const o = readOptions(process.argv.slice(2), DEFAULTS);
   const folder = ensureModel(o);
   const scratch = fs.mkdtempSync(path.join(os.tmpdir(), "zo2-journal-"));
-  const model = await loadModel(folder, { device: "cpu", threads: o.threads });
+  const model = await loadModel(folder, { device: "cpu", threads: o.threads, offload: { to: "host" } });
   try {
     const reading = await measureReading(model, folder, o);
     for (const { what, gigabytesPerSecond } of reading.rows)

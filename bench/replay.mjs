@@ -36,8 +36,8 @@ const DEFAULTS = {
   out: path.join(root, "bench", "results", "replay-cpu.json"),
 };
 const WEIGHTS = {
-  fp32: { offload: { wire: "fp32" } },
-  "fp16, stochastic": { offload: { wire: "fp16" }, rounding: "stochastic" },
+  fp32: { offload: { to: "host", wire: "fp32" } },
+  "fp16, stochastic": { offload: { to: "host", wire: "fp16" }, rounding: "stochastic" },
 };
 const NOISES = ["gaussian", "rademacher"];
 const SECONDS_OF_NOISE = 2;

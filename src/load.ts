@@ -1,13 +1,15 @@
+import { at } from "./base/at.js";
 import { emitWarning, type Warning } from "./base/warnings.js";
 import { openCheckpoint, type Checkpoint } from "./checkpoint/index.js";
 import { loadWeights, otherTypes, storedType } from "./checkpoint/weights.js";
 import { modelOptionsSchema, type ModelOptions, type ResolvedModelOptions } from "./config/model.js";
 import { parseOptions } from "./config/parse.js";
 import { checkHostMemory } from "./device/host-memory.js";
-import { openDevice, requireAddon } from "./device/open.js";
+import { type DeviceInfo, openDevice, requireAddon } from "./device/open.js";
 import { Session } from "./device/session.js";
 import { resolveModel, type DownloadProgress } from "./hub/index.js";
-import { cutUnits } from "./memory/units.js";
+import { hardwareOf } from "./simulate/hardware.js";
+import { type ArrangedModel, type ArrangeModelOptions, arrangeModel } from "./planner/arrange-model.js";
 import { loadedOf } from "./loaded.js";
 import { Model } from "./model.js";
 import { recordModel } from "./models/index.js";
@@ -52,6 +54,21 @@ export async function loadModel(name: string, options: ModelOptions = {}, o: Loa
   }
 }
 
+/** Kept free on a GPU where no limit is given: for what the driver and other programs come to need. */
+const RESERVE = { share: 1 / 20, bytes: 256 * 2 ** 20 };
+
+/** What a device has room for and, where its figures are known, what it does in a second. */
+function freeOf({
+  kind,
+  name,
+  memoryFree,
+}: DeviceInfo): Pick<ArrangeModelOptions, "hardware" | "overlaps" | "deviceMemory"> {
+  // The CPU's is the host's memory, which weights take wherever they rest, and one pool of threads does everything.
+  if (kind === "cpu") return { hardware: null, overlaps: false, deviceMemory: undefined };
+  const deviceMemory = Math.max(0, Math.floor(memoryFree * (1 - RESERVE.share) - RESERVE.bytes));
+  return { hardware: hardwareOf(name) ?? null, overlaps: true, deviceMemory };
+}
+
 async function loadFrom(
   name: string,
   dir: string,
@@ -69,10 +86,7 @@ async function loadFrom(
   const wires = asStored ? otherTypes(checkpoint, entries, wire) : undefined;
   const warnings = [...found.warnings, ...(wires === undefined ? [] : mixedDtypes(dir, wire, wires))];
   const recording = recordModel(definition, parameters);
-  const units = cutUnits(recording, { wire, wires, compute: options.dtype, unitBytes: offload.unitBytes });
   for (const warning of warnings) (o.onWarning ?? emitWarning)(warning);
-  const tierOf = (unit: number) => test?.tier?.(unit) ?? offload.to;
-  checkHostMemory(units.reduce((sum, u) => sum + (tierOf(u.index) === "host" ? u.wireBytes : 0), 0));
   const device = await openDevice({
     device: options.device,
     threads: options.threads,
@@ -82,12 +96,24 @@ async function loadFrom(
     genericKernels: test?.genericKernels,
     tf32: options.tf32,
   });
+  let arranged: ArrangedModel;
+  try {
+    arranged = arrangeModel(definition, recording, {
+      ...{ options, wire, wires, compute: options.dtype, tierOf: test?.tier },
+      ...freeOf(device.info()),
+    });
+    const { units, arrangement } = arranged;
+    checkHostMemory(units.reduce((sum, u) => sum + (at(arrangement.tiers, u.index) === "host" ? u.wireBytes : 0), 0));
+  } catch (error) {
+    await device.close();
+    throw error;
+  }
+  const { units, unitBytes, arrangement, arrange, deviceMemory } = arranged;
   const session = await Session.create(device, recording, units, {
-    tierOf,
-    largestHostArena: test?.largestHostArena,
-    ...{ slots: offload.slots, overlap: offload.overlap, deviceMemory: offload.deviceMemory },
-    ...{ prepareAhead: offload.prepareAhead, writeBackEvery: offload.writeBackEvery },
-    ...{ wire, compute: options.dtype, rounding: options.rounding },
+    ...{ tierOf: (unit) => at(arrangement.tiers, unit), arrange, deviceMemory, hostMemory: offload.hostMemory },
+    ...{ slots: arrangement.slots, overlap: offload.overlap },
+    prepareAhead: arrange === undefined ? offload.prepareAhead : arrangement.prepareAhead ? "on" : "off",
+    ...{ writeBackEvery: offload.writeBackEvery, wire, compute: options.dtype, rounding: options.rounding },
     positionRow: definition.positionRow,
     poison: test?.poison ?? false,
     onPass: test?.onPass,
@@ -96,6 +122,7 @@ async function loadFrom(
     const fingerprints = await loadWeights(session.store, units, checkpoint, entries, o.signal);
     const model = new Model({
       ...{ name, dir, config, tokenizer, options, definition, parameters, unused, warnings, fingerprints, session },
+      unitBytes,
     });
     for (const reference of options.journals) {
       const { journal, steps } = await openReference(reference);

@@ -19,6 +19,8 @@ export interface Loaded {
   readonly tokenizer: Tokenizer | null;
   readonly options: ResolvedModelOptions;
   readonly definition: ModelDefinition;
+  /** Largest unit that its weights were cut for, in bytes. */
+  readonly unitBytes: number;
   /** In the canonical order. */
   readonly parameters: readonly Parameter[];
   /** Tensors of the checkpoint that nothing was read from. */

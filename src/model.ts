@@ -41,10 +41,18 @@ export interface PlanSummary {
   /** Device memory by purpose. */
   readonly parts: readonly { readonly name: string; readonly bytes: number }[];
   readonly deviceBytes: number;
+  /** Most bytes of device memory that are allowed; null: no limit. */
+  readonly deviceMemory: number | null;
   /** Weights at rest in host memory, and staging. */
   readonly hostBytes: number;
   /** Of one forward pass: as many fit in the plan. */
   readonly tokens: number;
+  /** Largest unit that the weights were cut for, in bytes. */
+  readonly unitBytes: number;
+  /** Units on the device at once, of those that move. */
+  readonly slots: number;
+  /** Whether one unit is prepared while another runs. */
+  readonly prepareAhead: boolean;
 }
 
 /** What an evaluation tells while it goes on, and what stops it. */
@@ -245,7 +253,7 @@ export class Model implements AsyncDisposable {
    *   the model's positions
    */
   plan(maxLength?: number, { training = true }: { readonly training?: boolean } = {}): PlanSummary {
-    const { session } = loadedOf(this);
+    const { session, unitBytes } = loadedOf(this);
     const probes = training ? METHODS["mezo-sgd"].step({ eps: 1 }).probes : [AT_WEIGHTS];
     const ahead = { session, head: this.head, vocabSize: this.vocabSize, probes };
     const plan =
@@ -261,8 +269,10 @@ export class Model implements AsyncDisposable {
       })),
       parts: deviceParts(plan),
       deviceBytes: deviceBytes(plan),
+      deviceMemory: plan.options.deviceMemory ?? null,
       hostBytes: hostBytes(plan),
       tokens: plan.options.capacity.rows,
+      ...{ unitBytes, slots: plan.device.slots.length, prepareAhead: plan.options.prepareAhead },
     };
   }
 

@@ -11,7 +11,12 @@ const options = {
   ...{ method: { name: "mezo-sgd", learningRate: 1e-2 }, steps, batchSize: 2, seed: 5, run, durability, test },
   ...{ snapshots: { every: 4, keep: 3 }, onDivergence: "rollback:3" },
 };
-const model = await loadModel(folder, { device: "cpu", threads: 1, offload: { wire: "fp16" }, rounding: "stochastic" });
+const model = await loadModel(folder, {
+  device: "cpu",
+  threads: 1,
+  offload: { to: "host", wire: "fp16" },
+  rounding: "stochastic",
+});
 const onWarning = () => undefined;
 const trainer = fs.existsSync(path.join(run, "run.zo2"))
   ? await Trainer.resume(model, run, { test }, { onWarning })

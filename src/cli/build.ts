@@ -9,8 +9,13 @@ import { trainerOptionsSchema, type TrainerOptions } from "../config/trainer.js"
 import { Zo2Error } from "../base/errors.js";
 import { COMMAND_LINE, longFlag, type FlagName, type Flags } from "./flags.js";
 
-/** @throws Zo2Error `ZO2_ERR_CONFIG` */
-export function buildModelOptions(flags: Flags): ModelOptions {
+/**
+ * @param workload whether batches are those of the flags.
+ * @throws Zo2Error `ZO2_ERR_CONFIG`
+ */
+export function buildModelOptions(flags: Flags, { workload = false } = {}): ModelOptions {
+  const { batchSize, microBatchSize, maxLength } = flags;
+  const step = workload ? defined({ batchSize, microBatchSize, maxLength }) : {};
   return checked(modelOptionsSchema, {
     ...defined({
       device: flags.device,
@@ -21,10 +26,12 @@ export function buildModelOptions(flags: Flags): ModelOptions {
       ignoreConfigFields: flags.ignoreConfigFields,
     }),
     ...(flags.revision === undefined ? {} : { hub: { revision: flags.revision } }),
+    ...(Object.keys(step).length === 0 ? {} : { workload: step }),
     offload: defined({
       to: flags.offload,
       wire: flags.wire,
       deviceMemory: flags.deviceMemory,
+      hostMemory: flags.hostMemory,
       unitBytes: flags.unitBytes,
       slots: flags.slots,
       prepareAhead: flags.prepareAhead,

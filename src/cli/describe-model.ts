@@ -20,17 +20,26 @@ const SHORTEST = 2;
  * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET where the command could not run whatever its data
  */
 export function modelLine(model: ModelView, { training, maxLength }: Purpose): string {
-  const { offload } = model.options;
   const device = model.deviceInfo();
-  const where = offload.to === "host" ? "streamed from host memory" : "resident on the device";
   const whole =
     maxLength === undefined ? undefined : planWithin(model, Math.min(maxLength, model.maxPositions), training);
   const plan = whole ?? model.plan(SHORTEST, { training });
   const least = whole === undefined ? "at least " : "";
   return (
-    `${model.dir}: ${formatCount(model.parameterCount)} parameters, ${where}; ${device.kind}, ${device.threads} ` +
-    `threads, device ${least}${formatBytes(plan.deviceBytes)}, host ${formatBytes(plan.hostBytes)}`
+    `${model.dir}: ${formatCount(model.parameterCount)} parameters, ${residenceText(plan)}; ${device.kind}, ` +
+    `${device.threads} threads, device ${least}${formatBytes(plan.deviceBytes)}, host ${formatBytes(plan.hostBytes)}`
   );
+}
+
+/** How the weights are held, and why. */
+export function residenceText({ units, slots, deviceMemory }: PlanSummary): string {
+  const resident = units.filter(({ tier }) => tier === "device").length;
+  if (resident === units.length) return "resident on the device";
+  const largest = Math.max(0, ...units.map(({ tier, bytes }) => (tier === "device" ? 0 : bytes)));
+  const how = `streamed from host memory in units of up to ${formatBytes(largest)} through ${slots} slots`;
+  if (resident === 0) return how;
+  const room = deviceMemory === null ? "" : `, as ${formatBytes(deviceMemory)} of the device have room for`;
+  return `${resident} of ${units.length} units resident${room}, the others ${how}`;
 }
 
 function planWithin(model: ModelView, length: number, training: boolean): PlanSummary | undefined {

@@ -131,8 +131,8 @@ export const FLAGS = {
   threads: number("--threads <n>", "threads of the CPU backend (default: one a core)", { path: "threads" }),
   offload: choice(
     "--offload <tier>",
-    ["device", "host"],
-    `%: where weights rest between visits (default: ${loading.offload.to})`,
+    ["auto", "device", "host"],
+    `%: where weights rest between visits (default: ${loading.offload.to}, as many on the device as fit)`,
     { path: "offload.to" },
   ),
   wire: choice(
@@ -141,9 +141,11 @@ export const FLAGS = {
     "%: weights at rest and in transfer (default: the checkpoint's)",
     { path: "offload.wire" },
   ),
-  deviceMemory: bytes("--device-memory <bytes>", 'most device memory in use, such as "4GiB" (default: no limit)', {
-    path: "offload.deviceMemory",
-  }),
+  deviceMemory: bytes(
+    "--device-memory <bytes>",
+    'most device memory in use, such as "4GiB" (default: what is free on a GPU, less a reserve)',
+    { path: "offload.deviceMemory" },
+  ),
   hostMemory: bytes("--host-memory <bytes>", "most host memory in use (default: no limit)", {
     path: "offload.hostMemory",
   }),
@@ -152,10 +154,10 @@ export const FLAGS = {
     HARDWARE_NAMES as [string, ...string[]],
     "%: what the time is predicted for (default: none)",
   ),
-  unitBytes: bytes("--unit-bytes <bytes>", "largest unit of a transfer (default: the largest decoder layer)", {
+  unitBytes: bytes("--unit-bytes <bytes>", "largest unit of a transfer (default: chosen)", {
     path: "offload.unitBytes",
   }),
-  slots: number("--slots <n>", `units that fit on the device at once (default: ${loading.offload.slots})`, {
+  slots: number("--slots <n>", "units that fit on the device at once, of those that move (default: chosen)", {
     path: "offload.slots",
   }),
   prepareAhead: choice(
@@ -301,6 +303,7 @@ export const MODEL_FLAGS = [
   "offload",
   "wire",
   "deviceMemory",
+  "hostMemory",
   "unitBytes",
   "slots",
   "prepareAhead",

@@ -7,6 +7,7 @@ import { buildModelOptions } from "./build.js";
 import type { CommandSpec } from "./command.js";
 import { EXIT } from "./exit.js";
 import { COMMON_FLAGS, MODEL_FLAGS } from "./flags.js";
+import { residenceText } from "./describe-model.js";
 import { openModel } from "./load.js";
 
 export const infoCommand: CommandSpec = {
@@ -42,7 +43,7 @@ export const infoCommand: CommandSpec = {
         lines.push(
           "",
           `model     ${model.dir}`,
-          `          ${formatCount(model.parameterCount)} parameters, weights rest on the ${model.options.offload.to}`,
+          `          ${formatCount(model.parameterCount)} parameters, ${residenceText(plan)}`,
           ...planLines(plan, training, model.maxPositions),
         );
         json["model"] = { dir: model.dir, parameterCount: model.parameterCount, options: model.options, plan };

@@ -10,21 +10,33 @@ const MOST_VISITS = 64;
 
 const offloadSchema = z.strictObject({
   /**
-   * Where weights rest between visits: `"host"` streams them through the device's slots, `"device"` keeps them there.
-   * @default "host"
+   * Where weights rest between visits: `"host"` streams them through the device's slots, `"device"` keeps them there,
+   * `"auto"` keeps as many on the device as `deviceMemory` has room for beside a step, and streams the others.
+   * @default "auto"
    */
-  to: z.enum(["host", "device"]).default("host"),
+  to: z.enum(["auto", "host", "device"]).default("auto"),
   /**
    * Dtype of the weights at rest and in transfer. `"stored"` is the checkpoint's own. One-dimensional parameters are
    * always fp32. Below fp32, nearest rounding loses small updates: see `rounding`.
    * @default "stored"
    */
   wire: z.enum(["stored", "fp32", "fp16", "bf16"]).default("stored"),
-  /** Most bytes of device memory that may be in use: a number, or text such as `"4GiB"`. @default no limit */
+  /**
+   * Most bytes of device memory that may be in use: a number, or text such as `"4GiB"`. @default with `"auto"`, on a
+   * GPU what is free there when the model is loaded, less a twentieth and 256 MiB; else no limit
+   */
   deviceMemory: byteSizeSchema.optional(),
-  /** Units that fit on the device at once. Three let an upload, a computation and an offload overlap. @default 3 */
-  slots: z.int().min(1).default(3),
-  /** Largest unit in bytes: a number, or text such as `"64MiB"`. @default the largest decoder layer */
+  /** Most bytes of host memory for weights at rest and for staging. @default no limit */
+  hostMemory: byteSizeSchema.optional(),
+  /**
+   * Units of those that move that fit on the device at once. Three let an upload, a computation and an offload overlap.
+   * @default chosen: 3, or 2 where memory is short
+   */
+  slots: z.int().min(1).optional(),
+  /**
+   * Largest unit in bytes: a number, or text such as `"64MiB"`. Losses may differ in their last bits between unit
+   * sizes. @default chosen: the largest decoder layer, or a part of it where memory is short
+   */
   unitBytes: byteSizeSchema.optional(),
   /**
    * Whether the weights of the next unit are perturbed while this one computes. It takes device memory for those of a
@@ -55,6 +67,15 @@ export const hubSchema = z.strictObject({
   offline: z.boolean().optional(),
 });
 
+const workloadSchema = z.strictObject({
+  /** Sequences of one training step. @default 1 */
+  batchSize: z.int().min(1).default(1),
+  /** Sequences of one forward pass. @default batchSize */
+  microBatchSize: z.int().min(1).optional(),
+  /** Tokens of each sequence. @default the model's positions */
+  maxLength: z.int().min(1).optional(),
+});
+
 const testSchema = z.strictObject({
   /** Fills slots, scratch and staging memory with NaN when they are released. @default false */
   poison: z.boolean().optional(),
@@ -66,8 +87,6 @@ const testSchema = z.strictObject({
   tier: z
     .custom<(unit: number) => Tier>((value) => typeof value === "function", { error: "must be a function" })
     .optional(),
-  /** Most bytes of host memory that are allocated at once for weights, unless a unit has more. @default 64 GiB */
-  largestHostArena: z.int().min(1).optional(),
   /** Sees every pass over the model. @default none */
   onPass: z.custom<PassObserver>((value) => typeof value === "function", { error: "must be a function" }).optional(),
   /** Uses the portable kernels even where the CPU has better ones. @default false */
@@ -94,6 +113,11 @@ export const modelOptionsSchema = z.strictObject({
   hub: hubSchema.prefault({}),
   /** Where the weights live, and how they travel. */
   offload: offloadSchema.prefault({}),
+  /**
+   * The step that memory is planned for before any data is known. A `Trainer` plans again for what its data holds; what
+   * depends on it for good is how weights are cut.
+   */
+  workload: workloadSchema.prefault({}),
   /**
    * Dtype of the perturbed weights and of the activations that feed a matrix product; sums are fp32. On a GPU `"fp16"`
    * and `"bf16"` run on tensor cores; the CPU backend rounds in the same places and computes in fp32, so there they are

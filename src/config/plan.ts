@@ -21,8 +21,8 @@ export const planOptionsSchema = z.strictObject({
   dtype: z.enum(["fp32", "fp16", "bf16"]).default("fp32"),
   offload: z
     .strictObject({
-      /** Where all weights rest. @default as many on the device as fit, the others in host memory */
-      to: z.enum(["host", "device"]).optional(),
+      /** Where weights rest, as for `loadModel`. @default "auto" */
+      to: z.enum(["auto", "host", "device"]).default("auto"),
       /** Dtype at rest and in transfer. @default "stored": the one that `config.json` names, or fp32 */
       wire: z.enum(["stored", "fp32", "fp16", "bf16"]).default("stored"),
       /** Most bytes of device memory. @default that of the hardware, where it is named */

@@ -44,6 +44,13 @@ export class Arenas {
     return buffer;
   }
 
+  /** Puts another in the place of one that is there, which is given up. */
+  replace(index: number, buffer: Buffer): void {
+    const before = this.get(index);
+    this.made[index] = buffer;
+    before.dispose();
+  }
+
   /** Gives up what is there, and what is being made once it is there. */
   dispose(): void {
     this.disposed = true;

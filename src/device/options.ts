@@ -1,5 +1,7 @@
 import type { FloatType } from "../base/dtype.js";
-import type { Tier } from "../memory/residence.js";
+import type { ControlLayout } from "../memory/control.js";
+import type { Needs } from "../memory/needs.js";
+import type { Arrangement, Tier } from "../memory/residence.js";
 import type { Declared } from "../schedule/command.js";
 import type { Pass } from "../schedule/facts.js";
 
@@ -8,10 +10,14 @@ export type PassObserver = (pass: Pass, commands: readonly Declared[]) => void;
 
 /** How a session's weights rest, travel and change. */
 export interface SessionOptions {
-  /** Where each unit rests. */
+  /** Where each unit rests, at first where `arrange` is there. */
   readonly tierOf: (unit: number) => Tier;
-  /** Test mode: most bytes of an arena in host memory. */
-  readonly largestHostArena?: number | undefined;
+  /**
+   * Chooses where units rest, how many are on the device at once and whether they are prepared ahead, for passes that
+   * need so much. Absent: all stays as it is.
+   * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET
+   */
+  readonly arrange?: ((needs: Needs, control: ControlLayout) => Arrangement) | undefined;
   readonly slots: number;
   readonly overlap: boolean;
   /** Whether units are prepared ahead of what runs; `"auto"`: on a GPU, where there is memory for it. */
@@ -23,6 +29,7 @@ export interface SessionOptions {
   readonly compute: FloatType;
   readonly rounding: "nearest" | "stochastic";
   readonly deviceMemory?: number | undefined;
+  readonly hostMemory?: number | undefined;
   readonly positionRow: (position: number) => number;
   /** Test mode: what nothing may read any more is filled with NaN. */
   readonly poison: boolean;

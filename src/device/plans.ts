@@ -1,12 +1,14 @@
 import type { Device } from "zo2/native";
+import { at } from "../base/at.js";
 import { isZo2Error } from "../base/errors.js";
 import { type Batch, capacityOf, holds, joinCapacity, NO_BATCH, touchedRows } from "../memory/batch-tables.js";
+import { type Needs, needsFor } from "../memory/needs.js";
 import { type Plan, planMemory, type PlanOptions } from "../memory/plan.js";
 import type { Capacity } from "../memory/places.js";
-import { residencesOf } from "../memory/residence.js";
+import { type Arrangement, residencesOf } from "../memory/residence.js";
 import { schedulePlan } from "../memory/schedule-plan.js";
 import type { Unit } from "../memory/units.js";
-import { drawsOf, type Probe } from "../method/index.js";
+import type { Probe } from "../method/index.js";
 import { outputOf, type PackedBatch, TARGET_FIELDS } from "../data/batch.js";
 import type { Parameter } from "../ops/parameter.js";
 import type { Recording } from "../ops/record.js";
@@ -21,9 +23,6 @@ import type { SessionOptions } from "./options.js";
 import type { PassData } from "./pass-data.js";
 import type { Queue } from "./queue.js";
 import type { WeightStore } from "./store.js";
-
-/** What a pass needs of a plan. */
-export type Needs = Pick<PlanOptions, "capacity" | "probes" | "sides" | "output" | "cache">;
 
 /** A plan in force: its objects on the device, and what issues and schedules its passes. */
 export interface Active {
@@ -40,6 +39,8 @@ export interface Active {
 export class Plans {
   private current: Active | null = null;
   private frozen: ReadonlySet<Parameter> = new Set();
+  /** How units are held, besides where the store has them. */
+  private held: Pick<SessionOptions, "slots" | "prepareAhead">;
   /** Whether rows of a tied embedding are gathered for a batch. */
   readonly gathers: boolean;
   private readonly tables = new WeakMap<Batch, Int32Array>();
@@ -56,6 +57,7 @@ export class Plans {
     private readonly idle: () => Promise<unknown>,
   ) {
     this.gathers = units.some((u) => u.gathered !== null);
+    this.held = options;
   }
 
   /** Null before the first batch. */
@@ -79,21 +81,21 @@ export class Plans {
 
   /** What these probes need of any batches that a capacity holds. */
   needsFor(capacity: Capacity, probes: readonly Probe[], output: Output): Needs {
-    return {
-      capacity: this.gathers ? capacity : { ...capacity, tableRows: 1 },
-      probes: probes.length,
-      sides: Math.max(1, ...drawsOf(probes).map(({ signs }) => signs.length)),
-      output,
-      cache: null,
-    };
+    return needsFor(this.units, capacity, probes, output);
   }
 
-  /** @throws Zo2Error ZO2_ERR_MEMORY_BUDGET */
+  /** Whether some unit moves now. */
+  get moves(): boolean {
+    return this.store.tiers.some((tier) => tier !== "device");
+  }
+
+  /**
+   * With units where they rest; where that has no room and they may be arranged anew, with them elsewhere.
+   * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET
+   */
   planFor(needs: Needs): Plan {
-    const { prepareAhead } = this.options;
-    if (prepareAhead !== "auto") return this.planWith(needs, prepareAhead === "on");
-    const ahead = this.aheadPays ? withinBudget(() => this.planWith(needs, true)) : null;
-    return ahead ?? this.planWith(needs, false);
+    if (this.options.arrange === undefined) return this.planHeld(needs);
+    return withinBudget(() => this.planHeld(needs)) ?? this.planArranged(needs);
   }
 
   /** The same, or null where it does not fit in the memory that is allowed. */
@@ -117,7 +119,7 @@ export class Plans {
 
   /**
    * Makes sure that each of these could have a plan, and puts one in force that holds all of the first one's kind,
-   * where they fit in one.
+   * where they fit in one. Units are arranged for it, where they may be.
    * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET, ZO2_ERR_OUT_OF_MEMORY
    */
   async ensureAll(needs: readonly Needs[]): Promise<void> {
@@ -125,7 +127,9 @@ export class Plans {
     if (first === undefined) return;
     for (const each of needs) this.planFor(each);
     const all = needs.filter((other) => sameKind(first, other)).reduce(joinNeeds);
-    await this.ensure(this.planWithin(all) === null ? first : all);
+    const needed = this.planWithin(all) === null ? first : all;
+    if (this.options.arrange === undefined) await this.ensure(needed);
+    else await this.rebuild(this.planArranged(needed));
   }
 
   /** From the next pass on these parameters are neither perturbed nor updated. */
@@ -140,12 +144,31 @@ export class Plans {
     this.current = null;
   }
 
-  private planWith({ capacity, probes, sides, output, cache }: Needs, prepareAhead: boolean): Plan {
-    const { slots, deviceMemory, compute, tierOf } = this.options;
+  private planHeld(needs: Needs): Plan {
+    const { slots, prepareAhead } = this.held;
+    const { tiers } = this.store;
+    if (prepareAhead !== "auto") return this.planWith(needs, { tiers, slots, prepareAhead: prepareAhead === "on" });
+    const ahead = this.aheadPays
+      ? withinBudget(() => this.planWith(needs, { tiers, slots, prepareAhead: true }))
+      : null;
+    return ahead ?? this.planWith(needs, { tiers, slots, prepareAhead: false });
+  }
+
+  private planArranged(needs: Needs): Plan {
+    const { arrange } = this.options;
+    if (arrange === undefined) throw new Error("units stay where they rest");
+    return this.planWith(needs, arrange(needs, this.control.layout));
+  }
+
+  private planWith(
+    { capacity, probes, sides, output, cache }: Needs,
+    { tiers, slots, prepareAhead }: Arrangement,
+  ): Plan {
+    const { deviceMemory, hostMemory, compute } = this.options;
     return planMemory(this.units, {
-      ...{ capacity, probes, sides, prepareAhead, output, cache, slots, deviceMemory, compute },
+      ...{ capacity, probes, sides, prepareAhead, output, cache, slots, deviceMemory, hostMemory, compute },
       control: this.control.layout,
-      residences: residencesOf(this.units, tierOf, this.frozen),
+      residences: residencesOf(this.units, (unit) => at(tiers, unit), this.frozen),
     });
   }
 
@@ -157,13 +180,21 @@ export class Plans {
     } catch (error) {
       const spare = this.options.prepareAhead === "auto" && plan.options.prepareAhead;
       if (!spare || !isZo2Error(error) || error.code !== "ZO2_ERR_OUT_OF_MEMORY") throw error;
-      return create(this.planWith(plan.options, false));
+      const { slots } = plan.options;
+      return create(this.planWith(plan.options, { tiers: this.store.tiers, slots, prepareAhead: false }));
     }
   }
 
   /** The CPU has no arithmetic to spare while a unit runs: both share one pool of threads. */
   private get aheadPays(): boolean {
     return this.options.overlap && this.device.info().kind.startsWith("cuda");
+  }
+
+  /** Brings units to where a plan has them. */
+  private async hold({ options: { residences, slots, prepareAhead } }: Plan): Promise<void> {
+    if (this.options.arrange === undefined) return;
+    await this.store.move(residences.map(({ rest }) => rest));
+    this.held = { slots, prepareAhead: prepareAhead ? "on" : "off" };
   }
 
   private async rebuild(wanted: Plan): Promise<Active> {
@@ -174,6 +205,7 @@ export class Plans {
     await this.queue.settle();
     this.dispose();
     this.queue.renew();
+    await this.hold(wanted);
     const objects = await this.createObjects(wanted);
     const { plan } = objects;
     const { store, control } = this;

@@ -6,8 +6,8 @@ import type { Batch } from "../memory/batch-tables.js";
 import { stepStates } from "../memory/control.js";
 import type { Capacity } from "../memory/places.js";
 import type { Plan } from "../memory/plan.js";
-import { residencesOf, type Tier } from "../memory/residence.js";
-import { restLayout } from "../memory/rest.js";
+import type { Needs } from "../memory/needs.js";
+import type { Tier } from "../memory/residence.js";
 import type { Unit } from "../memory/units.js";
 import {
   AT_WEIGHTS,
@@ -28,7 +28,7 @@ import { type Noise, NoiseTables } from "./noise.js";
 import type { SessionOptions } from "./options.js";
 import type { NoiseSource, PassData, Perturbation, StepData } from "./pass-data.js";
 import { Passes } from "./passes.js";
-import { type Active, type Needs, Plans } from "./plans.js";
+import { type Active, Plans } from "./plans.js";
 import { Queue } from "./queue.js";
 import { readOutcome, readResults } from "./readback.js";
 import { WeightStore } from "./store.js";
@@ -137,10 +137,10 @@ export class Session {
   ): Promise<Session> {
     try {
       const queue = new Queue(device, options.overlap);
-      const tiers = units.map(({ index }) => ({ rest: options.tierOf(index) }));
+      const tiers = units.map(({ index }) => options.tierOf(index));
       // First: a device allocates in turn, and the store goes on allocating in the background.
       const control = await Control.create(device, queue, stepStates(mostPending(units, options)));
-      const store = await WeightStore.create(device, queue, restLayout(units, tiers, options.largestHostArena));
+      const store = await WeightStore.create(device, queue, units, tiers);
       return new Session(device, queue, store, control, recording, units, options);
     } catch (error) {
       await device.close();
@@ -260,7 +260,7 @@ export class Session {
       const { active, data } = await this.prepareStep(batch, request, labelled);
       const { probes, coefficients, rule } = request;
       const counts = { probes: probes.length, directions: rule.differences.length };
-      const stores = this.log.full;
+      const stores = this.mustStore;
       const kind = { probes, stores, yields: "coefficients", state: data.state, coefficients } as const;
       const { end } = await this.passes.enqueue(active, kind, data, (back) => readOutcome(back, counts));
       this.applied(data, stores);
@@ -277,7 +277,7 @@ export class Session {
     const { end } = await this.serialize(async () => {
       const { active, data } = await this.prepareStep(batch, request, 0);
       const { probes } = request;
-      const stores = this.log.full;
+      const stores = this.mustStore;
       const kind = { probes, stores, yields: "results", state: data.state } as const;
       const pass = await this.passes.enqueue(active, kind, data, (back) =>
         probes.map((_, p) => readResults(back, batch, p, active.resultCount)),
@@ -296,7 +296,7 @@ export class Session {
   async finish(request: StepRequest, losses: readonly number[]): Promise<StepOutcome> {
     // The losses were computed without an update that is not committed.
     this.log.discard();
-    if (this.log.full) await this.flush();
+    if (this.mustStore) await this.flush();
     return this.serialize(async () => {
       const coefficients = (request.coefficients ?? coefficientsOf(request.rule, losses)).map(Math.fround);
       if (!coefficients.every(Number.isFinite)) {
@@ -489,6 +489,11 @@ export class Session {
     return result;
   }
 
+  /** Whether what is pending has to be stored. Where no unit moves, storing it costs no transfer. */
+  private get mustStore(): boolean {
+    return this.log.full || (this.log.all.length > 0 && !this.plans.moves);
+  }
+
   /** A plan for a step's probes, and the numbers behind their pass, which takes along what is pending. */
   private async prepareStep(
     batch: Batch,
@@ -542,7 +547,7 @@ export class Session {
   }
 }
 
-/** Updates that may wait to be stored: where no unit moves, storing them at every visit costs no transfer. */
-function mostPending(units: readonly Unit[], { tierOf, writeBackEvery }: SessionOptions): number {
-  return residencesOf(units, tierOf, new Set()).some(({ moves }) => moves) ? writeBackEvery : 1;
+/** Updates that may wait to be stored, wherever units will rest. */
+function mostPending(units: readonly Unit[], { tierOf, arrange, writeBackEvery }: SessionOptions): number {
+  return arrange !== undefined || units.some(({ index }) => tierOf(index) !== "device") ? writeBackEvery : 1;
 }

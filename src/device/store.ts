@@ -2,7 +2,9 @@ import type { Device } from "zo2/native";
 import { at } from "../base/at.js";
 import type { FloatType } from "../base/dtype.js";
 import { FLOAT_DTYPE } from "../memory/operands.js";
-import type { RestLayout } from "../memory/rest.js";
+import type { Tier } from "../memory/residence.js";
+import { type RestLayout, restLayout } from "../memory/rest.js";
+import type { Unit } from "../memory/units.js";
 import type { Declared, Work } from "../schedule/command.js";
 import { rest } from "../schedule/resource.js";
 import { Arenas } from "./arenas.js";
@@ -13,12 +15,13 @@ import type { Span } from "./words.js";
 export type HostBytes = Span;
 
 /**
- * The wire bytes of every unit, at rest: arenas in host memory that units are uploaded from, and one on the device for
- * those that stay. Between a resident unit and JavaScript lies a staging buffer of one unit.
+ * The wire bytes of every unit, at rest: in host memory that units are uploaded from, or on the device for those that
+ * stay. Between a resident unit and JavaScript lies a staging buffer of one unit.
  */
 export class WeightStore {
   private constructor(
-    readonly layout: RestLayout,
+    private readonly units: readonly Unit[],
+    private layout: RestLayout,
     private readonly arenas: Arenas,
     private readonly device: Device,
     private readonly queue: Queue,
@@ -29,15 +32,37 @@ export class WeightStore {
    * written.
    * @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY; nothing is left allocated then
    */
-  static async create(device: Device, queue: Queue, layout: RestLayout): Promise<WeightStore> {
+  static async create(
+    device: Device,
+    queue: Queue,
+    units: readonly Unit[],
+    tiers: readonly Tier[],
+  ): Promise<WeightStore> {
+    const layout = layoutOf(units, tiers);
     const arenas = new Arenas(device, layout.arenas);
     if (layout.arenas.length > 0) await arenas.ready(0);
-    return new WeightStore(layout, arenas, device, queue);
+    return new WeightStore(units, layout, arenas, device, queue);
   }
 
   /** Resolves when every unit has its place. @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY */
   ready(): Promise<void> {
     return this.arenas.all();
+  }
+
+  /** Where each unit rests. */
+  get tiers(): readonly Tier[] {
+    return this.layout.units.map(({ rest: tier }) => tier);
+  }
+
+  /**
+   * Brings units to rest elsewhere, one after another, those that leave the device first. Nothing may be in flight, and
+   * whoever has the `span` of one has to ask anew.
+   * @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY; units that were not moved yet rest where they did
+   */
+  async move(tiers: readonly Tier[]): Promise<void> {
+    const moving = this.layout.units.flatMap(({ rest: from }, unit) => (at(tiers, unit) === from ? [] : [unit]));
+    for (const unit of [...moving.filter((u) => at(tiers, u) !== "device"), ...moving])
+      if (at(this.layout.units, unit).rest !== at(tiers, unit)) await this.moveOne(unit, at(tiers, unit));
   }
 
   /** Where a unit's wire bytes rest; after `ready`, or inside `write` and `read` of that unit. */
@@ -90,10 +115,28 @@ export class WeightStore {
     this.arenas.dispose();
   }
 
-  private async copy(work: Extract<Work, { kind: "fetch" | "put" }>, staging: Span): Promise<void> {
+  private async moveOne(unit: number, tier: Tier): Promise<void> {
+    const { arena } = at(this.layout.units, unit);
+    const buffer = await this.device.createBuffer(tier, at(this.layout.arenas, arena).bytes);
+    try {
+      await this.copy({ kind: "fetch", unit }, { buffer, offset: 0 });
+    } catch (error) {
+      buffer.dispose();
+      throw error;
+    }
+    // What no command uses any more is freed at once, and makes room for the next.
+    await this.queue.settle();
+    this.arenas.replace(arena, buffer);
+    this.layout = layoutOf(
+      this.units,
+      this.tiers.map((before, u) => (u === unit ? tier : before)),
+    );
+  }
+
+  private async copy(work: Extract<Work, { kind: "fetch" | "put" }>, other: Span): Promise<void> {
     const { bytes } = at(this.layout.units, work.unit);
     const own = this.span(work.unit);
-    const [to, from] = work.kind === "put" ? [own, staging] : [staging, own];
+    const [to, from] = work.kind === "put" ? [own, other] : [other, own];
     const touched = [rest(work.unit)];
     const declared: Declared = {
       kind: "work",
@@ -105,4 +148,11 @@ export class WeightStore {
     const encode: Encode = (words, stream) => words.copy(stream, to, from, bytes);
     await this.queue.submit([declared], encode).done;
   }
+}
+
+function layoutOf(units: readonly Unit[], tiers: readonly Tier[]): RestLayout {
+  return restLayout(
+    units,
+    tiers.map((tier) => ({ rest: tier })),
+  );
 }

@@ -32,6 +32,8 @@ export interface PlanOptions {
   readonly control: ControlLayout;
   /** Bytes of the device that working arena and resident units may take; absent: no limit but the device's own. */
   readonly deviceMemory?: number | undefined;
+  /** Bytes of host memory that staging and units at rest there may take; absent: no limit. */
+  readonly hostMemory?: number | undefined;
   /** Dtype of the perturbed weights and of the activations that only feed the next op. */
   readonly compute: FloatType;
 }
@@ -91,8 +93,8 @@ const CACHE_SLOTS = 3;
 /**
  * Turns units and a largest batch into a memory plan.
  * @param places of the values, which do not depend on where units rest; for whoever has them already.
- * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET when it needs more than `deviceMemory`, saying what takes how much and what to
- *   change.
+ * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET when it needs more than `deviceMemory` or `hostMemory`, saying what takes how
+ *   much and what to change.
  */
 export function planMemory(
   units: readonly Unit[],
@@ -142,7 +144,7 @@ export function planMemory(
     device: { ...deviceRegions, bytes: device.bytes },
     host: { ...hostRegions, bytes: host.bytes },
   };
-  checkBudget(plan);
+  checkBudgets(plan);
   return plan;
 }
 
@@ -209,14 +211,33 @@ export function deviceBytes(plan: Plan): number {
 
 /** Host memory that a plan takes in all: weights at rest, and staging. */
 export function hostBytes(plan: Plan): number {
-  return plan.host.bytes + plan.rest.bytes.host;
+  return stagingBytes(plan) + plan.rest.bytes.host;
+}
+
+/** Twins of what the device has in its working arena and in its control buffer. */
+function stagingBytes({ host, options }: Plan): number {
+  return host.bytes + options.control.bytes;
 }
 
 function deviceCacheBytes({ options, cache }: Plan): number {
   return options.cache?.tier === "device" ? (cache?.bytes ?? 0) : 0;
 }
 
-function checkBudget(plan: Plan): void {
+function checkBudgets(plan: Plan): void {
+  checkDeviceBudget(plan);
+  const budget = plan.options.hostMemory;
+  const needed = hostBytes(plan);
+  if (budget === undefined || needed <= budget) return;
+  throw new Zo2Error(
+    "ZO2_ERR_MEMORY_BUDGET",
+    `the plan needs ${formatBytes(needed)} (${needed} bytes) of host memory, ${formatBytes(budget)} is allowed ` +
+      `(weights at rest ${formatBytes(plan.rest.bytes.host)}, staging ${formatBytes(stagingBytes(plan))}); keep more ` +
+      'on the device (option "offload.to"), choose a narrower dtype as option "offload.wire", or raise option ' +
+      '"offload.hostMemory"',
+  );
+}
+
+function checkDeviceBudget(plan: Plan): void {
   const budget = plan.options.deviceMemory;
   const needed = deviceBytes(plan);
   if (budget === undefined || needed <= budget) return;

@@ -13,6 +13,16 @@ export interface Residence {
   readonly changes: boolean;
 }
 
+/** How a model is held: what a plan depends on besides what a pass needs. */
+export interface Arrangement {
+  /** Where each unit rests. */
+  readonly tiers: readonly Tier[];
+  /** Units on the device at once, of those that move. */
+  readonly slots: number;
+  /** Whether one unit is prepared while another runs. */
+  readonly prepareAhead: boolean;
+}
+
 /** @param frozen parameters that no update concerns. */
 export function residencesOf(
   units: readonly Unit[],

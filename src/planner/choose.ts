@@ -8,11 +8,12 @@ import { align, type FloatType } from "../base/dtype.js";
 import { Zo2Error } from "../base/errors.js";
 import { ARENA_ALIGNMENT } from "../memory/arena.js";
 import type { ControlLayout } from "../memory/control.js";
+import { type Needs, needsFor } from "../memory/needs.js";
 import { type Capacity, type Places, placeValues } from "../memory/places.js";
 import { deviceBytes, hostBytes, type Plan, planMemory } from "../memory/plan.js";
-import { residencesOf, type Tier } from "../memory/residence.js";
+import { type Arrangement, residencesOf, type Tier } from "../memory/residence.js";
 import { cutUnits, largestLayer, type Unit, type UnitOptions } from "../memory/units.js";
-import { drawsOf, type Probe } from "../method/index.js";
+import type { Probe } from "../method/index.js";
 import type { Recording } from "../ops/record.js";
 import type { Output } from "../ops/value.js";
 import type { Hardware } from "../simulate/hardware.js";
@@ -29,8 +30,8 @@ export interface Pinned {
   readonly unitBytes?: number | undefined;
   readonly slots?: number | undefined;
   readonly prepareAhead?: boolean | undefined;
-  /** All units on one tier. */
-  readonly tier?: Tier | undefined;
+  /** Where each unit rests. */
+  readonly tierOf?: ((unit: number) => Tier) | undefined;
 }
 
 export interface ChoiceOptions extends Budgets, Pick<UnitOptions, "wire" | "wires"> {
@@ -47,13 +48,9 @@ export interface ChoiceOptions extends Budgets, Pick<UnitOptions, "wire" | "wire
 }
 
 /** A way to hold a model. */
-export interface Choice {
+export interface Choice extends Arrangement {
   readonly unitBytes: number;
-  readonly slots: number;
-  readonly prepareAhead: boolean;
   readonly units: readonly Unit[];
-  /** By unit. */
-  readonly tiers: readonly Tier[];
   readonly plan: Plan;
   readonly predicted: SimulatedStep;
 }
@@ -105,6 +102,26 @@ export function firstThatFits(recording: Recording, o: RoomOptions): Fit {
   throw nothingFits(met, o);
 }
 
+/** What another pass needs of a model that is cut already. */
+export interface ArrangeOptions extends Budgets {
+  readonly pinned: Omit<Pinned, "unitBytes">;
+  readonly needs: Needs;
+  readonly control: ControlLayout;
+  readonly compute: FloatType;
+  readonly overlap: boolean;
+}
+
+/**
+ * The first way to hold these units that fits: the most slots, and prepared ahead.
+ * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET where nothing fits, with the least that would
+ */
+export function arrangeUnits(units: readonly Unit[], o: ArrangeOptions): Arrangement {
+  const met = new Met();
+  const [first] = fitting(new Cut(units, o), o, o.overlap, met);
+  if (first !== undefined) return first;
+  throw nothingFits(met, { ...o, pinned: { ...o.pinned, unitBytes: 0 } });
+}
+
 /** What was looked at, whether it fits or not. */
 class Met {
   /** The one of the least device memory. */
@@ -121,39 +138,52 @@ class Met {
 
 /** By unit size, largest first, what fits: the most slots, and prepared ahead, first. */
 function* fitsOf(recording: Recording, o: RoomOptions, overlaps: boolean, met: Met): Generator<readonly Fit[]> {
+  const { wire, wires, compute, capacity, probes, output } = o;
   for (const unitBytes of unitSizes(recording, o)) {
-    const cut = new Cut(cutUnits(recording, { wire: o.wire, wires: o.wires, compute: o.compute, unitBytes }), o);
-    const filled = layouts(o, overlaps).map(([slots, prepareAhead]) => fill(cut, slots, prepareAhead, o));
-    for (const { plan } of filled) met.add(plan, o);
-    yield filled
-      .filter(({ plan }) => within(plan, o))
-      .map(({ plan, tiers }) => ({
-        ...{ unitBytes, slots: plan.options.slots, prepareAhead: plan.options.prepareAhead },
-        ...{ units: cut.units, tiers, plan },
-      }));
+    const units = cutUnits(recording, { wire, wires, compute, unitBytes });
+    const cut = new Cut(units, { compute, needs: needsFor(units, capacity, probes, output) });
+    yield fitting(cut, o, overlaps, met).map((filled) => ({ ...filled, unitBytes, units }));
   }
 }
 
-/** Units of one size, and what does not depend on where they rest. */
+/** Of one cut. */
+function fitting(
+  cut: Cut,
+  o: Omit<ArrangeOptions, "needs" | "compute" | "overlap">,
+  overlaps: boolean,
+  met: Met,
+): readonly (Arrangement & { readonly plan: Plan })[] {
+  const filled = layouts(o.pinned, overlaps).map(([slots, prepareAhead]) => fill(cut, slots, prepareAhead, o));
+  for (const { plan } of filled) met.add(plan, o);
+  return filled
+    .filter(({ plan }) => within(plan, o))
+    .map(({ plan, tiers }) => {
+      const { slots, prepareAhead } = plan.options;
+      return { slots, prepareAhead, tiers, plan };
+    });
+}
+
+/** Units, and what does not depend on where they rest. */
 class Cut {
-  readonly capacity: Capacity;
+  readonly needs: Needs;
+  readonly compute: FloatType;
   readonly places: Places;
   /** The order in which they become resident. */
   readonly order: readonly number[];
 
   constructor(
     readonly units: readonly Unit[],
-    { capacity, compute, output }: RoomOptions,
+    { needs, compute }: Pick<ArrangeOptions, "needs" | "compute">,
   ) {
-    const gathers = units.some(({ gathered }) => gathered !== null);
-    this.capacity = gathers ? capacity : { ...capacity, tableRows: 1 };
-    this.places = placeValues(units, this.capacity, compute, output);
+    this.needs = needs;
+    this.compute = compute;
+    this.places = placeValues(units, needs.capacity, compute, needs.output);
     this.order = spread(units.length);
   }
 }
 
 /** Slots, and whether units are prepared ahead. */
-function layouts({ pinned }: RoomOptions, overlaps: boolean): (readonly [number, boolean])[] {
+function layouts(pinned: Pinned, overlaps: boolean): (readonly [number, boolean])[] {
   const slots = pinned.slots === undefined ? SLOTS : [pinned.slots];
   const usual = overlaps ? [true, false] : [false];
   const aheads = pinned.prepareAhead === undefined ? usual : [pinned.prepareAhead];
@@ -191,13 +221,19 @@ interface Filled {
 }
 
 /** As many units as have room stay on the device, evenly spread, so that what moves hides behind what does not. */
-function fill(cut: Cut, slots: number, prepareAhead: boolean, o: RoomOptions): Filled {
+function fill(
+  cut: Cut,
+  slots: number,
+  prepareAhead: boolean,
+  o: Pick<ArrangeOptions, "control" | "pinned" | keyof Budgets>,
+): Filled {
   const { units, order } = cut;
+  const { tierOf } = o.pinned;
   const planOf = (resident: ReadonlySet<number>): Filled => {
-    const tiers = units.map(({ index }): Tier => (resident.has(index) ? "device" : "host"));
-    return { tiers, plan: planFor(cut, tiers, slots, prepareAhead, o) };
+    const tiers = units.map(({ index }): Tier => tierOf?.(index) ?? (resident.has(index) ? "device" : "host"));
+    return { tiers, plan: planFor(cut, { tiers, slots, prepareAhead }, o.control) };
   };
-  if (o.pinned.tier !== undefined) return planOf(new Set(o.pinned.tier === "device" ? units.keys() : []));
+  if (tierOf !== undefined) return planOf(new Set());
   const budget = o.deviceMemory ?? Number.POSITIVE_INFINITY;
   if (units.reduce((sum, unit) => sum + unit.wireBytes, 0) <= budget) {
     const all = planOf(new Set(units.keys()));
@@ -228,22 +264,12 @@ function spread(count: number): readonly number[] {
 }
 
 function planFor(
-  { units, capacity, places }: Cut,
-  tiers: readonly Tier[],
-  slots: number,
-  prepareAhead: boolean,
-  { probes, output, control, compute }: RoomOptions,
+  { units, needs, compute, places }: Cut,
+  { tiers, slots, prepareAhead }: Arrangement,
+  control: ControlLayout,
 ): Plan {
-  const sides = Math.max(1, ...drawsOf(probes).map(({ signs }) => signs.length));
   const residences = residencesOf(units, (unit) => at(tiers, unit), new Set());
-  return planMemory(
-    units,
-    {
-      ...{ capacity, probes: probes.length, sides, prepareAhead, output, control, slots, compute, cache: null },
-      residences,
-    },
-    places,
-  );
+  return planMemory(units, { ...needs, prepareAhead, control, slots, compute, residences }, places);
 }
 
 function within(plan: Plan, { deviceMemory, hostMemory }: Budgets): boolean {
@@ -253,15 +279,18 @@ function within(plan: Plan, { deviceMemory, hostMemory }: Budgets): boolean {
   );
 }
 
-function nothingFits({ device, host }: Met, { deviceMemory, hostMemory, pinned }: RoomOptions): Zo2Error {
+function nothingFits(
+  { device, host }: Met,
+  { deviceMemory, hostMemory, pinned }: Budgets & { readonly pinned: Pinned },
+): Zo2Error {
   const lacking: Tier = host === null ? "device" : "host";
   const [needed, allowed, raised] =
     host === null
       ? [`${device === null ? "?" : formatBytes(deviceBytes(device))} of device memory`, deviceMemory, "deviceMemory"]
       : [`${formatBytes(hostBytes(host))} of host memory beside that of the device`, hostMemory, "hostMemory"];
   const advice = [
-    ...(pinned.unitBytes === undefined ? [] : ['leave option "offload.unitBytes" to be chosen']),
-    ...(pinned.tier !== lacking ? [] : [`leave out option "offload.to" = "${pinned.tier}"`]),
+    ...(pinned.unitBytes === undefined ? [] : ['lower option "offload.unitBytes", or leave it to be chosen']),
+    ...(pinned.tierOf?.(0) !== lacking ? [] : [`leave out option "offload.to" = "${lacking}"`]),
     ...(host === null ? ['lower options "batchSize", "microBatchSize" or "maxLength"'] : []),
     'choose a narrower dtype as option "offload.wire"',
     ...(host === null || deviceMemory === undefined ? [] : ['raise option "offload.deviceMemory"']),

@@ -80,7 +80,12 @@ function roomOptions(
   return {
     ...{ deviceMemory, hostMemory, compute: dtype, capacity, probes, output, overlap },
     wire: offload.wire === "stored" ? stored : offload.wire,
-    pinned: { tier, unitBytes, slots, prepareAhead: prepareAhead === "auto" ? undefined : prepareAhead === "on" },
+    pinned: {
+      tierOf: tier === "auto" ? undefined : () => tier,
+      unitBytes,
+      slots,
+      prepareAhead: prepareAhead === "auto" ? undefined : prepareAhead === "on",
+    },
     control: controlLayout(probes.length, rule.differences.length, stepStates(1)),
   };
 }

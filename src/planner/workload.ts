@@ -30,7 +30,7 @@ export interface Workload {
 }
 
 /** A token that another is predicted from. */
-const SHORTEST = 2;
+export const SHORTEST = 2;
 
 /** @throws Zo2Error ZO2_ERR_LENGTH past the model's positions */
 export function workloadOf({ head, vocabSize, maxPositions }: ModelDefinition, o: WorkloadOptions): Workload {

@@ -67,7 +67,7 @@ export type Work =
   | { readonly kind: "clear"; readonly what: "control" | "sticky" }
   /** Coefficients that the host computed, to the state of their step. */
   | { readonly kind: "adopt"; readonly state: number }
-  /** A unit that rests on the device, from and to a buffer in host memory. */
+  /** A unit where it rests: to memory elsewhere, and from there. */
   | { readonly kind: "fetch"; readonly unit: number }
   | { readonly kind: "put"; readonly unit: number }
   /** Nothing, but after everything that the lane was given before. */

@@ -33,6 +33,8 @@ const RESERVE_BYTES = 1e9;
 
 interface Gpu {
   readonly name: string;
+  /** What a driver calls it. */
+  readonly title: RegExp;
   /** Data sheets: tensor-core operations a second in 16 bits without sparsity, bytes a second, bytes of memory. */
   readonly flops16: number;
   /** Those of fp32, without tensor cores. */
@@ -53,6 +55,7 @@ const PCIE_5 = 63e9;
 const GPUS: Readonly<Record<string, Gpu>> = {
   "rtx-3090": {
     name: "RTX 3090",
+    title: /RTX 3090(?! Ti)/,
     ...{
       flops16: 71e12,
       flops32: 35.6e12,
@@ -65,6 +68,7 @@ const GPUS: Readonly<Record<string, Gpu>> = {
   },
   "rtx-4090": {
     name: "RTX 4090",
+    title: /RTX 4090(?! D)/,
     ...{
       flops16: 165e12,
       flops32: 82.6e12,
@@ -77,6 +81,7 @@ const GPUS: Readonly<Record<string, Gpu>> = {
   },
   "a100-80gb": {
     name: "A100 80GB",
+    title: /A100.*80GB/,
     ...{
       flops16: 312e12,
       flops32: 19.5e12,
@@ -89,6 +94,7 @@ const GPUS: Readonly<Record<string, Gpu>> = {
   },
   h100: {
     name: "H100 SXM",
+    title: /H100 80GB HBM3/,
     ...{
       flops16: 989e12,
       flops32: 67e12,
@@ -101,6 +107,7 @@ const GPUS: Readonly<Record<string, Gpu>> = {
   },
   h200: {
     name: "H200",
+    title: /\bH200\b/,
     ...{
       flops16: 989e12,
       flops32: 67e12,
@@ -115,6 +122,12 @@ const GPUS: Readonly<Record<string, Gpu>> = {
 
 /** Names of hardware that `zo2 plan` knows. */
 export const HARDWARE_NAMES = Object.keys(GPUS);
+
+/** By the name that a driver gives the device; undefined for one that is not known. */
+export function hardwareOf(device: string): Hardware | undefined {
+  const known = Object.entries(GPUS).find(([, { title }]) => title.test(device));
+  return known === undefined ? undefined : hardwareNamed(known[0]);
+}
 
 /** Figures of a data sheet, as far as programs reach them; undefined for a name that is not known. */
 export function hardwareNamed(name: string): Hardware | undefined {

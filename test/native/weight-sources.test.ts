@@ -8,7 +8,6 @@ import { numberParameters } from "../../src/ops/parameter.js";
 import type { FloatType } from "../../src/base/dtype.js";
 import { Queue } from "../../src/device/queue.js";
 import { WeightStore } from "../../src/device/store.js";
-import { restLayout } from "../../src/memory/rest.js";
 import type { TensorSlice, Unit } from "../../src/memory/units.js";
 import { DEVICE } from "./device.js";
 
@@ -60,7 +59,7 @@ async function load(
     const wire = o.wire ?? storedType(checkpoint, parameters, [""]);
     const unit = unitOf(wire);
     const queue = new Queue(device, true);
-    const store = await WeightStore.create(device, queue, restLayout([unit], [{ rest: "host" }]));
+    const store = await WeightStore.create(device, queue, [unit], ["host"]);
     await loadWeights(store, [unit], checkpoint, entries);
     const values: Record<string, number[]> = {};
     for (const source of weightSources(store, [unit], parameters, "fp32")) {

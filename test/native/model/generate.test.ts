@@ -76,9 +76,14 @@ describe("in little device memory", () => {
   });
 
   it("a budget below what the prompt needs is refused with its size", async () => {
-    await withModel(tiny, { offload: { ...small, deviceMemory: "1MiB" } }, async (model) => {
-      await expect(model.generate("the film is").result()).rejects.toMatchObject({ code: "ZO2_ERR_MEMORY_BUDGET" });
+    // What two tokens need, and less.
+    await withModel(tiny, { offload: { ...small, deviceMemory: "6.3MiB" } }, async (model) => {
+      const long = "the film is ".repeat(30);
+      await expect(model.generate(long).result()).rejects.toMatchObject({ code: "ZO2_ERR_MEMORY_BUDGET" });
     });
+    await expect(
+      withModel(tiny, { offload: { ...small, deviceMemory: "1MiB" } }, async () => undefined),
+    ).rejects.toMatchObject({ code: "ZO2_ERR_MEMORY_BUDGET", message: expect.stringContaining("1 MiB is allowed") });
   });
 });
 

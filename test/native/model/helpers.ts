@@ -20,7 +20,9 @@ export function readJson(...parts: string[]) {
 }
 
 export async function withModel<T>(dir: string, options: ModelOptions, body: (model: Model) => Promise<T>): Promise<T> {
-  const model = await loadModel(dir, { device: DEVICE, threads: 2, ...options });
+  // What fits would be resident, and nothing would move.
+  const offload = { to: "host", ...options.offload } as const;
+  const model = await loadModel(dir, { device: DEVICE, threads: 2, ...options, offload });
   try {
     const result = await body(model);
     // A test that was meant for a GPU must not pass on something else, or without a kernel.

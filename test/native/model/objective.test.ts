@@ -20,7 +20,7 @@ const examples = padded
   .slice(0, 12)
   .map((ids, i) => ({ ids, name: `example ${i}` }));
 
-const streamed: ModelOptions = { offload: { wire: "fp32", unitBytes: 60_000, slots: 2 } };
+const streamed: ModelOptions = { offload: { to: "host", wire: "fp32", unitBytes: 60_000, slots: 2 } };
 const method = { name: "mezo-sgd" as const, learningRate: 5e-4, eps: 1e-3, weightDecay: 0.1 };
 const options: TrainerOptions = { method, steps: 5, batchSize: 4, seed: 7 };
 

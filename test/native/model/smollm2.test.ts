@@ -44,7 +44,7 @@ const reason = given ? folder : "skipped: ZO2_SMOLLM2 does not name the folder o
   const cases: Continuation[] = readJson("smollm2", "greedy.json").cases;
   let model: Model;
   beforeAll(async () => {
-    model = await loadModel(folder, { device: DEVICE, offload: { slots: 2, unitBytes: "8MiB" } });
+    model = await loadModel(folder, { device: DEVICE, offload: { to: "host", slots: 2, unitBytes: "8MiB" } });
   });
   afterAll(() => model.dispose());
 

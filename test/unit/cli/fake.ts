@@ -102,6 +102,8 @@ export function fakeContext(script: Script = {}) {
       units: [{ name: "decoder.layers.0", tier: "host", bytes: 2 ** 20 }],
       parts: [{ name: "slots", bytes: 3 * 2 ** 20 }],
       deviceBytes: 6 * 2 ** 20,
+      deviceMemory: null,
+      ...{ unitBytes: 2 ** 20, slots: 3, prepareAhead: false },
       hostBytes: 17 * 2 ** 20,
       tokens: 2048,
     }),

@@ -31,11 +31,11 @@ test("every option that a flag says it sets is one of the library's", () => {
 test("`zo2 train` has the flags that users know", () => {
   const expected =
     "model revision ignore-config-fields data out steps batch-size micro-batch-size learning-rate lr-schedule " +
-    "warmup-steps eps weight-decay noise seed device dtype tf32 threads offload wire device-memory unit-bytes " +
-    "slots prepare-ahead no-overlap no-deferred-update rounding write-back-every max-length truncation freeze prompt " +
-    "choices completion label-field label-map reduction no-check-data skip-bad-lines " +
-    "eval-data eval-every no-keep-best metrics save-dtype run resume durability save-every keep on-divergence " +
-    "config json debug quiet";
+    "warmup-steps eps weight-decay noise seed device dtype tf32 threads offload wire device-memory host-memory " +
+    "unit-bytes slots prepare-ahead no-overlap no-deferred-update rounding write-back-every max-length truncation " +
+    "freeze prompt choices completion label-field label-map reduction no-check-data skip-bad-lines eval-data " +
+    "eval-every no-keep-best metrics save-dtype run resume durability save-every keep on-divergence config json " +
+    "debug quiet";
   const train = COMMANDS.find((command) => command.name === "train");
   expect((train?.flags ?? []).map(longFlag).sort()).toEqual(
     expected

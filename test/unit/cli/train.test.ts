@@ -40,6 +40,7 @@ describe("train", () => {
           device: "cpu",
           threads: 2,
           rounding: "stochastic",
+          workload: { batchSize: 8, microBatchSize: 2, maxLength: 64 },
           offload: {
             ...{ to: "host", wire: "bf16", deviceMemory: 2 ** 32, unitBytes: 2 ** 20, slots: 4 },
             ...{ prepareAhead: "on", writeBackEvery: 7, overlap: false },

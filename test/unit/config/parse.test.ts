@@ -30,7 +30,7 @@ test("functions of an objective are taken as they are, and nothing else is in th
 
 test("what is known beside an unknown option is what stands on its level", () => {
   expect(messageOf(modelOptionsSchema, { offload: { zzzzzzzzz: 1 } })).toContain(
-    'unknown option "offload.zzzzzzzzz"; known here: to, wire, deviceMemory, slots, unitBytes, ' +
+    'unknown option "offload.zzzzzzzzz"; known here: to, wire, deviceMemory, hostMemory, slots, unitBytes, ' +
       "prepareAhead, writeBackEvery, overlap",
   );
 });
@@ -136,7 +136,8 @@ describe("resolved options", () => {
       hub: {},
       ignoreConfigFields: [],
       journals: [],
-      offload: { to: "host", wire: "stored", slots: 3, prepareAhead: "auto", writeBackEvery: 1, overlap: true },
+      offload: { to: "auto", wire: "stored", prepareAhead: "auto", writeBackEvery: 1, overlap: true },
+      workload: { batchSize: 1 },
       dtype: "fp32",
       tf32: false,
       rounding: "nearest",

@@ -3,7 +3,7 @@ import { Arenas } from "../../../src/device/arenas.js";
 import { checkHostMemory } from "../../../src/device/host-memory.js";
 import { Queue } from "../../../src/device/queue.js";
 import { WeightStore } from "../../../src/device/store.js";
-import type { RestLayout } from "../../../src/memory/rest.js";
+import type { Unit } from "../../../src/memory/units.js";
 
 interface Asked {
   readonly bytes: number;
@@ -90,16 +90,11 @@ test("what is being made when all is disposed is disposed once it is there, and 
   await expect(arenas.ready(2)).rejects.toMatchObject({ code: "ZO2_ERR_DISPOSED" });
 });
 
-const unit = (arena: number) => ({ rest: "host", arena, offset: 0, bytes: 1 }) as const;
-const LAYOUT: RestLayout = {
-  arenas: WANTED.slice(0, 2),
-  units: [unit(0), unit(1)],
-  bytes: { device: 0, host: 3 },
-};
+const UNITS = [1, 2].map((wireBytes, index) => ({ index, wireBytes }) as Unit);
 
-test("units of an arena that is there are written while the next is being locked; its own wait for it", async () => {
+test("a unit whose memory is there is written while the next one's is being locked, which waits for it", async () => {
   const { device, asked } = slowDevice();
-  const creating = WeightStore.create(device, new Queue(device, true), LAYOUT);
+  const creating = WeightStore.create(device, new Queue(device, true), UNITS, ["host", "host"]);
   await turn();
   asked[0]?.give();
   const store = await creating;

@@ -30,7 +30,7 @@ describe.each(SHAPES)("OPT of $layers layers, $hidden wide", (shape) => {
   const { recording } = model;
   const all = choosePlan(recording, choiceOptions(model));
   // The least of the largest units; smaller ones take less.
-  const pinned = { tier: "host", slots: 2, prepareAhead: false } as const;
+  const pinned = { tierOf: () => "host" as const, slots: 2, prepareAhead: false } as const;
   const least = deviceBytes(firstThatFits(recording, choiceOptions(model, { pinned })).plan);
 
   it("is resident where there is no limit, or just room for all", () => {
@@ -53,7 +53,7 @@ describe.each(SHAPES)("OPT of $layers layers, $hidden wide", (shape) => {
     const deviceMemory = 2 * least;
     for (const slots of [2, 3, 4])
       for (const prepareAhead of [true, false]) {
-        const decided = { slots, prepareAhead, tier: "host", unitBytes: 100_000 } as const;
+        const decided = { slots, prepareAhead, tierOf: () => "host" as const, unitBytes: 100_000 } as const;
         const choice = choosePlan(recording, choiceOptions(model, { deviceMemory, pinned: decided }));
         expect(choice).toMatchObject({ slots, prepareAhead, unitBytes: 100_000 });
         expect(residents(choice)).toEqual([]);

@@ -29,7 +29,7 @@ const LIKE_A_GPU: Hardware = {
 const model = recordOpt({ layers: 5, hidden: 64, vocab: 300 });
 const { recording } = model;
 const planned = (slots: number, prepareAhead = true): Choice =>
-  choosePlan(recording, choiceOptions(model, { pinned: { tier: "host", slots, prepareAhead } }));
+  choosePlan(recording, choiceOptions(model, { pinned: { tierOf: () => "host", slots, prepareAhead } }));
 const streamed = planned(3);
 
 function simulate(hardware: Hardware, { plan }: Choice = streamed, o: Partial<SimulateOptions> = {}) {
@@ -146,7 +146,7 @@ test("micro-batches run one behind the other in one visit", () => {
     { ...INSTANT, upload: RATE, flops: { fp32: RATE, fp16: 1, bf16: 1 } },
     choosePlan(
       recording,
-      choiceOptions(model, { pinned: { tier: "host" }, batch: { batchSize: 2, microBatchSize: 1 } }),
+      choiceOptions(model, { pinned: { tierOf: () => "host" }, batch: { batchSize: 2, microBatchSize: 1 } }),
     ),
     { microBatches: 2 },
   );

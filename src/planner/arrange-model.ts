@@ -1,0 +1,107 @@
+/** How a model that is being loaded is held: cut, put to rest, and arranged anew when a pass needs more room. */
+import { isZo2Error } from "../base/errors.js";
+import type { FloatType } from "../base/dtype.js";
+import type { ResolvedModelOptions } from "../config/model.js";
+import { type ControlLayout, controlLayout, stepStates } from "../memory/control.js";
+import type { Needs } from "../memory/needs.js";
+import type { Arrangement, Tier } from "../memory/residence.js";
+import type { Unit, UnitOptions } from "../memory/units.js";
+import { AT_WEIGHTS, METHODS, type Probe } from "../method/index.js";
+import type { ModelDefinition } from "../models/family.js";
+import type { Recording } from "../ops/record.js";
+import type { Hardware } from "../simulate/hardware.js";
+import { arrangeUnits, type Budgets, choosePlan, type Fit, firstThatFits, type Pinned } from "./choose.js";
+import { SHORTEST, workloadOf } from "./workload.js";
+
+export interface ArrangeModelOptions extends Pick<UnitOptions, "wire" | "wires"> {
+  readonly options: ResolvedModelOptions;
+  readonly compute: FloatType;
+  /** Where each unit rests, whatever the options say; for tests. */
+  readonly tierOf?: ((unit: number) => Tier | undefined) | undefined;
+  /** Of the device, where its figures are known. */
+  readonly hardware: Hardware | null;
+  /** Most bytes of device memory where the options do not say it; absent: no limit. */
+  readonly deviceMemory: number | undefined;
+  /** Whether the device prepares one unit while it runs another. */
+  readonly overlaps: boolean;
+}
+
+export interface ArrangedModel {
+  readonly unitBytes: number;
+  readonly units: readonly Unit[];
+  readonly arrangement: Arrangement;
+  readonly deviceMemory: number | undefined;
+  /** For passes that need more room, or less; absent where the options say where units rest. */
+  readonly arrange?: (needs: Needs, control: ControlLayout) => Arrangement;
+}
+
+/**
+ * The step that it is made for is that of option `workload`, or of the longest sequences below that have room: what
+ * batches really need is known later. Where none has room, it is made for a forward pass alone.
+ * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET where the shortest sequence has no room, with the least that would
+ */
+export function arrangeModel(
+  definition: ModelDefinition,
+  recording: Recording,
+  { options, compute, wire, wires, tierOf, hardware, overlaps, deviceMemory: free }: ArrangeModelOptions,
+): ArrangedModel {
+  const { offload, workload } = options;
+  const auto = offload.to === "auto" && tierOf === undefined;
+  const deviceMemory = offload.deviceMemory ?? (auto ? free : undefined);
+  const budgets: Budgets = { deviceMemory, hostMemory: offload.hostMemory };
+  const { unitBytes, slots, prepareAhead } = offload;
+  const overlap = offload.overlap && overlaps;
+  const ahead = prepareAhead === "auto" ? undefined : prepareAhead === "on";
+  const whole: Tier = offload.to === "device" ? "device" : "host";
+  const pinned: Pinned = {
+    ...{ unitBytes, slots, prepareAhead: ahead },
+    tierOf: auto ? undefined : (unit) => tierOf?.(unit) ?? whole,
+  };
+  const { probes: ofStep, rule } = METHODS["mezo-sgd"].step({ eps: 1 });
+  const control = controlLayout(ofStep.length, rule.differences.length, stepStates(offload.writeBackEvery));
+  const chooseFor = (maxLength: number, probes: readonly Probe[] = ofStep): Fit => {
+    const step = { ...workload, maxTokens: options.maxTokens, maxLength };
+    const { capacity, output, symbols } = workloadOf(definition, step);
+    const room = { ...budgets, wire, wires, compute, pinned, capacity, probes, output, control, overlap };
+    if (hardware === null) return firstThatFits(recording, room);
+    return choosePlan(recording, { ...room, hardware, step: { noise: "gaussian", symbols } });
+  };
+  const { maxPositions } = definition;
+  const fit =
+    longestThatFits(Math.min(workload.maxLength ?? maxPositions, maxPositions), chooseFor) ??
+    chooseFor(SHORTEST, [AT_WEIGHTS]);
+  const first = { slots: fit.slots, prepareAhead: fit.prepareAhead };
+  return {
+    ...{ unitBytes: fit.unitBytes, units: fit.units, deviceMemory },
+    arrangement: { ...first, tiers: fit.tiers },
+    ...(auto
+      ? {
+          arrange: (needs, of) => {
+            const room = { ...budgets, needs, control: of, compute, overlap };
+            // What was found to be the fastest stays, where it has room.
+            return (
+              withinBudget(() => arrangeUnits(fit.units, { ...room, pinned: first })) ??
+              arrangeUnits(fit.units, { ...room, pinned: { slots, prepareAhead: ahead } })
+            );
+          },
+        }
+      : {}),
+  };
+}
+
+/** Of sequences of `longest` tokens, half of them, and so on to the shortest. */
+function longestThatFits(longest: number, choose: (length: number) => Fit): Fit | null {
+  for (let length = longest; ; length = Math.max(SHORTEST, Math.ceil(length / 2))) {
+    const fit = withinBudget(() => choose(length));
+    if (fit !== null || length <= SHORTEST) return fit;
+  }
+}
+
+function withinBudget<T>(choose: () => T): T | null {
+  try {
+    return choose();
+  } catch (error) {
+    if (isZo2Error(error) && error.code === "ZO2_ERR_MEMORY_BUDGET") return null;
+    throw error;
+  }
+}
