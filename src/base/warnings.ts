@@ -9,6 +9,7 @@ export const WARNING_CODES = {
     "a run goes on with another device, build or cut into units, and its steps may be rounded differently from here on",
   ZO2_WARN_SNAPSHOT: "a snapshot of a run could not be written or used, and the run goes on without it",
   ZO2_WARN_DIVERGED: "a guard has spoken, and steps of a run were dropped",
+  ZO2_WARN_LOST_UPDATES: "rounding to nearest undoes most updates of a run's weights",
   ZO2_WARN_MIXED_DTYPES: "the matrices of a checkpoint are not all stored in one dtype",
 } as const;
 

@@ -24,6 +24,7 @@ import type { RestoreOptions } from "../run/restore.js";
 import { bestOf, droppedWarning, optionsOf, Run } from "../run/run.js";
 import { matchParameters } from "../models/match-parameters.js";
 import { type Divergence, Guards } from "./guards.js";
+import { LostUpdates } from "./lost-updates.js";
 import { objectiveStep } from "./objective-step.js";
 import { BatchOrder } from "./order.js";
 import {
@@ -101,6 +102,7 @@ interface Fit {
   readonly run: RunData;
   /** What writes the run down; null where nothing is to be kept. */
   readonly kept: Run | null;
+  readonly lost: LostUpdates | null;
   /** Steps that were enqueued and not yielded, oldest first. */
   readonly inFlight: InFlight[];
   readonly o: FitOptions;
@@ -192,8 +194,9 @@ export class Trainer {
       try {
         await this.setUp(loaded, run, o.signal);
         await using kept = await this.keep(loaded, run, data, o);
+        const lost = await this.losing(loaded);
         if (run.checked !== null) await o.onChecked?.(run.checked);
-        yield* this.steps({ loaded, run, kept, inFlight, o });
+        yield* this.steps({ loaded, run, kept, lost, inFlight, o });
       } finally {
         // Steps that were not yielded do not count: their update is forgotten, and their batches come again.
         await Promise.allSettled(inFlight.map((s) => s.result));
@@ -213,6 +216,13 @@ export class Trainer {
     await planRun(loaded, this.options, run, probes, this.taken, signal);
   }
 
+  private losing(loaded: Loaded): Promise<LostUpdates | null> {
+    const { freeze, method } = this.options;
+    const frozen = matchParameters(loaded.parameters, freeze);
+    const trained = loaded.parameters.filter((parameter) => !frozen.has(parameter));
+    return LostUpdates.of(loaded, trained, method.noise);
+  }
+
   /** What writes the run down; null where nothing is to be kept. */
   private async keep(
     loaded: Loaded,
@@ -227,8 +237,9 @@ export class Trainer {
   }
 
   private async *steps(fit: Fit): AsyncGenerator<Step, void, undefined> {
-    const { loaded, run, kept, inFlight, o } = fit;
+    const { loaded, run, kept, lost, inFlight, o } = fit;
     const { session } = loaded;
+    const { onWarning = emitWarning } = o;
     const { steps, deferredUpdate, objective, snapshots } = this.options;
     const enqueue = this.enqueuing(loaded, run);
     // The caller's objective needs the probes of a step before its coefficients exist, and so before the next step.
@@ -262,6 +273,8 @@ export class Trainer {
         if (inFlight.length === 0) session.commit();
         // What was yielded stands in the journal.
         await kept?.step(recordOf(step, outcome));
+        const warning = lost?.note(outcome.coefficients, step.learningRate) ?? null;
+        if (warning !== null) onWarning(warning);
         if (!deferredUpdate) await session.flush();
         const now = performance.now();
         yield this.report(step, outcome, (now - last) / 1000);
