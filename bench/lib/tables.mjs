@@ -4,6 +4,7 @@ import { OPT_125M } from "./opt-shape.mjs";
 import { provenance } from "./provenance.mjs";
 import { journalBlock, replayBlock, smollm2RunBlock } from "./run-tables.mjs";
 import { planModelsBlock } from "./plan-tables.mjs";
+import { wireLossBlock } from "./wire-tables.mjs";
 
 const KINDS_SHOWN = 6;
 /** Steps of one mark of a curve. */
@@ -22,6 +23,7 @@ export const TABLES = {
   replay: { results: "replay-cpu.json", render: replayBlock },
   kernels: { results: "kernels.json", render: kernelsBlock },
   "prepare-path": { results: "kernels.json", render: preparePathBlock },
+  "wire-loss": { results: "wire-loss.json", render: wireLossBlock },
   "plan-models": { results: "plan-models.json", render: planModelsBlock },
 };
 
