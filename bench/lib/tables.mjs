@@ -3,7 +3,7 @@ import { table } from "./markdown.mjs";
 import { OPT_125M } from "./opt-shape.mjs";
 import { provenance } from "./provenance.mjs";
 import { journalBlock, replayBlock, smollm2RunBlock } from "./run-tables.mjs";
-import { planModelsBlock } from "./plan-tables.mjs";
+import { planChoicesBlock, planModelsBlock } from "./plan-tables.mjs";
 import { wireLossBlock } from "./wire-tables.mjs";
 
 const KINDS_SHOWN = 6;
@@ -24,6 +24,7 @@ export const TABLES = {
   kernels: { results: "kernels.json", render: kernelsBlock },
   "prepare-path": { results: "kernels.json", render: preparePathBlock },
   "wire-loss": { results: "wire-loss.json", render: wireLossBlock },
+  "plan-choices": { results: "plan-choices.json", render: planChoicesBlock },
   "plan-models": { results: "plan-models.json", render: planModelsBlock },
 };
 
