@@ -10,12 +10,12 @@ import { Zo2Error } from "../base/errors.js";
 import { COMMAND_LINE, longFlag, type FlagName, type Flags } from "./flags.js";
 
 /**
- * @param workload whether batches are those of the flags.
+ * @param training whether the model is going to be trained.
  * @throws Zo2Error `ZO2_ERR_CONFIG`
  */
-export function buildModelOptions(flags: Flags, { workload = false } = {}): ModelOptions {
+export function buildModelOptions(flags: Flags, { training = false } = {}): ModelOptions {
   const { batchSize, microBatchSize, maxLength } = flags;
-  const step = workload ? defined({ batchSize, microBatchSize, maxLength }) : {};
+  const workload = { training, ...defined({ batchSize, microBatchSize, maxLength }) };
   return checked(modelOptionsSchema, {
     ...defined({
       device: flags.device,
@@ -26,7 +26,7 @@ export function buildModelOptions(flags: Flags, { workload = false } = {}): Mode
       ignoreConfigFields: flags.ignoreConfigFields,
     }),
     ...(flags.revision === undefined ? {} : { hub: { revision: flags.revision } }),
-    ...(Object.keys(step).length === 0 ? {} : { workload: step }),
+    workload,
     offload: defined({
       to: flags.offload,
       wire: flags.wire,

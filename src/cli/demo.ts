@@ -112,7 +112,7 @@ export function demoOptions(given: Flags): {
   const { deviceMemory, ...defaults } = DEMO_DEFAULTS;
   const flags: Flags = { ...defaults, ...(given.offload === "device" ? {} : { deviceMemory }), ...given };
   return {
-    modelOptions: buildModelOptions(flags, { workload: true }),
+    modelOptions: buildModelOptions(flags, { training: true }),
     trainerOptions: buildTrainerOptions(flags),
     evaluateOptions: buildEvaluateOptions(flags),
   };

@@ -24,7 +24,7 @@ export const infoCommand: CommandSpec = {
     "zo2 info --model opt-1.3b --max-length 512",
   ],
   async run(flags, context, output) {
-    const modelOptions = buildModelOptions(flags);
+    const modelOptions = buildModelOptions(flags, { training: true });
     const api = await context.loadApi();
     const system = await systemOrReason(() =>
       api.systemInfo(flags.threads === undefined ? {} : { threads: flags.threads }),

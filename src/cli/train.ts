@@ -57,7 +57,7 @@ export const trainCommand: CommandSpec = {
     const all = resume === undefined ? given : await resumedFlags(resume, this.flags, given);
     const { run, ...flags } = requireFlags(all, ["model", "data", "out", "steps", "learningRate"]);
     const dir = run === false ? undefined : (run ?? (await freeRunFolder(flags.out)));
-    const modelOptions = buildModelOptions(flags, { workload: true });
+    const modelOptions = buildModelOptions(flags, { training: true });
     const options = buildTrainerOptions({ ...flags, ...(dir === undefined ? {} : { run: dir }) });
     const evaluateOptions = buildEvaluateOptions(flags);
     await checkTarget(flags.out, flags.model);

@@ -68,6 +68,8 @@ export const hubSchema = z.strictObject({
 });
 
 const workloadSchema = z.strictObject({
+  /** Whether it is a step of training, or a forward pass alone. @default true */
+  training: z.boolean().default(true),
   /** Sequences of one training step. @default 1 */
   batchSize: z.int().min(1).default(1),
   /** Sequences of one forward pass. @default batchSize */

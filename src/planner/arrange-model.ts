@@ -59,7 +59,7 @@ export function arrangeModel(
   };
   const { probes: ofStep, rule } = METHODS["mezo-sgd"].step({ eps: 1 });
   const control = controlLayout(ofStep.length, rule.differences.length, stepStates(offload.writeBackEvery));
-  const chooseFor = (maxLength: number, probes: readonly Probe[] = ofStep): Fit => {
+  const chooseFor = (maxLength: number, probes: readonly Probe[]): Fit => {
     const step = { ...workload, maxTokens: options.maxTokens, maxLength };
     const { capacity, output, symbols } = workloadOf(definition, step);
     const room = { ...budgets, wire, wires, compute, pinned, capacity, probes, output, control, overlap };
@@ -68,8 +68,9 @@ export function arrangeModel(
   };
   const { maxPositions } = definition;
   const fit =
-    longestThatFits(Math.min(workload.maxLength ?? maxPositions, maxPositions), chooseFor) ??
-    chooseFor(SHORTEST, [AT_WEIGHTS]);
+    longestThatFits(Math.min(workload.maxLength ?? maxPositions, maxPositions), (length) =>
+      chooseFor(length, workload.training ? ofStep : [AT_WEIGHTS]),
+    ) ?? chooseFor(SHORTEST, [AT_WEIGHTS]);
   const first = { slots: fit.slots, prepareAhead: fit.prepareAhead };
   return {
     ...{ unitBytes: fit.unitBytes, units: fit.units, deviceMemory },

@@ -58,7 +58,7 @@ export interface Choice extends Arrangement {
 /** Three let an upload, a computation and an offload overlap; with two, what goes makes room for what comes. */
 const SLOTS = [3, 2];
 /** Smaller transfers spend their time on beginning. */
-const LEAST_UNIT_BYTES = 2 ** 20;
+const LEAST_UNIT_BYTES = 2 ** 16;
 const HALVINGS = 12;
 /** Sizes that may be slower than the best before the search ends. */
 const PATIENCE = 2;

@@ -36,14 +36,17 @@ describe("config files", () => {
       freeze: ["a", "b"],
       method: { learningRate: 1e-5 },
     });
-    expect(named("loadModel")[0]).toEqual(["m", { offload: { deviceMemory: 2 ** 30, overlap: false } }]);
+    expect(named("loadModel")[0]).toEqual([
+      "m",
+      { workload: { training: true }, offload: { deviceMemory: 2 ** 30, overlap: false } },
+    ]);
   });
 
   test("--no-overlap goes over `overlap: true`", async () => {
     const path = join(dir, "run.json");
     await writeFile(path, '{"overlap": true}');
     expect((await zo2(train("--config", path, "--no-overlap"))).named("loadModel")[0]?.[1]).toEqual({
-      offload: { overlap: false },
+      ...{ workload: { training: true }, offload: { overlap: false } },
     });
   });
 

@@ -21,7 +21,7 @@ describe("the folder of a run", () => {
     expect(code).toBe(0);
     expect(err).toContain(`${run}: 4 of 6 steps were taken before`);
     expect(calls.slice(0, 3)).toEqual([
-      ["loadModel", dir, { offload: { overlap: false, unitBytes: 2 ** 20 } }],
+      ["loadModel", dir, { workload: { training: true }, offload: { overlap: false, unitBytes: 2 ** 20 } }],
       [
         "resumeTrainer",
         run,

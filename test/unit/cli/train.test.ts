@@ -40,7 +40,7 @@ describe("train", () => {
           device: "cpu",
           threads: 2,
           rounding: "stochastic",
-          workload: { batchSize: 8, microBatchSize: 2, maxLength: 64 },
+          workload: { training: true, batchSize: 8, microBatchSize: 2, maxLength: 64 },
           offload: {
             ...{ to: "host", wire: "bf16", deviceMemory: 2 ** 32, unitBytes: 2 ** 20, slots: 4 },
             ...{ prepareAhead: "on", writeBackEvery: 7, overlap: false },
@@ -76,7 +76,7 @@ describe("train", () => {
       ["dispose"],
     ]);
     const bare = await zo2(train("--no-run"));
-    expect(bare.named("loadModel")).toEqual([["m", { offload: {} }]]);
+    expect(bare.named("loadModel")).toEqual([["m", { workload: { training: true }, offload: {} }]]);
     expect(bare.named("createTrainer")).toEqual([
       [{ method: { name: "mezo-sgd", learningRate: 1e-4, schedule: {} }, steps: 4 }],
     ]);

@@ -137,7 +137,7 @@ describe("resolved options", () => {
       ignoreConfigFields: [],
       journals: [],
       offload: { to: "auto", wire: "stored", prepareAhead: "auto", writeBackEvery: 1, overlap: true },
-      workload: { batchSize: 1 },
+      workload: { training: true, batchSize: 1 },
       dtype: "fp32",
       tf32: false,
       rounding: "nearest",
