@@ -2,7 +2,9 @@
 
 #include <cinttypes>
 #include <cstring>
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "environment.h"
 #include "values.h"
@@ -10,7 +12,14 @@
 namespace zo2::binding {
 namespace {
 
-const char* kind_name(zo2_buffer_kind kind) { return kind == ZO2_BUFFER_HOST ? "host" : "device"; }
+const char* kind_name(zo2_buffer_kind kind) {
+  return kind == ZO2_BUFFER_HOST ? "host" : kind == ZO2_BUFFER_DEVICE ? "device" : "file";
+}
+
+// Of the process's own memory, as far as the collector of garbage is to know.
+int64_t memory_of(const BufferHandle& buffer) {
+  return buffer.buffer_kind == ZO2_BUFFER_FILE ? 0 : static_cast<int64_t>(buffer.bytes);
+}
 
 Napi::Value kind(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), kind_name(self<BufferHandle>(info, "Buffer.kind").buffer_kind));
@@ -24,7 +33,8 @@ Napi::Value bytes(const Napi::CallbackInfo& info) {
 const BufferHandle& host_self(const Napi::CallbackInfo& info, const char* call) {
   const BufferHandle& buffer = live_self<BufferHandle>(info, call);
   if (buffer.buffer_kind != ZO2_BUFFER_HOST) {
-    fail(code::kInvalidArgument, "%s: this is a device buffer; copy to or from a host buffer with a command", call);
+    fail(code::kInvalidArgument, "%s: this is a %s buffer; copy to or from a host buffer with a command", call,
+         kind_name(buffer.buffer_kind));
   }
   return buffer;
 }
@@ -59,11 +69,11 @@ Napi::Value write(const Napi::CallbackInfo& info) {
 
 BufferHandle::BufferHandle(Napi::Env env, std::shared_ptr<DeviceCore> device, std::shared_ptr<Resource> memory)
     : Handle(kKind, std::move(device), std::move(memory)), bytes(resource->bytes), buffer_kind(resource->buffer_kind) {
-  Napi::MemoryManagement::AdjustExternalMemory(env, static_cast<int64_t>(bytes));
+  Napi::MemoryManagement::AdjustExternalMemory(env, memory_of(*this));
 }
 
 void BufferHandle::on_release(Napi::Env env, bool) {
-  Napi::MemoryManagement::AdjustExternalMemory(env, -static_cast<int64_t>(bytes));
+  Napi::MemoryManagement::AdjustExternalMemory(env, -memory_of(*this));
 }
 
 Napi::Function define_buffer(Napi::Env env) {
@@ -71,33 +81,58 @@ Napi::Function define_buffer(Napi::Env env) {
                       {getter<kind>("kind"), getter<bytes>("bytes"), method<read>("read"), method<write>("write")});
 }
 
-Napi::Promise create_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& device, zo2_buffer_kind kind,
-                            uint64_t bytes) {
+namespace {
+
+// Makes the object of the contract; fills `error` when it cannot.
+using Create =
+    std::function<zo2_status(const zo2_backend& backend, zo2_device* device, zo2_buffer** buffer, zo2_error* error)>;
+
+Napi::Promise create(Napi::Env env, const std::shared_ptr<DeviceCore>& device, const char* call, zo2_buffer_kind kind,
+                     uint64_t bytes, Create make) {
   const Environment::NewPromise creating = Environment::of(env).promise(env, device);
   const Promised promised = creating.promised;
-  const auto create = [device, kind, bytes, promised] {
+  const std::string closed = std::string(call) + ": the device was closed meanwhile";
+  const auto create = [device, call, kind, bytes, make = std::move(make), promised, closed] {
     const zo2_backend& backend = device->backend();
     zo2_error error{};
     zo2_buffer* raw = nullptr;
-    if (const zo2_status status = backend.buffer_create(device->raw(), kind, bytes, &raw, &error); status != ZO2_OK) {
+    if (const zo2_status status = make(backend, device->raw(), &raw, &error); status != ZO2_OK) {
       error.status = status;
-      return promised.reject(failure_of(error, "createBuffer"));
+      return promised.reject(failure_of(error, call));
     }
     auto memory = std::make_shared<Resource>(device->table(), Kind::kBuffer, raw);
     memory->bytes = bytes;
     memory->buffer_kind = kind;
     memory->host_pointer =
         kind == ZO2_BUFFER_HOST ? static_cast<unsigned char*>(backend.buffer_host_pointer(raw)) : nullptr;
-    promised.resolve([device, memory](Napi::Env env) -> Napi::Value {
-      if (device->closing()) fail(code::kCancelled, "createBuffer: the device was closed meanwhile");
+    promised.resolve([device, memory, closed](Napi::Env env) -> Napi::Value {
+      if (device->closing()) throw Failure(code::kCancelled, closed);
       return new_object(env, std::make_unique<BufferHandle>(env, device, memory));
     });
   };
-  const auto cancel = [promised] {
-    promised.reject(Failure(code::kCancelled, "createBuffer: the device was closed meanwhile"));
-  };
+  const auto cancel = [promised, closed] { promised.reject(Failure(code::kCancelled, closed)); };
   device->submitter().queue().post({create, cancel});
   return creating.promise;
+}
+
+}  // namespace
+
+Napi::Promise create_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& device, zo2_buffer_kind kind,
+                            uint64_t bytes) {
+  return create(env, device, "createBuffer", kind, bytes,
+                [kind, bytes](const zo2_backend& backend, zo2_device* of, zo2_buffer** buffer, zo2_error* error) {
+                  return backend.buffer_create(of, kind, bytes, buffer, error);
+                });
+}
+
+Napi::Promise create_file_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& device, std::string path,
+                                 uint64_t bytes) {
+  return create(env, device, "createFileBuffer", ZO2_BUFFER_FILE, bytes,
+                [path = std::move(path), bytes](const zo2_backend& backend, zo2_device* of, zo2_buffer** buffer,
+                                                zo2_error* error) {
+                  const zo2_file_options options{path.c_str(), bytes};
+                  return backend.file_create(of, &options, buffer, error);
+                });
 }
 
 }  // namespace zo2::binding

@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include <memory>
+#include <string>
 
 #include "handle.h"
 
@@ -28,5 +29,8 @@ Napi::Function define_buffer(Napi::Env env);
 // Allocates on the submitter thread, in the order of the queue: after everything that was disposed before.
 Napi::Promise create_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& device, zo2_buffer_kind kind,
                             uint64_t bytes);
+// The same for a file, which must not exist yet.
+Napi::Promise create_file_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& device, std::string path,
+                                 uint64_t bytes);
 
 }  // namespace zo2::binding

@@ -38,6 +38,7 @@ Napi::Value info(const Napi::CallbackInfo& info) {
   number("deviceBytes", known.device_bytes);
   number("deviceBytesPeak", known.device_bytes_peak);
   number("hostBytes", known.host_bytes);
+  number("fileBytes", known.file_bytes);
   number("commands", known.commands);
   number("launches", known.launches);
   return out;
@@ -47,10 +48,20 @@ Napi::Value create_buffer_method(const Napi::CallbackInfo& info) {
   const std::shared_ptr<DeviceCore> device = live_self<DeviceHandle>(info, "createBuffer").device;
   const std::string kind = string_argument(info[0], "createBuffer: kind");
   if (kind != "device" && kind != "host") {
-    fail(code::kInvalidArgument, "createBuffer: kind is \"%s\"; it must be \"device\" or \"host\"", kind.c_str());
+    fail(code::kInvalidArgument,
+         "createBuffer: kind is \"%s\"; it must be \"device\" or \"host\", or see createFileBuffer", kind.c_str());
   }
   const uint64_t bytes = integer_argument(info[1], "createBuffer: bytes", (uint64_t{1} << 53) - 1);
   return create_buffer(info.Env(), device, kind == "host" ? ZO2_BUFFER_HOST : ZO2_BUFFER_DEVICE, bytes);
+}
+
+Napi::Value file_buffer_method(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<DeviceCore> device = live_self<DeviceHandle>(info, "createFileBuffer").device;
+  std::string path = string_argument(info[0], "createFileBuffer: path");
+  if (path.empty() || path.find('\0') != std::string::npos)
+    fail(code::kInvalidArgument, "createFileBuffer: path is empty or has a zero in it; name a file");
+  const uint64_t bytes = integer_argument(info[1], "createFileBuffer: bytes", (uint64_t{1} << 53) - 1);
+  return create_file_buffer(info.Env(), device, std::move(path), bytes);
 }
 
 std::vector<std::shared_ptr<Resource>> resources_of(const Napi::Value& value, const DeviceCore& device) {
@@ -108,12 +119,13 @@ void DeviceHandle::on_release(Napi::Env, bool collected) {
 }
 
 Napi::Function define_device(Napi::Env env) {
-  return define_class(env, Kind::kDevice,
-                      {getter<kind>("kind"), getter<waits>("waits"), method<info>("info"),
-                       method<create_stream>("createStream"), method<create_event>("createEvent"),
-                       method<create_gate>("createGate"), async_method<create_buffer_method>("createBuffer"),
-                       method<create_layout>("createLayout"), method<create_program>("createProgram"),
-                       method<submit>("submit"), async_method<convert>("convert"), async_method<close>("close")});
+  return define_class(
+      env, Kind::kDevice,
+      {getter<kind>("kind"), getter<waits>("waits"), method<info>("info"), method<create_stream>("createStream"),
+       method<create_event>("createEvent"), method<create_gate>("createGate"),
+       async_method<create_buffer_method>("createBuffer"), async_method<file_buffer_method>("createFileBuffer"),
+       method<create_layout>("createLayout"), method<create_program>("createProgram"), method<submit>("submit"),
+       async_method<convert>("convert"), async_method<close>("close")});
 }
 
 Napi::Object new_device(Napi::Env env, std::shared_ptr<DeviceCore> core) {

@@ -25,6 +25,8 @@ const char* code_of(zo2_status status) {
       return code::kOutOfMemory;
     case ZO2_STATUS_CANCELLED:
       return code::kCancelled;
+    case ZO2_STATUS_IO:
+      return code::kIo;
     case ZO2_OK:
     case ZO2_STATUS_UNSUPPORTED:
     case ZO2_STATUS_DEVICE:

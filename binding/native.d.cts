@@ -28,6 +28,8 @@ export interface DeviceOptions {
   readonly genericKernels?: boolean;
   /** Lets matrix products with an fp32 weight round their operands to tf32 (CUDA backend). */
   readonly tf32?: boolean;
+  /** Reads and writes files by threads, also where io_uring is to be had. */
+  readonly noIoUring?: boolean;
 }
 
 /** `zo2_device_info`. */
@@ -46,6 +48,8 @@ export interface DeviceInfo {
   readonly deviceBytes: number;
   readonly deviceBytesPeak: number;
   readonly hostBytes: number;
+  /** Of file buffers. */
+  readonly fileBytes: number;
   readonly commands: number;
   readonly launches: number;
 }
@@ -79,7 +83,7 @@ export interface Gate extends NativeHandle {
 }
 
 export interface Buffer extends NativeHandle {
-  readonly kind: "device" | "host";
+  readonly kind: "device" | "host" | "file";
   readonly bytes: number;
   /** Fills `into` with the bytes of a host buffer from `offset` on. What the device writes meanwhile may be torn. */
   read(offset: number, into: Uint8Array): void;
@@ -104,6 +108,13 @@ export interface Device extends NativeHandle {
   createGate(): Gate;
   /** Allocates off the JavaScript thread. Host memory is zeroed, device memory is not. */
   createBuffer(kind: "device" | "host", bytes: number): Promise<Buffer>;
+  /**
+   * Memory at rest in a file, zeroed: copies reach it from and to host buffers alone, and `gather` reads rows of it
+   * into one. Makes the file `path`, which must not exist yet, finds room for all of it off the JavaScript thread, and
+   * takes it out of its folder again at once: its room is free again when the buffer, or the process, is gone. Rejects
+   * with ZO2_ERR_OUT_OF_MEMORY where there is no room, and with ZO2_ERR_IO where the file cannot be made.
+   */
+  createFileBuffer(path: string, bytes: number): Promise<Buffer>;
   /** Eight words a segment, in the order of the fields of `zo2_segment` without `reserved`. */
   createLayout(segments: Float64Array): Layout;
   /** `words`: see "programs" in `zo2.h`. `spaceBytes`: the size of each of the six spaces. */

@@ -39,8 +39,9 @@ if(ZO2_PORTABLE)
 endif()
 
 # What the addon says of itself (Native.build).
+get_directory_property(zo2_files DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}/disk" DEFINITION zo2_files)
 get_directory_property(zo2_matmul DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}/cpu" DEFINITION zo2_matmul)
-string(CONCAT ZO2_BUILD "${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}, ${CMAKE_BUILD_TYPE}; matrix product: ${zo2_matmul}; "
+string(CONCAT ZO2_BUILD "${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}, ${CMAKE_BUILD_TYPE}; matrix product: ${zo2_matmul}; files: ${zo2_files}; "
                         "CUDA backend: ${ZO2_CUDA_STATUS}")
 configure_file(cmake/build_info.h.in generated/build_info.h @ONLY)
 target_include_directories(zo2 PRIVATE "${CMAKE_CURRENT_BINARY_DIR}/generated")

@@ -37,6 +37,20 @@ const Element* resolve_table(const void* device, const zo2_span& span, const cha
       resolve(device, "loss", span, {name, rows * columns * sizeof(Element), sizeof(Element), Kinds::kAny}));
 }
 
+// Throws when the rows of a gather cannot be counted in bytes.
+void check_row_bytes(uint64_t count, uint64_t row_bytes) {
+  if (row_bytes == 0) fail(ZO2_STATUS_INVALID_ARGUMENT, "gather: row_bytes is 0, but must be at least 1");
+  if (count > UINT64_MAX / sizeof(int32_t) || count > UINT64_MAX / row_bytes) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "gather: %" PRIu64 " rows of %" PRIu64 " bytes are more than 2^64 bytes", count,
+         row_bytes);
+  }
+}
+
+const int32_t* resolve_row_list(const void* device, const zo2_span& rows, uint64_t count) {
+  return reinterpret_cast<const int32_t*>(
+      resolve(device, "gather", rows, {"rows", count * sizeof(int32_t), sizeof(int32_t), Kinds::kHostOnly}));
+}
+
 }  // namespace
 
 CopyCommand resolve_copy(const void* device, const zo2_span& dst, const zo2_span& src, uint64_t bytes) {
@@ -56,20 +70,40 @@ FillCommand resolve_fill(const void* device, const zo2_span& dst, uint8_t byte, 
 
 GatherCommand resolve_gather(const void* device, const zo2_span& dst, const zo2_span& src, const zo2_span& rows,
                              uint64_t count, int64_t row_base, uint64_t row_bytes) {
-  if (row_bytes == 0) fail(ZO2_STATUS_INVALID_ARGUMENT, "gather: row_bytes is 0, but must be at least 1");
-  if (count > UINT64_MAX / sizeof(int32_t) || count > UINT64_MAX / row_bytes) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "gather: %" PRIu64 " rows of %" PRIu64 " bytes are more than 2^64 bytes", count,
-         row_bytes);
-  }
+  check_row_bytes(count, row_bytes);
   GatherCommand command{};
   command.to = resolve(device, "gather", dst, {"dst", count * row_bytes, 1, Kinds::kAny});
   command.from = resolve(device, "gather", src, {"src", 0, 1, Kinds::kAny});
-  command.rows = reinterpret_cast<const int32_t*>(
-      resolve(device, "gather", rows, {"rows", count * sizeof(int32_t), sizeof(int32_t), Kinds::kHostOnly}));
+  command.rows = resolve_row_list(device, rows, count);
   command.count = count;
   command.row_base = row_base;
   command.row_bytes = row_bytes;
   command.present = (memory_of(src).bytes - src.offset) / row_bytes;
+  return command;
+}
+
+FileCopyCommand resolve_file_copy(const void* device, const zo2_span& dst, const zo2_span& src, uint64_t bytes) {
+  const bool write = in_file(dst);
+  const zo2_span& file = write ? dst : src;
+  resolve(device, "copy", file, {write ? "dst" : "src", bytes, 1, Kinds::kFileOnly});
+  uint8_t* const memory =
+      resolve(device, "copy", write ? src : dst, {write ? "src" : "dst", bytes, 1, Kinds::kHostOnly});
+  return {&memory_of(file), file.offset, memory, bytes, write};
+}
+
+FileGatherCommand resolve_file_gather(const void* device, const zo2_span& dst, const zo2_span& src,
+                                      const zo2_span& rows, uint64_t count, int64_t row_base, uint64_t row_bytes) {
+  check_row_bytes(count, row_bytes);
+  FileGatherCommand command{};
+  command.to = resolve(device, "gather", dst, {"dst", count * row_bytes, 1, Kinds::kHostOnly});
+  resolve(device, "gather", src, {"src", 0, 1, Kinds::kFileOnly});
+  command.rows = resolve_row_list(device, rows, count);
+  command.file = &memory_of(src);
+  command.offset = src.offset;
+  command.count = count;
+  command.row_base = row_base;
+  command.row_bytes = row_bytes;
+  command.present = (command.file->bytes - src.offset) / row_bytes;
   return command;
 }
 

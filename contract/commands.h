@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "contract/layout.h"
+#include "contract/memory.h"
 #include "contract/program.h"
 #include "contract/zo2.h"
 
@@ -44,6 +45,29 @@ struct GatherCommand {
 };
 GatherCommand resolve_gather(const void* device, const zo2_span& dst, const zo2_span& src, const zo2_span& rows,
                              uint64_t count, int64_t row_base, uint64_t row_bytes);
+
+// The same two where a file is at one side: `file` is its buffer, with places in it in bytes from its start.
+struct FileCopyCommand {
+  const Memory* file;
+  uint64_t offset;
+  uint8_t* memory;
+  uint64_t bytes;
+  bool write;  // from memory to the file
+};
+FileCopyCommand resolve_file_copy(const void* device, const zo2_span& dst, const zo2_span& src, uint64_t bytes);
+
+struct FileGatherCommand {
+  const Memory* file;
+  uint64_t offset;  // of row row_base
+  uint8_t* to;
+  const int32_t* rows;
+  uint64_t count;
+  int64_t row_base;
+  uint64_t row_bytes;
+  uint64_t present;  // rows that the source holds
+};
+FileGatherCommand resolve_file_gather(const void* device, const zo2_span& dst, const zo2_span& src,
+                                      const zo2_span& rows, uint64_t count, int64_t row_base, uint64_t row_bytes);
 
 // An update whose places are known: plain data, which a kernel can be handed. Its coefficients are read when the
 // command runs.

@@ -12,7 +12,7 @@ struct Memory {
   const void* owner;  // the device that it belongs to, as the backend's own object; compared only
   zo2_buffer_kind kind;
   uint64_t bytes;
-  uint8_t* data;  // where kernels and copies find it
+  uint8_t* data;  // where kernels and copies find it; null for a file
 };
 
 }  // namespace zo2::contract

@@ -16,6 +16,23 @@ std::string label(const SpanRule& rule) {
   return rule.element == nullptr ? rule.name : std::string(rule.name) + "[" + rule.element + "]";
 }
 
+const char* const kKindNames[] = {"device", "host", "file"};
+
+// What is wrong with a buffer of this kind there, and what to do; null for nothing.
+const char* kind_fault(Kinds kinds, zo2_buffer_kind kind) {
+  switch (kinds) {
+    case Kinds::kAny:
+      return kind == ZO2_BUFFER_FILE ? "which only copies from and to host memory and gathers into it reach" : nullptr;
+    case Kinds::kDeviceOnly:
+      return kind == ZO2_BUFFER_DEVICE ? nullptr : "but must be device memory; copy it there first";
+    case Kinds::kHostOnly:
+      return kind == ZO2_BUFFER_HOST ? nullptr : "but must be host memory";
+    case Kinds::kFileOnly:
+      return kind == ZO2_BUFFER_FILE ? nullptr : "but must be a file";
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 uint8_t* resolve(const void* device, const char* command, const zo2_span& span, const SpanRule& rule) {
@@ -26,13 +43,9 @@ uint8_t* resolve(const void* device, const char* command, const zo2_span& span, 
   if (buffer.owner != device) {
     fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is a buffer of another device", command, label(rule).c_str());
   }
-  if (rule.kinds == Kinds::kDeviceOnly && buffer.kind != ZO2_BUFFER_DEVICE) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is a host buffer, but must be device memory; copy it there first",
-         command, label(rule).c_str());
-  }
-  if (rule.kinds == Kinds::kHostOnly && buffer.kind != ZO2_BUFFER_HOST) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is a device buffer, but must be host memory", command,
-         label(rule).c_str());
+  if (const char* const fault = kind_fault(rule.kinds, buffer.kind)) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s is a %s buffer, %s", command, label(rule).c_str(),
+         kKindNames[buffer.kind], fault);
   }
   if (span.offset > buffer.bytes || rule.bytes > buffer.bytes - span.offset) {
     fail(ZO2_STATUS_INVALID_ARGUMENT,
@@ -43,8 +56,10 @@ uint8_t* resolve(const void* device, const char* command, const zo2_span& span, 
     fail(ZO2_STATUS_INVALID_ARGUMENT, "%s: %s starts at offset %" PRIu64 ", which is no multiple of %" PRIu64, command,
          label(rule).c_str(), span.offset, rule.alignment);
   }
-  return buffer.data + span.offset;
+  return buffer.data == nullptr ? nullptr : buffer.data + span.offset;
 }
+
+bool in_file(const zo2_span& span) { return !is_none(span) && memory_of(span).kind == ZO2_BUFFER_FILE; }
 
 void check_disjoint(const char* command, const std::vector<Place>& written, const std::vector<Place>& read) {
   const auto check = [command](const Place& a, const Place& b) {

@@ -9,7 +9,8 @@
 
 namespace zo2::contract {
 
-enum class Kinds { kAny, kDeviceOnly, kHostOnly };
+// kAny: what kernels and copies reach as memory.
+enum class Kinds { kAny, kDeviceOnly, kHostOnly, kFileOnly };
 
 // What a command asks of one of its spans. `name` is that of the field, `element` that of the span in a field of many.
 struct SpanRule {
@@ -24,8 +25,12 @@ inline bool is_none(const zo2_span& span) { return span.buffer == nullptr; }
 
 const Memory& memory_of(const zo2_span& span);
 
-// The first byte. Throws Failure(INVALID_ARGUMENT), named after `command` and the field, when the span is none, lies
-// past the end of its buffer, is of the wrong kind, belongs to another device, or is not aligned.
+// Whether it names a buffer that is a file.
+bool in_file(const zo2_span& span);
+
+// The first byte; null for one in a file, which has no address. Throws Failure(INVALID_ARGUMENT), named after `command`
+// and the field, when the span is none, lies past the end of its buffer, is of the wrong kind, belongs to another
+// device, or is not aligned.
 uint8_t* resolve(const void* device, const char* command, const zo2_span& span, const SpanRule& rule);
 
 // Bytes that a command reads or writes. `name` is that of the field.

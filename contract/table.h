@@ -54,6 +54,7 @@ class Table {
         gate_open,
         gate_destroy,
         buffer_create,
+        file_create,
         buffer_destroy,
         buffer_bytes,
         buffer_host_pointer,
@@ -230,9 +231,20 @@ class Table {
     return guarded(error, [&] {
       const int number = raw(kind);
       if (number != ZO2_BUFFER_DEVICE && number != ZO2_BUFFER_HOST) {
-        fail(ZO2_STATUS_INVALID_ARGUMENT, "%d is not a kind of buffer; use 0 (device) or 1 (host)", number);
+        fail(ZO2_STATUS_INVALID_ARGUMENT,
+             "%d is not a kind of buffer that is made so; use 0 (device) or 1 (host), or file_create", number);
       }
       give(buffer, std::make_unique<Buffer>(open_device(device), kind, bytes));
+    });
+  }
+
+  static zo2_status file_create(zo2_device* device, const zo2_file_options* options, zo2_buffer** buffer,
+                                zo2_error* error) {
+    return guarded(error, [&] {
+      const zo2_file_options& given = open<const zo2_file_options>(options, "options");
+      if (given.path == nullptr || *given.path == '\0')
+        fail(ZO2_STATUS_INVALID_ARGUMENT, "path is empty; name a file that does not exist yet");
+      give(buffer, std::make_unique<Buffer>(open_device(device), given));
     });
   }
 

@@ -38,7 +38,7 @@
 extern "C" {
 #endif
 
-#define ZO2_CONTRACT_VERSION 4u
+#define ZO2_CONTRACT_VERSION 5u
 
 typedef enum zo2_status {
   ZO2_OK = 0,
@@ -47,7 +47,8 @@ typedef enum zo2_status {
   ZO2_STATUS_UNSUPPORTED = 3,   /* valid, but not by this backend or device; the message lists what is supported */
   ZO2_STATUS_DEVICE = 4,        /* no such device, or the device failed */
   ZO2_STATUS_NOT_RECORDED = 5,
-  ZO2_STATUS_CANCELLED = 6
+  ZO2_STATUS_CANCELLED = 6,
+  ZO2_STATUS_IO = 7 /* a file; the message has its path and the system's reason */
 } zo2_status;
 
 typedef struct zo2_error {
@@ -57,9 +58,10 @@ typedef struct zo2_error {
 
 typedef enum zo2_dtype { ZO2_F32 = 0, ZO2_F16 = 1, ZO2_BF16 = 2, ZO2_I32 = 3 } zo2_dtype;
 
-/* Memory a kernel may touch (DEVICE) and memory at rest that copies reach without staging (HOST: pinned where that
- * exists). */
-typedef enum zo2_buffer_kind { ZO2_BUFFER_DEVICE = 0, ZO2_BUFFER_HOST = 1 } zo2_buffer_kind;
+/* Memory a kernel may touch (DEVICE); memory at rest that copies reach without staging (HOST: pinned where that
+ * exists); memory at rest in a file (FILE): copies reach it from and to HOST memory alone, gather reads rows of it into
+ * HOST memory, and every other use is refused. */
+typedef enum zo2_buffer_kind { ZO2_BUFFER_DEVICE = 0, ZO2_BUFFER_HOST = 1, ZO2_BUFFER_FILE = 2 } zo2_buffer_kind;
 
 typedef struct zo2_device zo2_device;
 typedef struct zo2_stream zo2_stream;
@@ -91,12 +93,14 @@ typedef struct zo2_device_options {
   /* CUDA backend: 1 lets matrix products with an fp32 weight round their operands to tf32 (10 bits of mantissa) first;
    * the CPU backend ignores it. */
   uint32_t tf32;
+  /* 1: files are read and written by threads, also where io_uring is to be had. */
+  uint32_t no_io_uring;
 } zo2_device_options;
 
 typedef struct zo2_device_info {
   char kind[16];  /* "cpu", "cuda", "cuda-emulated" */
   char name[128]; /* of the processor or the GPU */
-  /* what was chosen at run time: instruction sets or compute capability, matrix product library */
+  /* what was chosen at run time: instruction sets or compute capability, matrix product library, how files are read */
   char features[256];
   uint32_t threads;
   /* what holds the threads below the machine's cores, and memory_total below its memory: "affinity mask", or a control
@@ -109,9 +113,18 @@ typedef struct zo2_device_info {
   uint64_t device_bytes; /* DEVICE buffers that exist now */
   uint64_t device_bytes_peak;
   uint64_t host_bytes; /* HOST buffers that exist now */
+  uint64_t file_bytes; /* FILE buffers that exist now */
   uint64_t commands;   /* commands executed since the device was opened */
   uint64_t launches;   /* of these, prepare, run, loss and gradient */
 } zo2_device_info;
+
+/* The file of a FILE buffer, which exists for nobody else: it is made, with room for all of its bytes, and taken out of
+ * its folder again at once, so that its room is free again when the buffer is destroyed or the process ends, however it
+ * ends. It is read and written past the page cache where its file system can do that. */
+typedef struct zo2_file_options {
+  const char* path; /* UTF-8; of a file that does not exist yet, in a folder that does */
+  uint64_t bytes;
+} zo2_file_options;
 
 /* ---- layout: where the tensors of one unit lie ------------------------------------------------------------------- */
 
@@ -138,7 +151,7 @@ typedef struct zo2_segment {
 /* ---- noise, prepare ---------------------------------------------------------------------------------------------- */
 
 /* Gaussian and Rademacher are functions of (seed, step, direction, canonical index) alone: numerics/. BUFFER is for
- * tests: z is read as fp32 at the canonical index from `z` (any buffer kind). */
+ * tests: z is read as fp32 at the canonical index from `z` (DEVICE or HOST). */
 typedef enum zo2_noise_kind { ZO2_NOISE_GAUSSIAN = 0, ZO2_NOISE_RADEMACHER = 1, ZO2_NOISE_BUFFER = 2 } zo2_noise_kind;
 
 typedef enum zo2_rounding { ZO2_ROUND_NEAREST = 0, ZO2_ROUND_STOCHASTIC = 1 } zo2_rounding;
@@ -427,12 +440,16 @@ typedef struct zo2_backend {
   void (*gate_open)(zo2_gate* gate);
   void (*gate_destroy)(zo2_gate* gate); /* opens it first */
 
-  /* HOST memory is zeroed; DEVICE memory is not. Bytes may be 0. The start is aligned to 256 bytes. */
+  /* DEVICE and HOST buffers. HOST memory is zeroed; DEVICE memory is not. Bytes may be 0. The start is aligned to 256
+   * bytes, that of a HOST buffer of at least 4096 bytes to 4096. */
   zo2_status (*buffer_create)(zo2_device* device, zo2_buffer_kind kind, uint64_t bytes, zo2_buffer** buffer,
                               zo2_error* error);
+  /* A FILE buffer, zeroed. Blocks while the file system finds room. OUT_OF_MEMORY when it has none, IO when the file
+   * cannot be made there. */
+  zo2_status (*file_create)(zo2_device* device, const zo2_file_options* options, zo2_buffer** buffer, zo2_error* error);
   void (*buffer_destroy)(zo2_buffer* buffer);
   uint64_t (*buffer_bytes)(const zo2_buffer* buffer);
-  void* (*buffer_host_pointer)(const zo2_buffer* buffer); /* HOST buffers; NULL for DEVICE ones */
+  void* (*buffer_host_pointer)(const zo2_buffer* buffer); /* HOST buffers; NULL for others */
 
   zo2_status (*layout_create)(zo2_device* device, const zo2_segment* segments, uint64_t count, zo2_layout** layout,
                               zo2_error* error);
@@ -442,9 +459,11 @@ typedef struct zo2_backend {
                                const uint64_t space_bytes[ZO2_SPACES], zo2_program** program, zo2_error* error);
   void (*program_destroy)(zo2_program* program);
 
-  /* Commands. copy: between any two buffers, regions may not overlap. fill: every byte becomes `byte` (255 makes NaN of
-   * every float dtype). gather: row i of dst becomes row (rows[i] - row_base) of src, row_bytes each; rows: int32, in a
-   * HOST buffer. */
+  /* Commands. copy: between any two buffers, but for a FILE one, whose other side is HOST; regions may not overlap.
+   * Copies from and to a FILE are fastest where offsets and bytes are multiples of 4096; what fails there poisons the
+   * stream with ZO2_STATUS_IO. fill: every byte becomes `byte` (255 makes NaN of every float dtype). gather: row i of
+   * dst becomes row (rows[i] - row_base) of src, row_bytes each; rows: int32, in a HOST buffer; dst is HOST where src
+   * is a FILE. */
   zo2_status (*copy)(zo2_stream* stream, zo2_span dst, zo2_span src, uint64_t bytes, zo2_error* error);
   zo2_status (*fill)(zo2_stream* stream, zo2_span dst, uint8_t byte, uint64_t bytes, zo2_error* error);
   zo2_status (*gather)(zo2_stream* stream, zo2_span dst, zo2_span src, zo2_span rows, uint64_t count, int64_t row_base,

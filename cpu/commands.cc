@@ -4,21 +4,33 @@
 #include <memory>
 
 #include "contract/commands.h"
+#include "contract/span.h"
 #include "cpu/ops/gather.h"
 #include "cpu/ops/loss.h"
 #include "cpu/ops/prepare.h"
 #include "cpu/program_run.h"
+#include "cpu/runtime/buffer.h"
 #include "cpu/runtime/device.h"
+#include "disk/gather.h"
+#include "disk/move.h"
 
 namespace zo2::cpu {
 namespace {
 
 using Counted = Stream::Counted;
 
+const disk::File& file_of(const contract::Memory* buffer) { return static_cast<const Buffer*>(buffer)->file(); }
+
 }  // namespace
 
 void enqueue_copy(Stream& stream, const zo2_span& dst, const zo2_span& src, uint64_t bytes) {
-  const contract::CopyCommand command = contract::resolve_copy(&stream.device(), dst, src, bytes);
+  Device& device = stream.device();
+  if (contract::in_file(dst) || contract::in_file(src)) {
+    const contract::FileCopyCommand command = contract::resolve_file_copy(&device, dst, src, bytes);
+    return stream.command(Counted::kCommand,
+                          [&device, command] { disk::move_bytes(device.files(), file_of(command.file), command); });
+  }
+  const contract::CopyCommand command = contract::resolve_copy(&device, dst, src, bytes);
   stream.command(Counted::kCommand, [command] {
     if (command.bytes != 0) std::memcpy(command.to, command.from, command.bytes);
   });
@@ -33,8 +45,14 @@ void enqueue_fill(Stream& stream, const zo2_span& dst, uint8_t byte, uint64_t by
 
 void enqueue_gather(Stream& stream, const zo2_span& dst, const zo2_span& src, const zo2_span& rows, uint64_t count,
                     int64_t row_base, uint64_t row_bytes) {
-  const contract::GatherCommand command =
-      contract::resolve_gather(&stream.device(), dst, src, rows, count, row_base, row_bytes);
+  Device& device = stream.device();
+  if (contract::in_file(src)) {
+    const contract::FileGatherCommand command =
+        contract::resolve_file_gather(&device, dst, src, rows, count, row_base, row_bytes);
+    return stream.command(Counted::kCommand,
+                          [&device, command] { disk::gather_rows(device.files(), file_of(command.file), command); });
+  }
+  const contract::GatherCommand command = contract::resolve_gather(&device, dst, src, rows, count, row_base, row_bytes);
   stream.command(Counted::kCommand, [command] { run_gather(command); });
 }
 

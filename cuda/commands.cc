@@ -8,14 +8,19 @@
 #include "cuda/ops/loss.cuh"
 #include "cuda/ops/prepare.cuh"
 #include "cuda/program_run.h"
+#include "cuda/runtime/buffer.h"
 #include "cuda/runtime/check.h"
 #include "cuda/runtime/device.h"
+#include "disk/gather.h"
+#include "disk/move.h"
 
 namespace zo2::cuda {
 namespace {
 
 using Counted = Stream::Counted;
 using Uses = Stream::Uses;
+
+const disk::File& file_of(const contract::Memory* buffer) { return static_cast<const Buffer*>(buffer)->file(); }
 
 bool in_host_memory(const zo2_span& span) { return contract::memory_of(span).kind == ZO2_BUFFER_HOST; }
 
@@ -33,7 +38,13 @@ DeviceLayout::DeviceLayout(std::shared_ptr<Device> device, const zo2_segment* li
 DeviceLayout::~DeviceLayout() { device_->enter_quietly(); }
 
 void enqueue_copy(Stream& stream, const zo2_span& dst, const zo2_span& src, uint64_t bytes) {
-  const contract::CopyCommand command = contract::resolve_copy(&stream.device(), dst, src, bytes);
+  Device& device = stream.device();
+  if (contract::in_file(dst) || contract::in_file(src)) {
+    const contract::FileCopyCommand command = contract::resolve_file_copy(&device, dst, src, bytes);
+    return stream.file_command([&device, command] { disk::move_bytes(device.files(), file_of(command.file), command); },
+                               {command.memory, command.bytes, !command.write});
+  }
+  const contract::CopyCommand command = contract::resolve_copy(&device, dst, src, bytes);
   if (in_host_memory(dst) && in_host_memory(src)) {
     stream.command(Counted::kCommand, Uses::kKernels,
                    [&](const Launch& launch) { ZO2_CUDA_LAUNCH("copy", launch_copy(launch, command)); });
@@ -53,8 +64,15 @@ void enqueue_fill(Stream& stream, const zo2_span& dst, uint8_t byte, uint64_t by
 
 void enqueue_gather(Stream& stream, const zo2_span& dst, const zo2_span& src, const zo2_span& rows, uint64_t count,
                     int64_t row_base, uint64_t row_bytes) {
-  const contract::GatherCommand command =
-      contract::resolve_gather(&stream.device(), dst, src, rows, count, row_base, row_bytes);
+  Device& device = stream.device();
+  if (contract::in_file(src)) {
+    const contract::FileGatherCommand command =
+        contract::resolve_file_gather(&device, dst, src, rows, count, row_base, row_bytes);
+    return stream.file_command(
+        [&device, command] { disk::gather_rows(device.files(), file_of(command.file), command); },
+        {command.to, command.count * command.row_bytes, true});
+  }
+  const contract::GatherCommand command = contract::resolve_gather(&device, dst, src, rows, count, row_base, row_bytes);
   stream.command(Counted::kCommand, Uses::kKernels,
                  [&](const Launch& launch) { ZO2_CUDA_LAUNCH("gather", launch_gather(launch, command)); });
 }

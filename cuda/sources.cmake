@@ -11,6 +11,7 @@ set(zo2_cuda_sources
   runtime/device.cc
   runtime/event.cc
   runtime/event_pool.cc
+  runtime/file_line.cc
   runtime/gate.cc
   runtime/lane.cc
   runtime/lock_refusal.cc
@@ -18,6 +19,7 @@ set(zo2_cuda_sources
   runtime/pinned.cc
   runtime/scratch.cc
   runtime/stream.cc
+  runtime/stream_word.cc
   runtime/thread.cc
   runtime/touch.cc
   runtime/watcher.cc

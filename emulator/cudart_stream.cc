@@ -196,4 +196,9 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t handle, cudaHostFn_t function, void*
   return cudaSuccess;
 }
 
+void zo2_emu_host_function_touches(const void* memory, uint64_t bytes, bool write) {
+  const std::lock_guard hold(runtime_lock());
+  if constexpr (kRace) hooks::host_function_touches(memory, static_cast<size_t>(bytes), write);
+}
+
 }  // extern "C"

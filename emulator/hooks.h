@@ -47,6 +47,8 @@ void device_reset();
 // ---- operations, while they run
 void copies(uint64_t op, void* destination, const void* source, size_t bytes);
 void fills(uint64_t op, void* destination, size_t bytes);
+// By the host function that runs on this thread, or for it.
+void host_function_touches(const void* address, size_t bytes, bool write);
 // The body of a host function runs on the calling thread, WITHOUT the runtime's lock between the two; these two are
 // called with it.
 void host_function_begins(uint64_t op);

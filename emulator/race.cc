@@ -379,6 +379,11 @@ void device_reset() {
   race::forget_memory();
 }
 
+void host_function_touches(const void* address, size_t bytes, bool write) {
+  race::reported().clear();
+  race::touch_by_command(race::function_op, address, bytes, write);
+}
+
 void fills(uint64_t op, void* destination, size_t bytes) {
   race::reported().clear();
   race::touch_by_command(op, destination, bytes, true);

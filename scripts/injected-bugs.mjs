@@ -46,6 +46,7 @@ const SOURCES = [
   "contract",
   "cpu",
   "cuda",
+  "disk",
   "emulator",
   "test/native/cpp",
   "test/fixtures/linear-stores.txt",

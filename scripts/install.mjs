@@ -8,6 +8,7 @@
  *   ZO2_CUDA_ARCHITECTURES  what the kernels are compiled for, as CMake writes it: "90a-real;80-virtual"
  *   ZO2_TESTS        on: the C++ tests too, in the same folder
  *   ZO2_BLAS         auto | on | off: the matrix product of the CPU backend
+ *   ZO2_IO_URING     auto | on | off: how files are read and written
  *   ZO2_PORTABLE     on: the C++ runtime linked in, for an addon that is carried to other machines
  *   ZO2_BUILD_DIR    another folder than build/
  *   ZO2_BUILD_CACHE  folder of earlier builds (~/.cache/zo2/addons), or off

@@ -47,10 +47,9 @@ async function prebuild(variant, out, force) {
   fs.mkdirSync(folder, { recursive: true });
   fs.copyFileSync(settings.addon, path.join(folder, "zo2.node"));
   const { version } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"));
-  const openBlas = /matrix product: OpenBLAS/.test(
-    fs.readFileSync(path.join(settings.buildDir, "generated", "build_info.h"), "utf8"),
-  );
-  const about = { name, variant, version, openBlas, contract: contractVersion(), glibc: needs.glibc };
+  const build = fs.readFileSync(path.join(settings.buildDir, "generated", "build_info.h"), "utf8");
+  const linked = { openBlas: /matrix product: OpenBLAS/.test(build), liburing: /files: io_uring/.test(build) };
+  const about = { name, variant, version, ...linked, contract: contractVersion(), glibc: needs.glibc };
   for (const [file, text] of packageFiles(about)) fs.writeFileSync(path.join(folder, file), text);
   fs.mkdirSync(out, { recursive: true });
   const args = ["pack", "--json", "--ignore-scripts", "--pack-destination", out];

@@ -6,7 +6,7 @@
  *   npm test -- unit config           one part, of it the files (of cpp: the programs) whose path has "config"
  *   ZO2_SANITIZE=address|thread npm test -- cpp      the C++ tests under a sanitizer
  *   ZO2_CUDA=emulated npm test -- cpp                with the CUDA backend too; off when it is not set
- *   ZO2_BUILD_DIR=DIR, ZO2_BLAS=off   as in scripts/install.mjs; the C++ tests follow them
+ *   ZO2_BUILD_DIR=DIR, ZO2_BLAS=off, ZO2_IO_URING=off   as in scripts/install.mjs; the C++ tests follow them
  *   ZO2_TEST_DEVICE=cuda              the native tests on the CUDA backend: a GPU, or the emulator in a build with
  *                                     ZO2_CUDA=emulated
  */
@@ -52,8 +52,10 @@ function environmentOf({ properties }) {
 function cpp(patterns) {
   const sanitize = process.env.ZO2_SANITIZE ?? "";
   const blas = process.env.ZO2_BLAS || "auto";
+  const ioUring = process.env.ZO2_IO_URING || "auto";
   const cuda = process.env.ZO2_CUDA || "off";
-  const parts = [sanitize, blas === "auto" ? "" : `blas-${blas}`, cuda === "off" ? "" : `cuda-${cuda}`];
+  const own = [blas === "auto" ? "" : `blas-${blas}`, ioUring === "auto" ? "" : `io-uring-${ioUring}`];
+  const parts = [sanitize, ...own, cuda === "off" ? "" : `cuda-${cuda}`];
   const suffix = parts
     .filter((part) => part !== "")
     .map((part) => `-${part}`)
@@ -65,6 +67,7 @@ function cpp(patterns) {
     "-DZO2_TESTS=ON",
     `-DZO2_SANITIZE=${sanitize}`,
     `-DZO2_BLAS=${blas}`,
+    `-DZO2_IO_URING=${ioUring}`,
     `-DZO2_CUDA=${cuda}`,
     "-DCMAKE_BUILD_TYPE=Release",
   ];

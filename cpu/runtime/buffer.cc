@@ -13,6 +13,8 @@ namespace zo2::cpu {
 namespace {
 
 constexpr uint64_t kAlignment = 256;
+// Of host memory: what direct I/O takes.
+constexpr uint64_t kPage = 4096;
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
 
 uint64_t round_up(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
@@ -39,7 +41,8 @@ Buffer::Buffer(std::shared_ptr<Device> device, zo2_buffer_kind kind, uint64_t by
     mapped_ = round_up(bytes, kHugePage);
     data = map_huge(mapped_);
   } else {
-    data = static_cast<uint8_t*>(std::aligned_alloc(kAlignment, round_up(bytes, kAlignment) + kAlignment));
+    const uint64_t alignment = kind == ZO2_BUFFER_HOST && bytes >= kPage ? kPage : kAlignment;
+    data = static_cast<uint8_t*>(std::aligned_alloc(alignment, round_up(bytes, alignment) + alignment));
     if (data != nullptr && kind == ZO2_BUFFER_HOST) std::memset(data, 0, bytes);
   }
   if (data == nullptr) {
@@ -49,6 +52,13 @@ Buffer::Buffer(std::shared_ptr<Device> device, zo2_buffer_kind kind, uint64_t by
                    bytes, kind == ZO2_BUFFER_DEVICE ? "device" : "host");
   }
   if (poisoned) std::memset(data, 0xFF, bytes);
+}
+
+Buffer::Buffer(std::shared_ptr<Device> device, const zo2_file_options& options)
+    : contract::Memory{device.get(), ZO2_BUFFER_FILE, options.bytes, nullptr},
+      device_(std::move(device)),
+      file_(std::make_unique<disk::File>(options.path, options.bytes)) {
+  device_->reserve(kind, bytes);
 }
 
 Buffer::~Buffer() {

@@ -11,6 +11,7 @@
 #include "contract/status.h"
 #include "cpu/ops/matmul.h"
 #include "cpu/runtime/cpu_features.h"
+#include "cpu/runtime/thread.h"
 
 namespace zo2::cpu {
 namespace {
@@ -48,7 +49,8 @@ Device::Device(const zo2_device_options& options)
       vectorised_(options.generic_kernels == 0 && has_avx2_fma_f16c()),
       process_(getpid()),
       memory_total_(contract::host().memory_total),
-      pool_(options.threads == 0 ? std::min(contract::host().cores, kMostThreads) : options.threads) {}
+      pool_(options.threads == 0 ? std::min(contract::host().cores, kMostThreads) : options.threads),
+      files_(options.no_io_uring != 0, start_thread) {}
 
 void Device::close() {
   std::vector<Stream*> streams;
@@ -67,7 +69,8 @@ void Device::describe(zo2_device_info* info) {
   *info = {};
   put(info->kind, "cpu");
   put(info->name, contract::processor_name());
-  put(info->features, std::string(vectorised_ ? "avx2 fma f16c" : "generic") + "; " + matmul_library());
+  put(info->features,
+      std::string(vectorised_ ? "avx2 fma f16c" : "generic") + "; " + matmul_library() + "; files: " + files_.name());
   const contract::Host host = contract::host();
   info->threads = pool_.size();
   if (options_.threads == 0) put_end(info->threads_limited_by, host.cores_by);
@@ -81,6 +84,7 @@ void Device::describe(zo2_device_info* info) {
   info->device_bytes = device_bytes_;
   info->device_bytes_peak = device_bytes_peak_;
   info->host_bytes = host_bytes_;
+  info->file_bytes = file_bytes_;
 }
 
 double Device::seconds() const {
@@ -107,12 +111,12 @@ void Device::count(Stream::Counted counted) {
 
 void Device::reserve(zo2_buffer_kind kind, uint64_t bytes) {
   std::lock_guard<std::mutex> lock(memory_mutex_);
-  uint64_t& used = kind == ZO2_BUFFER_DEVICE ? device_bytes_ : host_bytes_;
+  uint64_t& used = books(kind);
   // Without a limit of its own, either kind is bounded by what the host has: the kernel would grant more, and kill the
   // process later.
   const bool limited = kind == ZO2_BUFFER_DEVICE && options_.memory_limit != 0;
   const uint64_t limit = limited ? options_.memory_limit : memory_total_;
-  if (bytes > limit || used > limit - bytes) {
+  if (kind != ZO2_BUFFER_FILE && (bytes > limit || used > limit - bytes)) {
     contract::fail(ZO2_STATUS_OUT_OF_MEMORY,
                    "%" PRIu64 " bytes of %s memory were asked for, %" PRIu64 " are in use, the limit is %" PRIu64
                    "; %s",
@@ -125,7 +129,11 @@ void Device::reserve(zo2_buffer_kind kind, uint64_t bytes) {
 
 void Device::release(zo2_buffer_kind kind, uint64_t bytes) {
   std::lock_guard<std::mutex> lock(memory_mutex_);
-  (kind == ZO2_BUFFER_DEVICE ? device_bytes_ : host_bytes_) -= bytes;
+  books(kind) -= bytes;
+}
+
+uint64_t& Device::books(zo2_buffer_kind kind) {
+  return kind == ZO2_BUFFER_DEVICE ? device_bytes_ : kind == ZO2_BUFFER_HOST ? host_bytes_ : file_bytes_;
 }
 
 bool Device::forked() const { return getpid() != process_; }

@@ -13,6 +13,7 @@
 #include "cpu/runtime/notifier.h"
 #include "cpu/runtime/pool.h"
 #include "cpu/runtime/stream.h"
+#include "disk/engine.h"
 
 namespace zo2::cpu {
 
@@ -32,6 +33,7 @@ class Device {
 
   ThreadPool& pool() { return pool_; }
   Notifier& notifier() { return notifier_; }
+  disk::Engine& files() { return files_; }
   // Whether kernels may use AVX2, FMA and F16C.
   bool vectorised() const { return vectorised_; }
   uint32_t delay_microseconds() const { return options_.delay_microseconds; }
@@ -44,7 +46,8 @@ class Device {
   void dismiss(Stream* stream);
   void count(Stream::Counted counted);
 
-  // Books `bytes` of a kind of memory. Throws Failure(OUT_OF_MEMORY) when DEVICE memory would pass its limit.
+  // Books `bytes` of a kind of memory. Throws Failure(OUT_OF_MEMORY) when DEVICE or HOST memory would pass its limit;
+  // that of a FILE is its file system's.
   void reserve(zo2_buffer_kind kind, uint64_t bytes);
   void release(zo2_buffer_kind kind, uint64_t bytes);
 
@@ -53,6 +56,8 @@ class Device {
   bool forked() const;
 
  private:
+  uint64_t& books(zo2_buffer_kind kind);  // with the lock
+
   const zo2_device_options options_;
   const bool vectorised_;
   const pid_t process_;
@@ -63,6 +68,7 @@ class Device {
   uint64_t device_bytes_ = 0;
   uint64_t device_bytes_peak_ = 0;
   uint64_t host_bytes_ = 0;
+  uint64_t file_bytes_ = 0;
 
   std::atomic<uint64_t> commands_{0};
   std::atomic<uint64_t> launches_{0};
@@ -74,6 +80,7 @@ class Device {
 
   Notifier notifier_;
   ThreadPool pool_;
+  disk::Engine files_;
 };
 
 }  // namespace zo2::cpu

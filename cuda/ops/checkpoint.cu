@@ -15,7 +15,7 @@ __device__ inline uint64_t raised_by(FaultSlot& slot) {
 __global__ void checkpoint_kernel(FaultSlot* slot, uint64_t command, Checkpoint checkpoint) {
   if (slot->raised != 0) return;
   // The host writes this word at any time: volatile, so that it is read from there.
-  bool stop = *static_cast<const volatile uint32_t*>(checkpoint.cancelled) != 0;
+  bool stop = *static_cast<const volatile uint32_t*>(checkpoint.stopped) != 0;
   for (uint32_t i = 0; i < checkpoint.count && !stop; ++i) {
     const uint64_t by = raised_by(*checkpoint.sources[i].slot);
     stop = by != 0 && by <= checkpoint.sources[i].command;

@@ -7,6 +7,7 @@
 #include "contract/zo2.h"
 #include "cuda/runtime/owners.h"
 #include "cuda/runtime/pinned.h"
+#include "disk/file.h"
 
 namespace zo2::cuda {
 
@@ -18,17 +19,21 @@ class Buffer : public contract::Memory {
   // HOST memory is zeroed; DEVICE memory is not, and under random delays holds NaN, so that what reads it too early
   // shows. Throws Failure(OUT_OF_MEMORY) with what was asked for, what is in use or free, and the limit.
   Buffer(std::shared_ptr<Device> device, zo2_buffer_kind kind, uint64_t bytes);
+  // FILE memory. Throws Failure, of disk::File.
+  Buffer(std::shared_ptr<Device> device, const zo2_file_options& options);
   // The runtime may wait until the device is idle before it takes the memory back.
   ~Buffer();
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
 
   Device& device() const { return *device_; }
+  const disk::File& file() const { return *file_; }  // of FILE memory
 
  private:
   const std::shared_ptr<Device> device_;
   DeviceArena on_device_;
   PinnedArena on_host_;
+  std::unique_ptr<const disk::File> file_;
 };
 
 }  // namespace zo2::cuda

@@ -12,6 +12,7 @@
 #include "cuda/runtime/build.h"
 #include "cuda/runtime/check.h"
 #include "cuda/runtime/pinned.h"
+#include "cuda/runtime/thread.h"
 
 namespace zo2::cuda {
 namespace {
@@ -118,6 +119,7 @@ Device::Device(const zo2_device_options& options)
   clock_ = std::make_unique<Clock>();
   events_ = std::make_shared<EventPool>();
   words_ = std::make_unique<WordsPool>();
+  files_ = std::make_unique<disk::Engine>(options.no_io_uring != 0, start_thread);
   ++open_devices[ordinal_];
 }
 
@@ -155,9 +157,10 @@ void Device::describe(zo2_device_info* info) {
   ZO2_CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
   put(info->kind, kEmulated ? "cuda-emulated" : "cuda");
   put(info->name, device_name(ordinal_));
-  put(info->features, format("compute capability %d.%d; %d SMs; CUDA %s; driver for CUDA %s%s", traits_.capability / 10,
-                             traits_.capability % 10, traits_.multiprocessors, version(runtime).c_str(),
-                             version(driver).c_str(), traits_.tf32 ? "; tf32" : ""));
+  put(info->features,
+      format("compute capability %d.%d; %d SMs; CUDA %s; driver for CUDA %s%s; files: %s", traits_.capability / 10,
+             traits_.capability % 10, traits_.multiprocessors, version(runtime).c_str(), version(driver).c_str(),
+             traits_.tf32 ? "; tf32" : "", files_->name().c_str()));
   size_t free = 0;
   size_t total = 0;
   ZO2_CUDA_CHECK(cudaMemGetInfo(&free, &total));
@@ -170,6 +173,7 @@ void Device::describe(zo2_device_info* info) {
   info->device_bytes = device_bytes_;
   info->device_bytes_peak = device_bytes_peak_;
   info->host_bytes = host_bytes_;
+  info->file_bytes = file_bytes_;
 }
 
 void Device::enter() const {
@@ -201,10 +205,10 @@ void Device::count(Stream::Counted counted) {
 void Device::reserve(zo2_buffer_kind kind, uint64_t bytes) {
   std::lock_guard<std::mutex> lock(memory_mutex_);
   const bool device = kind == ZO2_BUFFER_DEVICE;
-  uint64_t& used = device ? device_bytes_ : host_bytes_;
+  uint64_t& used = books(kind);
   const bool limited = device && options_.memory_limit != 0;
   const uint64_t limit = limited ? options_.memory_limit : device ? memory_total_ : host_memory_total();
-  if (bytes > limit || used > limit - bytes) {
+  if (kind != ZO2_BUFFER_FILE && (bytes > limit || used > limit - bytes)) {
     fail(ZO2_STATUS_OUT_OF_MEMORY,
          "%" PRIu64 " bytes of %s memory were asked for, %" PRIu64 " are in use, the limit is %" PRIu64 "; %s", bytes,
          device ? "device" : "host", used, limit,
@@ -218,7 +222,11 @@ void Device::reserve(zo2_buffer_kind kind, uint64_t bytes) {
 
 void Device::release(zo2_buffer_kind kind, uint64_t bytes) {
   std::lock_guard<std::mutex> lock(memory_mutex_);
-  (kind == ZO2_BUFFER_DEVICE ? device_bytes_ : host_bytes_) -= bytes;
+  books(kind) -= bytes;
+}
+
+uint64_t& Device::books(zo2_buffer_kind kind) {
+  return kind == ZO2_BUFFER_DEVICE ? device_bytes_ : kind == ZO2_BUFFER_HOST ? host_bytes_ : file_bytes_;
 }
 
 bool Device::forked() const { return getpid() != process_; }

@@ -18,6 +18,7 @@
 #include "cuda/runtime/lane.h"
 #include "cuda/runtime/scratch.h"
 #include "cuda/runtime/stream.h"
+#include "disk/engine.h"
 
 namespace zo2::cuda {
 
@@ -47,6 +48,7 @@ class Device {
   EventPool& events() { return *events_; }
   WordsPool& words() { return *words_; }
   ScratchBook& scratch() { return scratch_; }
+  disk::Engine& files() const { return *files_; }
   uint32_t delay_microseconds() const { return options_.delay_microseconds; }
 
   // A stream's place in the list that close() cancels, and the seed of its random delays. Throws Failure(CANCELLED)
@@ -55,7 +57,8 @@ class Device {
   void dismiss(Stream* stream);
   void count(Stream::Counted counted);
 
-  // Books `bytes` of a kind of memory. Throws Failure(OUT_OF_MEMORY) when that would pass the limit, or what there is.
+  // Books `bytes` of a kind of memory. Throws Failure(OUT_OF_MEMORY) when that would pass the limit, or what there is;
+  // that of a FILE is its file system's.
   void reserve(zo2_buffer_kind kind, uint64_t bytes);
   void release(zo2_buffer_kind kind, uint64_t bytes);
 
@@ -64,6 +67,8 @@ class Device {
   bool forked() const;
 
  private:
+  uint64_t& books(zo2_buffer_kind kind);  // with the lock
+
   const zo2_device_options options_;
   const int ordinal_;
   const pid_t process_;
@@ -73,11 +78,13 @@ class Device {
   std::shared_ptr<EventPool> events_;
   std::unique_ptr<WordsPool> words_;
   ScratchBook scratch_;
+  std::unique_ptr<disk::Engine> files_;
 
   std::mutex memory_mutex_;
   uint64_t device_bytes_ = 0;
   uint64_t device_bytes_peak_ = 0;
   uint64_t host_bytes_ = 0;
+  uint64_t file_bytes_ = 0;
 
   std::atomic<uint64_t> commands_{0};
   std::atomic<uint64_t> launches_{0};

@@ -17,7 +17,7 @@ class Device;
 // The holds of one stream, numbered 1, 2, ... Hold n lets the stream pass once `passed` is at least n, which is how
 // many holds are open without a closed one before them; that is enough, because a stream comes to its holds in order.
 //
-// On a device the stream waits for that word itself (cuStreamWaitValue32): the runtime may run the host functions of
+// On a device the stream waits for that word itself (stream_word.h): the runtime may run the host functions of
 // all streams one by one, and a host function that waited would then hold streams that nobody asked to hold. The
 // emulator, and drivers without that call, wait in a host function.
 class HoldLine {

@@ -33,8 +33,15 @@ WordsPool::Words WordsPool::take() {
 std::optional<zo2_error> Lane::fault(uint64_t ordinal) const {
   const FaultSlot& mirror = words_.host->mirror;
   // The kernel writes `raised` last.
-  if (__atomic_load_n(&mirror.raised, __ATOMIC_ACQUIRE) == 0 || mirror.command > ordinal) return std::nullopt;
+  if (__atomic_load_n(&mirror.raised, __ATOMIC_ACQUIRE) == 0 || mirror.command > ordinal)
+    return failed_.load() <= ordinal ? std::optional<zo2_error>(failure_) : std::nullopt;
   return named(name_, ZO2_STATUS_INVALID_ARGUMENT, contract::describe(mirror.fault));
+}
+
+void Lane::fail(uint64_t ordinal, const zo2_error& error) {
+  failure_ = error;
+  failed_.store(ordinal);
+  stop();
 }
 
 std::optional<zo2_error> Lane::cancellation(uint64_t ordinal) const {

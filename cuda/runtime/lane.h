@@ -26,8 +26,9 @@ struct DeviceWords {
 // A stream's words in pinned memory, which the device reads and writes too.
 struct HostWords {
   FaultSlot mirror;
-  uint32_t cancelled;  // 1: checkpoints raise the slot
-  uint32_t passed;     // how many of the stream's holds are open, see HoldLine
+  uint32_t stopped;      // 1: checkpoints raise the slot
+  uint32_t passed;       // how many of the stream's holds are open, see HoldLine
+  uint32_t transferred;  // how many of the stream's file commands are done, see FileLine
 };
 
 // Gives every stream of a device its words. They are not used again before the device goes: kernels of other streams
@@ -63,9 +64,16 @@ class Lane {
   DeviceWords& device_words() const { return *words_.device; }
   HostWords& host_words() const { return *words_.host; }
 
-  // The fault that a check kernel raised in a command up to `ordinal`, as far as the host can see it: certain once the
-  // device has passed that one.
+  // The fault that a check kernel raised in a command up to `ordinal`, or the failure of one on the host, as far as it
+  // is known: certain once the device has passed that one.
   std::optional<zo2_error> fault(uint64_t ordinal) const;
+
+  // A command that the host does for the stream failed, the only one: the stream is at it. Its checkpoints raise the
+  // slot from here on. Any thread.
+  void fail(uint64_t ordinal, const zo2_error& error);
+  // Makes the stream's checkpoints raise the slot. Any thread.
+  void stop() { __atomic_store_n(&host_words().stopped, 1u, __ATOMIC_RELEASE); }
+  bool stopped() const { return __atomic_load_n(&host_words().stopped, __ATOMIC_ACQUIRE) != 0; }
 
   // The stream is being destroyed: commands from `first` on count as not run, whether they were or not.
   void cancel(uint64_t first) { cancelled_from_.store(first); }
@@ -88,6 +96,8 @@ class Lane {
   std::atomic<uint64_t> cancelled_from_{UINT64_MAX};
   std::atomic<uint64_t> first_kernels_{UINT64_MAX};
   std::atomic<bool> retired_{false};
+  std::atomic<uint64_t> failed_{UINT64_MAX};  // ordinal of the command that failed on the host
+  zo2_error failure_{};                       // of that one; written before `failed_`
 };
 
 // How far one stream had come when another waited for it, directly or through a third.

@@ -18,6 +18,8 @@ namespace zo2::cuda {
 namespace {
 
 constexpr uint64_t kAlignment = 256;
+// What direct I/O takes.
+constexpr uint64_t kPage = 4096;
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
 constexpr unsigned kRegistered = cudaHostRegisterPortable | cudaHostRegisterMapped;
 constexpr unsigned kAllocated = cudaHostAllocPortable | cudaHostAllocMapped;
@@ -87,7 +89,8 @@ PinnedArena::PinnedArena(uint64_t bytes) {
     if (!concerns_memory(status)) check_call(status, "cudaHostRegister");
     refused = said("cudaHostRegister", status) + ", ";
   }
-  const uint64_t room = std::max<uint64_t>(bytes, 1) + kAlignment;
+  const uint64_t alignment = bytes >= kPage ? kPage : kAlignment;
+  const uint64_t room = std::max<uint64_t>(bytes, 1) + alignment;
   const cudaError_t status = cudaHostAlloc(&base_, static_cast<size_t>(room), kAllocated);
   if (status != cudaSuccess) {
     ignore(status);
@@ -96,7 +99,7 @@ PinnedArena::PinnedArena(uint64_t bytes) {
     if (bytes <= kHugePage) facts = lock_facts(bytes, nullptr);
     refuse(facts, refused + said("cudaHostAlloc", status));
   }
-  data_ = reinterpret_cast<uint8_t*>(round_up(reinterpret_cast<uintptr_t>(base_), kAlignment));
+  data_ = reinterpret_cast<uint8_t*>(round_up(reinterpret_cast<uintptr_t>(base_), alignment));
   zero_bytes(data_, bytes);
 }
 

@@ -6,8 +6,8 @@
 
 namespace zo2::cuda {
 
-// Page-locked host memory, zeroed, aligned to 256 bytes, at one address for the host and for every device of the
-// process.
+// Page-locked host memory, zeroed, aligned as zo2.h says of HOST buffers, at one address for the host and for every
+// device of the process.
 //
 // Small arenas are one cudaHostAlloc. Large ones are mapped, in huge pages where the kernel grants them, touched by
 // several threads, and then registered: cudaHostAlloc alone touches page by page. Where registering is refused (by

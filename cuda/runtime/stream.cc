@@ -25,6 +25,7 @@ Stream::Stream(std::shared_ptr<Device> device, std::string name)
     : device_(std::move(device)),
       lane_(make_lane(*device_, std::move(name))),
       holds_(std::make_shared<HoldLine>(&lane_->host_words().passed)),
+      files_(&lane_->host_words().transferred, lane_->name()),
       delay_(device_->delay_microseconds(), device_->enroll(this)) {
   try {
     stream_ = make_cuda_stream();
@@ -93,10 +94,40 @@ void Stream::command(Counted counted, Uses uses, const std::function<void(const 
   device_->count(counted);
 }
 
+bool Stream::is_stopped(const Lane& lane, const Past& past, uint64_t ordinal) {
+  if (lane.stopped() || lane.fault(ordinal)) return true;
+  return std::any_of(past.begin(), past.end(), [](const Seen& seen) { return seen.lane->fault(seen.ordinal); });
+}
+
+void Stream::file_command(std::function<void()> work, const FileLine::Touched& touched) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!begin()) return;
+  attempt([&] {
+    if (delay_.enabled()) delay_.enqueue(stream_.get());
+    const auto guarded = [lane = lane_, past = past_, ordinal = ordinal_, work = std::move(work)] {
+      if (is_stopped(*lane, past, ordinal)) return;
+      try {
+        work();
+      } catch (...) {
+        zo2_error cause;
+        contract::write_current_exception(&cause);
+        lane->fail(ordinal, named(lane->name(), cause.status, cause.message));
+      }
+    };
+    files_.enqueue(stream_.get(), guarded, touched);
+    // Here and now, so that a failure raises the slot with the number of this command: streams that wait for it look
+    // there.
+    lane_->note_kernels(ordinal_);
+    checkpoint_due_ = true;
+    checkpoint(launch());
+  });
+  device_->count(Counted::kCommand);
+}
+
 void Stream::checkpoint(const Launch& launch) {
   if (!checkpoint_due_ && pending_.empty() && ordinal_ - last_checkpoint_ < kCheckpointInterval) return;
   Checkpoint checkpoint = {};
-  checkpoint.cancelled = &lane_->host_words().cancelled;
+  checkpoint.stopped = &lane_->host_words().stopped;
   for (size_t i = 0; i < pending_.size() || i == 0; i += kCheckpointSources) {
     checkpoint.count = static_cast<uint32_t>(std::min<size_t>(kCheckpointSources, pending_.size() - i));
     for (uint32_t k = 0; k < checkpoint.count; ++k) {
@@ -205,7 +236,7 @@ void Stream::cancel() {
   if (cancelled_.exchange(true)) return;
   // The host first: a record that fires from now on is cancelled, whatever the device still does.
   watcher_->cancel(*lane_);
-  __atomic_store_n(&lane_->host_words().cancelled, 1u, __ATOMIC_RELEASE);
+  lane_->stop();
   delay_.cancel();
   holds_->cancel();
 }
@@ -217,6 +248,7 @@ void Stream::join() {
     device_->enter_quietly();
     ZO2_CUDA_QUIET(cudaStreamSynchronize(stream_.get()));
   }
+  files_.stop();
   watcher_->stop();
 }
 

@@ -18,6 +18,7 @@
 #include "cuda/launch.h"
 #include "cuda/runtime/delay.h"
 #include "cuda/runtime/event.h"
+#include "cuda/runtime/file_line.h"
 #include "cuda/runtime/gate.h"
 #include "cuda/runtime/lane.h"
 #include "cuda/runtime/scratch.h"
@@ -46,6 +47,9 @@ class Stream {
   // Each of these enqueues and returns; all throw Failure(CANCELLED) once the stream was cancelled. `body` hands the
   // command to CUDA, here and now; what it throws poisons the stream. It is not called on a poisoned stream.
   void command(Counted counted, Uses uses, const std::function<void(const Launch&)>& body);
+  // A command that the host does when the stream comes to it, and that the stream waits for: `work` reads or writes a
+  // file, calls nothing of CUDA, and poisons the stream with what it throws.
+  void file_command(std::function<void()> work, const FileLine::Touched& touched);
   void record(Event& event);
   void wait(const Event& event);
   void hold(Gate& gate);
@@ -73,6 +77,9 @@ class Stream {
   bool begin();  // with the lock: counts the command; false when the stream has failed
   void attempt(const std::function<void()>& step);
   void checkpoint(const Launch& launch);
+  // Whether the host knows by now that commands of the stream from `ordinal` on are not to run; `past`: what they come
+  // behind.
+  static bool is_stopped(const Lane& lane, const Past& past, uint64_t ordinal);
   void absorb(const Record& record);
   void look_for_faults();
   Launch launch() const;
@@ -80,6 +87,7 @@ class Stream {
   const std::shared_ptr<Device> device_;
   const std::shared_ptr<Lane> lane_;
   std::shared_ptr<HoldLine> holds_;
+  FileLine files_;
   Delay delay_;
   CudaStream stream_;
   std::shared_ptr<Watcher> watcher_;

@@ -41,6 +41,8 @@ std::list<Notification> Watcher::fire_unexpected() {
 }
 
 std::list<Notification> Watcher::fire_front(cudaError_t status) {
+  // A device that is lost waits for no drive. Who hears of the end gives the memory away.
+  if (status != cudaSuccess) device_.files().wait_until_unused();
   const std::shared_ptr<Record> front = std::move(queue_.front());
   queue_.pop_front();
   fired_ = front->ordinal();

@@ -120,11 +120,12 @@ async function configure(settings, options) {
   return said;
 }
 
-/** A static library that was linked in, by CMake's own note of it. */
+/** The static libraries that were linked in, by CMake's own note of them. */
 function linkedLibraries(buildDir) {
   const cache = fs.readFileSync(path.join(buildDir, "CMakeCache.txt"), "utf8");
-  const [, file] = /^ZO2_OPENBLAS_STATIC:\w+=(.*)$/m.exec(cache) ?? [];
-  return file !== undefined && fs.existsSync(file) ? [file] : [];
+  return [...cache.matchAll(/^ZO2_(?:OPENBLAS|LIBURING)_STATIC:\w+=(.*)$/gm)]
+    .map(([, file]) => file)
+    .filter((file) => fs.existsSync(file));
 }
 
 /** How many compilers run at a time: one a core, as far as memory goes. */
@@ -165,6 +166,7 @@ export async function buildAddon(settings, { force = false, quiet = false, asked
   const cuda = said["CUDA backend"] ?? "";
   const withCuda = cuda.startsWith("built with");
   say(`CPU backend: ${said["matrix product of the CPU backend"]}`);
+  say(`files: ${said.files}`);
   say(`CUDA backend: ${withCuda ? cuda.replace(/^built with (.*) for .*$/, "$1") : cuda}`);
   if (withCuda) {
     const seen = gpus.map(({ name, capability }) => `${name} (${capability.join(".")})`).join(", ");

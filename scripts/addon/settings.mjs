@@ -8,6 +8,7 @@ export const root = path.dirname(path.dirname(path.dirname(fileURLToPath(import.
 const VALUES = {
   ZO2_CUDA: ["auto", "on", "off", "emulated", "emulated-race"],
   ZO2_BLAS: ["auto", "on", "off"],
+  ZO2_IO_URING: ["auto", "on", "off"],
   ZO2_PORTABLE: ["off", "on"],
 };
 

@@ -4,7 +4,7 @@ import path from "node:path";
 import { root } from "./settings.mjs";
 
 /** The folders that the package has, and the one that only a clone has. */
-const FOLDERS = ["binding", "cmake", "contract", "cpu", "cuda", "numerics"];
+const FOLDERS = ["binding", "cmake", "contract", "cpu", "cuda", "disk", "numerics"];
 const EMULATOR = "emulator";
 
 /** Names from the package's root, sorted. */

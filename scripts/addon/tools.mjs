@@ -57,7 +57,7 @@ function packages() {
 
 /** What installs everything that a build needs, by distribution. */
 const INSTALL = [
-  "Debian, Ubuntu: apt install cmake g++ make libopenblas-pthread-dev",
+  "Debian, Ubuntu: apt install cmake g++ make libopenblas-pthread-dev liburing-dev",
   "Fedora: dnf install cmake gcc-c++ make openblas-devel",
   "Alpine: apk add cmake g++ make linux-headers openblas-dev",
 ];

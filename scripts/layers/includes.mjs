@@ -1,8 +1,8 @@
 /**
- * Includes of the native side: contract/ is the ground and knows nothing of ours; cpu/ and cuda/ know contract/ and
- * numerics/; emulator/ knows the instructions of cuda/ that it stands in for, and is known where kernels meet CUDA's
- * device side, and nowhere else; binding/ knows zo2.h, the names of its numbers, numerics/ and Node-API, and the name
- * of a backend only where backends are listed.
+ * Includes of the native side: contract/ is the ground and knows nothing of ours; disk/ knows contract/; cpu/ and cuda/
+ * know these two and numerics/; emulator/ knows the instructions of cuda/ that it stands in for, and is known where
+ * kernels meet CUDA's device side, and nowhere else; binding/ knows zo2.h, the names of its numbers, numerics/ and
+ * Node-API, and the name of a backend only where backends are listed.
  */
 import { existsSync } from "node:fs";
 import path from "node:path";
@@ -26,7 +26,7 @@ const EMULATIONS = {
 };
 
 const isBackendsOwn = (backend) => (included, file) =>
-  /^(contract|numerics)\//.test(included) || isOwn(backend, included, file) || EMULATIONS[file] === included;
+  /^(contract|disk|numerics)\//.test(included) || isOwn(backend, included, file) || EMULATIONS[file] === included;
 
 /**
  * By folder, whether a file may include a quoted name; angle brackets are for others' headers, Node's in binding/ only.
@@ -34,6 +34,7 @@ const isBackendsOwn = (backend) => (included, file) =>
 const QUOTED = {
   numerics: (included) => included.startsWith("numerics/"),
   contract: (included, file) => isOwn("contract", included, file),
+  disk: (included, file) => included.startsWith("contract/") || isOwn("disk", included, file),
   cpu: isBackendsOwn("cpu"),
   cuda: isBackendsOwn("cuda"),
   emulator: (included, file) => included.startsWith("cuda/instructions/") || isOwn("emulator", included, file),

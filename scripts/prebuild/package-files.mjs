@@ -5,12 +5,15 @@ import process from "node:process";
 import { BuildError, root } from "../addon/settings.mjs";
 
 const WHAT = { cpu: "the CPU backend", cuda: "the CPU and the CUDA backend" };
-/** Where distributions keep the licence of OpenBLAS. */
-const OPENBLAS_LICENCES = [
-  "/usr/share/doc/libopenblas-pthread-dev/copyright",
-  "/usr/share/doc/libopenblas-dev/copyright",
-  "/usr/share/licenses/openblas/LICENSE",
-];
+/** Where distributions keep the licences of what is linked in. */
+const LICENCES = {
+  OpenBLAS: [
+    "/usr/share/doc/libopenblas-pthread-dev/copyright",
+    "/usr/share/doc/libopenblas-dev/copyright",
+    "/usr/share/licenses/openblas/LICENSE",
+  ],
+  liburing: ["/usr/share/doc/liburing-dev/copyright", "/usr/share/licenses/liburing/LICENSE"],
+};
 
 /** @returns name and text of each file */
 export function packageFiles(about) {
@@ -55,11 +58,12 @@ and are not needed.
 `;
 }
 
-function notices({ variant, openBlas }) {
+function notices({ variant, openBlas, liburing }) {
   const rows = [
     "| node-addon-api, node-api-headers (headers) | MIT |",
     "| the C++ standard library of GCC, statically | GPL-3.0 with the GCC Runtime Library Exception 3.1 |",
     ...(openBlas ? ["| OpenBLAS, statically | BSD-3-Clause, with those of BLAS and LAPACK in it: below |"] : []),
+    ...(liburing ? ["| liburing, statically | MIT: below |"] : []),
     ...(variant === "cuda"
       ? [
           "| the CUDA runtime library, statically | NVIDIA's CUDA Toolkit End User License Agreement, " +
@@ -74,12 +78,13 @@ The sources are licensed under the Apache License 2.0 (\`LICENSE\`). Linked into
 | what | licence |
 |---|---|
 ${rows.join("\n")}
-${openBlas ? `\n## OpenBLAS\n\n\`\`\`\n${openBlasLicence()}\n\`\`\`\n` : ""}`;
+${openBlas ? licenceOf("OpenBLAS") : ""}${liburing ? licenceOf("liburing") : ""}`;
 }
 
-function openBlasLicence() {
-  const file = OPENBLAS_LICENCES.find((name) => fs.existsSync(name));
+/** A chapter with the licence of what is linked in. */
+function licenceOf(library) {
+  const file = LICENCES[library].find((name) => fs.existsSync(name));
   if (file === undefined)
-    throw new BuildError(`the licence of OpenBLAS was not found in ${OPENBLAS_LICENCES.join(", ")}`);
-  return fs.readFileSync(file, "utf8").trim();
+    throw new BuildError(`the licence of ${library} was not found in ${LICENCES[library].join(", ")}`);
+  return `\n## ${library}\n\n\`\`\`\n${fs.readFileSync(file, "utf8").trim()}\n\`\`\`\n`;
 }

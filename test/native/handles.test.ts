@@ -39,6 +39,7 @@ const MEMBERS: Readonly<Record<Kind, readonly string[]>> = {
     "createEvent",
     "createGate",
     "createBuffer",
+    "createFileBuffer",
     "createLayout",
     "createProgram",
     "submit",
@@ -343,6 +344,11 @@ test("functions that return promises reject instead of throwing", async () => {
       [device, device.createBuffer, ["disk", 4]],
       [device, device.createBuffer, ["host", -4]],
       [device, device.createBuffer, ["host", 1.5]],
+      [device, device.createBuffer, ["file", 4]],
+      [device, device.createFileBuffer, ["", 4]],
+      [device, device.createFileBuffer, ["a\0b", 4]],
+      [device, device.createFileBuffer, [5, 4]],
+      [device, device.createFileBuffer, ["a", -4]],
       [device, device.convert, [new Float32Array(4)]],
     ];
     for (const [receiver, method, args] of calls) {
@@ -356,7 +362,7 @@ test("a kind of device that is not there is refused with what is", async () => {
   const missing = await errorOf(native.openDevice(DEVICE, { ordinal: 9 }));
   expect(missing.code).toBe("ZO2_ERR_DEVICE");
   expect(native.backends()[0]).toEqual({ kind: "cpu", devices: 1 });
-  expect(native.build).toMatch(/matrix product: .*CUDA backend: /);
+  expect(native.build).toMatch(/matrix product: .*files: .*CUDA backend: /);
 });
 
 test("arguments of createLayout and createProgram are checked by number, with the place", async () => {

@@ -128,6 +128,9 @@ class Rig {
     return one;
   }
 
+  // Takes care of a buffer that the test made itself.
+  void keep(zo2_buffer* buffer) { buffers_.push_back(buffer); }
+
   zo2_layout* layout(const std::vector<zo2_segment>& segments) {
     zo2_layout* one = nullptr;
     ok(table->layout_create(device, segments.data(), segments.size(), &one, &error));

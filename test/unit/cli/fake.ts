@@ -121,6 +121,7 @@ export function fakeContext(script: Script = {}) {
       deviceBytes: 1,
       deviceBytesPeak: 2,
       hostBytes: 3,
+      fileBytes: 0,
       commands: 0,
       launches: 0,
     }),

@@ -1,0 +1,117 @@
+#include "disk/file.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cinttypes>
+#include <cstdlib>
+#include <limits>
+#include <memory>
+#include <system_error>
+
+#include "contract/status.h"
+
+namespace zo2::disk {
+namespace {
+
+using contract::fail;
+
+constexpr uint64_t kMostBytes = static_cast<uint64_t>(std::numeric_limits<off_t>::max()) - kBlock;
+
+bool is_lack_of_room(int error) { return error == ENOSPC || error == EDQUOT || error == EFBIG; }
+
+// Paths stand at the end of messages, which have a limit.
+[[noreturn]] void refuse(const std::string& path, uint64_t bytes, int error, const std::string& room) {
+  if (is_lack_of_room(error)) {
+    fail(ZO2_STATUS_OUT_OF_MEMORY,
+         "a file of %" PRIu64 " bytes was asked for, but %s (%s); free some, or choose another folder than that of %s",
+         bytes, room.c_str(), reason(error).c_str(), path.c_str());
+  }
+  fail(ZO2_STATUS_IO, "a file of %" PRIu64 " bytes cannot be made: %s: %s", bytes, reason(error).c_str(), path.c_str());
+}
+
+// What the file system of an open file has left for this user; none when it does not say.
+struct Room {
+  bool known;
+  uint64_t bytes;
+};
+Room room_of(int descriptor) {
+  struct statvfs fs{};
+  // A tmpfs without a limit says 0 blocks of 0.
+  if (fstatvfs(descriptor, &fs) != 0 || fs.f_blocks == 0) return {false, 0};
+  return {true, static_cast<uint64_t>(fs.f_bavail) * fs.f_frsize};
+}
+
+std::string words_of(const Room& room) {
+  return room.known ? std::to_string(room.bytes) + " are free there" : "its file system has no room for them";
+}
+
+// The limit of this process. Asked first: the kernel sends a signal to whoever passes it, which ends the process.
+uint64_t size_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kMostBytes;
+  return limit.rlim_cur;
+}
+
+// 0, or the errno. Not posix_fallocate: where the file system has no such call, that writes into every block.
+int give_room(int descriptor, uint64_t bytes) {
+  if (bytes == 0) return 0;
+  int status = 0;
+  do {
+    status = fallocate(descriptor, 0, 0, static_cast<off_t>(bytes));
+  } while (status != 0 && errno == EINTR);
+  if (status == 0) return 0;
+  if (errno != EOPNOTSUPP && errno != ENOSYS) return errno;
+  return ftruncate(descriptor, static_cast<off_t>(bytes)) == 0 ? 0 : errno;
+}
+
+// Whether the file system reads its first block past the page cache: some take the flag, and refuse the reads.
+bool make_direct(int descriptor, uint64_t bytes) {
+  const int flags = fcntl(descriptor, F_GETFL);
+  if (bytes == 0 || flags < 0 || fcntl(descriptor, F_SETFL, flags | O_DIRECT) != 0) return false;
+  const std::unique_ptr<void, void (*)(void*)> block(std::aligned_alloc(kBlock, kBlock), std::free);
+  ssize_t count = -1;
+  do {
+    if (block != nullptr) count = pread(descriptor, block.get(), kBlock, 0);
+  } while (count < 0 && errno == EINTR);
+  if (count == static_cast<ssize_t>(kBlock)) return true;
+  fcntl(descriptor, F_SETFL, flags);
+  return false;
+}
+
+}  // namespace
+
+File::File(const std::string& path, uint64_t bytes) : path_(path) {
+  descriptor_ = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (descriptor_ < 0) refuse(path_, bytes, errno, "the folder has no room for it");
+  try {
+    // First, so that a process that ends while room is being found leaves nothing either.
+    if (unlink(path.c_str()) != 0) refuse(path_, bytes, errno, "");
+    make(bytes);
+  } catch (...) {
+    close(descriptor_);
+    throw;
+  }
+}
+
+void File::make(uint64_t bytes) {
+  if (bytes > kMostBytes) refuse(path_, bytes, EFBIG, "no file can have so many");
+  const uint64_t whole = round_up(bytes, kBlock);
+  if (const uint64_t limit = size_limit(); whole > limit)
+    refuse(path_, bytes, EFBIG, "this process may write " + std::to_string(limit) + " into one (ulimit -f)");
+  // Asked first: some file systems fill up before they refuse, and others would run out of room meanwhile.
+  if (const Room room = room_of(descriptor_); room.known && whole > room.bytes)
+    refuse(path_, bytes, ENOSPC, words_of(room));
+  if (const int error = give_room(descriptor_, whole); error != 0)
+    refuse(path_, bytes, error, words_of(room_of(descriptor_)));
+  direct_ = make_direct(descriptor_, whole);
+}
+
+File::~File() { close(descriptor_); }
+
+std::string reason(int error) { return std::generic_category().message(error); }
+
+}  // namespace zo2::disk

@@ -1,0 +1,50 @@
+// The file behind a FILE buffer.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <string>
+
+namespace zo2::disk {
+
+// What places in memory and in a file, and counts of bytes, are multiples of in direct I/O.
+constexpr uint64_t kBlock = 4096;
+
+inline uint64_t round_up(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
+
+// A file that only this object can reach: made where none was, taken out of its folder again, with room for all of its
+// bytes, which are 0.
+//
+// It has one descriptor, which either reads and writes past the page cache (direct I/O) or through it, for all of its
+// life. Two would have to be kept coherent: a page that the one left in the cache hides what the other writes, and a
+// dirty one is written over it later. So what is no whole block is read and written as a whole one here too (move.h).
+class File {
+ public:
+  // Throws Failure: OUT_OF_MEMORY with what was asked for and what is free, IO with the path and the system's reason.
+  File(const std::string& path, uint64_t bytes);
+  ~File();
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+
+  const std::string& path() const { return path_; }
+  int descriptor() const { return descriptor_; }
+  // Whether it takes whole blocks alone, from and to memory that begins at a multiple of kBlock. Its last block is
+  // whole.
+  bool direct() const { return direct_; }
+  // Held while a block is read, changed in part and written: who else writes into the same block waits. Transfers of
+  // whole blocks share none with them, because no two commands that run at once write the same bytes.
+  std::mutex& changing() const { return changing_; }
+
+ private:
+  void make(uint64_t bytes);
+
+  const std::string path_;
+  int descriptor_ = -1;
+  bool direct_ = false;
+  mutable std::mutex changing_;
+};
+
+// The system's words for an errno.
+std::string reason(int error);
+
+}  // namespace zo2::disk
