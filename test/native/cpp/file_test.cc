@@ -440,10 +440,12 @@ void a_read_that_fails_poisons_the_stream(const World& world, bool large) {
   zo2_event* const event = rig.event();
   zo2_event* const before = rig.event();
   zo2_buffer* const host = rig.buffer(ZO2_BUFFER_HOST, 4 * kMiB);
+  zo2_buffer* const other = rig.buffer(ZO2_BUFFER_HOST, 4096);
   zo2_buffer* const marks = rig.buffer(ZO2_BUFFER_HOST, 4);
   zo2_buffer* const device = rig.buffer(ZO2_BUFFER_DEVICE, 4);
   const uint64_t at = large ? 0 : 3 * kMiB + 7;
   const uint64_t bytes = large ? 4 * kMiB : 100;
+  memset(bytes_of(rig, host), 9, 8192);
   // All of it is enqueued before anything fails.
   rig.ok(rig.table->stream_hold(bad, gate, &rig.error));
   rig.ok(rig.table->stream_record(bad, before, &rig.error));
@@ -455,8 +457,7 @@ void a_read_that_fails_poisons_the_stream(const World& world, bool large) {
   rig.ok(rig.table->stream_wait(infected, event, &rig.error));
   rig.ok(rig.table->fill(infected, {marks, 1}, 7, 1, &rig.error));
   rig.ok(rig.table->copy(infected, {broken.kept, 4096}, {host, 0}, 4096, &rig.error));
-  rig.ok(rig.table->copy(healthy, {host, 4096}, {broken.kept, 0}, 4096, &rig.error));
-  memset(bytes_of(rig, host), 9, 8192);
+  rig.ok(rig.table->copy(healthy, {other, 0}, {broken.kept, 0}, 4096, &rig.error));
   rig.table->gate_open(gate);
   const zo2_error of_bad = rig.finish(bad);
   const zo2_error of_infected = rig.finish(infected);
