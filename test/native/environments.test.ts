@@ -1,6 +1,9 @@
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
 import { Worker } from "node:worker_threads";
 import { packageRoot } from "zo2/native";
-import { BUSY, runScript, submit, withDevice } from "./support.js";
+import { BUSY, openFilesIn, runScript, submit, withDevice } from "./support.js";
 import { DEVICE } from "./device.js";
 
 /**
@@ -67,6 +70,30 @@ test("a worker that is terminated amid matrix products exits", async () => {
     (worker) => void worker.terminate(),
   );
   expect(stages).toEqual(["busy"]);
+});
+
+test("a worker that is terminated amid copies to a file exits, and leaves no file", async () => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "zo2-environments-"));
+  try {
+    const { stages } = await runWorker(
+      `const device = await loadNative().openDevice("${DEVICE}", { threads: 1 });
+      const [stream, event] = [device.createStream("s"), device.createEvent()];
+      const host = await device.createBuffer("host", 1 << 22);
+      const file = await device.createFileBuffer("${folder}/file", 1 << 22);
+      stage("copying");
+      for (;;) {
+        const words = Float64Array.of(4, 6, 0, 2, 0, 1, 0, 1 << 22, 4, 6, 0, 1, 0, 2, 0, 1 << 22, 1, 2, 0, 3);
+        device.submit(words, [stream, host, file, event]);
+        await event.done();
+      }`,
+      (worker) => void worker.terminate(),
+    );
+    expect(stages).toEqual(["copying"]);
+    expect(readdirSync(folder)).toEqual([]);
+    expect(openFilesIn(folder)).toBe(0);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test("a worker that calls process.exit amid matrix products exits with its code", async () => {

@@ -1,23 +1,12 @@
-import { existsSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { Buffer as DeviceBuffer } from "zo2/native";
-import { contents, errorOf, hostBytes, submit, submitted, withDevice } from "./support.js";
+import { contents, errorOf, hostBytes, openFilesIn, submit, submitted, withDevice } from "./support.js";
 
 const MIB = 1 << 20;
 const folder = mkdtempSync(path.join(os.tmpdir(), "zo2-files-"));
 afterAll(() => rmSync(folder, { recursive: true }));
-
-/** Descriptors of this process that are open on files of `folder`. */
-function openFiles(): number {
-  return readdirSync("/proc/self/fd").filter((name) => {
-    try {
-      return readlinkSync(`/proc/self/fd/${name}`).startsWith(folder);
-    } catch {
-      return false; // that of the listing itself
-    }
-  }).length;
-}
 
 const span = (buffer: DeviceBuffer, offset = 0) => ({ buffer, offset });
 
@@ -70,16 +59,16 @@ test("a file goes with its buffer, once what uses it has run", async () => {
       list.record(stream, done);
     });
     file.dispose();
-    expect(openFiles()).toBe(1);
+    expect(openFilesIn(folder)).toBe(1);
     gate.open();
     await done.done();
     expect(contents(back)).toEqual(new Uint8Array(4096).fill(7));
     // Made after everything that was disposed before has gone.
     for (let tries = 0; device.info().fileBytes > 0 && tries < 1000; tries++) await device.createBuffer("host", 1);
-    expect([device.info().fileBytes, openFiles()]).toEqual([0, 0]);
+    expect([device.info().fileBytes, openFilesIn(folder)]).toEqual([0, 0]);
     await device.createFileBuffer(path.join(folder, "left"), 4096);
   });
-  expect([openFiles(), readdirSync(folder)]).toEqual([0, []]);
+  expect([openFilesIn(folder), readdirSync(folder)]).toEqual([0, []]);
 });
 
 test("files that cannot be made, and uses that they are not for, say why", async () => {
@@ -120,5 +109,5 @@ test("a device that closes while a file is made refuses it", async () => {
     expect((await making).code).toBe("ZO2_ERR_CANCELLED");
     await closing;
   });
-  expect([openFiles(), readdirSync(folder)]).toEqual([0, []]);
+  expect([openFilesIn(folder), readdirSync(folder)]).toEqual([0, []]);
 });

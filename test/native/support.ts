@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { readdirSync, readlinkSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { type Buffer, type Device, type DeviceOptions, type Stream, loadNative, packageRoot } from "zo2/native";
@@ -52,6 +53,17 @@ export function contents(buffer: Buffer): Uint8Array {
   const bytes = new Uint8Array(buffer.bytes);
   buffer.read(0, bytes);
   return bytes;
+}
+
+/** Descriptors of this process that are open on files of `folder`, also on those that it has no more. */
+export function openFilesIn(folder: string): number {
+  return readdirSync("/proc/self/fd").filter((name) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${name}`).startsWith(folder);
+    } catch {
+      return false; // that of the listing itself
+    }
+  }).length;
 }
 
 setFlagsFromString("--expose-gc");
