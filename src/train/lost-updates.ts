@@ -88,8 +88,8 @@ export class LostUpdates {
       code: "ZO2_WARN_LOST_UPDATES",
       message:
         `of the updates of single weights in the first ${FIRST_STEPS} steps, about ${(100 * share).toFixed(0)} % ` +
-        `were lost: they are around ${size.toExponential(1)}, which rounding to the nearest ${this.wire} undoes; choose ` +
-        'option "rounding" = "stochastic", option "offload.wire" = "fp32", or a larger learning rate',
+        `were lost: they are around ${size.toExponential(1)}, which rounding to the nearest ${this.wire} undoes; ` +
+        'choose option "rounding" = "stochastic", option "offload.wire" = "fp32", or a larger learning rate',
     };
   }
 }
