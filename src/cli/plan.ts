@@ -80,7 +80,8 @@ function timeLines({ predicted }: ModelPlan): string[] {
   if (predicted === null) return [`time      ${longFlag("hardware")} predicts it: ${HARDWARE_NAMES.join(", ")}`];
   const { stepSeconds, tokensPerSecond, lanes } = predicted;
   const seconds = stepSeconds < 1 ? `${(stepSeconds * 1e3).toPrecision(3)} ms` : formatDuration(stepSeconds);
-  const busy = Object.entries(lanes).map(([lane, share]) => `${lane} ${Math.round(100 * share)} %`);
+  const working = Object.entries(lanes).filter(([, share]) => share > 0);
+  const busy = working.map(([lane, share]) => `${lane} ${Math.round(100 * share)} %`);
   return [
     `time      ${seconds} a step, ${formatRate(tokensPerSecond, "tokens")}: a prediction from those figures, which ` +
       "nobody has measured",

@@ -1,7 +1,11 @@
+import { randomBytes } from "node:crypto";
+import path from "node:path";
+import process from "node:process";
 import type { Buffer, Device } from "zo2/native";
 import { at } from "../base/at.js";
-import { Zo2Error } from "../base/errors.js";
+import { isZo2Error, Zo2Error } from "../base/errors.js";
 import type { RestArena } from "../memory/rest.js";
+import { noSpace } from "./disk-space.js";
 
 /**
  * Arenas that are allocated one after another, in the background: host memory takes its time to be locked, and the
@@ -16,6 +20,8 @@ export class Arenas {
   constructor(
     private readonly device: Device,
     wanted: readonly RestArena[],
+    /** The folder of files; absent where none are wanted. */
+    private readonly diskPath?: string | undefined,
   ) {
     let before: Promise<unknown> = Promise.resolve();
     this.making = wanted.map((arena, index) => {
@@ -59,11 +65,24 @@ export class Arenas {
 
   private async make(index: number, { tier, bytes }: RestArena): Promise<Buffer> {
     this.checkWanted();
-    const buffer = await this.device.createBuffer(tier, bytes);
+    const buffer = tier === "disk" ? await this.makeFile(bytes) : await this.device.createBuffer(tier, bytes);
     if (this.disposed) buffer.dispose();
     this.checkWanted();
     this.made[index] = buffer;
     return buffer;
+  }
+
+  /** A file that no name leads to any more: it goes when the buffer goes, or the process. */
+  private async makeFile(bytes: number): Promise<Buffer> {
+    const { diskPath } = this;
+    if (diskPath === undefined) throw new Error("weights rest on disk, and no folder was given");
+    const name = `zo2-${process.pid}-${randomBytes(6).toString("hex")}.weights`;
+    try {
+      return await this.device.createFileBuffer(path.join(diskPath, name), bytes);
+    } catch (error) {
+      if (!isZo2Error(error) || error.code !== "ZO2_ERR_OUT_OF_MEMORY") throw error;
+      throw noSpace(diskPath, bytes, error.message);
+    }
   }
 
   private checkWanted(): void {

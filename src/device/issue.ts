@@ -1,9 +1,11 @@
 import type { Program, Stream } from "zo2/native";
 import { at } from "../base/at.js";
-import { BYTES_OF } from "../base/dtype.js";
+import { align, BYTES_OF } from "../base/dtype.js";
 import { NOISE, ROUND } from "../contract/constants.js";
 import type { PackedBatch } from "../data/batch.js";
+import { DISK_ALIGNMENT } from "../memory/arena.js";
 import { symbolsOf } from "../memory/batch-tables.js";
+import type { TensorSlice } from "../memory/units.js";
 import type { PendingUpdate } from "../method/index.js";
 import type { Work } from "../schedule/command.js";
 import type { Control } from "./control.js";
@@ -26,6 +28,15 @@ export interface IssueContext {
 }
 
 const RESULT_BYTES = 4;
+
+/** Of a batch's rows of the gathered table, `begin` .. `end - 1` are this slice's. */
+interface TouchedSlice {
+  readonly unit: number;
+  readonly slice: TensorSlice;
+  readonly begin: number;
+  readonly end: number;
+  readonly rowBytes: number;
+}
 
 /** From the commands of one pass to native ones: puts places and numbers behind indices. */
 export class Issue {
@@ -51,6 +62,11 @@ export class Issue {
       }
       case "gather":
         return this.gather(words, stream, work);
+      case "readGathered":
+        return this.readGathered(words, stream, work);
+      case "read":
+      case "write":
+        return this.moveStaged(words, stream, work);
       case "upload":
       case "offload":
         return work.what === "weights" ? this.moveWeights(words, stream, work) : this.moveCache(words, stream, work);
@@ -115,30 +131,70 @@ export class Issue {
   }
 
   private gather(words: CommandWords, stream: Stream, { ring }: Of<"gather">): void {
-    const { objects, store } = this.context;
-    const { table } = this;
-    const rows = at(objects.host.staging, ring).tableRows;
-    const target = objects.device.gathered;
-    for (const { unit, slice } of objects.tableSlices) {
-      const { rowStart, rowCount, wireOffset, count, wire } = slice;
-      const begin = lowerBound(table, rowStart);
-      const end = lowerBound(table, rowStart + rowCount);
-      if (begin === end) continue;
-      const rowBytes = (count / rowCount) * BYTES_OF[wire];
-      const src = offsetBy(store.span(unit), wireOffset);
-      const dst = offsetBy(target, begin * rowBytes);
-      const numbers = offsetBy(rows, begin * table.BYTES_PER_ELEMENT);
-      words.gather(stream, dst, src, numbers, end - begin, rowStart, rowBytes);
+    const { host, device } = this.context.objects;
+    for (const touched of this.touchedSlices()) {
+      const { unit, begin, end, rowBytes } = touched;
+      if (!this.isStaged(unit)) this.gatherRows(words, stream, ring, touched, device.gathered);
+      else {
+        const from = begin * rowBytes;
+        words.copy(stream, offsetBy(device.gathered, from), offsetBy(host.gathered, from), (end - begin) * rowBytes);
+      }
     }
+  }
+
+  private readGathered(words: CommandWords, stream: Stream, { ring }: Of<"readGathered">): void {
+    const { host } = this.context.objects;
+    for (const touched of this.touchedSlices())
+      if (this.isStaged(touched.unit)) this.gatherRows(words, stream, ring, touched, host.gathered);
+  }
+
+  /** @param target for the rows of all slices. */
+  private gatherRows(
+    words: CommandWords,
+    stream: Stream,
+    ring: number,
+    { unit, slice, begin, end, rowBytes }: TouchedSlice,
+    target: Place,
+  ): void {
+    const { objects, store } = this.context;
+    const src = offsetBy(store.span(unit), slice.wireOffset);
+    const dst = offsetBy(target, begin * rowBytes);
+    const rows = at(objects.host.staging, ring).tableRows;
+    const numbers = offsetBy(rows, begin * this.table.BYTES_PER_ELEMENT);
+    words.gather(stream, dst, src, numbers, end - begin, slice.rowStart, rowBytes);
+  }
+
+  /** The parts of the table of which the batch touches rows. */
+  private touchedSlices(): TouchedSlice[] {
+    return this.context.objects.tableSlices.flatMap(({ unit, slice }) => {
+      const { rowStart, rowCount, count, wire } = slice;
+      const begin = lowerBound(this.table, rowStart);
+      const end = lowerBound(this.table, rowStart + rowCount);
+      return begin === end ? [] : [{ unit, slice, begin, end, rowBytes: (count / rowCount) * BYTES_OF[wire] }];
+    });
+  }
+
+  private isStaged(unit: number): boolean {
+    return at(this.context.objects.plan.stagingOf, unit) !== null;
+  }
+
+  /** Whole blocks: a unit on disk has its last one to itself, and so has a host slot. */
+  private moveStaged(words: CommandWords, stream: Stream, { kind, unit, hostSlot }: Of<"read" | "write">): void {
+    const { objects, store } = this.context;
+    const rest = store.span(unit);
+    const slot = at(objects.host.slots, hostSlot);
+    const bytes = align(objects.unit(unit).unit.wireBytes, DISK_ALIGNMENT);
+    if (kind === "read") words.copy(stream, slot, rest, bytes);
+    else words.copy(stream, rest, slot, bytes);
   }
 
   private moveWeights(words: CommandWords, stream: Stream, work: Of<"upload" | "offload">): void {
     const { objects, store } = this.context;
-    const rest = store.span(work.unit);
+    const host = work.hostSlot === null ? store.span(work.unit) : at(objects.host.slots, work.hostSlot);
     const slot = this.wire(work);
     const { wireBytes } = objects.unit(work.unit).unit;
-    if (work.kind === "upload") words.copy(stream, slot, rest, wireBytes);
-    else words.copy(stream, rest, slot, wireBytes);
+    if (work.kind === "upload") words.copy(stream, slot, host, wireBytes);
+    else words.copy(stream, host, slot, wireBytes);
   }
 
   /** Rows of a unit's piece of the cache: those of earlier passes come, those of this one go. */
@@ -286,7 +342,9 @@ export class Issue {
       for (const set of work.sets) device.scratch.slice(set * sides, (set + 1) * sides).forEach(nan);
       return nan(device.workspace);
     }
-    nan(work.what === "slot" ? at(device.slots, work.index) : at(host.staging, work.index).whole);
+    if (work.what === "hostGathered") return nan(host.gathered);
+    const places = { slot: device.slots, hostSlot: host.slots, staging: host.staging.map(({ whole }) => whole) };
+    nan(at(places[work.what], work.index));
   }
 
   /** The area of a probe and micro-batch among those of a pass. */

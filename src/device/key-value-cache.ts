@@ -1,16 +1,16 @@
 import type { Buffer, Device } from "zo2/native";
 import type { RowRange } from "../memory/cache-layout.js";
-import type { Tier } from "../memory/residence.js";
+import type { CacheTier } from "../memory/plan.js";
 
 /** Memory for the keys and values of a generation, which lives from pass to pass; its layout is `cacheLayout`'s. */
 export class KeyValueCache {
   private constructor(
-    readonly tier: Tier,
+    readonly tier: CacheTier,
     readonly rows: number,
     readonly buffer: Buffer,
   ) {}
 
-  static async create(device: Device, tier: Tier, rows: number, bytes: number): Promise<KeyValueCache> {
+  static async create(device: Device, tier: CacheTier, rows: number, bytes: number): Promise<KeyValueCache> {
     return new KeyValueCache(tier, rows, await device.createBuffer(tier, bytes));
   }
 

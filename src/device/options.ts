@@ -18,6 +18,8 @@ export interface SessionOptions {
    * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET
    */
   readonly arrange?: ((needs: Needs, control: ControlLayout) => Arrangement) | undefined;
+  /** The folder that weights on disk are in; absent where none are. */
+  readonly diskPath?: string | undefined;
   readonly slots: number;
   readonly overlap: boolean;
   /** Whether units are prepared ahead of what runs; `"auto"`: on a GPU, where there is memory for it. */

@@ -8,8 +8,8 @@ import { CommandWords } from "./words.js";
 export type Encode = (words: CommandWords, stream: Stream, work: Work, lane: Lane) => void;
 
 /**
- * The one way to a device: every list of commands is put in order by the same timeline, and issued on four streams by
- * the device's submitter thread. The JavaScript thread never waits.
+ * The one way to a device: every list of commands is put in order by the same timeline, and issued on a stream for
+ * each lane by the device's submitter thread. The JavaScript thread never waits.
  */
 export class Queue {
   private timeline: Timeline;
@@ -48,11 +48,8 @@ export class Queue {
   }
 
   private createStreams(): Readonly<Record<Lane, Stream>> {
-    const [upload, prepare, compute, offload] = LANES.map((lane) => this.device.createStream(lane)) as [
-      ...[Stream, Stream],
-      ...[Stream, Stream],
-    ];
-    return { upload, prepare, compute, offload };
+    const streams = LANES.map((lane) => [lane, this.device.createStream(lane)] as const);
+    return Object.fromEntries(streams) as Record<Lane, Stream>;
   }
 
   private issue({ commands, end }: Ordered, encode: Encode): { readonly done: Promise<void> } {

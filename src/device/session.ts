@@ -5,9 +5,8 @@ import { labelledCount } from "../data/batch.js";
 import type { Batch } from "../memory/batch-tables.js";
 import { stepStates } from "../memory/control.js";
 import type { Capacity } from "../memory/places.js";
-import type { Plan } from "../memory/plan.js";
 import type { Needs } from "../memory/needs.js";
-import type { Tier } from "../memory/residence.js";
+import type { CacheTier, Plan } from "../memory/plan.js";
 import type { Unit } from "../memory/units.js";
 import {
   AT_WEIGHTS,
@@ -140,7 +139,7 @@ export class Session {
       const tiers = units.map(({ index }) => options.tierOf(index));
       // First: a device allocates in turn, and the store goes on allocating in the background.
       const control = await Control.create(device, queue, stepStates(mostPending(units, options)));
-      const store = await WeightStore.create(device, queue, units, tiers);
+      const store = await WeightStore.create(device, queue, units, tiers, options.diskPath);
       return new Session(device, queue, store, control, recording, units, options);
     } catch (error) {
       await device.close();
@@ -220,12 +219,12 @@ export class Session {
    * @param tier where it has to rest; absent: by plan.
    * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET, ZO2_ERR_OUT_OF_MEMORY
    */
-  async createCache(rows: number, prompts: Batch, tier?: Tier): Promise<KeyValueCache> {
-    const needs = (where: Tier): Needs => ({
+  async createCache(rows: number, prompts: Batch, tier?: CacheTier): Promise<KeyValueCache> {
+    const needs = (where: CacheTier): Needs => ({
       ...this.plans.needsOf(prompts, [AT_WEIGHTS], "logits"),
       cache: { tier: where, rows },
     });
-    const create = async (where: Tier) => {
+    const create = async (where: CacheTier) => {
       // What a plan of another shape holds may be in the way.
       const { plan } = await this.plans.ensure(needs(where));
       return KeyValueCache.create(this.device, where, rows, plan.cache?.bytes ?? 0);

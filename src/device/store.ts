@@ -1,6 +1,7 @@
 import type { Device } from "zo2/native";
 import { at } from "../base/at.js";
-import type { FloatType } from "../base/dtype.js";
+import { align, type FloatType } from "../base/dtype.js";
+import { DISK_ALIGNMENT } from "../memory/arena.js";
 import { FLOAT_DTYPE } from "../memory/operands.js";
 import type { Tier } from "../memory/residence.js";
 import { type RestLayout, restLayout } from "../memory/rest.js";
@@ -15,8 +16,8 @@ import type { Span } from "./words.js";
 export type HostBytes = Span;
 
 /**
- * The wire bytes of every unit, at rest: in host memory that units are uploaded from, or on the device for those that
- * stay. Between a resident unit and JavaScript lies a staging buffer of one unit.
+ * The wire bytes of every unit, at rest: in host memory that units are uploaded from, on the device for those that stay,
+ * and in a file. Between what does not rest in host memory and JavaScript lies a staging buffer of one unit.
  */
 export class WeightStore {
   private constructor(
@@ -30,6 +31,7 @@ export class WeightStore {
   /**
    * Resolves when the first arena is there. The others come in the background, while units of those before them are
    * written.
+   * @param diskPath the folder of the file.
    * @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY; nothing is left allocated then
    */
   static async create(
@@ -37,9 +39,10 @@ export class WeightStore {
     queue: Queue,
     units: readonly Unit[],
     tiers: readonly Tier[],
+    diskPath?: string | undefined,
   ): Promise<WeightStore> {
     const layout = layoutOf(units, tiers);
-    const arenas = new Arenas(device, layout.arenas);
+    const arenas = new Arenas(device, layout.arenas, diskPath);
     if (layout.arenas.length > 0) await arenas.ready(0);
     return new WeightStore(units, layout, arenas, device, queue);
   }
@@ -75,8 +78,7 @@ export class WeightStore {
   async write(unit: number, fill: (memory: HostBytes) => Promise<void>): Promise<void> {
     await this.arenas.ready(at(this.layout.units, unit).arena);
     if (at(this.layout.units, unit).rest === "host") return fill(this.span(unit));
-    const { bytes } = at(this.layout.units, unit);
-    await this.withHostMemory(bytes, async (staging) => {
+    await this.withHostMemory(this.bytesMoved(unit), async (staging) => {
       await fill(staging);
       await this.copy({ kind: "put", unit }, staging);
     });
@@ -86,8 +88,7 @@ export class WeightStore {
   async read<T>(unit: number, use: (memory: HostBytes) => Promise<T>): Promise<T> {
     await this.arenas.ready(at(this.layout.units, unit).arena);
     if (at(this.layout.units, unit).rest === "host") return use(this.span(unit));
-    const { bytes } = at(this.layout.units, unit);
-    return this.withHostMemory(bytes, async (staging) => {
+    return this.withHostMemory(this.bytesMoved(unit), async (staging) => {
       await this.copy({ kind: "fetch", unit }, staging);
       return use(staging);
     });
@@ -116,7 +117,8 @@ export class WeightStore {
   }
 
   private async moveOne(unit: number, tier: Tier): Promise<void> {
-    const { arena } = at(this.layout.units, unit);
+    const { rest: from, arena } = at(this.layout.units, unit);
+    if (from === "disk" || tier === "disk") throw new Error("what rests on disk stays there: all of it is one file");
     const buffer = await this.device.createBuffer(tier, at(this.layout.arenas, arena).bytes);
     try {
       await this.copy({ kind: "fetch", unit }, { buffer, offset: 0 });
@@ -133,8 +135,14 @@ export class WeightStore {
     );
   }
 
+  /** To and from where a unit rests: of a file, whole blocks. */
+  private bytesMoved(unit: number): number {
+    const { rest: tier, bytes } = at(this.layout.units, unit);
+    return tier === "disk" ? align(bytes, DISK_ALIGNMENT) : bytes;
+  }
+
   private async copy(work: Extract<Work, { kind: "fetch" | "put" }>, other: Span): Promise<void> {
-    const { bytes } = at(this.layout.units, work.unit);
+    const bytes = this.bytesMoved(work.unit);
     const own = this.span(work.unit);
     const [to, from] = work.kind === "put" ? [own, other] : [other, own];
     const touched = [rest(work.unit)];

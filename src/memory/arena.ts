@@ -9,13 +9,22 @@ export interface Region {
 /** Where regions of an arena begin: what the backends align whole buffers to. */
 export const ARENA_ALIGNMENT = 256;
 
+/**
+ * Of memory and files between which bytes go without a copy by the kernel: where they begin and end, in both. A page,
+ * and at least a block of any disk.
+ */
+export const DISK_ALIGNMENT = 4096;
+
 /** Hands out the regions of memory that is allocated once, one behind the other. */
 export class Arena {
   bytes = 0;
 
+  /** @param alignment where regions begin, and the arena ends. */
+  constructor(private readonly alignment = ARENA_ALIGNMENT) {}
+
   take(bytes: number): Region {
     const region = { offset: this.bytes, bytes };
-    this.bytes += align(bytes, ARENA_ALIGNMENT);
+    this.bytes += align(bytes, this.alignment);
     return region;
   }
 

@@ -9,8 +9,12 @@ import { type CacheLayout, cacheLayout } from "./cache-layout.js";
 import { type ControlLayout, STEPS_IN_FLIGHT } from "./control.js";
 import { placeValues, type Capacity, type Places } from "./places.js";
 import type { Residence, Tier } from "./residence.js";
+import { type HostSlots, hostSlotsOf } from "./host-slots.js";
 import { type RestLayout, restLayout } from "./rest.js";
 import type { Unit } from "./units.js";
+
+/** Where a key/value cache rests: with every token all of it is read. */
+export type CacheTier = Exclude<Tier, "disk">;
 
 /** What the caller decides. */
 export interface PlanOptions {
@@ -27,7 +31,7 @@ export interface PlanOptions {
   readonly capacity: Capacity;
   readonly output: Output;
   /** Rows of the key/value cache and where it rests, when the pass has one. */
-  readonly cache: { readonly tier: Tier; readonly rows: number } | null;
+  readonly cache: { readonly tier: CacheTier; readonly rows: number } | null;
   /** Of the control buffer, which outlives the plan. */
   readonly control: ControlLayout;
   /** Bytes of the device that working arena and resident units may take; absent: no limit but the device's own. */
@@ -61,6 +65,8 @@ export interface Plan {
   readonly rest: RestLayout;
   /** The slot of each unit that moves; null for one that rests on the device. */
   readonly slotOf: readonly (number | null)[];
+  /** The host slots that each unit on disk passes through; null for one that rests elsewhere. */
+  readonly stagingOf: HostSlots["of"];
   readonly device: {
     readonly slots: readonly Region[];
     /** Pieces of a cache in host memory, while their units are visited. */
@@ -79,6 +85,10 @@ export interface Plan {
     readonly bytes: number;
   };
   readonly host: {
+    /** Between file and device, each as large as the largest unit on disk; a unit's own are `stagingOf`. */
+    readonly slots: readonly Region[];
+    /** Wire bytes of the rows gathered for a tied embedding, of those units that rest on disk. */
+    readonly gathered: Region;
     /** Twins of the device's inputs regions. */
     readonly staging: readonly BatchRegions[];
     /** For each step in flight. */
@@ -128,7 +138,12 @@ export function planMemory(
   };
 
   const host = new Arena();
+  const hostSlots = hostSlotsOf(units, residences);
+  const tableOnDisk = units.some((unit) => at(residences, unit.index).rest === "disk" && holdsTable(units, unit));
   const hostRegions = {
+    // First, and of whole blocks each: all begin where an arena may, which is at a page.
+    slots: host.takeEach(hostSlots.count, hostSlots.bytes),
+    gathered: host.take(tableOnDisk ? tableBytes : 0),
     staging: host.takeEach(STEPS_IN_FLIGHT, batch.bytes).map((region) => batchRegions(batch, region)),
     readback: Array.from({ length: STEPS_IN_FLIGHT }, () => readbackRegions(host, options, areas, places.resultBytes)),
   };
@@ -141,11 +156,18 @@ export function planMemory(
     cache,
     rest: restLayout(units, residences),
     slotOf: units.map(({ index }) => (at(residences, index).moves ? moved++ % slots : null)),
+    stagingOf: hostSlots.of,
     device: { ...deviceRegions, bytes: device.bytes },
     host: { ...hostRegions, bytes: host.bytes },
   };
   checkBudgets(plan);
   return plan;
+}
+
+/** Whether a unit has rows of the table that another gathers from. */
+export function holdsTable(units: readonly Unit[], { tensors }: Unit): boolean {
+  const table = units.find(({ gathered }) => gathered !== null)?.gathered?.parameter;
+  return table !== undefined && tensors.some(({ parameter }) => parameter === table);
 }
 
 /** Each holds the perturbed weights of one unit. */
@@ -217,6 +239,11 @@ export function hostBytes(plan: Plan): number {
 /** Twins of what the device has in its working arena and in its control buffer. */
 function stagingBytes({ host, options }: Plan): number {
   return host.bytes + options.control.bytes;
+}
+
+/** What a plan takes of a disk: the file of the weights that rest there. */
+export function diskBytes(plan: Plan): number {
+  return plan.rest.bytes.disk;
 }
 
 function deviceCacheBytes({ options, cache }: Plan): number {

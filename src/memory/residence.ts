@@ -3,7 +3,7 @@ import type { Parameter } from "../ops/parameter.js";
 import type { Unit } from "./units.js";
 
 /** Where wire bytes rest between visits. */
-export type Tier = "device" | "host";
+export type Tier = "device" | "host" | "disk";
 
 export interface Residence {
   readonly rest: Tier;

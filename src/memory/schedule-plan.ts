@@ -1,12 +1,10 @@
 import type { Parameter } from "../ops/parameter.js";
 import type { SchedulePlan } from "../schedule/facts.js";
-import { type Plan, scratchSets } from "./plan.js";
-import { isDirect, type Unit } from "./units.js";
+import { holdsTable, type Plan, scratchSets } from "./plan.js";
+import { isDirect } from "./units.js";
 
 /** What a schedule needs to know of a plan. */
 export function schedulePlan(plan: Plan, frozen: ReadonlySet<Parameter>, poison: boolean): SchedulePlan {
-  const table = plan.units.find(({ gathered }) => gathered !== null)?.gathered?.parameter ?? null;
-  const holdsTable = ({ tensors }: Unit) => table !== null && tensors.some(({ parameter }) => parameter === table);
   const cacheSlots = plan.device.cacheSlots.length;
   let pieces = 0;
   return {
@@ -14,13 +12,14 @@ export function schedulePlan(plan: Plan, frozen: ReadonlySet<Parameter>, poison:
       const cached = (plan.cache?.units[unit.index] ?? null) !== null;
       return {
         slot: plan.slotOf[unit.index] ?? null,
+        staging: plan.stagingOf[unit.index] ?? null,
         changes: plan.options.residences[unit.index]?.changes === true,
         direct: isDirect(unit),
         gathered: unit.gathered === null ? null : { changes: !frozen.has(unit.gathered.parameter) },
         cacheSlot: cached && cacheSlots > 0 ? pieces++ % cacheSlots : null,
       };
     }),
-    gatherSources: plan.units.filter(holdsTable).map(({ index }) => index),
+    gatherSources: plan.units.filter((unit) => holdsTable(plan.units, unit)).map(({ index }) => index),
     sides: plan.options.sides,
     sets: scratchSets(plan.options),
     poison,

@@ -1,6 +1,6 @@
 /** A plan that was chosen, as others read it. */
 import { BYTES_OF, type FloatType } from "../base/dtype.js";
-import { deviceBytes, deviceParts, hostBytes } from "../memory/plan.js";
+import { deviceBytes, deviceParts, diskBytes, hostBytes } from "../memory/plan.js";
 import type { Parameter } from "../ops/parameter.js";
 import { type Lane, LANES } from "../schedule/command.js";
 import type { Hardware } from "../simulate/hardware.js";
@@ -34,7 +34,7 @@ export interface ModelPlan {
   readonly deviceBytes: number;
   readonly hostBytes: number;
   /** Weights that rest on a disk. */
-  readonly diskBytes: 0;
+  readonly diskBytes: number;
   /** Wire bytes of all weights. */
   readonly weightBytes: number;
   /** Options of `loadModel` that make this plan, where all units rest alike. */
@@ -83,7 +83,7 @@ export function summaryOf(
       hardware === null || hardwareName === null
         ? null
         : { name: hardwareName, title: hardware.name, source: hardware.source },
-    ...{ deviceMemory, deviceBytes: deviceBytes(plan), hostBytes: hostBytes(plan), diskBytes: 0 },
+    ...{ deviceMemory, deviceBytes: deviceBytes(plan), hostBytes: hostBytes(plan), diskBytes: diskBytes(plan) },
     weightBytes: units.reduce((sum, unit) => sum + unit.wireBytes, 0),
     ...{ unitBytes, slots, prepareAhead, residentUnits, streamedUnits: units.length - residentUnits },
     parts: deviceParts(plan),

@@ -1,25 +1,42 @@
 import type { Probe } from "../method/index.js";
 import type { Resource } from "./resource.js";
 
-/** Four lanes, each in order; `compute` alone when overlap is off. */
-export type Lane = "upload" | "prepare" | "compute" | "offload";
-export const LANES = ["upload", "prepare", "compute", "offload"] as const satisfies readonly Lane[];
+/**
+ * Six lanes, each in order; `compute` alone when overlap is off. `read` and `write` are those of what rests behind a
+ * host slot.
+ */
+export const LANES = ["read", "upload", "prepare", "compute", "offload", "write"] as const;
+export type Lane = (typeof LANES)[number];
 
 /** Their places in `LANES`. */
-export const LANE_NUMBER = { upload: 0, prepare: 1, compute: 2, offload: 3 } as const satisfies Record<Lane, number>;
+export const LANE_NUMBER = {
+  ...{ read: 0, upload: 1, prepare: 2 },
+  ...{ compute: 3, offload: 4, write: 5 },
+} as const satisfies Record<Lane, number>;
 
 /** What moves between where it rests and a slot of the device. */
 export type Moved = "weights" | "cache";
 
 /**
- * What one command does. Numbers are indices: of units, slots, scratches and sets of them, micro-batches, probes,
- * rings, states.
+ * What one command does. Numbers are indices: of units, slots, host slots, scratches and sets of them, micro-batches,
+ * probes, rings, states.
  */
 export type Work =
   | { readonly kind: "inputs"; readonly ring: number }
+  /** Rows of a tied embedding: from where they rest to the device, and before it, of staged units, to the host. */
   | { readonly kind: "gather"; readonly ring: number }
-  | { readonly kind: "upload"; readonly what: Moved; readonly unit: number; readonly slot: number }
-  | { readonly kind: "offload"; readonly what: Moved; readonly unit: number; readonly slot: number }
+  | { readonly kind: "readGathered"; readonly ring: number }
+  /** A staged unit's wire bytes, between where they rest and a host slot. */
+  | { readonly kind: "read"; readonly unit: number; readonly hostSlot: number }
+  | { readonly kind: "write"; readonly unit: number; readonly hostSlot: number }
+  /** `hostSlot`: null where what moves rests in host memory. */
+  | {
+      readonly kind: "upload" | "offload";
+      readonly what: Moved;
+      readonly unit: number;
+      readonly slot: number;
+      readonly hostSlot: number | null;
+    }
   /**
    * Pending updates in (`update`), updated wire bytes out (`store`), the sides of one direction out, each to a scratch
    * of the set.
@@ -61,7 +78,8 @@ export type Work =
   | { readonly kind: "inject"; readonly ring: number }
   | { readonly kind: "readback"; readonly ring: number; readonly results: boolean }
   /** Test mode: fills with NaN what nothing may read any more. */
-  | { readonly kind: "poison"; readonly what: "slot" | "staging"; readonly index: number }
+  | { readonly kind: "poison"; readonly what: "slot" | "hostSlot" | "staging"; readonly index: number }
+  | { readonly kind: "poison"; readonly what: "hostGathered" }
   | { readonly kind: "poison"; readonly what: "scratch"; readonly sets: readonly number[] }
   /** Outside of passes: zeroes the states and the flags, or the flags alone. */
   | { readonly kind: "clear"; readonly what: "control" | "sticky" }

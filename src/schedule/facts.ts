@@ -6,6 +6,8 @@ export interface SchedulePlan {
   readonly units: readonly {
     /** Where its bytes are brought to; null for a unit whose bytes are used where they rest. */
     readonly slot: number | null;
+    /** The host slots that its bytes pass through on their way; null where none is between. `write`: if it changes. */
+    readonly staging: { readonly read: number; readonly write: number | null } | null;
     /** Whether anything in it is trained. */
     readonly changes: boolean;
     /** Whether its wire bytes are what its program reads, so that they need no prepare where nothing changes them. */

@@ -42,9 +42,20 @@ function bringBatch({ plan, pass, emit }: Tour, visits: readonly Visit[]): void 
   const staging = resource.staging(ring);
   emit("upload", { kind: "inputs", ring }, [staging], [resource.inputs(ring)]);
   if (plan.gatherSources.length > 0) {
-    for (const visit of visits.slice(0, aheadOfGather(plan, pass))) visit.bring();
-    const reads = [staging, ...plan.gatherSources.map(resource.rest)];
+    const ahead = aheadOfGather(plan, pass);
+    for (const visit of visits.slice(0, ahead)) visit.bring();
+    const isStaged = (unit: number) => plan.units[unit]?.staging != null;
+    const staged = plan.gatherSources.filter(isStaged);
+    const others = plan.gatherSources.filter((unit) => !isStaged(unit));
+    const reads = [staging, ...others.map(resource.rest)];
+    if (staged.length > 0) {
+      if (pass.pending.length > 0) for (const visit of visits.slice(ahead, readAhead(plan, ahead))) visit.read();
+      emit("read", { kind: "readGathered", ring }, [staging, ...staged.map(resource.rest)], [resource.HOST_GATHERED]);
+      reads.push(resource.HOST_GATHERED);
+    }
     emit("upload", { kind: "gather", ring }, reads, [resource.GATHERED]);
+    if (plan.poison && staged.length > 0)
+      emit("upload", { kind: "poison", what: "hostGathered" }, [], [resource.HOST_GATHERED]);
   }
   if (plan.poison) emit("upload", { kind: "poison", what: "staging", index: ring }, [], [staging]);
 }
@@ -66,6 +77,21 @@ function aheadOfGather({ units, gatherSources }: SchedulePlan, pass: Pass): numb
     ahead++;
   }
   return ahead;
+}
+
+/**
+ * Up to which unit what is staged is read ahead of the gathered rows, which wait for the last pass to be written: from
+ * `from` on, as many units as have a host slot that no other of them fills.
+ */
+function readAhead({ units }: SchedulePlan, from: number): number {
+  const taken = new Set<number>();
+  for (let unit = from; unit < units.length; unit++) {
+    const hostSlot = units[unit]?.staging?.read;
+    if (hostSlot === undefined) continue;
+    if (taken.has(hostSlot)) return unit;
+    taken.add(hostSlot);
+  }
+  return units.length;
 }
 
 /**

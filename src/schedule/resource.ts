@@ -8,7 +8,18 @@ export type Resource = number & { readonly [brand]: true };
 /** Those that only the compute lane touches, one after another, and then those that lanes and the host share. */
 const OWN = ["carried", "workspace", "results", "deviceCache"] as const;
 const WEIGHTS = ["rest", "slot", "gathered", "scratch"] as const;
-const SHARED = [...WEIGHTS, "cacheRest", "cacheSlot", "inputs", "staging", "readback", "state", "sticky"] as const;
+const STAGED = ["hostSlot", "hostGathered"] as const;
+const SHARED = [
+  ...WEIGHTS,
+  ...STAGED,
+  "cacheRest",
+  "cacheSlot",
+  "inputs",
+  "staging",
+  "readback",
+  "state",
+  "sticky",
+] as const;
 const KINDS = [...OWN, ...SHARED] as const;
 type Kind = (typeof KINDS)[number];
 
@@ -23,6 +34,8 @@ export const cacheRest = make("cacheRest");
 /** A place on the device for one unit's wire bytes, or for one piece of a cache. */
 export const slot = make("slot");
 export const cacheSlot = make("cacheSlot");
+/** A place in host memory for the wire bytes of a unit that does not rest there. */
+export const hostSlot = make("hostSlot");
 /** The piece of a cache that rests on the device, by unit. */
 export const deviceCache = make("deviceCache");
 /** Perturbed weights, by set and side. */
@@ -41,6 +54,8 @@ export const WORKSPACE = make("workspace")(0);
 export const STICKY = make("sticky")(0);
 /** Rows of a tied embedding, in wire bytes. */
 export const GATHERED = make("gathered")(0);
+/** Those of them that units with a host slot hold, on their way. */
+export const HOST_GATHERED = make("hostGathered")(0);
 
 /** Whether lanes have to wait for each other because of it. */
 export function isShared(resource: Resource): boolean {

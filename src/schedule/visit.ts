@@ -53,6 +53,7 @@ export class Visit {
   private readonly updates: boolean;
   private readonly stores: boolean;
   private readonly cacheSlot: number | null;
+  private isRead = false;
   private isHere = false;
   /** Those that the unit was prepared in. */
   private readonly sets: number[] = [];
@@ -106,20 +107,42 @@ export class Visit {
     return [{ direction: null, probes: draws.flatMap(({ probes }) => probes), signs: [0] }];
   }
 
+  /** A staged unit's first way, once, in front of `bring`. */
+  read(): void {
+    const { staging } = this.unit;
+    if (staging === null || this.isRead) return;
+    this.isRead = true;
+    const work = { kind: "read", unit: this.index, hostSlot: staging.read } as const;
+    this.tour.emit("read", work, [resource.rest(this.index)], [resource.hostSlot(staging.read)]);
+  }
+
   /** Once, in front of everything else. */
   bring(): void {
-    const { slot } = this.unit;
+    const { slot, staging } = this.unit;
     if (slot === null || this.isHere) return;
     this.isHere = true;
-    const work = { kind: "upload", what: "weights", unit: this.index, slot } as const;
-    this.tour.emit("upload", work, [resource.rest(this.index)], [this.place]);
+    this.read();
+    const hostSlot = staging?.read ?? null;
+    const work = { kind: "upload", what: "weights", unit: this.index, slot, hostSlot } as const;
+    this.tour.emit("upload", work, [this.host(hostSlot)], [this.place]);
+    this.releaseHostSlot("upload", hostSlot);
   }
 
   private take(): void {
-    const { slot } = this.unit;
+    const { slot, staging } = this.unit;
     if (slot === null) return;
-    const work = { kind: "offload", what: "weights", unit: this.index, slot } as const;
-    this.tour.emit("offload", work, [this.place], [resource.rest(this.index)]);
+    const hostSlot = staging?.write ?? null;
+    const work = { kind: "offload", what: "weights", unit: this.index, slot, hostSlot } as const;
+    this.tour.emit("offload", work, [this.place], [this.host(hostSlot)]);
+    if (hostSlot === null) return;
+    const rest = resource.rest(this.index);
+    this.tour.emit("write", { kind: "write", unit: this.index, hostSlot }, [resource.hostSlot(hostSlot)], [rest]);
+    this.releaseHostSlot("write", hostSlot);
+  }
+
+  /** Where the unit's bytes are in host memory. */
+  private host(hostSlot: number | null): Resource {
+    return hostSlot === null ? resource.rest(this.index) : resource.hostSlot(hostSlot);
   }
 
   private takeSet(): number {
@@ -152,13 +175,13 @@ export class Visit {
 
   private bringCache(): void {
     if (this.cacheSlot === null || this.tour.pass.cache?.upload !== true) return;
-    const work = { kind: "upload", what: "cache", unit: this.index, slot: this.cacheSlot } as const;
+    const work = { kind: "upload", what: "cache", unit: this.index, slot: this.cacheSlot, hostSlot: null } as const;
     this.tour.emit("upload", work, [resource.cacheRest(this.index)], [resource.cacheSlot(this.cacheSlot)]);
   }
 
   private takeCache(): void {
     if (this.cacheSlot === null) return;
-    const work = { kind: "offload", what: "cache", unit: this.index, slot: this.cacheSlot } as const;
+    const work = { kind: "offload", what: "cache", unit: this.index, slot: this.cacheSlot, hostSlot: null } as const;
     this.tour.emit("offload", work, [resource.cacheSlot(this.cacheSlot)], [resource.cacheRest(this.index)]);
   }
 
@@ -203,6 +226,13 @@ export class Visit {
     const { slot } = this.unit;
     if (!this.tour.plan.poison || slot === null) return;
     this.tour.emit(lane, { kind: "poison", what: "slot", index: slot }, NOTHING, [this.place]);
+  }
+
+  /** Test mode: nothing may read a host slot any more once the unit has left it. */
+  private releaseHostSlot(lane: Lane, hostSlot: number | null): void {
+    if (!this.tour.plan.poison || hostSlot === null) return;
+    const work = { kind: "poison", what: "hostSlot", index: hostSlot } as const;
+    this.tour.emit(lane, work, NOTHING, [resource.hostSlot(hostSlot)]);
   }
 
   private releaseScratch(): void {

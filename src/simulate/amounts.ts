@@ -10,6 +10,8 @@ import type { Work } from "../schedule/command.js";
 export interface Amounts {
   /** Between host and device. */
   readonly bytes?: number;
+  /** Between host and disk. */
+  readonly diskBytes?: number;
   /** Within the device. */
   readonly deviceBytes?: number;
   /** Of matrix products. */
@@ -33,6 +35,9 @@ export interface PassSizes {
 /** @param inputs of the recording that the plan is of. */
 export function amountsOf(plan: Plan, inputs: Inputs, work: Work, sizes: PassSizes): Amounts {
   switch (work.kind) {
+    case "read":
+    case "write":
+      return { diskBytes: at(plan.units, work.unit).wireBytes };
     case "upload":
     case "offload":
       return work.what === "weights" ? { bytes: at(plan.units, work.unit).wireBytes } : {};

@@ -8,6 +8,8 @@ export interface Hardware {
   /** Bytes a second between host memory and the device, each way. */
   readonly upload: number;
   readonly offload: number;
+  /** Bytes a second between host memory and a disk, each way. */
+  readonly disk: { readonly read: number; readonly write: number };
   /** Bytes a second within the device. */
   readonly memory: number;
   /** Operations a second of matrix products whose operands have this dtype, and of attention. */
@@ -120,6 +122,12 @@ const GPUS: Readonly<Record<string, Gpu>> = {
   },
 };
 
+/**
+ * Samsung's data sheet of the 990 PRO, 2 TB (sequential read and write, PCI Express 4.0 x4): a fast disk of the kind
+ * that such hosts have, whatever their GPU.
+ */
+const NVME = { read: 7.45e9, write: 6.9e9, source: "Samsung 990 PRO data sheet for the disk" };
+
 /** Names of hardware that `zo2 plan` knows. */
 export const HARDWARE_NAMES = Object.keys(GPUS);
 
@@ -140,8 +148,11 @@ export function hardwareNamed(name: string): Hardware | undefined {
   const attention16 = gpu.flops16 * REACHED.attention;
   return {
     name: gpu.name,
-    source: `${gpu.source}, ${REACHED.matrix * 100} % of its operations, ${REACHED.memory * 100} % of its bandwidths`,
+    source:
+      `${gpu.source}, ${REACHED.matrix * 100} % of its operations, ${REACHED.memory * 100} % of its bandwidths; ` +
+      NVME.source,
     ...{ upload: link, offload: link, memory: gpu.bytesPerSecond * REACHED.memory },
+    disk: { read: NVME.read * REACHED.link, write: NVME.write * REACHED.link },
     flops: { fp32: flops32, fp16: flops16, bf16: flops16 },
     attention: { fp32: gpu.flops32 * REACHED.attention, fp16: attention16, bf16: attention16 },
     noise: { gaussian: issued / INSTRUCTIONS.gaussian, rademacher: issued / INSTRUCTIONS.rademacher },

@@ -97,8 +97,8 @@ export function simulateStep(plan: Plan, inputs: Inputs, hardware: Hardware, o: 
       break;
     }
   }
-  const [upload = 0, prepare = 0, compute = 0, offload = 0] = busy;
-  return { seconds: ended - before, busy: { upload, prepare, compute, offload }, spans };
+  const byLane = Object.fromEntries(LANES.map((lane, l) => [lane, at(busy, l)])) as Record<Lane, number>;
+  return { seconds: ended - before, busy: byLane, spans };
 }
 
 /** By resource, when those that wrote and read it last have ended. */
@@ -143,15 +143,18 @@ function spanOf(work: Work): Pick<SimulatedSpan, "what" | "unit"> {
 
 function secondsOf(
   lane: Lane,
-  { bytes = 0, deviceBytes = 0, flops = 0, attentionFlops = 0, draws = 0 }: Amounts,
+  { bytes = 0, diskBytes = 0, deviceBytes = 0, flops = 0, attentionFlops = 0, draws = 0 }: Amounts,
   plan: Plan,
   hardware: Hardware,
   noise: SimulateOptions["noise"],
 ): number {
   const { compute } = plan.options;
   const link = bytes / (lane === "offload" ? hardware.offload : hardware.upload);
+  const disk = diskBytes / (lane === "write" ? hardware.disk.write : hardware.disk.read);
   const products = flops / hardware.flops[compute] + attentionFlops / hardware.attention[compute];
-  return hardware.command + link + Math.max(deviceBytes / hardware.memory, products, draws / hardware.noise[noise]);
+  return (
+    hardware.command + link + disk + Math.max(deviceBytes / hardware.memory, products, draws / hardware.noise[noise])
+  );
 }
 
 /** The lane that works longest. */

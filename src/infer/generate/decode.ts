@@ -1,7 +1,7 @@
 import { at } from "../../base/at.js";
 import { Zo2Error } from "../../base/errors.js";
 import type { ForwardOptions, Session } from "../../device/session.js";
-import type { Tier } from "../../memory/residence.js";
+import type { CacheTier } from "../../memory/plan.js";
 import { layOut, nextPass, promptPass, type CachedPass, type Running, type Sequence } from "./batches.js";
 import { choose, logProbability, unitAt, type Sampling } from "./sampling.js";
 
@@ -36,7 +36,7 @@ export interface DecodeSettings {
   /** Index of the first prompt, for the draws: a sequence gets the same ones in whatever batch it is. @default 0 */
   readonly firstSequence?: number;
   /** Where keys and values rest. @default on the device where the plan has room for them, else in host memory */
-  readonly cache?: Tier | undefined;
+  readonly cache?: CacheTier | undefined;
   /** Where the weights stand in every pass. @default in their place */
   readonly probe?: ForwardOptions["probe"];
   /** Checked before every pass. */

@@ -2,32 +2,57 @@ import type { Tier } from "../../../src/memory/residence.js";
 import { restLayout } from "../../../src/memory/rest.js";
 import type { Unit } from "../../../src/memory/units.js";
 
+const GIB = 2 ** 30;
 const unitsOf = (bytes: readonly number[]) => bytes.map((wireBytes, index) => ({ index, wireBytes }) as Unit);
 
-test("every unit has room of its own in its tier, and each tier the bytes of its own", () => {
-  const bytes = Array.from({ length: 97 }, (_, u) => (u * 7919) % 5000);
-  const tiers = bytes.map((_, u): Tier => (u % 3 === 0 ? "device" : "host"));
+/** Units of these bytes in these tiers; each in an arena of its tier, inside it, and touching no other. */
+function laidOut(bytes: readonly number[], tiers: readonly Tier[]) {
   const layout = restLayout(
     unitsOf(bytes),
     tiers.map((rest) => ({ rest })),
   );
-  expect(new Set(layout.units.map(({ arena }) => arena)).size).toBe(bytes.length);
+  const ends = layout.arenas.map(() => 0);
   layout.units.forEach((unit, u) => {
-    const arena = layout.arenas[unit.arena];
-    expect(unit).toMatchObject({ rest: tiers[u], bytes: bytes[u], offset: 0 });
-    expect(arena?.tier).toBe(tiers[u]);
-    expect((arena?.bytes ?? 0) - unit.bytes).toBeLessThan(256);
-    expect(arena?.bytes).toBeGreaterThanOrEqual(unit.bytes);
+    expect(layout.arenas[unit.arena]?.tier).toBe(tiers[u]);
+    expect(unit).toMatchObject({ rest: tiers[u], bytes: bytes[u] });
+    expect(unit.offset % (unit.rest === "disk" ? 4096 : 256)).toBe(0);
+    expect(unit.offset).toBeGreaterThanOrEqual(ends[unit.arena] ?? Number.NaN);
+    ends[unit.arena] = unit.offset + unit.bytes;
+    expect(ends[unit.arena]).toBeLessThanOrEqual(layout.arenas[unit.arena]?.bytes ?? Number.NaN);
   });
-  for (const tier of ["device", "host"] as const) {
+  for (const tier of ["device", "host", "disk"] as const) {
     const own = layout.arenas.filter((arena) => arena.tier === tier);
     expect(layout.bytes[tier]).toBe(own.reduce((sum, arena) => sum + arena.bytes, 0));
   }
+  return layout;
+}
+
+test("every unit in memory has room of its own, which it leaves to no other", () => {
+  const bytes = Array.from({ length: 97 }, (_, u) => (u * 7919) % 5000);
+  const { arenas, units } = laidOut(
+    bytes,
+    bytes.map((_, u): Tier => (u % 3 === 0 ? "device" : "host")),
+  );
+  expect(new Set(units.map(({ arena }) => arena)).size).toBe(bytes.length);
+  units.forEach(({ arena }, u) => expect((arenas[arena]?.bytes ?? 0) - (bytes[u] ?? 0)).toBeLessThan(256));
+});
+
+test("what rests on disk is one file of whole blocks, none of which two units share", () => {
+  const bytes = [1, 4096, 4097, 0, 70 * GIB, 5000];
+  const { arenas, units } = laidOut(
+    bytes,
+    bytes.map((_, u): Tier => (u === 1 ? "host" : "disk")),
+  );
+  expect(arenas).toEqual([
+    { tier: "disk", bytes: 4096 + 8192 + 70 * GIB + 8192 },
+    { tier: "host", bytes: 4096 },
+  ]);
+  const onDisk = units.filter(({ rest }) => rest === "disk");
+  expect(onDisk.map(({ offset }) => offset)).toEqual([0, 4096, 12288, 12288, 70 * GIB + 12288]);
 });
 
 test("units without tensors rest in no bytes", () => {
-  const { arenas } = restLayout(unitsOf([0, 0]), [{ rest: "host" }, { rest: "device" }]);
-  expect(arenas).toEqual([
+  expect(laidOut([0, 0], ["host", "device"]).arenas).toEqual([
     { tier: "host", bytes: 0 },
     { tier: "device", bytes: 0 },
   ]);

@@ -32,6 +32,11 @@ function touches(plan: SchedulePlan, pass: Pass, work: Work): readonly Touch[] {
   const w = (name: string) => ({ name, write: true });
   const r = (name: string) => ({ name, write: false });
   const rest = (u: number) => `rest ${u}`;
+  // Where a unit's bytes are in host memory, on their way to the device and back.
+  const host = (u: number, way: "read" | "write") => {
+    const { staging } = plan.units[u];
+    return staging === null ? rest(u) : `hostSlot ${staging[way]}`;
+  };
   const wire = (u: number) => (plan.units[u].slot === null ? rest(u) : `slot ${plan.units[u].slot}`);
   const updating = (update: boolean) => (update ? [...pass.pending.map((s) => r(`state ${s}`)), w("sticky 0")] : []);
   const scratch = (set: number, side: number) => `scratch ${set * plan.sides + side}`;
@@ -40,15 +45,25 @@ function touches(plan: SchedulePlan, pass: Pass, work: Work): readonly Touch[] {
   switch (work.kind) {
     case "inputs":
       return [r(`staging ${work.ring}`), w(`inputs ${work.ring}`)];
-    case "gather":
-      return [r(`staging ${work.ring}`), ...plan.gatherSources.map((u) => r(rest(u))), w("gathered 0")];
+    case "gather": {
+      const sources = plan.gatherSources.map((u) => (plan.units[u].staging === null ? rest(u) : "hostGathered 0"));
+      return [r(`staging ${work.ring}`), ...sources.map(r), w("gathered 0")];
+    }
+    case "readGathered": {
+      const sources = plan.gatherSources.filter((u) => plan.units[u].staging !== null);
+      return [r(`staging ${work.ring}`), ...sources.map((u) => r(rest(u))), w("hostGathered 0")];
+    }
+    case "read":
+      return [r(rest(work.unit)), w(`hostSlot ${work.hostSlot}`)];
+    case "write":
+      return [r(`hostSlot ${work.hostSlot}`), w(rest(work.unit))];
     case "upload":
       return work.what === "weights"
-        ? [r(rest(work.unit)), w(`slot ${work.slot}`)]
+        ? [r(host(work.unit, "read")), w(`slot ${work.slot}`)]
         : [r(`cacheRest ${work.unit}`), w(`cacheSlot ${work.slot}`)];
     case "offload":
       return work.what === "weights"
-        ? [r(`slot ${work.slot}`), w(rest(work.unit))]
+        ? [r(`slot ${work.slot}`), w(host(work.unit, "write"))]
         : [r(`cacheSlot ${work.slot}`), w(`cacheRest ${work.unit}`)];
     case "prepare":
       return [{ name: wire(work.unit), write: work.store }, ...sides(work.signs, work.set), ...updating(work.update)];
@@ -77,6 +92,7 @@ function touches(plan: SchedulePlan, pass: Pass, work: Work): readonly Touch[] {
       return [...step, r("sticky 0"), ...results, w(`readback ${work.ring}`)];
     }
     case "poison":
+      if (work.what === "hostGathered") return [w("hostGathered 0")];
       if (work.what !== "scratch") return [w(`${work.what} ${work.index}`)];
       return [w("workspace 0"), ...work.sets.flatMap((set) => sides(Array.from({ length: plan.sides }), set))];
     default:
@@ -131,7 +147,8 @@ export function readsOfPoison(plan: SchedulePlan, passes: readonly Pass[]): stri
  * those of the first command that has one.
  */
 export function races(list: Iterable<Entry>, which: "all" | "first" = "all"): string[] {
-  const clock: Record<string, Record<string, number>> = { upload: {}, prepare: {}, compute: {}, offload: {}, host: {} };
+  const lanes = ["read", "upload", "prepare", "compute", "offload", "write"];
+  const clock: Record<string, Record<string, number>> = Object.fromEntries([...lanes, "host"].map((l) => [l, {}]));
   const events = new Map<number, Record<string, number>>();
   /** By pass, what its last record knew: the one that the host waits for. */
   const ends = new Map<number, Record<string, number>>();
@@ -156,8 +173,7 @@ export function races(list: Iterable<Entry>, which: "all" | "first" = "all"): st
     if (command.kind === "host" && command.after !== null) learn(own, ends.get(command.after) ?? {});
     own[command.lane] = (own[command.lane] ?? 0) + 1;
     // Submitting hands over what the host did and saw.
-    if (command.kind === "host")
-      for (const lane of ["upload", "prepare", "compute", "offload"]) learn(clock[lane], own);
+    if (command.kind === "host") for (const lane of lanes) learn(clock[lane], own);
     const what = command.kind === "host" ? "host" : command.work.kind;
     for (const { name, write } of touched) {
       const before = seen.get(name) ?? [];
@@ -173,8 +189,10 @@ export function races(list: Iterable<Entry>, which: "all" | "first" = "all"): st
 }
 
 export interface PlanShape {
-  /** `mixed`: every third unit rests on the device. */
-  readonly tier: "host" | "device" | "mixed";
+  /** `mixed`: every third unit rests on the device. `blend`: and of the others every second passes a host slot. */
+  readonly tier: "host" | "device" | "mixed" | "disk" | "blend";
+  /** Host slots each way. */
+  readonly hostSlots?: number;
   readonly slots: number;
   readonly units: number;
   readonly overlap?: boolean;
@@ -194,17 +212,26 @@ export interface PlanShape {
  */
 export function planOf(shape: PlanShape): Planned {
   const { tier, slots, units, overlap = true, poison = false, tied = true, direct = true, cacheSlots = 3 } = shape;
-  const { frozen = [], prepareAhead = false } = shape;
+  const { frozen = [], prepareAhead = false, hostSlots = 2 } = shape;
   let moving = 0;
   let pieces = 0;
+  const staged = { read: 0, write: 0 };
   const plan: SchedulePlan = {
     ...{ poison, sides: 2, sets: prepareAhead ? 2 : 1, gatherSources: tied ? [units - 1] : [] },
     units: Array.from({ length: units }, (_, u) => {
       const gathers = tied && u === 0;
-      const moves = tier === "host" || (tier === "mixed" && u % 3 !== 1);
+      const moves = tier !== "device" && (tier === "host" || tier === "disk" || u % 3 !== 1);
+      const changes = !frozen.includes(u);
+      const isStaged = tier === "disk" || (tier === "blend" && moves && Math.floor(u / 3) % 2 === 0);
       return {
+        staging: isStaged
+          ? {
+              read: staged.read++ % hostSlots,
+              write: changes ? hostSlots + (staged.write++ % hostSlots) : null,
+            }
+          : null,
         slot: moves ? moving++ % slots : null,
-        changes: !frozen.includes(u),
+        changes,
         gathered: gathers ? { changes: !frozen.includes(units - 1) } : null,
         direct: !gathers && (direct === "mixed" ? u % 2 === 0 : direct),
         cacheSlot: u > 0 && u < units - 1 ? pieces++ % cacheSlots : null,

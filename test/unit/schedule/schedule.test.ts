@@ -1,5 +1,6 @@
 import type { Lane, Work } from "../../../src/schedule/command.js";
 import type { Pass } from "../../../src/schedule/facts.js";
+import { nameOf } from "../../../src/schedule/resource.js";
 import { passCommands } from "../../../src/schedule/pass.js";
 import { stepStates } from "../../../src/memory/control.js";
 import { UpdateLog } from "../../../src/method/index.js";
@@ -104,6 +105,14 @@ const shapes: PlanShape[] = [
   { tier: "mixed", slots: 2, units: 7 },
   { tier: "mixed", slots: 1, units: 7, direct: "mixed", cacheSlots: 1, frozen: [2, 4] },
   { tier: "mixed", slots: 2, units: 8, poison: true, tied: false },
+  { tier: "disk", slots: 3, units: 6 },
+  { tier: "disk", slots: 2, units: 5, hostSlots: 1, cacheSlots: 2, direct: false },
+  { tier: "disk", slots: 1, units: 4, direct: "mixed", poison: true },
+  { tier: "disk", slots: 3, units: 7, poison: true, frozen: [0, 3, 6] },
+  { tier: "disk", slots: 3, units: 5, tied: false, frozen: [1, 2] },
+  { tier: "blend", slots: 2, units: 9 },
+  { tier: "blend", slots: 3, units: 13, poison: true, direct: "mixed" },
+  { tier: "blend", slots: 2, units: 8, hostSlots: 1, tied: false, poison: true },
   { tier: "device", slots: 0, units: 4, direct: false },
   { tier: "device", slots: 0, units: 5, cacheSlots: 2, frozen: [2] },
   { tier: "device", slots: 0, units: 4, poison: true, direct: "mixed" },
@@ -141,6 +150,11 @@ describe.each(plans)("the schedule of %o", (shape) => {
         const list = passCommands(plan, pass).map(({ work }) => work);
         const poisoned = list.flatMap((work) => (work.kind === "poison" && work.what === "slot" ? [work.index] : []));
         expect(poisoned).toEqual(movesOf(list, "upload", "weights").map(([, slot]) => slot));
+        const left = [...ofKind(list, "read"), ...ofKind(list, "write")].map(({ hostSlot }) => hostSlot);
+        const emptied = list.flatMap((work) =>
+          work.kind === "poison" && work.what === "hostSlot" ? [work.index] : [],
+        );
+        expect(emptied.sort()).toEqual(left.sort());
       }
     });
 
@@ -194,7 +208,8 @@ it.each(Array.from({ length: FEW ? 5 : 40 }, (_, seed) => seed))(
     const draw = drawing(seed);
     const units = 3 + draw(6);
     const shape: PlanShape = {
-      ...{ units, tier: (["host", "mixed", "device"] as const)[draw(3)], slots: 1 + draw(4) },
+      ...{ units, tier: (["host", "mixed", "device", "disk", "blend"] as const)[draw(5)], slots: 1 + draw(4) },
+      hostSlots: 1 + draw(3),
       ...{ poison: draw(3) === 0, tied: draw(2) === 0, prepareAhead: draw(2) === 0 },
       ...{ direct: ([true, false, "mixed"] as const)[draw(3)] },
       frozen: Array.from({ length: units }, (_, u) => u).filter(() => draw(4) === 0),
@@ -275,6 +290,58 @@ describe("a training pass", () => {
       expect(upTo).not.toContainEqual(expect.stringContaining("offload weights 5"));
       expect(waits.get(waited.at(-1) as Entry)).toBe("upload waits for offload's offload weights 5");
     }
+  });
+
+  const reading = (unit: number) => (work: Work) => work.kind === "read" && work.unit === unit;
+
+  it("reads units on disk ahead, as far as host slots go, and writes them behind", () => {
+    const list = issue(planOf({ tier: "disk", slots: 3, units: 5, tied: false }), [passOf("train", { update: true })]);
+    const waits = waitsOf(list);
+    const waited = (lane: Lane, is: (work: Work) => boolean) =>
+      onlyWaits(ahead(list, lane, is)).map((entry) => waits.get(entry));
+    expect(waited("read", reading(1))).toEqual([]);
+    expect(waited("read", reading(3))).toEqual([0, 1].map((unit) => `read waits for upload's upload weights ${unit}`));
+    expect(waited("write", (work) => work.kind === "write" && work.unit === 1)).toEqual(
+      [0, 1].map((unit) => `write waits for offload's offload weights ${unit}`),
+    );
+    // A slot that is written from is free once that is done: no other read or write stands between.
+    const own = waited("offload", (work) => work.kind === "offload" && work.unit === 2);
+    expect(own.filter((wait) => wait?.includes("write"))).toEqual(["offload waits for write's write 0"]);
+  });
+
+  it("reads what there is a host slot for ahead of the gathered rows, which wait for the head to be written", () => {
+    for (const [slots, hostSlots, read] of [
+      [3, 2, [0, 1, 2, 3]],
+      [3, 1, [0, 1, 2]],
+      [2, 2, [0, 1, 2]],
+      [2, 1, [0, 1]],
+    ] as const) {
+      const update = passOf("train", { update: true });
+      const list = issue(planOf({ tier: "disk", slots, units: 6, hostSlots }), [update, update]);
+      const waits = waitsOf(list);
+      const second = list.filter(({ pass }) => pass === 1);
+      const first = ahead(second, "read", (work) => work.kind === "readGathered");
+      const units = first.flatMap(({ command }) =>
+        command.kind === "work" && command.work.kind === "read" ? [command.work.unit] : [],
+      );
+      expect([slots, hostSlots, units]).toEqual([slots, hostSlots, read]);
+      expect(waits.get(onlyWaits(first).at(-1) as Entry)).toBe("read waits for write's write 5");
+    }
+  });
+
+  it("gathers rows on their way to the device where some of their units are on disk, and only those", () => {
+    const { plan } = planOf({ tier: "host", slots: 3, units: 5 });
+    const units = plan.units.map((unit, u) => (u === 4 ? { ...unit, staging: { read: 0, write: 1 } } : unit));
+    const mixed = { ...plan, units, gatherSources: [3, 4] };
+    const list = passCommands(mixed, passOf("train")).filter(({ work }) => /gather/i.test(work.kind));
+    const texts = list.map(({ lane, work, reads, writes }) => [
+      `${lane} ${work.kind}`,
+      ...[reads, writes].map((of) => of.map(nameOf).join(", ")),
+    ]);
+    expect(texts.slice(0, 2)).toEqual([
+      ["read readGathered", "staging 0, rest 4", "hostGathered 0"],
+      ["upload gather", "staging 0, rest 3, hostGathered 0", "gathered 0"],
+    ]);
   });
 
   it("gathers first where no earlier pass can be storing, or where the first slot is the head's", () => {

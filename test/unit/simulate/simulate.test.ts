@@ -5,6 +5,8 @@ import { HARDWARE_NAMES, hardwareNamed } from "../../../src/simulate/hardware.js
 import { schedulePlan } from "../../../src/memory/schedule-plan.js";
 import { type Lane, LANES } from "../../../src/schedule/command.js";
 import type { Pass } from "../../../src/schedule/facts.js";
+import { planMemory } from "../../../src/memory/plan.js";
+import { residencesOf } from "../../../src/memory/residence.js";
 import { passCommands } from "../../../src/schedule/pass.js";
 import { Timeline } from "../../../src/schedule/timeline.js";
 import { busiestLane, type SimulateOptions, simulateStep } from "../../../src/simulate/simulate.js";
@@ -14,6 +16,7 @@ const NOTHING = Number.POSITIVE_INFINITY;
 /** Takes no time for anything. */
 const INSTANT: Hardware = {
   ...{ name: "instant", source: "a test", upload: NOTHING, offload: NOTHING, memory: NOTHING },
+  disk: { read: NOTHING, write: NOTHING },
   flops: { fp32: NOTHING, fp16: NOTHING, bf16: NOTHING },
   attention: { fp32: NOTHING, fp16: NOTHING, bf16: NOTHING },
   noise: { gaussian: NOTHING, rademacher: NOTHING },
@@ -44,11 +47,26 @@ const sum = (busy: object) => Object.values(busy).reduce((a: number, b: number) 
 test("where uploads alone take time, a step takes that of all weights", () => {
   const { seconds, busy } = simulate({ ...INSTANT, upload: RATE });
   expect(seconds).toBeCloseTo(bytes / RATE, 12);
-  expect(busy).toEqual({ upload: expect.closeTo(bytes / RATE, 12), prepare: 0, compute: 0, offload: 0 });
+  const nothing = Object.fromEntries(LANES.map((lane) => [lane, 0]));
+  expect(busy).toEqual({ ...nothing, upload: expect.closeTo(bytes / RATE, 12) });
 });
 
 test("where offloads alone take time, a step takes that of all weights", () => {
   expect(simulate({ ...INSTANT, offload: RATE }).seconds).toBeCloseTo(bytes / RATE, 12);
+});
+
+test("where reading or writing a disk alone takes time, a step takes that of all weights that rest there", () => {
+  const tierOf = (unit: number) => (unit % 3 === 1 ? "host" : "disk");
+  const residences = residencesOf(streamed.units, tierOf, new Set());
+  const choice = { ...streamed, plan: planMemory(streamed.units, { ...streamed.plan.options, residences }) };
+  const onDisk = streamed.units.reduce((sum, { index, wireBytes }) => sum + (index % 3 === 1 ? 0 : wireBytes), 0);
+  for (const way of ["read", "write"] as const) {
+    const disk = { ...INSTANT.disk, [way]: RATE };
+    const { seconds, busy } = simulate({ ...INSTANT, disk }, choice);
+    expect(seconds).toBeCloseTo(onDisk / RATE, 12);
+    expect(busy[way]).toBeCloseTo(onDisk / RATE, 12);
+    expect(sum(busy)).toBeCloseTo(busy[way], 12);
+  }
 });
 
 test("where each command takes a second, a step of one lane takes as many as there are", () => {
@@ -158,8 +176,8 @@ test("hardware has names, figures that are finite, and a source", () => {
   expect(HARDWARE_NAMES).toContain("rtx-4090");
   for (const name of HARDWARE_NAMES) {
     const hardware = hardwareNamed(name) as Hardware;
-    const { upload, offload, memory, flops, attention, noise, deviceBytes } = hardware;
-    const figures = [upload, offload, memory, ...[flops, attention, noise].flatMap(Object.values), deviceBytes];
+    const { upload, offload, disk, memory, flops, attention, noise, deviceBytes } = hardware;
+    const figures = [upload, offload, memory, ...[disk, flops, attention, noise].flatMap(Object.values), deviceBytes];
     for (const figure of figures) expect(figure > 1e9 && Number.isFinite(figure)).toBe(true);
     expect(hardware.source).toMatch(/NVIDIA .* (data sheet|whitepaper), 70 %/);
     // Faster in 16 bits, and within the device than over its link.

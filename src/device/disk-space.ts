@@ -1,0 +1,68 @@
+import { constants, promises as fs } from "node:fs";
+import process from "node:process";
+import { formatBytes } from "../base/bytes.js";
+import { Zo2Error } from "../base/errors.js";
+import type { Warning } from "../base/warnings.js";
+
+/** Where weights on disk are, and how much they may take. */
+export interface DiskOptions {
+  readonly diskPath?: string | undefined;
+  readonly diskMemory?: number | undefined;
+}
+
+/** What `statfs` calls file systems that keep files in memory: TMPFS_MAGIC and RAMFS_MAGIC of linux/magic.h. */
+const IN_MEMORY: readonly number[] = [0x01021994, 0x858458f6];
+
+/**
+ * Refuses a file that its folder cannot take, before weights are read: it is allocated with the arenas, and without
+ * this only once the model is there.
+ *
+ * @param bytes of weights that rest on disk
+ * @returns what is unusual about the folder
+ * @throws Zo2Error ZO2_ERR_CONFIG, ZO2_ERR_MEMORY_BUDGET, ZO2_ERR_OUT_OF_MEMORY
+ */
+export async function checkDiskSpace(bytes: number, { diskPath, diskMemory }: DiskOptions): Promise<Warning[]> {
+  if (bytes === 0) return [];
+  if (diskPath === undefined)
+    throw new Zo2Error(
+      "ZO2_ERR_CONFIG",
+      'weights rest on disk and option "offload.diskPath" is missing; give a folder on a fast disk',
+    );
+  if (diskMemory !== undefined && bytes > diskMemory)
+    throw new Zo2Error(
+      "ZO2_ERR_MEMORY_BUDGET",
+      `the weights at rest need ${formatBytes(bytes)} (${bytes} bytes) of disk, ${formatBytes(diskMemory)} is ` +
+        'allowed; choose a narrower dtype as option "offload.wire", or raise option "offload.diskMemory"',
+    );
+  await checkFolder(diskPath);
+  const { bavail, bsize, type } = await fs.statfs(diskPath);
+  if (bavail * bsize < bytes) throw noSpace(diskPath, bytes, `${formatBytes(bavail * bsize)} are free`);
+  if (process.platform !== "linux" || !IN_MEMORY.includes(type)) return [];
+  const message =
+    `option "offload.diskPath": ${diskPath} is kept in memory (tmpfs): weights that rest there take host ` +
+    "memory all the same; name a folder on a disk";
+  return [{ code: "ZO2_WARN_DISK", message }];
+}
+
+/** @param why in the words of whoever found out. */
+export function noSpace(diskPath: string, bytes: number, why: string): Zo2Error {
+  return new Zo2Error(
+    "ZO2_ERR_OUT_OF_MEMORY",
+    `the weights at rest need ${formatBytes(bytes)} (${bytes} bytes) in the folder ${diskPath}: ${why}; free space ` +
+      'there, choose another folder as option "offload.diskPath", or a narrower dtype as option "offload.wire"',
+  );
+}
+
+async function checkFolder(diskPath: string): Promise<void> {
+  try {
+    if (!(await fs.stat(diskPath)).isDirectory()) throw new Error("it is no folder");
+    await fs.access(diskPath, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Zo2Error(
+      "ZO2_ERR_CONFIG",
+      `option "offload.diskPath": weights cannot be written to ${diskPath} (${reason}); give a folder that exists and ` +
+        "that may be written to",
+    );
+  }
+}
