@@ -4,10 +4,12 @@ import { openCheckpoint, type Checkpoint } from "./checkpoint/index.js";
 import { loadWeights, otherTypes, storedType } from "./checkpoint/weights.js";
 import { modelOptionsSchema, type ModelOptions, type ResolvedModelOptions } from "./config/model.js";
 import { parseOptions } from "./config/parse.js";
+import { checkDiskSpace } from "./device/disk-space.js";
 import { checkHostMemory } from "./device/host-memory.js";
 import { type DeviceInfo, openDevice, requireAddon } from "./device/open.js";
 import { Session } from "./device/session.js";
 import { resolveModel, type DownloadProgress } from "./hub/index.js";
+import { restLayout } from "./memory/rest.js";
 import { hardwareOf } from "./simulate/hardware.js";
 import { type ArrangedModel, type ArrangeModelOptions, arrangeModel } from "./planner/arrange-model.js";
 import { loadedOf } from "./loaded.js";
@@ -86,7 +88,6 @@ async function loadFrom(
   const wires = asStored ? otherTypes(checkpoint, entries, wire) : undefined;
   const warnings = [...found.warnings, ...(wires === undefined ? [] : mixedDtypes(dir, wire, wires))];
   const recording = recordModel(definition, parameters);
-  for (const warning of warnings) (o.onWarning ?? emitWarning)(warning);
   const device = await openDevice({
     device: options.device,
     threads: options.threads,
@@ -103,15 +104,21 @@ async function loadFrom(
       ...freeOf(device.info()),
     });
     const { units, arrangement } = arranged;
-    checkHostMemory(units.reduce((sum, u) => sum + (at(arrangement.tiers, u.index) === "host" ? u.wireBytes : 0), 0));
+    const { bytes } = restLayout(
+      units,
+      arrangement.tiers.map((rest) => ({ rest })),
+    );
+    checkHostMemory(bytes.host);
+    warnings.push(...(await checkDiskSpace(bytes.disk, offload)));
   } catch (error) {
     await device.close();
     throw error;
   }
+  for (const warning of warnings) (o.onWarning ?? emitWarning)(warning);
   const { units, unitBytes, arrangement, arrange, deviceMemory } = arranged;
   const session = await Session.create(device, recording, units, {
     ...{ tierOf: (unit) => at(arrangement.tiers, unit), arrange, deviceMemory, hostMemory: offload.hostMemory },
-    ...{ slots: arrangement.slots, overlap: offload.overlap },
+    ...{ diskPath: offload.diskPath, slots: arrangement.slots, overlap: offload.overlap },
     prepareAhead: arrange === undefined ? offload.prepareAhead : arrangement.prepareAhead ? "on" : "off",
     ...{ writeBackEvery: offload.writeBackEvery, wire, compute: options.dtype, rounding: options.rounding },
     positionRow: definition.positionRow,

@@ -25,7 +25,7 @@ import { predictInputs, type LabelPrediction, type PredictInput, type SpanPredic
 import { scoreInputs, type Score, type ScoreInput } from "./infer/score.js";
 import type { DataSource } from "./infer/source.js";
 import { bindLoaded, generating, type Loaded, loadedOf } from "./loaded.js";
-import { deviceBytes, deviceParts, hostBytes } from "./memory/plan.js";
+import { deviceBytes, deviceParts, diskBytes, hostBytes } from "./memory/plan.js";
 import type { Tier } from "./memory/residence.js";
 import { AT_WEIGHTS, METHODS } from "./method/index.js";
 import type { HeadSpec } from "./models/head.js";
@@ -45,6 +45,8 @@ export interface PlanSummary {
   readonly deviceMemory: number | null;
   /** Weights at rest in host memory, and staging. */
   readonly hostBytes: number;
+  /** Weights at rest on disk. */
+  readonly diskBytes: number;
   /** Of one forward pass: as many fit in the plan. */
   readonly tokens: number;
   /** Largest unit that the weights were cut for, in bytes. */
@@ -271,6 +273,7 @@ export class Model implements AsyncDisposable {
       deviceBytes: deviceBytes(plan),
       deviceMemory: plan.options.deviceMemory ?? null,
       hostBytes: hostBytes(plan),
+      diskBytes: diskBytes(plan),
       tokens: plan.options.capacity.rows,
       ...{ unitBytes, slots: plan.device.slots.length, prepareAhead: plan.options.prepareAhead },
     };

@@ -32,6 +32,8 @@ export function buildModelOptions(flags: Flags, { training = false } = {}): Mode
       wire: flags.wire,
       deviceMemory: flags.deviceMemory,
       hostMemory: flags.hostMemory,
+      diskPath: flags.diskPath,
+      diskMemory: flags.diskMemory,
       unitBytes: flags.unitBytes,
       slots: flags.slots,
       prepareAhead: flags.prepareAhead,

@@ -1,4 +1,5 @@
 import { isZo2Error } from "../base/errors.js";
+import type { Tier } from "../memory/residence.js";
 import type { PlanSummary } from "../model.js";
 import { formatBytes, formatCount } from "../report/units.js";
 import type { ModelView } from "./api.js";
@@ -27,19 +28,29 @@ export function modelLine(model: ModelView, { training, maxLength }: Purpose): s
   const least = whole === undefined ? "at least " : "";
   return (
     `${model.dir}: ${formatCount(model.parameterCount)} parameters, ${residenceText(plan)}; ${device.kind}, ` +
-    `${device.threads} threads, device ${least}${formatBytes(plan.deviceBytes)}, host ${formatBytes(plan.hostBytes)}`
+    `${device.threads} threads, device ${least}${formatBytes(plan.deviceBytes)}, host ` +
+    `${formatBytes(plan.hostBytes)}${diskOf(plan)}`
   );
 }
 
 /** How the weights are held, and why. */
 export function residenceText({ units, slots, deviceMemory }: PlanSummary): string {
-  const resident = units.filter(({ tier }) => tier === "device").length;
-  if (resident === units.length) return "resident on the device";
+  const on = (tier: Tier) => units.filter((unit) => unit.tier === tier).length;
+  if (on("device") === units.length) return "resident on the device";
   const largest = Math.max(0, ...units.map(({ tier, bytes }) => (tier === "device" ? 0 : bytes)));
-  const how = `streamed from host memory in units of up to ${formatBytes(largest)} through ${slots} slots`;
-  if (resident === 0) return how;
+  const places = [
+    ...(on("host") > 0 ? ["host memory"] : []),
+    ...(on("disk") > 0 ? [on("host") > 0 ? `disk (${on("disk")} units)` : "disk"] : []),
+  ].join(" and ");
+  const how = `streamed from ${places} in units of up to ${formatBytes(largest)} through ${slots} slots`;
+  if (on("device") === 0) return how;
   const room = deviceMemory === null ? "" : `, as ${formatBytes(deviceMemory)} of the device have room for`;
-  return `${resident} of ${units.length} units resident${room}, the others ${how}`;
+  return `${on("device")} of ${units.length} units resident${room}, the others ${how}`;
+}
+
+/** What a plan takes of a disk, behind the rest; empty where that is nothing. */
+export function diskOf({ diskBytes }: Pick<PlanSummary, "diskBytes">): string {
+  return diskBytes === 0 ? "" : `, disk ${formatBytes(diskBytes)}`;
 }
 
 function planWithin(model: ModelView, length: number, training: boolean): PlanSummary | undefined {

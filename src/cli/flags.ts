@@ -131,7 +131,7 @@ export const FLAGS = {
   threads: number("--threads <n>", "threads of the CPU backend (default: one a core)", { path: "threads" }),
   offload: choice(
     "--offload <tier>",
-    ["auto", "device", "host"],
+    ["auto", "device", "host", "disk"],
     `%: where weights rest between visits (default: ${loading.offload.to}, as many on the device as fit)`,
     { path: "offload.to" },
   ),
@@ -146,6 +146,12 @@ export const FLAGS = {
     'most device memory in use, such as "4GiB" (default: what is free on a GPU, less a reserve)',
     { path: "offload.deviceMemory" },
   ),
+  diskPath: text("--disk-path <folder>", "folder on a fast disk for weights that rest there (default: none)", {
+    path: "offload.diskPath",
+  }),
+  diskMemory: bytes("--disk-memory <bytes>", "most of that disk in use (default: what is free)", {
+    path: "offload.diskMemory",
+  }),
   hostMemory: bytes("--host-memory <bytes>", "most host memory in use (default: no limit)", {
     path: "offload.hostMemory",
   }),
@@ -304,6 +310,8 @@ export const MODEL_FLAGS = [
   "wire",
   "deviceMemory",
   "hostMemory",
+  "diskPath",
+  "diskMemory",
   "unitBytes",
   "slots",
   "prepareAhead",

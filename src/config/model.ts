@@ -11,10 +11,11 @@ const MOST_VISITS = 64;
 const offloadSchema = z.strictObject({
   /**
    * Where weights rest between visits: `"host"` streams them through the device's slots, `"device"` keeps them there,
-   * `"auto"` keeps as many on the device as `deviceMemory` has room for beside a step, and streams the others.
+   * `"disk"` streams them from a file in `diskPath`, `"auto"` keeps as many on the device as `deviceMemory` has room for
+   * beside a step, and streams the others.
    * @default "auto"
    */
-  to: z.enum(["auto", "host", "device"]).default("auto"),
+  to: z.enum(["auto", "host", "device", "disk"]).default("auto"),
   /**
    * Dtype of the weights at rest and in transfer. `"stored"` is the checkpoint's own. One-dimensional parameters are
    * always fp32. Below fp32, nearest rounding loses small updates: see `rounding`.
@@ -28,6 +29,13 @@ const offloadSchema = z.strictObject({
   deviceMemory: byteSizeSchema.optional(),
   /** Most bytes of host memory for weights at rest and for staging. @default no limit */
   hostMemory: byteSizeSchema.optional(),
+  /**
+   * Folder on a fast disk for weights that rest on disk: in a file that has no name and goes with the process. Needed
+   * where any do. @default none
+   */
+  diskPath: z.string().min(1).optional(),
+  /** Most bytes of that file: a number, or text such as `"200GiB"`. @default what is free there */
+  diskMemory: byteSizeSchema.optional(),
   /**
    * Units of those that move that fit on the device at once. Three let an upload, a computation and an offload overlap.
    * @default chosen: 3, or 2 where memory is short
@@ -53,6 +61,12 @@ const offloadSchema = z.strictObject({
   /** Whether transfers overlap with computation; off only to measure what overlap brings. @default true */
   overlap: z.boolean().default(true),
 });
+
+function checkDiskPath({ to, diskPath }: z.output<typeof offloadSchema>, context: z.RefinementCtx): void {
+  if (to !== "disk" || diskPath !== undefined) return;
+  const message = 'option "offload.to" = "disk" needs a folder; give one on a fast disk';
+  context.addIssue({ code: "custom", path: ["diskPath"], message });
+}
 
 export const hubSchema = z.strictObject({
   /** Branch, tag or commit. @default "main" */
@@ -114,7 +128,7 @@ export const modelOptionsSchema = z.strictObject({
   /** Where a model that is given by its Hub id comes from. */
   hub: hubSchema.prefault({}),
   /** Where the weights live, and how they travel. */
-  offload: offloadSchema.prefault({}),
+  offload: offloadSchema.superRefine(checkDiskPath).prefault({}),
   /**
    * The step that memory is planned for before any data is known. A `Trainer` plans again for what its data holds; what
    * depends on it for good is how weights are cut.

@@ -22,7 +22,7 @@ export const planOptionsSchema = z.strictObject({
   offload: z
     .strictObject({
       /** Where weights rest, as for `loadModel`. @default "auto" */
-      to: z.enum(["auto", "host", "device"]).default("auto"),
+      to: z.enum(["auto", "host", "device", "disk"]).default("auto"),
       /** Dtype at rest and in transfer. @default "stored": the one that `config.json` names, or fp32 */
       wire: z.enum(["stored", "fp32", "fp16", "bf16"]).default("stored"),
       /** Most bytes of device memory. @default that of the hardware, where it is named */

@@ -52,7 +52,7 @@ export function arrangeModel(
   const { unitBytes, slots, prepareAhead } = offload;
   const overlap = offload.overlap && overlaps;
   const ahead = prepareAhead === "auto" ? undefined : prepareAhead === "on";
-  const whole: Tier = offload.to === "device" ? "device" : "host";
+  const whole: Tier = offload.to === "auto" ? "host" : offload.to;
   const pinned: Pinned = {
     ...{ unitBytes, slots, prepareAhead: ahead },
     tierOf: auto ? undefined : (unit) => tierOf?.(unit) ?? whole,

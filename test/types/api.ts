@@ -63,7 +63,8 @@ expectType<
 
 // Members that only one side of a union has, and values outside of it.
 expectType<{ device: "tpu" } extends ModelOptions ? false : true>();
-expectType<{ offload: { to: "disk" } } extends ModelOptions ? false : true>();
+expectType<{ offload: { to: "disk"; diskPath: string } } extends ModelOptions ? true : false>();
+expectType<{ offload: { to: "tape" } } extends ModelOptions ? false : true>();
 expectType<{ offload: { deviceMemory: "4GiB" } } extends ModelOptions ? true : false>();
 
 // Generation.

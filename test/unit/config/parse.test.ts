@@ -30,7 +30,8 @@ test("functions of an objective are taken as they are, and nothing else is in th
 
 test("what is known beside an unknown option is what stands on its level", () => {
   expect(messageOf(modelOptionsSchema, { offload: { zzzzzzzzz: 1 } })).toContain(
-    'unknown option "offload.zzzzzzzzz"; known here: to, wire, deviceMemory, hostMemory, slots, unitBytes, ' +
+    'unknown option "offload.zzzzzzzzz"; known here: to, wire, deviceMemory, hostMemory, diskPath, diskMemory, slots, ' +
+      "unitBytes, " +
       "prepareAhead, writeBackEvery, overlap",
   );
 });
@@ -202,6 +203,13 @@ describe("resolved options", () => {
     expect(seedOf(2n ** 64n - 1n)).toBe(2n ** 64n - 1n);
     expect(seedOf(-(2n ** 63n))).toBe(2n ** 63n);
     expect(seedOf(Number.MAX_SAFE_INTEGER)).toBe(2n ** 53n - 1n);
+  });
+
+  test("of weights on disk name the folder", () => {
+    const to = "disk" as const;
+    expect(messageOf(modelOptionsSchema, { offload: { to } })).toMatch(/"offload\.diskPath".*"offload\.to" = "disk"/);
+    const { offload } = parseOptions(modelOptionsSchema, { offload: { to, diskPath: "/d", diskMemory: "4KiB" } }, "m");
+    expect(offload).toMatchObject({ to, diskPath: "/d", diskMemory: 4096 });
   });
 
   test("turn amounts of memory into bytes", () => {

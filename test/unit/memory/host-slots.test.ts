@@ -37,7 +37,7 @@ test("four host slots of whole blocks, each for the largest unit on disk, are pa
   expect(plan.host.slots).toEqual([0, 1, 2, 3].map((slot) => ({ offset: slot * most, bytes: most })));
   expect(plan.host.bytes).toBeGreaterThan(4 * most);
   const without = plannedFor(() => "host");
-  const staging = without.host.bytes;
+  const staging = without.host.bytes + without.options.control.bytes;
   const rested = wireBytesOf(inHost).reduce((sum, bytes) => sum + Math.ceil(bytes / 256) * 256, 0);
   expect(hostBytes(plan)).toBe(staging + 4 * most + plan.host.gathered.bytes + rested);
   expect(diskBytes(plan)).toBe(wireBytesOf(onDisk).reduce((sum, bytes) => sum + blocks(bytes), 0));
