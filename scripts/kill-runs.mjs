@@ -131,6 +131,7 @@ async function chain(name, reference, random) {
   const found = await stepsIn(where.run, reference.records);
   demand(found === STEPS, `${what}: the journal in the end: ${found}`);
   const left = fs.readdirSync(where.run, { recursive: true }).filter((file) => /step-.*\.(tmp|old)/.test(file));
+  left.push(...fs.readdirSync(where.folder).filter((file) => file.endsWith(".weights")));
   demand(left.length === 0, `${what}: left over: ${left.join(", ")}`);
   fs.rmSync(where.folder, { recursive: true });
 }

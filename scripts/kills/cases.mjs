@@ -22,6 +22,9 @@ export const CASES = {
   "device, fp32, snapshots": ["--offload", "device", "--wire", "fp32", ...SNAPSHOTS],
   "device, fp16 stochastic": ["--offload", "device", ...FP16],
   "device, frozen, snapshots": ["--offload", "device", ...FROZEN, ...SNAPSHOTS],
+  "disk, fp32": ["--offload", "disk", "--wire", "fp32"],
+  "disk, fp16 stochastic, snapshots": ["--offload", "disk", ...FP16, "--unit-bytes", "20KB", ...SNAPSHOTS],
+  "disk, frozen": ["--offload", "disk", ...FROZEN, "--write-back-every", "3"],
   "rollback, snapshots": null,
 };
 
@@ -46,6 +49,7 @@ export function argumentsOf(name, { data, run, out }, resumes, durability = "sec
     ...[PROGRAM, "train", "--model", MODEL, "--data", data, "--out", out, "--run", run, "--steps", String(STEPS)],
     ...["--learning-rate", "1e-2", "--weight-decay", "0.1", "--batch-size", "2", "--seed", "5", "--device", "cpu"],
     ...["--threads", "1", "--durability", durability, "--quiet", ...flags],
+    ...(flags.includes("disk") ? ["--disk-path", path.dirname(run)] : []),
   ];
 }
 
