@@ -58,7 +58,7 @@ const BUILDS = {
 };
 /** Of the build "typescript": what is copied, and what the copy only refers to. */
 const TYPESCRIPT = {
-  copied: ["package.json", "jest.config.cjs", "src", "test/unit", "test/native", "test/support"],
+  copied: ["package.json", "jest.config.cjs", "scripts", "src", "test/unit", "test/native", "test/support"],
   linked: ["node_modules", "binding", "build", "dist", "docs", "test/fixtures"],
 };
 const TEST_TIMEOUT_MS = 300_000;
