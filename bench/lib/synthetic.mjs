@@ -17,14 +17,15 @@ export function recordOpt(shape) {
 }
 
 /**
- * A session over a model of this shape, whose weights rest `to` "host" or "device": matrices of random numbers, gains
- * of 1, biases of 0.
+ * A session over a model of this shape, whose weights rest `to` "host", "device" or "disk" (in the folder `diskPath`):
+ * matrices of random numbers, the same ones every time, gains of 1, biases of 0.
  */
-export async function openSynthetic(shape, { device, wire, unitBytes, to, slots, overlap }) {
+export async function openSynthetic(shape, { device, threads, wire, unitBytes, to, diskPath, slots, overlap }) {
   const { definition, recording } = recordOpt(shape);
   const units = cutUnits(recording, { wire, compute: wire, unitBytes });
-  const session = await Session.create(await openDevice({ device }), recording, units, {
+  const session = await Session.create(await openDevice({ device, threads }), recording, units, {
     tierOf: () => to,
+    diskPath,
     ...{ slots, overlap, prepareAhead: "auto", writeBackEvery: 1, wire, compute: wire },
     rounding: "nearest",
     positionRow: definition.positionRow,
@@ -55,13 +56,23 @@ async function fill(store, units, wire) {
 
 /** Wire bytes of random numbers: a GPU is faster on zeros. */
 async function randomPattern(store, wire) {
-  const values = Float32Array.from({ length: PATTERN }, () => DEVIATION * (12 ** 0.5 * (Math.random() - 0.5)));
+  const random = uniform(1);
+  const values = Float32Array.from({ length: PATTERN }, () => DEVIATION * (12 ** 0.5 * (random() - 0.5)));
   const pattern = new Uint8Array(PATTERN * (wire === "fp32" ? 4 : 2));
   await store.withHostMemory(pattern.byteLength, async (memory) => {
     await store.convert(bytesOf(values), "fp32", memory, wire, PATTERN);
     memory.buffer.read(memory.offset, pattern);
   });
   return pattern;
+}
+
+/** Numbers of [0, 1): 32 bits of a linear congruential generator (Numerical Recipes). */
+function uniform(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
 }
 
 function repeat(buffer, offset, pattern, bytes) {

@@ -61,8 +61,8 @@ async function checkFolder(diskPath: string): Promise<void> {
     const reason = error instanceof Error ? error.message : String(error);
     throw new Zo2Error(
       "ZO2_ERR_CONFIG",
-      `option "offload.diskPath": weights cannot be written to ${diskPath} (${reason}); give a folder that exists and ` +
-        "that may be written to",
+      `option "offload.diskPath": weights cannot be written to ${diskPath} (${reason}); give a folder that ` +
+        "exists and may be written to",
     );
   }
 }
