@@ -1,14 +1,14 @@
 /**
  * Training a model whose weights rest on disk, in less memory than they take: a shape of OPT-1.3B in fp32 (5.3 GB,
- * synthetic weights) takes the same MeZO steps with its weights on disk, in a control group whose memory is limited, and
- * with its weights in host memory and no limit. One process each, one after the other.
+ * synthetic weights) takes the same MeZO steps with its weights on disk, in a control group whose memory is limited,
+ * and with its weights in host memory and no limit. One process each, one after the other.
  *
  *   node bench/disk-tier.mjs --disk /nvme/scratch           as root, where cgroup v1 or v2 has a memory controller
  *   node bench/disk-tier.mjs --disk FOLDER --limit 1.5e9    bytes that the group may have; 1.25 times the plan's
  *   node bench/disk-tier.mjs --disk FOLDER --out FILE       writes JSON
  *
- * The limit counts everything that the process makes the kernel hold: its memory, and pages of files. Peaks are those of
- * resident memory (VmHWM); `runtime` is what Node and the addon had before the model was opened.
+ * The limit counts everything that the process makes the kernel hold: its memory, and pages of files. Peaks are those
+ * of resident memory (VmHWM); `runtime` is what Node and the addon had before the model was opened.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -197,8 +197,8 @@ await runMain("disk-tier", async () => {
           .join(""),
     );
   console.log(
-    `limit ${(group.limit / 2 ** 20).toFixed(0)} MiB, of which the group had ${(groupPeak / 2 ** 20).toFixed(0)} at most; ` +
-      `peak less runtime ${overPlan.toFixed(3)} of the plan; losses ${same ? "the same" : "NOT the same"}`,
+    `limit ${(group.limit / 2 ** 20).toFixed(0)} MiB, of which the group had ${(groupPeak / 2 ** 20).toFixed(0)} ` +
+      `at most; peak less runtime ${overPlan.toFixed(3)} of the plan; losses ${same ? "the same" : "NOT the same"}`,
   );
   if (o.out !== null) fs.writeFileSync(o.out, `${JSON.stringify(result, null, 2)}\n`);
   return same ? 0 : 1;
