@@ -22,7 +22,7 @@ export type HostBytes = Span;
 export class WeightStore {
   private constructor(
     private readonly units: readonly Unit[],
-    private layout: RestLayout,
+    private places: RestLayout,
     private readonly arenas: Arenas,
     private readonly device: Device,
     private readonly queue: Queue,
@@ -52,9 +52,13 @@ export class WeightStore {
     return this.arenas.all();
   }
 
+  get layout(): RestLayout {
+    return this.places;
+  }
+
   /** Where each unit rests. */
   get tiers(): readonly Tier[] {
-    return this.layout.units.map(({ rest: tier }) => tier);
+    return this.places.units.map(({ rest: tier }) => tier);
   }
 
   /**
@@ -63,21 +67,21 @@ export class WeightStore {
    * @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY; units that were not moved yet rest where they did
    */
   async move(tiers: readonly Tier[]): Promise<void> {
-    const moving = this.layout.units.flatMap(({ rest: from }, unit) => (at(tiers, unit) === from ? [] : [unit]));
+    const moving = this.places.units.flatMap(({ rest: from }, unit) => (at(tiers, unit) === from ? [] : [unit]));
     for (const unit of [...moving.filter((u) => at(tiers, u) !== "device"), ...moving])
-      if (at(this.layout.units, unit).rest !== at(tiers, unit)) await this.moveOne(unit, at(tiers, unit));
+      if (at(this.places.units, unit).rest !== at(tiers, unit)) await this.moveOne(unit, at(tiers, unit));
   }
 
   /** Where a unit's wire bytes rest; after `ready`, or inside `write` and `read` of that unit. */
   span(unit: number): Span {
-    const { arena, offset } = at(this.layout.units, unit);
+    const { arena, offset } = at(this.places.units, unit);
     return { buffer: this.arenas.get(arena), offset };
   }
 
   /** Calls `fill` with host memory for the unit's wire bytes, and puts them to rest. */
   async write(unit: number, fill: (memory: HostBytes) => Promise<void>): Promise<void> {
-    await this.arenas.ready(at(this.layout.units, unit).arena);
-    if (at(this.layout.units, unit).rest === "host") return fill(this.span(unit));
+    await this.arenas.ready(at(this.places.units, unit).arena);
+    if (at(this.places.units, unit).rest === "host") return fill(this.span(unit));
     await this.withHostMemory(this.bytesMoved(unit), async (staging) => {
       await fill(staging);
       await this.copy({ kind: "put", unit }, staging);
@@ -86,8 +90,8 @@ export class WeightStore {
 
   /** Calls `use` with host memory that holds the unit's wire bytes; it may only read them. */
   async read<T>(unit: number, use: (memory: HostBytes) => Promise<T>): Promise<T> {
-    await this.arenas.ready(at(this.layout.units, unit).arena);
-    if (at(this.layout.units, unit).rest === "host") return use(this.span(unit));
+    await this.arenas.ready(at(this.places.units, unit).arena);
+    if (at(this.places.units, unit).rest === "host") return use(this.span(unit));
     return this.withHostMemory(this.bytesMoved(unit), async (staging) => {
       await this.copy({ kind: "fetch", unit }, staging);
       return use(staging);
@@ -117,9 +121,9 @@ export class WeightStore {
   }
 
   private async moveOne(unit: number, tier: Tier): Promise<void> {
-    const { rest: from, arena } = at(this.layout.units, unit);
+    const { rest: from, arena } = at(this.places.units, unit);
     if (from === "disk" || tier === "disk") throw new Error("what rests on disk stays there: all of it is one file");
-    const buffer = await this.device.createBuffer(tier, at(this.layout.arenas, arena).bytes);
+    const buffer = await this.device.createBuffer(tier, at(this.places.arenas, arena).bytes);
     try {
       await this.copy({ kind: "fetch", unit }, { buffer, offset: 0 });
     } catch (error) {
@@ -129,7 +133,7 @@ export class WeightStore {
     // What no command uses any more is freed at once, and makes room for the next.
     await this.queue.settle();
     this.arenas.replace(arena, buffer);
-    this.layout = layoutOf(
+    this.places = layoutOf(
       this.units,
       this.tiers.map((before, u) => (u === unit ? tier : before)),
     );
@@ -137,7 +141,7 @@ export class WeightStore {
 
   /** To and from where a unit rests: of a file, whole blocks. */
   private bytesMoved(unit: number): number {
-    const { rest: tier, bytes } = at(this.layout.units, unit);
+    const { rest: tier, bytes } = at(this.places.units, unit);
     return tier === "disk" ? align(bytes, DISK_ALIGNMENT) : bytes;
   }
 

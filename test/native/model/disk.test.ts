@@ -86,7 +86,6 @@ describe("random mixtures of tiers", () => {
     const test = {
       ...{ tier: (unit: number) => tiers[unit] ?? "disk", poison: draw(2) === 0 },
       ...(draw(3) === 0 ? { delayMicroseconds: 200, delaySeed: seed } : {}),
-      largestHostArena: pick([20_000, 2 ** 30]),
     };
     const offload: Offload = {
       ...{ ...shared, diskPath: disk, slots: pick([1, 2, 3, 100]), writeBackEvery: pick([1, 1, 2, 7]) },
