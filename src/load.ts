@@ -5,7 +5,7 @@ import { loadWeights, otherTypes, storedType } from "./checkpoint/weights.js";
 import { modelOptionsSchema, type ModelOptions, type ResolvedModelOptions } from "./config/model.js";
 import { parseOptions } from "./config/parse.js";
 import { checkDiskSpace } from "./device/disk-space.js";
-import { checkHostMemory } from "./device/host-memory.js";
+import { checkHostMemory, freeHostMemory } from "./device/host-memory.js";
 import { type DeviceInfo, openDevice, requireAddon } from "./device/open.js";
 import { Session } from "./device/session.js";
 import { resolveModel, type DownloadProgress } from "./hub/index.js";
@@ -56,19 +56,25 @@ export async function loadModel(name: string, options: ModelOptions = {}, o: Loa
   }
 }
 
-/** Kept free on a GPU where no limit is given: for what the driver and other programs come to need. */
+/** Kept free where no limit is given: for what the driver, this process and others come to need. */
 const RESERVE = { share: 1 / 20, bytes: 256 * 2 ** 20 };
 
+function lessReserve(free: number): number {
+  return Math.max(0, Math.floor(free * (1 - RESERVE.share) - RESERVE.bytes));
+}
+
 /** What a device has room for and, where its figures are known, what it does in a second. */
-function freeOf({
+function abilitiesOf({
   kind,
   name,
   memoryFree,
-}: DeviceInfo): Pick<ArrangeModelOptions, "hardware" | "overlaps" | "deviceMemory"> {
+}: DeviceInfo): Pick<ArrangeModelOptions, "hardware" | "overlaps" | "sharesMemory" | "free"> {
+  const hostMemory = lessReserve(freeHostMemory());
   // The CPU's is the host's memory, which weights take wherever they rest, and one pool of threads does everything.
-  if (kind === "cpu") return { hardware: null, overlaps: false, deviceMemory: undefined };
-  const deviceMemory = Math.max(0, Math.floor(memoryFree * (1 - RESERVE.share) - RESERVE.bytes));
-  return { hardware: hardwareOf(name) ?? null, overlaps: true, deviceMemory };
+  if (kind === "cpu")
+    return { hardware: null, overlaps: false, sharesMemory: true, free: { deviceMemory: undefined, hostMemory } };
+  const free = { deviceMemory: lessReserve(memoryFree), hostMemory };
+  return { hardware: hardwareOf(name) ?? null, overlaps: true, sharesMemory: false, free };
 }
 
 async function loadFrom(
@@ -101,7 +107,7 @@ async function loadFrom(
   try {
     arranged = arrangeModel(definition, recording, {
       ...{ options, wire, wires, compute: options.dtype, tierOf: test?.tier },
-      ...freeOf(device.info()),
+      ...abilitiesOf(device.info()),
     });
     const { units, arrangement } = arranged;
     const { bytes } = restLayout(
@@ -115,9 +121,10 @@ async function loadFrom(
     throw error;
   }
   for (const warning of warnings) (o.onWarning ?? emitWarning)(warning);
-  const { units, unitBytes, arrangement, arrange, deviceMemory } = arranged;
+  const { units, unitBytes, arrangement, arrange, budgets } = arranged;
   const session = await Session.create(device, recording, units, {
-    ...{ tierOf: (unit) => at(arrangement.tiers, unit), arrange, deviceMemory, hostMemory: offload.hostMemory },
+    ...{ tierOf: (unit) => at(arrangement.tiers, unit), arrange },
+    ...{ deviceMemory: budgets.deviceMemory, hostMemory: budgets.hostMemory, totalMemory: budgets.totalMemory },
     ...{ diskPath: offload.diskPath, slots: arrangement.slots, overlap: offload.overlap },
     prepareAhead: arrange === undefined ? offload.prepareAhead : arrangement.prepareAhead ? "on" : "off",
     ...{ writeBackEvery: offload.writeBackEvery, wire, compute: options.dtype, rounding: options.rounding },

@@ -12,7 +12,8 @@ const offloadSchema = z.strictObject({
   /**
    * Where weights rest between visits: `"host"` streams them through the device's slots, `"device"` keeps them there,
    * `"disk"` streams them from a file in `diskPath`, `"auto"` keeps as many on the device as `deviceMemory` has room for
-   * beside a step, and streams the others.
+   * beside a step, and streams the others: from host memory and, with a `diskPath`, from disk what `hostMemory` has no
+   * room for.
    * @default "auto"
    */
   to: z.enum(["auto", "host", "device", "disk"]).default("auto"),
@@ -27,11 +28,15 @@ const offloadSchema = z.strictObject({
    * GPU what is free there when the model is loaded, less a twentieth and 256 MiB; else no limit
    */
   deviceMemory: byteSizeSchema.optional(),
-  /** Most bytes of host memory for weights at rest and for staging. @default no limit */
+  /**
+   * Most bytes of host memory for weights at rest and for staging; with `"auto"` on the CPU, for all that the plan
+   * takes, since its memory is the host's. @default with `"auto"` and a `diskPath`, what is free when the model is
+   * loaded, less a twentieth and 256 MiB; else no limit
+   */
   hostMemory: byteSizeSchema.optional(),
   /**
    * Folder on a fast disk for weights that rest on disk: in a file that has no name and goes with the process. Needed
-   * where any do. @default none
+   * for `"disk"`; with `"auto"` for weights that fit nowhere else. @default none
    */
   diskPath: z.string().min(1).optional(),
   /** Most bytes of that file: a number, or text such as `"200GiB"`. @default what is free there */

@@ -18,6 +18,11 @@ export function checkHostMemory(bytes: number, total = hostMemory()): void {
   );
 }
 
+/** Bytes that can be had without swapping, or that a control group leaves. Of other runtimes, not all know of limits. */
+export function freeHostMemory(): number {
+  return (process as { availableMemory?: () => number }).availableMemory?.() ?? os.freemem();
+}
+
 /** Of other runtimes, not all know of limits. */
 function hostMemory(): number {
   return Math.min(os.totalmem(), process.constrainedMemory?.() || Number.POSITIVE_INFINITY);

@@ -32,6 +32,7 @@ export interface SessionOptions {
   readonly rounding: "nearest" | "stochastic";
   readonly deviceMemory?: number | undefined;
   readonly hostMemory?: number | undefined;
+  readonly totalMemory?: number | undefined;
   readonly positionRow: (position: number) => number;
   /** Test mode: what nothing may read any more is filled with NaN. */
   readonly poison: boolean;

@@ -164,9 +164,21 @@ export class Plans {
     { capacity, probes, sides, output, cache }: Needs,
     { tiers, slots, prepareAhead }: Arrangement,
   ): Plan {
-    const { deviceMemory, hostMemory, compute } = this.options;
+    const { deviceMemory, hostMemory, totalMemory, compute } = this.options;
     return planMemory(this.units, {
-      ...{ capacity, probes, sides, prepareAhead, output, cache, slots, deviceMemory, hostMemory, compute },
+      ...{
+        capacity,
+        probes,
+        sides,
+        prepareAhead,
+        output,
+        cache,
+        slots,
+        deviceMemory,
+        hostMemory,
+        totalMemory,
+        compute,
+      },
       control: this.control.layout,
       residences: residencesOf(this.units, (unit) => at(tiers, unit), this.frozen),
     });

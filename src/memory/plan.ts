@@ -38,6 +38,8 @@ export interface PlanOptions {
   readonly deviceMemory?: number | undefined;
   /** Bytes of host memory that staging and units at rest there may take; absent: no limit. */
   readonly hostMemory?: number | undefined;
+  /** Bytes of device and host memory together, where the device's is the host's; absent: no limit. */
+  readonly totalMemory?: number | undefined;
   /** Dtype of the perturbed weights and of the activations that only feed the next op. */
   readonly compute: FloatType;
 }
@@ -252,8 +254,11 @@ function deviceCacheBytes({ options, cache }: Plan): number {
 
 function checkBudgets(plan: Plan): void {
   checkDeviceBudget(plan);
-  const budget = plan.options.hostMemory;
-  const needed = hostBytes(plan);
+  checkHostBudget(plan, plan.options.hostMemory, hostBytes(plan));
+  checkHostBudget(plan, plan.options.totalMemory, hostBytes(plan) + deviceBytes(plan));
+}
+
+function checkHostBudget(plan: Plan, budget: number | undefined, needed: number): void {
   if (budget === undefined || needed <= budget) return;
   throw new Zo2Error(
     "ZO2_ERR_MEMORY_BUDGET",

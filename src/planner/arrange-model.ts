@@ -20,8 +20,10 @@ export interface ArrangeModelOptions extends Pick<UnitOptions, "wire" | "wires">
   readonly tierOf?: ((unit: number) => Tier | undefined) | undefined;
   /** Of the device, where its figures are known. */
   readonly hardware: Hardware | null;
-  /** Most bytes of device memory where the options do not say it; absent: no limit. */
-  readonly deviceMemory: number | undefined;
+  /** What is free where the options do not say how much may be used; absent: no limit. Bytes. */
+  readonly free: { readonly deviceMemory: number | undefined; readonly hostMemory: number };
+  /** Whether the device's memory is the host's. */
+  readonly sharesMemory: boolean;
   /** Whether the device prepares one unit while it runs another. */
   readonly overlaps: boolean;
 }
@@ -30,7 +32,7 @@ export interface ArrangedModel {
   readonly unitBytes: number;
   readonly units: readonly Unit[];
   readonly arrangement: Arrangement;
-  readonly deviceMemory: number | undefined;
+  readonly budgets: Pick<Budgets, "deviceMemory" | "hostMemory" | "totalMemory">;
   /** For passes that need more room, or less; absent where the options say where units rest. */
   readonly arrange?: (needs: Needs, control: ControlLayout) => Arrangement;
 }
@@ -43,12 +45,11 @@ export interface ArrangedModel {
 export function arrangeModel(
   definition: ModelDefinition,
   recording: Recording,
-  { options, compute, wire, wires, tierOf, hardware, overlaps, deviceMemory: free }: ArrangeModelOptions,
+  { options, compute, wire, wires, tierOf, hardware, overlaps, ...o }: ArrangeModelOptions,
 ): ArrangedModel {
   const { offload, workload } = options;
   const auto = offload.to === "auto" && tierOf === undefined;
-  const deviceMemory = offload.deviceMemory ?? (auto ? free : undefined);
-  const budgets: Budgets = { deviceMemory, hostMemory: offload.hostMemory };
+  const budgets = budgetsOf(offload, auto, o);
   const { unitBytes, slots, prepareAhead } = offload;
   const overlap = offload.overlap && overlaps;
   const ahead = prepareAhead === "auto" ? undefined : prepareAhead === "on";
@@ -72,8 +73,10 @@ export function arrangeModel(
       chooseFor(length, workload.training ? ofStep : [AT_WEIGHTS]),
     ) ?? chooseFor(SHORTEST, [AT_WEIGHTS]);
   const first = { slots: fit.slots, prepareAhead: fit.prepareAhead };
+  const disk = fit.tiers.flatMap((tier, unit) => (tier === "disk" ? [unit] : []));
+  const onDisk = budgets.diskMemory === undefined ? undefined : new Set(disk);
   return {
-    ...{ unitBytes: fit.unitBytes, units: fit.units, deviceMemory },
+    ...{ unitBytes: fit.unitBytes, units: fit.units, budgets },
     arrangement: { ...first, tiers: fit.tiers },
     ...(auto
       ? {
@@ -81,12 +84,28 @@ export function arrangeModel(
             const room = { ...budgets, needs, control: of, compute, overlap };
             // What was found to be the fastest stays, where it has room.
             return (
-              withinBudget(() => arrangeUnits(fit.units, { ...room, pinned: first })) ??
-              arrangeUnits(fit.units, { ...room, pinned: { slots, prepareAhead: ahead } })
+              withinBudget(() => arrangeUnits(fit.units, { ...room, pinned: { ...first, onDisk } })) ??
+              arrangeUnits(fit.units, { ...room, pinned: { slots, prepareAhead: ahead, onDisk } })
             );
           },
         }
       : {}),
+  };
+}
+
+/** What the options allow; where they choose where units rest, else what is free. */
+function budgetsOf(
+  { deviceMemory, hostMemory, diskPath, diskMemory }: ResolvedModelOptions["offload"],
+  auto: boolean,
+  { free, sharesMemory }: Pick<ArrangeModelOptions, "free" | "sharesMemory">,
+): Budgets {
+  if (!auto) return { deviceMemory, hostMemory };
+  // Without a disk, what does not fit in what is free may still fit in what others give up.
+  const host = hostMemory ?? (diskPath === undefined ? undefined : free.hostMemory);
+  return {
+    deviceMemory: deviceMemory ?? free.deviceMemory,
+    ...(sharesMemory ? { totalMemory: host } : { hostMemory: host }),
+    diskMemory: diskPath === undefined ? undefined : (diskMemory ?? Number.POSITIVE_INFINITY),
   };
 }
 

@@ -10,7 +10,7 @@ import { ARENA_ALIGNMENT } from "../memory/arena.js";
 import type { ControlLayout } from "../memory/control.js";
 import { type Needs, needsFor } from "../memory/needs.js";
 import { type Capacity, type Places, placeValues } from "../memory/places.js";
-import { deviceBytes, hostBytes, type Plan, planMemory } from "../memory/plan.js";
+import { deviceBytes, diskBytes, hostBytes, type Plan, planMemory } from "../memory/plan.js";
 import { type Arrangement, residencesOf, type Tier } from "../memory/residence.js";
 import { cutUnits, largestLayer, type Unit, type UnitOptions } from "../memory/units.js";
 import type { Probe } from "../method/index.js";
@@ -23,6 +23,10 @@ import { type SimulatedStep, simulateStep, type SimulateOptions } from "../simul
 export interface Budgets {
   readonly deviceMemory?: number | undefined;
   readonly hostMemory?: number | undefined;
+  /** Of both together, where the device's memory is the host's. */
+  readonly totalMemory?: number | undefined;
+  /** Of a file that weights may rest in; absent: there is none. */
+  readonly diskMemory?: number | undefined;
 }
 
 /** What the caller has decided already; absent: to be chosen. */
@@ -32,6 +36,8 @@ export interface Pinned {
   readonly prepareAhead?: boolean | undefined;
   /** Where each unit rests. */
   readonly tierOf?: ((unit: number) => Tier) | undefined;
+  /** Units that rest on disk, and stay there; no other does then. */
+  readonly onDisk?: ReadonlySet<number> | undefined;
 }
 
 export interface ChoiceOptions extends Budgets, Pick<UnitOptions, "wire" | "wires"> {
@@ -129,10 +135,10 @@ class Met {
   /** Of those that fit in the device, the one of the least host memory. */
   host: Plan | null = null;
 
-  add(plan: Plan, { deviceMemory }: Budgets): void {
+  add(plan: Plan, budgets: Budgets): void {
     if (this.device === null || deviceBytes(plan) < deviceBytes(this.device)) this.device = plan;
-    if (!within(plan, { deviceMemory })) return;
-    if (this.host === null || hostBytes(plan) < hostBytes(this.host)) this.host = plan;
+    if (!within(plan, { deviceMemory: budgets.deviceMemory })) return;
+    if (this.host === null || hostTaken(plan, budgets) < hostTaken(this.host, budgets)) this.host = plan;
   }
 }
 
@@ -220,41 +226,90 @@ interface Filled {
   readonly tiers: readonly Tier[];
 }
 
-/** As many units as have room stay on the device, evenly spread, so that what moves hides behind what does not. */
-function fill(
-  cut: Cut,
-  slots: number,
-  prepareAhead: boolean,
-  o: Pick<ArrangeOptions, "control" | "pinned" | keyof Budgets>,
-): Filled {
-  const { units, order } = cut;
-  const { tierOf } = o.pinned;
-  const planOf = (resident: ReadonlySet<number>): Filled => {
-    const tiers = units.map(({ index }): Tier => tierOf?.(index) ?? (resident.has(index) ? "device" : "host"));
+type FillOptions = Pick<ArrangeOptions, "control" | "pinned" | keyof Budgets>;
+
+/**
+ * As many units as have room stay on the device, evenly spread, so that what moves hides behind what does not. The
+ * others rest in host memory; where that has no room for them, what is left on disk.
+ */
+function fill(cut: Cut, slots: number, prepareAhead: boolean, o: FillOptions): Filled {
+  const { units } = cut;
+  const { tierOf, onDisk } = o.pinned;
+  const planOf = (tier: (unit: number) => Tier): Filled => {
+    const tiers = units.map(({ index }) => tier(index));
     return { tiers, plan: planFor(cut, { tiers, slots, prepareAhead }, o.control) };
   };
-  if (tierOf !== undefined) return planOf(new Set());
-  const budget = o.deviceMemory ?? Number.POSITIVE_INFINITY;
-  if (units.reduce((sum, unit) => sum + unit.wireBytes, 0) <= budget) {
-    const all = planOf(new Set(units.keys()));
-    if (deviceBytes(all.plan) <= budget) return all;
+  if (tierOf !== undefined) return planOf(tierOf);
+  const inMemory = fillDevice(cut, planOf, (unit) => (onDisk?.has(unit) === true ? "disk" : "host"), o);
+  if (onDisk !== undefined || o.diskMemory === undefined || within(inMemory.plan, o)) return inMemory;
+  return fillHost(
+    cut,
+    planOf,
+    fillDevice(cut, planOf, () => "disk", o),
+    o,
+  );
+}
+
+/** @param others where a unit rests that is not on the device; what is on disk stays there where that is pinned. */
+function fillDevice(
+  { units, order }: Cut,
+  planOf: (tier: (unit: number) => Tier) => Filled,
+  others: (unit: number) => Tier,
+  o: FillOptions,
+): Filled {
+  const movable = order.filter((unit) => o.pinned.onDisk?.has(unit) !== true);
+  const withResident = (resident: ReadonlySet<number>) =>
+    planOf((unit) => (resident.has(unit) ? "device" : others(unit)));
+  const roomIn = ({ plan }: Filled) =>
+    Math.min(
+      (o.deviceMemory ?? Number.POSITIVE_INFINITY) - deviceBytes(plan),
+      (o.totalMemory ?? Number.POSITIVE_INFINITY) - deviceBytes(plan) - hostBytes(plan),
+    );
+  if (units.reduce((sum, unit) => sum + unit.wireBytes, 0) <= (o.deviceMemory ?? Number.POSITIVE_INFINITY)) {
+    const all = withResident(new Set(movable));
+    if (roomIn(all) >= 0) return all;
   }
-  let best = planOf(new Set());
+  let best = withResident(new Set());
   // A resident unit adds its bytes, and may take away from what the largest of those that move needs: whatever that
-  // frees is filled in turn.
+  // frees is filled in turn. Where the memory is one, what would rest on the host takes as much there.
   const resident = new Set<number>();
   for (let before = -1; resident.size > before; ) {
     before = resident.size;
-    let left = budget - deviceBytes(best.plan);
-    for (const index of order) {
-      const bytes = align(at(units, index).wireBytes, ARENA_ALIGNMENT);
+    let left = roomIn(best);
+    for (const index of movable) {
+      const bytes = bytesAtRest(at(units, index));
       if (resident.has(index) || bytes > left) continue;
       resident.add(index);
       left -= bytes;
     }
-    if (resident.size > before) best = planOf(resident);
+    if (resident.size > before) best = withResident(resident);
   }
   return best;
+}
+
+/** Takes from the disk what host memory has room for: first the rows that every batch looks up, then evenly. */
+function fillHost(
+  { units, order }: Cut,
+  planOf: (tier: (unit: number) => Tier) => Filled,
+  filled: Filled,
+  { hostMemory, totalMemory }: Budgets,
+): Filled {
+  if (totalMemory !== undefined) return filled;
+  let left = (hostMemory ?? Number.POSITIVE_INFINITY) - hostBytes(filled.plan);
+  const table = units.find(({ gathered }) => gathered !== null)?.gathered?.parameter;
+  const looksUp = (unit: number) => at(units, unit).tensors.some(({ parameter }) => parameter === table);
+  const inHost = new Set<number>();
+  for (const index of [...order.filter(looksUp), ...order]) {
+    const bytes = bytesAtRest(at(units, index));
+    if (at(filled.tiers, index) !== "disk" || inHost.has(index) || bytes > left) continue;
+    inHost.add(index);
+    left -= bytes;
+  }
+  return planOf((unit) => (inHost.has(unit) ? "host" : at(filled.tiers, unit)));
+}
+
+function bytesAtRest({ wireBytes }: Unit): number {
+  return align(wireBytes, ARENA_ALIGNMENT);
 }
 
 /** An order of which every beginning lies evenly among all: multiples of the golden ratio. */
@@ -272,28 +327,43 @@ function planFor(
   return planMemory(units, { ...needs, prepareAhead, control, slots, compute, residences }, places);
 }
 
-function within(plan: Plan, { deviceMemory, hostMemory }: Budgets): boolean {
+function within(plan: Plan, budgets: Budgets): boolean {
+  const { deviceMemory, hostMemory, totalMemory, diskMemory } = budgets;
+  const most = (bytes: number | undefined) => bytes ?? Number.POSITIVE_INFINITY;
   return (
-    deviceBytes(plan) <= (deviceMemory ?? Number.POSITIVE_INFINITY) &&
-    hostBytes(plan) <= (hostMemory ?? Number.POSITIVE_INFINITY)
+    deviceBytes(plan) <= most(deviceMemory) &&
+    hostBytes(plan) <= most(hostMemory) &&
+    deviceBytes(plan) + hostBytes(plan) <= most(totalMemory) &&
+    diskBytes(plan) <= most(diskMemory)
   );
 }
 
-function nothingFits(
-  { device, host }: Met,
-  { deviceMemory, hostMemory, pinned }: Budgets & { readonly pinned: Pinned },
-): Zo2Error {
+/** Of what `hostMemory`, or `totalMemory`, allows. */
+function hostTaken(plan: Plan, { totalMemory }: Budgets): number {
+  return hostBytes(plan) + (totalMemory === undefined ? 0 : deviceBytes(plan));
+}
+
+function nothingFits({ device, host }: Met, budgets: Budgets & { readonly pinned: Pinned }): Zo2Error {
+  const { deviceMemory, hostMemory, totalMemory, diskMemory, pinned } = budgets;
   const lacking: Tier = host === null ? "device" : "host";
+  const beside = totalMemory === undefined ? "beside that of the device" : "in all";
   const [needed, allowed, raised] =
     host === null
       ? [`${device === null ? "?" : formatBytes(deviceBytes(device))} of device memory`, deviceMemory, "deviceMemory"]
-      : [`${formatBytes(hostBytes(host))} of host memory beside that of the device`, hostMemory, "hostMemory"];
+      : [`${formatBytes(hostTaken(host, budgets))} of host memory ${beside}`, totalMemory ?? hostMemory, "hostMemory"];
   const advice = [
     ...(pinned.unitBytes === undefined ? [] : ['lower option "offload.unitBytes", or leave it to be chosen']),
     ...(pinned.tierOf?.(0) !== lacking ? [] : [`leave out option "offload.to" = "${lacking}"`]),
     ...(host === null ? ['lower options "batchSize", "microBatchSize" or "maxLength"'] : []),
     'choose a narrower dtype as option "offload.wire"',
     ...(host === null || deviceMemory === undefined ? [] : ['raise option "offload.deviceMemory"']),
+    ...(host !== null
+      ? [
+          diskMemory === undefined
+            ? 'name a folder on a disk as option "offload.diskPath"'
+            : 'raise option "offload.diskMemory"',
+        ]
+      : []),
   ];
   return new Zo2Error(
     "ZO2_ERR_MEMORY_BUDGET",

@@ -2,6 +2,7 @@
  * Where units rest when it is chosen: to the byte, whatever the model, the batch and the budget, and without a trace in
  * the weights.
  */
+import os from "node:os";
 import type { ModelOptions } from "../../../src/config/model.js";
 import type { Model } from "../../../src/model.js";
 import { Trainer } from "../../../src/train/trainer.js";
@@ -23,6 +24,8 @@ interface Case {
   readonly length: number;
   /** Where the budget lies between what the model takes streamed and resident. */
   readonly share: number;
+  /** Of what it takes resident, how much of host memory is allowed where a disk is there; null: no disk. */
+  readonly hostShare: number | null;
 }
 
 /** Every number of it drawn; budgets from too little to more than enough. */
@@ -33,13 +36,8 @@ function cases(count: number): readonly Case[] {
     const batchSize = 1 + Math.floor(draw() * 4);
     const length = 4 + Math.floor(draw() * 40);
     return {
-      ...{
-        share: draw() * 1.3 - 0.15,
-        name: among(MODELS),
-        batchSize,
-        microBatchSize: 1 + Math.floor(draw() * batchSize),
-        length,
-      },
+      ...{ share: draw() * 1.3 - 0.2, hostShare: draw() < 0.4 ? 0.4 + 0.7 * draw() : null },
+      ...{ name: among(MODELS), batchSize, microBatchSize: 1 + Math.floor(draw() * batchSize), length },
       options: {
         rounding: among(["nearest", "stochastic"]),
         offload: {
@@ -68,16 +66,16 @@ async function train(model: Model, { batchSize, microBatchSize, length }: Case, 
 
 function checkBytes(model: Model): void {
   const plan = model.plan();
-  const { deviceBytes, hostBytes } = model.deviceInfo();
-  expect([deviceBytes, hostBytes]).toEqual([plan.deviceBytes, plan.hostBytes]);
-  expect(plan.deviceBytes).toBeLessThanOrEqual(plan.deviceMemory ?? Number.NaN);
+  const { deviceBytes, hostBytes, fileBytes } = model.deviceInfo();
+  expect([deviceBytes, hostBytes, fileBytes]).toEqual([plan.deviceBytes, plan.hostBytes, plan.diskBytes]);
+  if (plan.deviceMemory !== null) expect(plan.deviceBytes).toBeLessThanOrEqual(plan.deviceMemory);
 }
 
 const residentUnits = (model: Model) => model.plan().units.filter(({ tier }) => tier === "device").length;
 
 it("the plan's bytes are those allocated, fill the budget to within a unit, and change no weight", async () => {
   const all = cases(COUNT);
-  const counts = { refused: 0, resident: 0, mixed: 0, streamed: 0 };
+  const counts = { refused: 0, onDisk: 0, resident: 0, mixed: 0, streamed: 0 };
   for (const [index, one] of all.entries()) {
     const { name } = one;
     const data = dataOf(one);
@@ -88,7 +86,11 @@ it("the plan's bytes are those allocated, fill the budget to within a unit, and 
       });
     const [streamedBytes, residentBytes] = [await bytesOf("host"), await bytesOf("device")];
     const deviceMemory = Math.floor(streamedBytes + one.share * (residentBytes - streamedBytes));
-    const options = { ...one.options, offload: { ...one.options.offload, deviceMemory } };
+    const hostMemory = Math.floor((one.hostShare ?? 0) * residentBytes);
+    const disk = one.hostShare === null ? {} : { diskPath: os.tmpdir(), hostMemory };
+    // Where the memory is one, the budget of the host is the only one then.
+    const device = one.hostShare === null || DEVICE === "cuda" ? { deviceMemory } : {};
+    const options = { ...one.options, offload: { ...one.options.offload, ...device, ...disk } };
     const trained = async (model: Model) => ({
       losses: await train(model, one, data),
       weights: await weightBits(model),
@@ -99,33 +101,52 @@ it("the plan's bytes are those allocated, fill the budget to within a unit, and 
         // Before weights are read, which takes staging memory for a moment.
         checkBytes(model);
         const result = { losses, weights: await weightBits(model) };
-        const { units, deviceMemory, deviceBytes, unitBytes } = model.plan();
-        const left = (deviceMemory ?? 0) - deviceBytes;
-        const moving = units.filter(({ tier }) => tier === "host");
-        for (const { bytes } of moving) expect(Math.ceil(bytes / ALIGNMENT) * ALIGNMENT).toBeGreaterThan(left);
+        const { units, deviceMemory, deviceBytes, hostBytes, unitBytes } = model.plan();
+        const left = deviceMemory === null ? hostMemory - deviceBytes - hostBytes : deviceMemory - deviceBytes;
+        const moving = units.filter(({ tier }) => tier !== "device");
+        expect(hostBytes).toBeLessThanOrEqual(one.hostShare === null ? Number.POSITIVE_INFINITY : hostMemory);
+        if (moving.some(({ tier }) => tier === "disk")) counts.onDisk++;
+        // What rests on disk stays there, whatever has room since the data is known.
+        for (const { bytes } of moving.filter(({ tier }) => tier === "host"))
+          expect(Math.ceil(bytes / ALIGNMENT) * ALIGNMENT).toBeGreaterThan(left);
         counts[moving.length === 0 ? "resident" : moving.length === units.length ? "streamed" : "mixed"]++;
         return { ...result, unitBytes };
       });
       if (index % 4 !== 0) continue;
-      const offload = { ...options.offload, to: "host", deviceMemory: undefined, unitBytes: auto.unitBytes } as const;
+      const offload = {
+        ...options.offload,
+        to: "host",
+        deviceMemory: undefined,
+        hostMemory: undefined,
+        unitBytes: auto.unitBytes,
+      } as const;
       const streamed = await withModel(folder(name), { ...options, offload }, trained);
       expect(auto.losses).toEqual(streamed.losses);
       expect(sameBits(auto.weights, streamed.weights)).toBe(true);
     } catch (error) {
       expect(error).toMatchObject({
         code: "ZO2_ERR_MEMORY_BUDGET",
-        message: expect.stringMatching(/needs is .* of device memory, and .* is allowed; .*"offload.deviceMemory"/),
+        message: expect.stringMatching(/needs is .* of (device|host) memory.*, and .* is allowed; .*"offload\.\w+"$/),
       });
       counts.refused++;
     }
   }
   expect(counts.refused).toBeLessThan(all.length / 3);
-  for (const count of Object.values(counts)) expect(count).toBeGreaterThan(0);
+  // Every kind was met.
+  expect(Object.entries(counts).filter(([, count]) => count === 0)).toEqual([]);
 }, 300_000);
 
 describe("units make room for a longer batch, and come back for a shorter one", () => {
   const long = [{ ids: Array.from({ length: 60 }, (_, t) => (t * 7) % 97) }];
-  const short: Case = { name: "opt", options: {}, batchSize: 1, microBatchSize: 1, length: 6, share: 1 };
+  const short: Case = {
+    name: "opt",
+    options: {},
+    batchSize: 1,
+    microBatchSize: 1,
+    length: 6,
+    share: 1,
+    hostShare: null,
+  };
 
   /** Trains, evaluates and trains again, and looks at the model after each. */
   async function run(model: Model, look: () => void) {
