@@ -20,13 +20,16 @@ export function recordOpt(shape) {
  * A session over a model of this shape, whose weights rest `to` "host", "device" or "disk" (in the folder `diskPath`):
  * matrices of random numbers, the same ones every time, gains of 1, biases of 0.
  */
-export async function openSynthetic(shape, { device, threads, wire, unitBytes, to, diskPath, slots, overlap }) {
+export async function openSynthetic(
+  shape,
+  { device, threads, wire, compute = wire, unitBytes, to, diskPath, slots, overlap },
+) {
   const { definition, recording } = recordOpt(shape);
-  const units = cutUnits(recording, { wire, compute: wire, unitBytes });
+  const units = cutUnits(recording, { wire, compute, unitBytes });
   const session = await Session.create(await openDevice({ device, threads }), recording, units, {
     tierOf: () => to,
     diskPath,
-    ...{ slots, overlap, prepareAhead: "auto", writeBackEvery: 1, wire, compute: wire },
+    ...{ slots, overlap, prepareAhead: "auto", writeBackEvery: 1, wire, compute },
     rounding: "nearest",
     positionRow: definition.positionRow,
     poison: false,

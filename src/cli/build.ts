@@ -46,9 +46,9 @@ export function buildModelOptions(flags: Flags, { training = false } = {}): Mode
 /** @throws Zo2Error `ZO2_ERR_CONFIG` */
 export function buildPlanOptions(flags: Flags): PlanModelOptions {
   const { hardware, batchSize, microBatchSize, maxLength, noise, dtype, ignoreConfigFields, offload: to } = flags;
-  const { wire, deviceMemory, hostMemory, unitBytes, slots, prepareAhead, overlap, revision } = flags;
+  const { wire, deviceMemory, hostMemory, unitBytes, slots, prepareAhead, overlap, revision, measure } = flags;
   return checked(planOptionsSchema, {
-    ...defined({ hardware, batchSize, microBatchSize, maxLength, noise, dtype, ignoreConfigFields }),
+    ...defined({ hardware, measure, batchSize, microBatchSize, maxLength, noise, dtype, ignoreConfigFields }),
     offload: defined({ to, wire, deviceMemory, hostMemory, unitBytes, slots, prepareAhead, overlap }),
     ...(revision === undefined ? {} : { hub: { revision } }),
   });

@@ -8,7 +8,7 @@ import { generateOptionsSchema } from "../config/generate.js";
 import { deviceSchema, modelOptionsSchema } from "../config/model.js";
 import { seedSchema } from "../config/seed.js";
 import { trainerOptionsSchema } from "../config/trainer.js";
-import { HARDWARE_NAMES } from "../simulate/hardware.js";
+import { HARDWARE_NAMES, THIS_MACHINE } from "../simulate/hardware.js";
 
 /** One flag: how it is written, what a config file may hold for it, and the option of the library that it sets. */
 interface Flag<S extends z.ZodType> {
@@ -157,9 +157,10 @@ export const FLAGS = {
   }),
   hardware: choice(
     "--hardware <name>",
-    HARDWARE_NAMES as [string, ...string[]],
+    [THIS_MACHINE, ...HARDWARE_NAMES],
     "%: what the time is predicted for (default: none)",
   ),
+  measure: toggle("--measure", "measure this machine anew, where its figures are kept"),
   unitBytes: bytes("--unit-bytes <bytes>", "largest unit of a transfer (default: chosen)", {
     path: "offload.unitBytes",
   }),

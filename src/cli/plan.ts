@@ -1,6 +1,6 @@
 import type { ModelPlan } from "../planner/summary.js";
 import { formatBytes, formatCount, formatDuration, formatRate } from "../report/units.js";
-import { HARDWARE_NAMES } from "../simulate/hardware.js";
+import { HARDWARE_NAMES, THIS_MACHINE } from "../simulate/hardware.js";
 import { buildPlanOptions } from "./build.js";
 import type { CommandSpec } from "./command.js";
 import { EXIT } from "./exit.js";
@@ -12,10 +12,10 @@ export const planCommand: CommandSpec = {
   details:
     "For one step of MeZO on --batch-size sequences of --max-length tokens: how the weights are cut, how many stay " +
     "on the device, bytes by purpose, and with --hardware the predicted time. No weight is read or downloaded, and " +
-    "no native addon is needed.",
+    "no native addon is needed but for --hardware this: it measures this machine once, and keeps its figures.",
   arguments: "<model>",
   flags: [
-    ...["hardware", "deviceMemory", "hostMemory", "batchSize", "microBatchSize", "maxLength"],
+    ...["hardware", "measure", "deviceMemory", "hostMemory", "batchSize", "microBatchSize", "maxLength"],
     ...["wire", "dtype", "unitBytes", "slots", "prepareAhead", "offload", "noise", "overlap"],
     ...["ignoreConfigFields", "revision", "config", ...COMMON_FLAGS],
   ] as CommandSpec["flags"],
@@ -30,11 +30,15 @@ export const planCommand: CommandSpec = {
   examples: [
     "zo2 plan facebook/opt-13b --hardware rtx-4090 --dtype fp16",
     "zo2 plan opt-1.3b --device-memory 3GiB --max-length 512",
+    "zo2 plan opt-125m --hardware this --max-length 128",
   ],
   async run(flags, context, output, [model = ""]) {
     const options = buildPlanOptions(flags);
     const { planModel } = await import("../planner/plan-model.js");
-    const plan = await planModel(model, options, { signal: context.signal });
+    const plan = await planModel(model, options, {
+      signal: context.signal,
+      onMeasure: (device) => output.say(`measuring ${device}: up to a minute, once`),
+    });
     await output.result(linesOf(plan), { ...plan });
     return EXIT.ok;
   },
@@ -76,15 +80,16 @@ function choiceOf(plan: ModelPlan): string {
   return `${how}, ${ahead}, computed in ${dtype}${bound}`;
 }
 
-function timeLines({ predicted }: ModelPlan): string[] {
-  if (predicted === null) return [`time      ${longFlag("hardware")} predicts it: ${HARDWARE_NAMES.join(", ")}`];
+function timeLines({ predicted, hardware }: ModelPlan): string[] {
+  const names = [THIS_MACHINE, ...HARDWARE_NAMES];
+  if (predicted === null) return [`time      ${longFlag("hardware")} predicts it: ${names.join(", ")}`];
   const { stepSeconds, tokensPerSecond, lanes } = predicted;
   const seconds = stepSeconds < 1 ? `${(stepSeconds * 1e3).toPrecision(3)} ms` : formatDuration(stepSeconds);
   const working = Object.entries(lanes).filter(([, share]) => share > 0);
   const busy = working.map(([lane, share]) => `${lane} ${Math.round(100 * share)} %`);
   return [
-    `time      ${seconds} a step, ${formatRate(tokensPerSecond, "tokens")}: a prediction from those figures, which ` +
-      "nobody has measured",
+    `time      ${seconds} a step, ${formatRate(tokensPerSecond, "tokens")}: a prediction from those figures, ` +
+      (hardware?.name === THIS_MACHINE ? "which were measured" : "which nobody has measured"),
     `          busy: ${busy.join(", ")}`,
   ];
 }

@@ -1,12 +1,17 @@
 import { z } from "zod";
-import { HARDWARE_NAMES } from "../simulate/hardware.js";
+import { HARDWARE_NAMES, THIS_MACHINE } from "../simulate/hardware.js";
 import { byteSizeSchema } from "./bytes.js";
 import { hubSchema } from "./model.js";
 
 /** What `planModel` takes. What is left out of `offload` is chosen. */
 export const planOptionsSchema = z.strictObject({
-  /** What the model is to run on; without it nothing is predicted, and the first plan that fits is taken. */
-  hardware: z.enum(HARDWARE_NAMES as [string, ...string[]]).optional(),
+  /**
+   * What the model is to run on, `"this"` for this machine; without it nothing is predicted, and the first plan that
+   * fits is taken.
+   */
+  hardware: z.enum([THIS_MACHINE, ...HARDWARE_NAMES]).optional(),
+  /** With `hardware: "this"`, whether the machine is measured anew where its figures are kept. @default false */
+  measure: z.boolean().default(false),
   /** Sequences of one training step. @default 1 */
   batchSize: z.int().min(1).default(1),
   /** Sequences of one forward pass. @default batchSize */

@@ -69,7 +69,7 @@ export class Passes {
     const commands = active.commands(pass);
     this.options.onPass?.(pass, commands);
     const issue = active.issue(data);
-    const plain: Encode = (words, stream, work) => issue.encode(words, stream, work);
+    const plain: Encode = (words, stream, { work }) => issue.encode(words, stream, work);
     const encode = this.trace?.around(plan, issue, data, plain) ?? plain;
     const { done } = this.queue.submit(commands, encode);
     const back = at(objects.host.readback, ring);

@@ -1,11 +1,11 @@
 import type { Device, Event, Stream } from "zo2/native";
 import { at } from "../base/at.js";
-import { type Command, type Declared, type Lane, LANES, type Work } from "../schedule/command.js";
+import { type Command, type Declared, type Lane, LANES } from "../schedule/command.js";
 import { type Ordered, Timeline } from "../schedule/timeline.js";
 import { CommandWords } from "./words.js";
 
-/** Adds the native commands of one piece of work to the list. */
-export type Encode = (words: CommandWords, stream: Stream, work: Work, lane: Lane) => void;
+/** Adds the native commands of one piece of work to the list. Its lane is the one it runs on. */
+export type Encode = (words: CommandWords, stream: Stream, command: Declared) => void;
 
 /**
  * The one way to a device: every list of commands is put in order by the same timeline, and issued on a stream for
@@ -66,7 +66,7 @@ export class Queue {
 
   private encode(words: CommandWords, command: Command, encode: Encode): void {
     const stream = this.streams[command.lane];
-    if (command.kind === "work") encode(words, stream, command.work, command.lane);
+    if (command.kind === "work") encode(words, stream, command);
     else if (command.kind === "record") words.record(stream, this.event(command.event));
     else words.wait(stream, this.event(command.event));
   }

@@ -5,16 +5,17 @@ import { loweredOps, spaceBytes, unitProgram } from "../memory/operands.js";
 import type { Plan } from "../memory/plan.js";
 import type { UnitOp } from "../ops/encode.js";
 import type { Inputs } from "../ops/value.js";
-import type { Lane, Work } from "../schedule/command.js";
-import { type Amounts, amountsOf, operationsOf, type PassSizes } from "../simulate/amounts.js";
+import type { Work } from "../schedule/command.js";
+import { type Amounts, amountsOf, opAmounts, type PassSizes } from "../simulate/amounts.js";
+import type { Touching } from "../simulate/causes.js";
 import type { Issue } from "./issue.js";
 import type { PassData } from "./pass-data.js";
 import type { Encode } from "./queue.js";
 import type { CommandWords } from "./words.js";
 
 /** One command as it ran, or with `ops` one op of a unit's program. Seconds of the device's clock. */
-export interface TracedSpan extends Amounts {
-  readonly lane: Lane;
+export interface TracedSpan extends Amounts, Touching {
+  readonly work: Work;
   /** What the command was; for an op its name. */
   readonly what: string;
   readonly unit?: number;
@@ -42,21 +43,22 @@ export class Trace {
 
   /** Puts events around what `encode` adds for a pass over `plan`. */
   around(plan: Plan, issue: Issue, data: PassData, encode: Encode): Encode {
-    return (words, stream, work, lane) => {
+    return (words, stream, command) => {
+      const { lane, work, reads, writes } = command;
       if (work.kind === "run" && this.ops) {
         for (const { op, program } of this.programsOf(plan, work.unit)) {
-          const about = {
-            lane,
-            what: op.op.name,
-            ...placeOf(work),
-            ...operationsOf(op, sizesOf(data).symbolsOf(work.microBatch)),
-          };
-          this.between(words, stream, about, () => issue.run(words, stream, work, program));
+          const symbols = sizesOf(data).symbolsOf(work.microBatch);
+          const about = { lane, work, reads, writes, what: op.op.name, ...placeOf(work) };
+          this.between(words, stream, { ...about, ...opAmounts(plan, op, symbols) }, () =>
+            issue.run(words, stream, work, program),
+          );
         }
         return;
       }
-      const about = { lane, what: work.kind, ...placeOf(work), ...amountsOf(plan, this.inputs, work, sizesOf(data)) };
-      this.between(words, stream, about, () => encode(words, stream, work, lane));
+      const about = { lane, work, reads, writes, what: work.kind, ...placeOf(work) };
+      this.between(words, stream, { ...about, ...amountsOf(plan, this.inputs, work, sizesOf(data)) }, () =>
+        encode(words, stream, command),
+      );
     };
   }
 

@@ -13,24 +13,31 @@ import { METHODS } from "../method/index.js";
 import { defineModel, recordModel } from "../models/index.js";
 import { numberParameters } from "../ops/parameter.js";
 import type { Recording } from "../ops/record.js";
-import { type Hardware, hardwareNamed } from "../simulate/hardware.js";
+import { type Hardware, hardwareNamed, THIS_MACHINE } from "../simulate/hardware.js";
 import type { SimulatedStep } from "../simulate/simulate.js";
 import { choosePlan, type Fit, firstThatFits, type RoomOptions } from "./choose.js";
 import { type ModelPlan, summaryOf } from "./summary.js";
 import { type Workload, workloadOf } from "./workload.js";
 
+export interface PlanModelHooks {
+  readonly signal?: AbortSignal;
+  /** Told the device's name before this machine is measured, which takes up to a minute. */
+  readonly onMeasure?: (device: string) => void;
+}
+
 /**
  * How a step of MeZO-SGD would hold this model in the memory that is allowed, and how long it would take by the figures
- * of a data sheet. Of a Hub repository only `config.json` is fetched.
+ * of a data sheet, or of this machine, which is measured for it. Of a Hub repository only `config.json` is fetched.
  *
  * @param nameOrDir as for `loadModel`; a folder needs no weights.
  * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET where nothing fits, with the least that would; ZO2_ERR_CONFIG,
- *   ZO2_ERR_MODEL_UNSUPPORTED, ZO2_ERR_LENGTH; and what `resolveModel` throws
+ *   ZO2_ERR_MODEL_UNSUPPORTED, ZO2_ERR_LENGTH; what `resolveModel` throws; for this machine ZO2_ERR_ADDON and
+ *   ZO2_ERR_DEVICE
  */
 export async function planModel(
   nameOrDir: string,
   options: PlanModelOptions = {},
-  { signal }: { readonly signal?: AbortSignal } = {},
+  { signal, onMeasure }: PlanModelHooks = {},
 ): Promise<ModelPlan> {
   const o = parseOptions(planOptionsSchema, options, "plan options");
   const dir = await resolveModel(nameOrDir, {
@@ -44,15 +51,28 @@ export async function planModel(
       "ZO2_ERR_CHECKPOINT",
       `${dir}: has no ${CONFIG_FILE}; give the folder of a model in Hugging Face form`,
     );
-  return planConfig(nameOrDir, config, o);
+  if (o.hardware !== THIS_MACHINE) return planConfig(nameOrDir, config, o);
+  // What is wrong with the model is said before seconds are spent on the machine, which alone needs the addon.
+  defineModel(config, o.ignoreConfigFields);
+  const { thisMachine } = await import("../measure/this-machine.js");
+  return planConfig(
+    nameOrDir,
+    config,
+    o,
+    await thisMachine({ device: "auto" }, { signal, anew: o.measure, onMeasure }),
+  );
 }
 
-/** The same for a parsed `config.json`. */
-export function planConfig(name: string, config: unknown, o: ResolvedPlanOptions): ModelPlan {
+/** The same for a parsed `config.json`. @param hardware @default what `o` names, by its data sheet */
+export function planConfig(
+  name: string,
+  config: unknown,
+  o: ResolvedPlanOptions,
+  hardware: Hardware | null = o.hardware === undefined ? null : (hardwareNamed(o.hardware) ?? null),
+): ModelPlan {
   const definition = defineModel(config, o.ignoreConfigFields);
   const recording = recordModel(definition, numberParameters(definition.parameters));
   const stored = storedType(config);
-  const hardware = o.hardware === undefined ? null : (hardwareNamed(o.hardware) ?? null);
   const deviceMemory = o.offload.deviceMemory ?? hardware?.deviceBytes;
   const workload = workloadOf(definition, o);
   const room = roomOptions(o, workload, stored ?? "fp32", deviceMemory);

@@ -1,10 +1,14 @@
 /** What a command of a pass moves and computes: what its time is predicted from, and compared with. */
 import { at } from "../base/at.js";
+import { BYTES_OF, storageType } from "../base/dtype.js";
 import { loweredOps } from "../memory/operands.js";
 import type { Plan } from "../memory/plan.js";
-import { attentionOperations, productOperations } from "../ops/cost.js";
+import type { GatheredTable } from "../memory/units.js";
+import { attentionCost, productCost, rowsIn } from "../ops/cost.js";
 import type { UnitOp } from "../ops/encode.js";
-import type { Inputs, RowSymbol } from "../ops/value.js";
+import { rowsOf } from "../ops/parameter.js";
+import { isParameter } from "../ops/record.js";
+import { type Inputs, type RowSymbol, rootOf } from "../ops/value.js";
 import type { Work } from "../schedule/command.js";
 
 export interface Amounts {
@@ -12,7 +16,7 @@ export interface Amounts {
   readonly bytes?: number;
   /** Between host and disk. */
   readonly diskBytes?: number;
-  /** Within the device. */
+  /** Within the device: what is read and written, each time that an op does. */
   readonly deviceBytes?: number;
   /** Of matrix products. */
   readonly flops?: number;
@@ -41,30 +45,75 @@ export function amountsOf(plan: Plan, inputs: Inputs, work: Work, sizes: PassSiz
     case "upload":
     case "offload":
       return work.what === "weights" ? { bytes: at(plan.units, work.unit).wireBytes } : {};
+    case "gather": {
+      const gathered = plan.units.find((unit) => unit.gathered !== null)?.gathered ?? null;
+      if (gathered === null) return {};
+      return { bytes: elementsOf(gathered, sizes) * BYTES_OF[gathered.wire] };
+    }
     case "prepare": {
       const { wireBytes, scratchBytes, tensors } = at(plan.units, work.unit);
       const elements = tensors.reduce((sum, t) => sum + t.count, 0);
       return {
         deviceBytes: wireBytes * (work.store ? 2 : 1) + work.signs.length * scratchBytes,
-        draws: elements * ((work.direction === null ? 0 : 1) + (work.update ? sizes.pending : 0)),
+        draws: elements * drawingsOf(work, sizes),
+      };
+    }
+    case "prepareGathered": {
+      const { gathered } = at(plan.units, work.unit);
+      if (gathered === null) return {};
+      const elements = elementsOf(gathered, sizes);
+      const made = work.signs.length * BYTES_OF[plan.options.compute];
+      return {
+        deviceBytes: elements * (BYTES_OF[gathered.wire] + made),
+        draws: elements * drawingsOf(work, sizes),
       };
     }
     case "run": {
-      const unit = at(plan.units, work.unit);
       const symbols = sizes.symbolsOf(work.microBatch);
-      const ops = loweredOps(plan, unit, inputs).map((op) => operationsOf(op, symbols));
-      const sum = (of: "flops" | "attentionFlops") => ops.reduce((total, op) => total + op[of], 0);
-      return { deviceBytes: unit.scratchBytes, flops: sum("flops"), attentionFlops: sum("attentionFlops") };
+      const ops = loweredOps(plan, at(plan.units, work.unit), inputs).map((op) => opAmounts(plan, op, symbols));
+      const sum = (of: keyof OpAmounts) => ops.reduce((total, op) => total + op[of], 0);
+      return { deviceBytes: sum("deviceBytes"), flops: sum("flops"), attentionFlops: sum("attentionFlops") };
     }
     default:
       return {};
   }
 }
 
-/** Multiplications and additions of one op. */
-export function operationsOf(
-  op: UnitOp,
-  symbols: Symbols,
-): { readonly flops: number; readonly attentionFlops: number } {
-  return { flops: productOperations(op, symbols), attentionFlops: attentionOperations(op, symbols) };
+function drawingsOf(work: { readonly direction: number | null; readonly update: boolean }, sizes: PassSizes): number {
+  return (work.direction === null ? 0 : 1) + (work.update ? sizes.pending : 0);
+}
+
+/** Of the rows of a table that are gathered for a batch. */
+function elementsOf({ width }: GatheredTable, { symbolsOf }: PassSizes): number {
+  return symbolsOf(0).tableRows * width;
+}
+
+export type OpAmounts = Required<Pick<Amounts, "deviceBytes" | "flops" | "attentionFlops">>;
+
+/** Of one op of a unit's program. */
+export function opAmounts(plan: Plan, op: UnitOp, symbols: Symbols): OpAmounts {
+  return {
+    deviceBytes: operandBytes(plan, op, symbols),
+    flops: productCost(op, symbols).operations,
+    attentionFlops: attentionCost(op, symbols).operations,
+  };
+}
+
+/** Bytes of an op's operands: what each of them has for these rows. */
+function operandBytes(plan: Plan, { op, slice }: UnitOp, symbols: Symbols): number {
+  const { operands, row } = op;
+  const bytesOf = (name: string) => {
+    const operand = operands[name] ?? null;
+    if (operand === null) return 0;
+    if (isParameter(operand)) {
+      const { rows, width } = rowsOf(operand);
+      return (slice?.count ?? rows) * width * BYTES_OF[storageType(operand.shape, plan.options.compute)];
+    }
+    const columns = slice !== null && row.cut?.columns?.includes(name) === true ? slice.count : operand.columns;
+    const type = plan.places.of.get(rootOf(operand).id)?.type ?? "fp32";
+    return rowsIn(operand.rows, symbols) * columns * BYTES_OF[type];
+  };
+  // Of what rows are taken from, only those are read that become a row of the result.
+  if (row.gathers === true || row.like !== undefined) return 2 * bytesOf("out");
+  return Object.keys(operands).reduce((sum, name) => sum + bytesOf(name), 0);
 }

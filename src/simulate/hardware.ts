@@ -1,5 +1,8 @@
 /** What hardware does in a second, as far as a step's time follows from it. */
 import type { FloatType } from "../base/dtype.js";
+import type { Rate } from "./rate.js";
+
+export type NoiseKind = "gaussian" | "rademacher";
 
 export interface Hardware {
   readonly name: string;
@@ -12,15 +15,18 @@ export interface Hardware {
   readonly disk: { readonly read: number; readonly write: number };
   /** Bytes a second within the device. */
   readonly memory: number;
-  /** Operations a second of matrix products whose operands have this dtype, and of attention. */
-  readonly flops: Readonly<Record<FloatType, number>>;
-  readonly attention: Readonly<Record<FloatType, number>>;
-  /** Elements a second that noise is drawn for and that are updated or perturbed with it. */
-  readonly noise: Readonly<Record<"gaussian" | "rademacher", number>>;
-  /** Seconds that a command takes besides. */
+  /** Operations a second of matrix products whose operands have this dtype, by rows; of attention, by keys seen. */
+  readonly flops: Readonly<Record<FloatType, Rate>>;
+  readonly attention: Readonly<Record<FloatType, Rate>>;
+  /** Elements a second that noise is drawn for and that are updated or perturbed with it; by wire dtype, or of all. */
+  readonly noise: Readonly<Record<NoiseKind, number | Readonly<Record<FloatType, number>>>>;
+  /** Seconds that a command takes besides, and each op of a unit's program. */
   readonly command: number;
-  /** Whether lanes work beside each other; on a CPU all have the same cores. */
+  readonly op: number;
+  /** Whether each lane has hardware of its own; on a CPU all share the cores. */
   readonly overlaps: boolean;
+  /** Threads of those cores: a transfer works on one of them, all else on all. 1 where lanes share nothing. */
+  readonly threads: number;
   /** Device memory, less what a program and a driver take. Bytes. */
   readonly deviceBytes: number;
 }
@@ -31,7 +37,7 @@ const REACHED = { matrix: 0.7, memory: 0.9, link: 0.9, attention: 0.35 };
 const INSTRUCTIONS = { perCycle: 128 * 0.9, gaussian: 720 / 8, rademacher: 400 / 8 };
 const COMMAND_SECONDS = 5e-6;
 /** A CUDA context, the driver's own, and fragments. */
-const RESERVE_BYTES = 1e9;
+export const RESERVE_BYTES = 1e9;
 
 interface Gpu {
   readonly name: string;
@@ -128,8 +134,14 @@ const GPUS: Readonly<Record<string, Gpu>> = {
  */
 const NVME = { read: 7.45e9, write: 6.9e9, source: "Samsung 990 PRO data sheet for the disk" };
 
-/** Names of hardware that `zo2 plan` knows. */
+/** That disk as far as programs reach it. No disk is measured. */
+export const FAST_DISK: Hardware["disk"] = { read: NVME.read * REACHED.link, write: NVME.write * REACHED.link };
+
+/** Names of hardware that `zo2 plan` knows by its data sheet. */
 export const HARDWARE_NAMES = Object.keys(GPUS);
+
+/** The name of the machine that is asked: what it does is measured. */
+export const THIS_MACHINE = "this";
 
 /** By the name that a driver gives the device; undefined for one that is not known. */
 export function hardwareOf(device: string): Hardware | undefined {
@@ -152,10 +164,12 @@ export function hardwareNamed(name: string): Hardware | undefined {
       `${gpu.source}, ${REACHED.matrix * 100} % of its operations, ${REACHED.memory * 100} % of its bandwidths; ` +
       NVME.source,
     ...{ upload: link, offload: link, memory: gpu.bytesPerSecond * REACHED.memory },
-    disk: { read: NVME.read * REACHED.link, write: NVME.write * REACHED.link },
+    disk: FAST_DISK,
     flops: { fp32: flops32, fp16: flops16, bf16: flops16 },
     attention: { fp32: gpu.flops32 * REACHED.attention, fp16: attention16, bf16: attention16 },
     noise: { gaussian: issued / INSTRUCTIONS.gaussian, rademacher: issued / INSTRUCTIONS.rademacher },
-    ...{ command: COMMAND_SECONDS, overlaps: true, deviceBytes: gpu.memoryBytes - RESERVE_BYTES },
+    // Kernels of one program wait behind one another on the device already.
+    ...{ command: COMMAND_SECONDS, op: 0, overlaps: true, threads: 1 },
+    deviceBytes: gpu.memoryBytes - RESERVE_BYTES,
   };
 }

@@ -8,8 +8,11 @@ import { type Lane, LANE_NUMBER, LANES, type Work } from "../schedule/command.js
 import type { Pass } from "../schedule/facts.js";
 import { emitPass } from "../schedule/pass.js";
 import type { Resource } from "../schedule/resource.js";
-import { type Amounts, amountsOf, type PassSizes, type Symbols } from "./amounts.js";
-import type { Hardware } from "./hardware.js";
+import type { Amounts, Symbols } from "./amounts.js";
+import { type Cause, causesOf, type Touching } from "./causes.js";
+import { type Cost, Costs } from "./costs.js";
+import type { Hardware, NoiseKind } from "./hardware.js";
+import { runShared } from "./shared.js";
 
 /** A command where it would run. Seconds from the beginning of the step. */
 export interface SimulatedSpan extends Amounts {
@@ -18,6 +21,8 @@ export interface SimulatedSpan extends Amounts {
   readonly unit?: number;
   readonly begin: number;
   readonly end: number;
+  /** What it waited for when its lane was free already; null: it did not wait. */
+  readonly cause: Cause | null;
 }
 
 export interface SimulatedStep {
@@ -30,7 +35,7 @@ export interface SimulatedStep {
 
 export interface SimulateOptions {
   readonly probes: readonly Probe[];
-  readonly noise: "gaussian" | "rademacher";
+  readonly noise: NoiseKind;
   readonly microBatches: number;
   /** Rows of a micro-batch. */
   readonly symbols: Symbols;
@@ -49,46 +54,31 @@ const ROUNDING = 1e-9;
 
 /**
  * A command begins when its lane is free and what it touches has been left by those before it. `Timeline` puts a wait
- * exactly where that is not known already, so these are the times of what is submitted.
+ * exactly where that is not known already, so these are the times of what is submitted. Where lanes share cores,
+ * commands that run at once slow each other down.
  * @param inputs of the recording that the plan is of.
  */
 export function simulateStep(plan: Plan, inputs: Inputs, hardware: Hardware, o: SimulateOptions): SimulatedStep {
-  const schedule = schedulePlan(plan, new Set(), false);
-  const overlap = o.overlap && hardware.overlaps;
-  const states = plan.options.control.states.length;
-  const sizes: PassSizes = { pending: 1, symbolsOf: () => o.symbols };
-  /** By unit, since a visit's cost is asked for once a probe and micro-batch. */
-  const runs = new Map<number, Amounts>();
-  const amounts = (work: Work): Amounts => {
-    if (work.kind !== "run") return amountsOf(plan, inputs, work, sizes);
-    const known = runs.get(work.unit) ?? amountsOf(plan, inputs, work, sizes);
-    runs.set(work.unit, known);
-    return known;
-  };
+  const costs = new Costs(plan, inputs, hardware, o.noise, { pending: 1, symbolsOf: () => o.symbols });
+  const emitStep = stepEmitter(plan, costs, o);
+  if (o.overlap && !hardware.overlaps) return shared(emitStep, hardware.threads, o.spans === true);
   const free = new Float64Array(LANES.length);
   const busy = new Float64Array(LANES.length);
   const touched = new Touches();
-  const spans: SimulatedSpan[] = [];
-  let before = 0;
-  let ended = 0;
+  const timed: (StepCommand & { readonly begin: number; readonly end: number })[] = [];
+  let [before, ended] = [0, 0];
   for (let step = 0; step <= WARM; step++) {
-    const pass: Pass = {
-      ...{ probes: o.probes, microBatches: o.microBatches, pending: [(step + states - 1) % states], stores: true },
-      ...{ yields: "coefficients", injects: false, state: step % states, ring: step % 2, cache: null },
-    };
     before = ended;
     busy.fill(0);
-    emitPass(schedule, pass, (named, work, reads, writes) => {
-      const lane = overlap ? LANE_NUMBER[named] : LANE_NUMBER.compute;
-      const about = amounts(work);
-      const begin = Math.max(at(free, lane), touched.before(reads, writes));
-      const seconds = secondsOf(named, about, plan, hardware, o.noise);
+    emitStep(step, (command) => {
+      const number = LANE_NUMBER[command.lane];
+      const begin = Math.max(at(free, number), touched.before(command.reads, command.writes));
+      const { seconds } = command.cost;
       const end = begin + seconds;
-      free[lane] = end;
-      busy[lane] = at(busy, lane) + seconds;
-      touched.note(reads, writes, end);
-      if (step === WARM && o.spans === true)
-        spans.push({ lane: at(LANES, lane), ...spanOf(work), ...about, begin: begin - before, end: end - before });
+      free[number] = end;
+      busy[number] = at(busy, number) + seconds;
+      touched.note(command.reads, command.writes, end);
+      if (o.spans === true) timed.push({ ...command, begin, end });
     });
     ended = at(free, LANE_NUMBER.compute);
     const least = Math.max(...busy);
@@ -97,8 +87,68 @@ export function simulateStep(plan: Plan, inputs: Inputs, hardware: Hardware, o: 
       break;
     }
   }
+  const spans = spansOf(timed, before);
   const byLane = Object.fromEntries(LANES.map((lane, l) => [lane, at(busy, l)])) as Record<Lane, number>;
   return { seconds: ended - before, busy: byLane, spans };
+}
+
+/** A command of one of the steps, in the order in which they are submitted. */
+interface StepCommand extends Touching {
+  readonly step: number;
+  readonly work: Work;
+  readonly cost: Cost;
+}
+
+type EmitStep = (step: number, emit: (command: StepCommand) => void) => void;
+
+function stepEmitter(plan: Plan, costs: Costs, o: SimulateOptions): EmitStep {
+  const schedule = schedulePlan(plan, new Set(), false);
+  const states = plan.options.control.states.length;
+  return (step, emit) => {
+    const pass: Pass = {
+      ...{ probes: o.probes, microBatches: o.microBatches, pending: [(step + states - 1) % states], stores: true },
+      ...{ yields: "coefficients", injects: false, state: step % states, ring: step % 2, cache: null },
+    };
+    emitPass(schedule, pass, (named, work, reads, writes) => {
+      const cost = costs.of(named, work);
+      emit({ step, lane: o.overlap ? named : "compute", work, reads, writes, cost });
+    });
+  };
+}
+
+/** Lanes that share the cores of a CPU. */
+function shared(emitStep: EmitStep, threads: number, wanted: boolean): SimulatedStep {
+  const commands: StepCommand[] = [];
+  for (let step = 0; step <= WARM; step++) emitStep(step, (command) => commands.push(command));
+  const moves = (lane: Lane) => lane !== "prepare" && lane !== "compute";
+  const times = runShared(
+    commands.map((command) => ({
+      ...command,
+      seconds: command.cost.seconds,
+      threads: moves(command.lane) ? 1 : threads,
+    })),
+    threads,
+  );
+  const timed = commands.map((command, i) => ({ ...command, ...at(times, i) }));
+  const endOf = (step: number) =>
+    timed.reduce((end, c) => (c.step === step && c.lane === "compute" ? Math.max(end, c.end) : end), 0);
+  const [before, ended] = [endOf(WARM - 1), endOf(WARM)];
+  const busy = Object.fromEntries(LANES.map((lane) => [lane, 0])) as Record<Lane, number>;
+  for (const { step, lane, begin, end } of timed) if (step === WARM) busy[lane] += end - begin;
+  return { seconds: ended - before, busy, spans: wanted ? spansOf(timed, before) : [] };
+}
+
+/** Of the last step, from the end of the one before it. */
+function spansOf(
+  commands: readonly (StepCommand & { readonly begin: number; readonly end: number })[],
+  origin: number,
+): readonly SimulatedSpan[] {
+  const causes = causesOf(commands);
+  return commands.flatMap(({ step, lane, work, begin, end, cost }, i) => {
+    if (step !== WARM) return [];
+    const { seconds: _, ...amounts } = cost;
+    return [{ lane, ...placeOf(work), ...amounts, begin: begin - origin, end: end - origin, cause: at(causes, i) }];
+  });
 }
 
 /** By resource, when those that wrote and read it last have ended. */
@@ -137,24 +187,8 @@ class Touches {
   }
 }
 
-function spanOf(work: Work): Pick<SimulatedSpan, "what" | "unit"> {
+function placeOf(work: Work): Pick<SimulatedSpan, "what" | "unit"> {
   return { what: work.kind, ...("unit" in work ? { unit: work.unit } : {}) };
-}
-
-function secondsOf(
-  lane: Lane,
-  { bytes = 0, diskBytes = 0, deviceBytes = 0, flops = 0, attentionFlops = 0, draws = 0 }: Amounts,
-  plan: Plan,
-  hardware: Hardware,
-  noise: SimulateOptions["noise"],
-): number {
-  const { compute } = plan.options;
-  const link = bytes / (lane === "offload" ? hardware.offload : hardware.upload);
-  const disk = diskBytes / (lane === "write" ? hardware.disk.write : hardware.disk.read);
-  const products = flops / hardware.flops[compute] + attentionFlops / hardware.attention[compute];
-  return (
-    hardware.command + link + disk + Math.max(deviceBytes / hardware.memory, products, draws / hardware.noise[noise])
-  );
 }
 
 /** The lane that works longest. */

@@ -22,12 +22,13 @@ async function held(model: Model) {
   let stopped = false;
   const around =
     (encode: Encode): Encode =>
-    (words, stream, work, lane) => {
+    (words, stream, command) => {
+      const { work } = command;
       if (!stopped && work.kind === "run" && work.unit === HELD) {
         words.hold(stream, gate);
         stopped = true;
       }
-      encode(words, stream, work, lane);
+      encode(words, stream, command);
       if (!("unit" in work)) return;
       const event = device.createEvent();
       words.record(stream, event);

@@ -51,12 +51,12 @@ function hold(session: Session): Gate {
   const gate = device.createGate();
   let stopped = false;
   passes.trace = {
-    around: (_plan, _issue, _data, encode) => (words, stream, work, lane) => {
-      if (!stopped && lane === "compute") {
+    around: (_plan, _issue, _data, encode) => (words, stream, command) => {
+      if (!stopped && command.lane === "compute") {
         words.hold(stream, gate);
         stopped = true;
       }
-      encode(words, stream, work, lane);
+      encode(words, stream, command);
     },
   };
   return gate;

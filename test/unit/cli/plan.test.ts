@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ModelPlan } from "../../../src/planner/summary.js";
-import { HARDWARE_NAMES } from "../../../src/simulate/hardware.js";
+import { HARDWARE_NAMES, THIS_MACHINE } from "../../../src/simulate/hardware.js";
 import { optConfig } from "../planner/support.js";
 import { zo2 } from "./fake.js";
 
@@ -32,7 +32,7 @@ test("of a folder that has a config alone, without an addon: bytes, and where ti
   );
   expect(out).toMatch(/^plan {6}resident: 19\.\d MiB of weights in fp16/m);
   expect(out).toMatch(/^ {10}resident weights +19\.\d MiB$/m);
-  expect(out).toContain(`time      --hardware predicts it: ${HARDWARE_NAMES.join(", ")}\n`);
+  expect(out).toContain(`time      --hardware predicts it: ${[THIS_MACHINE, ...HARDWARE_NAMES].join(", ")}\n`);
   expect(out).not.toMatch(/a step,/);
 });
 

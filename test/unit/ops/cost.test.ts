@@ -1,4 +1,4 @@
-import { productOperations } from "../../../src/ops/cost.js";
+import { attentionCost, productCost } from "../../../src/ops/cost.js";
 import { loweredOps } from "../../../src/memory/operands.js";
 import { defineModel } from "../../../src/models/index.js";
 import { numberParameters } from "../../../src/ops/parameter.js";
@@ -31,7 +31,7 @@ it("counts 2 M N K for every matrix product of the model, cut heads included, an
   const plan = planOf(units, { compute: "fp32" });
   const ops = units.flatMap((unit) => loweredOps(plan, unit, recording.inputs));
   const flops = (name: string) =>
-    ops.filter(({ op }) => op.name === name).reduce((sum, op) => sum + productOperations(op, symbols), 0);
+    ops.filter(({ op }) => op.name === name).reduce((sum, op) => sum + productCost(op, symbols).operations, 0);
   expect(flops("linear")).toBe(LAYERS * 2 * ROWS * (4 * HIDDEN * HIDDEN + 2 * HIDDEN * FFN));
   expect(flops("crossEntropy")).toBe(2 * HEAD_ROWS * VOCAB * HIDDEN);
   expect(ops.filter(({ op }) => op.name === "crossEntropy").length).toBeGreaterThan(1);
@@ -39,5 +39,20 @@ it("counts 2 M N K for every matrix product of the model, cut heads included, an
     new Set(["embed", "linear", "layerNorm", "attention", "gatherRows", "crossEntropy"]),
   );
   const others = ops.filter(({ op }) => op.name !== "linear" && op.name !== "crossEntropy");
-  expect(others.map((op) => productOperations(op, symbols))).toEqual(others.map(() => 0));
+  expect(others.map((op) => productCost(op, symbols).operations)).toEqual(others.map(() => 0));
+  const sizes = ops.filter(({ op }) => op.row.product !== undefined).map((op) => productCost(op, symbols).size);
+  expect(new Set(sizes)).toEqual(new Set([ROWS, HEAD_ROWS]));
+});
+
+it("counts 4 operations for each pair of a row and a key that it sees, and each column", () => {
+  const recorder = createRecorder(numberParameters(defineModel(config).parameters));
+  defineModel(config).record(recorder);
+  const recording = recorder.finish();
+  const units = cutUnits(recording, { wire: "fp32", compute: "fp32" });
+  const ops = units.flatMap((unit) => loweredOps(planOf(units, { compute: "fp32" }), unit, recording.inputs));
+  const costs = ops.map((op) => attentionCost(op, { ...symbols, rows: 14, sequences: 2 }));
+  // Two sequences of 7: the first row of each sees 1 key, the last 7.
+  const pairs = 2 * ((7 * 8) / 2);
+  expect(costs.reduce((sum, { operations }) => sum + operations, 0)).toBe(LAYERS * 4 * pairs * HIDDEN);
+  expect(new Set(costs.filter(({ operations }) => operations > 0).map(({ size }) => size))).toEqual(new Set([4]));
 });

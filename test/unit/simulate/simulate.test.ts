@@ -20,7 +20,7 @@ const INSTANT: Hardware = {
   flops: { fp32: NOTHING, fp16: NOTHING, bf16: NOTHING },
   attention: { fp32: NOTHING, fp16: NOTHING, bf16: NOTHING },
   noise: { gaussian: NOTHING, rademacher: NOTHING },
-  ...{ command: 0, overlaps: true, deviceBytes: NOTHING },
+  ...{ command: 0, op: 0, overlaps: true, threads: 1, deviceBytes: NOTHING },
 };
 const RATE = 1e9;
 const LIKE_A_GPU: Hardware = {
@@ -42,13 +42,16 @@ function simulate(hardware: Hardware, { plan }: Choice = streamed, o: Partial<Si
 }
 
 const bytes = streamed.units.reduce((sum, { wireBytes }) => sum + wireBytes, 0);
+/** Rows of the tied embedding that 64 tokens touch, or all but the last of them. */
+const gathered = choiceOptions(model).step.symbols.tableRows * 64 * 4;
 const sum = (busy: object) => Object.values(busy).reduce((a: number, b: number) => a + b, 0);
 
-test("where uploads alone take time, a step takes that of all weights", () => {
+test("where uploads alone take time, a step takes that of all weights and of the rows that are gathered", () => {
   const { seconds, busy } = simulate({ ...INSTANT, upload: RATE });
-  expect(seconds).toBeCloseTo(bytes / RATE, 12);
+  const least = (bytes + gathered) / RATE;
+  expect(seconds).toBeCloseTo(least, 12);
   const nothing = Object.fromEntries(LANES.map((lane) => [lane, 0]));
-  expect(busy).toEqual({ ...nothing, upload: expect.closeTo(bytes / RATE, 12) });
+  expect(busy).toEqual({ ...nothing, upload: expect.closeTo(least, 12) });
 });
 
 test("where offloads alone take time, a step takes that of all weights", () => {
@@ -124,11 +127,35 @@ test("commands begin when the waits that are submitted let them", () => {
       }
 });
 
-test("without overlap a step takes the sum of what lanes do, on hardware that has none too", () => {
+test("without overlap a step takes the sum of what lanes do", () => {
   const apart = simulate(LIKE_A_GPU, streamed, { overlap: false });
   expect(apart.seconds).toBeCloseTo(sum(apart.busy), 12);
-  expect(simulate({ ...LIKE_A_GPU, overlaps: false })).toEqual(apart);
   expect(simulate(LIKE_A_GPU).seconds).toBeLessThan(apart.seconds);
+});
+
+test("lanes that share one core take what they take one after another, and those of more at most that", () => {
+  const apart = simulate(LIKE_A_GPU, streamed, { overlap: false }).seconds;
+  const cores = (threads: number) => simulate({ ...LIKE_A_GPU, overlaps: false, threads });
+  // Up to what a step leaves to the next one.
+  expect(Math.abs(cores(1).seconds / apart - 1)).toBeLessThan(0.002);
+  // A transfer has one thread of them: what it leaves of the cores others use.
+  const { upload, offload } = simulate(LIKE_A_GPU, streamed, { overlap: true }).busy;
+  const [four, eight] = [cores(4).seconds, cores(8).seconds];
+  expect(four).toBeGreaterThanOrEqual(apart - (3 / 4) * (upload + offload) * 1.01);
+  expect(four).toBeLessThan(apart);
+  expect(eight).toBeLessThan(four);
+});
+
+test("a command that waited says for what, and one whose lane was at work does not", () => {
+  const slow = { ...LIKE_A_GPU, upload: LIKE_A_GPU.upload / 50 };
+  for (const hardware of [slow, { ...slow, overlaps: false, threads: 2 }]) {
+    const { spans } = simulate(hardware, planned(3, false), { spans: true });
+    const runs = spans.filter(({ what }) => what === "run");
+    // Uploads take longest: a unit is prepared when it has come.
+    const prepared = spans.filter(({ what }) => what === "prepare");
+    for (const { cause, unit } of prepared.slice(1)) expect(cause).toEqual({ lane: "upload", what: "upload", unit });
+    expect(runs.map(({ cause }) => cause)).toEqual(runs.map(() => null));
+  }
 });
 
 test.each([2, 3, 5])("with %d slots, is never shorter than the busiest lane", (slots) => {
@@ -177,11 +204,12 @@ test("hardware has names, figures that are finite, and a source", () => {
   for (const name of HARDWARE_NAMES) {
     const hardware = hardwareNamed(name) as Hardware;
     const { upload, offload, disk, memory, flops, attention, noise, deviceBytes } = hardware;
-    const figures = [upload, offload, memory, ...[disk, flops, attention, noise].flatMap(Object.values), deviceBytes];
-    for (const figure of figures) expect(figure > 1e9 && Number.isFinite(figure)).toBe(true);
+    const rates: unknown[] = [disk, flops, attention, noise].flatMap(Object.values);
+    for (const figure of [upload, offload, memory, ...rates, deviceBytes])
+      expect(typeof figure === "number" && figure > 1e9 && Number.isFinite(figure)).toBe(true);
     expect(hardware.source).toMatch(/NVIDIA .* (data sheet|whitepaper), 70 %/);
     // Faster in 16 bits, and within the device than over its link.
-    expect(flops.fp16).toBeGreaterThan(flops.fp32);
+    expect(Number(flops.fp16)).toBeGreaterThan(Number(flops.fp32));
     expect(memory).toBeGreaterThan(upload);
   }
   expect(hardwareNamed("toaster")).toBeUndefined();
