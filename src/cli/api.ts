@@ -3,11 +3,13 @@
  */
 import type { EvaluateOptions } from "../config/evaluate.js";
 import type { ModelOptions } from "../config/model.js";
+import type { TimelineOptions } from "../config/timeline.js";
 import type { TrainerOptions } from "../config/trainer.js";
 import type { LoadOptions } from "../load.js";
 import type { EvaluateHooks, Model } from "../model.js";
 import type { Evaluation } from "../infer/evaluate.js";
 import type { ReplayRunOptions } from "../run/replay.js";
+import type { TimelineHooks, WrittenTimeline } from "../timeline/write.js";
 import type { BestEvaluation, FitOptions, Step } from "../train/trainer.js";
 
 export interface ModelView
@@ -65,5 +67,6 @@ export interface Api {
     options: TrainerOptions,
     o: Omit<ReplayRunOptions, "steps">,
   ): Promise<TrainerView>;
+  writeTimeline(name: string, out: string, options: TimelineOptions, hooks: TimelineHooks): Promise<WrittenTimeline>;
   systemInfo(options: { threads?: number }): Promise<SystemView>;
 }

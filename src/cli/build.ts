@@ -5,6 +5,7 @@ import { generateOptionsSchema, type GenerateOptions } from "../config/generate.
 import { modelOptionsSchema, type ModelOptions } from "../config/model.js";
 import { parseOptions } from "../config/parse.js";
 import { planOptionsSchema, type PlanModelOptions } from "../config/plan.js";
+import { timelineOptionsSchema, type TimelineOptions } from "../config/timeline.js";
 import { trainerOptionsSchema, type TrainerOptions } from "../config/trainer.js";
 import { Zo2Error } from "../base/errors.js";
 import { COMMAND_LINE, longFlag, type FlagName, type Flags } from "./flags.js";
@@ -51,6 +52,15 @@ export function buildPlanOptions(flags: Flags): PlanModelOptions {
     ...defined({ hardware, measure, batchSize, microBatchSize, maxLength, noise, dtype, ignoreConfigFields }),
     offload: defined({ to, wire, deviceMemory, hostMemory, unitBytes, slots, prepareAhead, overlap }),
     ...(revision === undefined ? {} : { hub: { revision } }),
+  });
+}
+
+/** @throws Zo2Error `ZO2_ERR_CONFIG` */
+export function buildTimelineOptions(flags: Flags): TimelineOptions {
+  const { batchSize, microBatchSize, maxLength, noise, measure } = flags;
+  return checked(timelineOptionsSchema, {
+    ...defined({ batchSize, microBatchSize, maxLength, noise, measure }),
+    model: buildModelOptions(flags),
   });
 }
 

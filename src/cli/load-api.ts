@@ -1,10 +1,11 @@
 import { nativeBuild, openDevice } from "../device/open.js";
-import { loadModel, Trainer, type Model } from "../index.js";
+import { loadModel, Trainer, writeTimeline, type Model } from "../index.js";
 import type { Api, ModelView } from "./api.js";
 
 /** The package itself behind the types of the command line. */
 export const api: Api = {
   loadModel,
+  writeTimeline,
   createTrainer: (model, options) => new Trainer(asModel(model), options),
   resumeTrainer: (model, dir, options, o) => Trainer.resume(asModel(model), dir, options, o),
   async systemInfo(options) {

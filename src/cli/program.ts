@@ -14,6 +14,7 @@ import { planCommand } from "./plan.js";
 import { replayCommand } from "./replay.js";
 import { reportCommand } from "./report.js";
 import { scoreCommand } from "./score.js";
+import { timelineCommand } from "./timeline.js";
 import { trainCommand } from "./train.js";
 
 /** Every command of `zo2`, in the order of the help. */
@@ -27,6 +28,7 @@ export const COMMANDS = [
   journalCommand,
   reportCommand,
   planCommand,
+  timelineCommand,
   infoCommand,
   addonCommand,
 ] as const;

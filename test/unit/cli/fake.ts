@@ -184,6 +184,11 @@ export function fakeContext(script: Script = {}) {
       calls.push(["resumeTrainer", dir, options]);
       return Promise.resolve(trainer(options, script.resumedAt ?? 0));
     },
+    writeTimeline(name, out, options) {
+      calls.push(["writeTimeline", name, out, options]);
+      if (script.addonError !== undefined) return Promise.reject(script.addonError);
+      return Promise.resolve({ out, bytes: 2 ** 20, predicted: 0.5, measured: 0.512 });
+    },
     systemInfo: () =>
       script.addonError !== undefined
         ? Promise.reject(script.addonError)
