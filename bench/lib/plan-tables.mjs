@@ -69,3 +69,85 @@ export function planModelsBlock(result) {
   ];
   return lines.join("\n");
 }
+
+const percent = (share) => `${share < 0 ? "−" : "+"}${Math.abs(100 * share).toFixed(0)} %`;
+
+/** What a plan of `predict-cpu.json` is, where it is not as most are. */
+function planWords({ to, wire, dtype, noise, overlap, slots, unitBytes, microBatch }) {
+  const words = [
+    to === "device" ? "resident" : "streamed",
+    wire === dtype ? wire : `${wire} on the wire, ${dtype}`,
+    ...(noise === "gaussian" ? [] : [noise]),
+    ...(unitBytes === null ? [] : [`units of ${mib(unitBytes)} MiB`]),
+    ...(slots === 3 ? [] : [`${slots} slots`]),
+    ...(microBatch === undefined ? [] : [`micro-batches of ${microBatch}`]),
+    ...(overlap ? [] : ["no overlap"]),
+  ];
+  return words.join(", ");
+}
+
+/** Where an error counts as near. */
+const NEAR = 0.15;
+
+/** Markdown of `predict-cpu.json`: every plan, those that are predicted badly included. */
+export function predictBlock(result) {
+  const { rows, measured, threads, rest } = result;
+  const near = rows.filter(({ error }) => Math.abs(error) <= NEAR).length;
+  const worst = rows.reduce((most, { error }) => (Math.abs(error) > Math.abs(most) ? error : most), 0);
+  const seconds = measured.map((round) => round.seconds.toFixed(0)).join(" and ");
+  const lines = [
+    `Steps on ${threads} threads, as \`--hardware this\` predicts them and as they were measured, both the median of ` +
+      `${measured.length} rounds. Within ${100 * NEAR} %: ${near} of ${rows.length}; the farthest is off by ` +
+      `${percent(worst)}.`,
+    "",
+    table(
+      ["model", "batch x sequence", "plan", "units", "predicted s", "measured s", "predicted − measured"],
+      rows.map((row) => [
+        row.model,
+        `${row.batch} x ${row.length}`,
+        planWords(row),
+        String(row.units),
+        row.predicted.toFixed(3),
+        row.seconds.toFixed(3),
+        percent(row.error),
+      ]),
+      4,
+    ),
+    "",
+    "Other programs used the machine meanwhile: the steps had its cores by real-time priority, which Linux holds to " +
+      `95 % of the time, and rested for ${rest === 1 ? "as long as" : `${rest} times as long as`} they took. So ` +
+      `measuring the machine took ${seconds} s.`,
+    "",
+    provenance(result),
+  ];
+  return lines.join("\n");
+}
+
+/** Markdown of `ablations-cpu.json`. */
+export function ablationsBlock(result) {
+  const { rows, gpus, asked, runs, threads, parameters } = result;
+  const lines = [
+    `MeZO steps of ${asked.model} (${parameters.toLocaleString("en")} parameters) on ${asked.batch} x ${asked.seq} ` +
+      `tokens, one idea taken away or changed in each row, by turns in one process on ${runs.name} (${threads} ` +
+      "threads). A ratio above 1: slower than the first row; in brackets the least and the most over the rounds. The " +
+      "columns of GPUs are **predictions** from data sheets.",
+    "",
+    table(
+      ["", "units", "device memory, MiB", "s per step", "ratio", ...Object.values(gpus).map((n) => `${n}, predicted`)],
+      rows.map((row) => [
+        row.name,
+        String(row.units),
+        mib(row.deviceBytes),
+        row.seconds.toFixed(3),
+        `${row.ratio.toFixed(2)} (${row.least.toFixed(2)} to ${row.most.toFixed(2)})`,
+        ...Object.keys(gpus).map((gpu) => row.predictedRatio[gpu]?.toFixed(2) ?? ""),
+      ]),
+      1,
+    ),
+    "",
+    "On a CPU, device and host memory are the same, and all lanes share the cores: what overlap hides there is little.",
+    "",
+    provenance(result),
+  ];
+  return lines.join("\n");
+}

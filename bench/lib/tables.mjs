@@ -5,6 +5,7 @@ import { provenance } from "./provenance.mjs";
 import { journalBlock, replayBlock, smollm2RunBlock } from "./run-tables.mjs";
 import { planChoicesBlock, planModelsBlock } from "./plan-tables.mjs";
 import { wireLossBlock } from "./wire-tables.mjs";
+import { ablationsBlock, planModelsBlock, predictBlock } from "./plan-tables.mjs";
 
 const KINDS_SHOWN = 6;
 /** Steps of one mark of a curve. */
@@ -26,6 +27,8 @@ export const TABLES = {
   "wire-loss": { results: "wire-loss.json", render: wireLossBlock },
   "plan-choices": { results: "plan-choices.json", render: planChoicesBlock },
   "plan-models": { results: "plan-models.json", render: planModelsBlock },
+  predict: { results: "predict-cpu.json", render: predictBlock },
+  ablations: { results: "ablations-cpu.json", render: ablationsBlock },
 };
 
 /** Markdown of `mutants.json`: how many mutants of a sample the tests noticed, by room, and what that leaves open. */
