@@ -71,7 +71,9 @@ async function measure(session, o) {
     },
     steps: steps.slice(o.warmup),
     traced: overlapOf(spans),
-    spans: spans.map((span) => ({ ...span, begin: span.begin - zero, end: span.end - zero })),
+    spans: spans.map(({ work: _, reads: __, writes: ___, ...span }) => ({
+      ...{ ...span, begin: span.begin - zero, end: span.end - zero },
+    })),
   };
 }
 
