@@ -46,7 +46,8 @@ const GPU_SIZES: MeasureSizes = {
 /** Weights are zeros: those that are perturbed are this times the noise, as large as those of a model. */
 const EPS = 0.02;
 const LEARNING_RATE = 1e-6;
-const TINY_STEPS = 20;
+/** Steps of many small commands, for each repeat of the others. */
+const TINY_STEPS = 6;
 const TINY_BATCH = batch(1, 9);
 
 /**
@@ -54,7 +55,7 @@ const TINY_BATCH = batch(1, 9);
  * @throws Zo2Error ZO2_ERR_ADDON, ZO2_ERR_DEVICE, ZO2_ERR_OUT_OF_MEMORY, ZO2_ERR_ABORTED
  */
 export async function measureHardware(choice: DeviceChoice, o: MeasureOptions = {}): Promise<Hardware> {
-  const { each, info } = await measureTiny(choice, o.sizes?.tiny ?? TINY);
+  const { each, info } = await measureTiny(choice, o.sizes ?? CPU_SIZES);
   const sizes = o.sizes ?? (info.kind.startsWith("cuda") ? GPU_SIZES : CPU_SIZES);
   const byType = new Map<FloatType, Measured>();
   for (const dtype of FLOAT_TYPES) byType.set(dtype, await measureType(choice, sizes, dtype, o));
@@ -140,15 +141,15 @@ async function measureType(
 /** Seconds of a command, and of an op, that has next to nothing to do. */
 async function measureTiny(
   choice: DeviceChoice,
-  shape: ModelShape,
+  { tiny, repeats }: MeasureSizes,
 ): Promise<{ readonly each: number; readonly info: DeviceInfo }> {
-  await using model = await openModel(shape, choice, "fp32");
+  await using model = await openModel(tiny, choice, "fp32");
   const { session, definition } = model;
   const rows = batchOfShape(definition.head, definition.vocabSize, TINY_BATCH);
   const options = { noise: "gaussian", eps: EPS, learningRate: LEARNING_RATE } as const;
-  const seconds = await takeSteps(session, rows, { ...options, first: 0, count: TINY_STEPS });
+  const seconds = await takeSteps(session, rows, { ...options, first: 0, count: TINY_STEPS * repeats });
   const trace = session.trace({ ops: true });
-  await takeSteps(session, rows, { ...options, first: TINY_STEPS, count: 1 });
+  await takeSteps(session, rows, { ...options, first: TINY_STEPS * repeats, count: 1 });
   await session.settle();
   const spans = trace.take();
   const runs = new Set(spans.flatMap(({ work, probe }) => (work.kind === "run" ? [`${work.unit} ${probe}`] : [])));

@@ -63,7 +63,8 @@ ${number(bytes === 0 ? "" : formatBytes(bytes))}${number(draws === 0 ? "" : form
     }),
   );
   const titles = ["commands", "at work", "of the step", "waits", "between host and device", "values of noise"];
-  return html`<div class="scroll"><table><thead><tr><th scope="col">lane</th><th scope="col"></th>${titles.map(
+  return html`<div class="scroll"><table class="lane-table"><thead><tr><th scope="col">lane</th>
+<th scope="col"></th>${titles.map(
     (title) => html`<th scope="col" class="number">${title}</th>`,
   )}</tr></thead><tbody>${rows}</tbody></table></div>`;
 }
@@ -91,8 +92,9 @@ ${number(secondsText(Math.max(...waits.map(lengthOf))))}</tr>
 `,
     );
   const titles = ["times", "together", "of the step", "longest"];
-  return html`<h3>${step.title}</h3><div class="scroll"><table><thead><tr><th scope="col">lane</th><th scope="col">waits
-for</th>${titles.map((title) => html`<th scope="col" class="number">${title}</th>`)}</tr></thead><tbody>${rows}
+  const heads = titles.map((title) => html`<th scope="col" class="number">${title}</th>`);
+  return html`<h3>${step.title}</h3><div class="scroll"><table class="lane-table"><thead><tr><th scope="col">lane</th>
+<th scope="col">waits for</th>${heads}</tr></thead><tbody>${rows}
 </tbody></table></div>`;
 }
 

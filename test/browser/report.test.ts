@@ -1,5 +1,4 @@
 /** Reports in a real browser. Skipped where there is none: Debian's is `apt-get install chromium`. */
-import { execFileSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,23 +8,7 @@ import puppeteer, { type Browser, type Page } from "puppeteer-core";
 import { writeReport } from "../../src/page/report.js";
 import { makeCompact, makeRun } from "../support/runs.js";
 import { HEADER } from "../unit/journal/support.js";
-
-/** `ZO2_BROWSER`, or the first that is on the path. */
-function findBrowser(): string | undefined {
-  if (process.env["ZO2_BROWSER"]) return process.env["ZO2_BROWSER"];
-  for (const name of ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]) {
-    try {
-      return execFileSync("/bin/sh", ["-c", `command -v ${name}`], { encoding: "utf8" }).trim();
-    } catch {
-      // Not this one.
-    }
-  }
-  return undefined;
-}
-
-const executablePath = findBrowser();
-if (executablePath === undefined) console.warn("no Chromium was found: reports are not looked at in a browser");
-const inBrowser = executablePath === undefined ? describe.skip : describe;
+import { executablePath, inBrowser } from "./browser.js";
 
 const CHARTS = [
   ...["loss", "evaluation-loss", "evaluation-accuracy", "coefficients", "distribution", "rate", "speed"],
