@@ -30,7 +30,7 @@ export interface MeasureOptions {
 const batch = (sequences: number, length: number): BatchShape => ({ microBatches: [sequences], length });
 const TINY: ModelShape = { layers: 12, hidden: 64, heads: 2, ffn: 64, vocab: 64, positions: 64 };
 
-/** Ten seconds on two cores. */
+/** About 25 seconds on two cores. */
 const CPU_SIZES: MeasureSizes = {
   model: { layers: 1, hidden: 768, heads: 12, ffn: 3072, vocab: 8192, positions: 1088 },
   batches: [batch(1, 9), batch(1, 33), batch(1, 129), batch(8, 33), batch(4, 129), batch(1, 513), batch(1, 1025)],
