@@ -114,6 +114,7 @@ await runMain("wire-loss", async () => {
     }
   }
   const { steps, coefficient, layer } = o;
-  const result = { ...describeMachine(), ...describeCommit(root), steps, coefficient, layer, rows };
+  const about = { bench: "wire-loss", date: new Date().toISOString(), node: process.version, ...describeCommit(root) };
+  const result = { ...about, device: describeMachine(), steps, coefficient, layer, rows };
   fs.writeFileSync(o.out, `${JSON.stringify(result, null, 2)}\n`);
 });

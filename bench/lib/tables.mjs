@@ -3,9 +3,8 @@ import { table } from "./markdown.mjs";
 import { OPT_125M } from "./opt-shape.mjs";
 import { provenance } from "./provenance.mjs";
 import { journalBlock, replayBlock, smollm2RunBlock } from "./run-tables.mjs";
-import { planChoicesBlock, planModelsBlock } from "./plan-tables.mjs";
+import { ablationsBlock, planChoicesBlock, planModelsBlock, predictBlock } from "./plan-tables.mjs";
 import { wireLossBlock } from "./wire-tables.mjs";
-import { ablationsBlock, planModelsBlock, predictBlock } from "./plan-tables.mjs";
 
 const KINDS_SHOWN = 6;
 /** Steps of one mark of a curve. */

@@ -16,8 +16,8 @@ import type { Span } from "./words.js";
 export type HostBytes = Span;
 
 /**
- * The wire bytes of every unit, at rest: in host memory that units are uploaded from, on the device for those that stay,
- * and in a file. Between what does not rest in host memory and JavaScript lies a staging buffer of one unit.
+ * The wire bytes of every unit, at rest: in host memory that units are uploaded from, on the device for those that
+ * stay, and in a file. Between what does not rest in host memory and JavaScript lies a staging buffer of one unit.
  */
 export class WeightStore {
   private constructor(

@@ -23,7 +23,8 @@ export interface RestLayout {
 
 /**
  * A unit in memory has an arena of its own, so that it can come to rest elsewhere while the others stay; while one is
- * being locked, those before it can be loaded. What rests on disk is one file: its blocks are had at once or not at all.
+ * being locked, those before it can be loaded. What rests on disk is one file: its blocks are had at once or not at
+ * all.
  */
 export function restLayout(units: readonly Unit[], residences: readonly Pick<Residence, "rest">[]): RestLayout {
   const open: { readonly tier: Tier; readonly arena: Arena }[] = [];

@@ -30,9 +30,8 @@ test("functions of an objective are taken as they are, and nothing else is in th
 
 test("what is known beside an unknown option is what stands on its level", () => {
   expect(messageOf(modelOptionsSchema, { offload: { zzzzzzzzz: 1 } })).toContain(
-    'unknown option "offload.zzzzzzzzz"; known here: to, wire, deviceMemory, hostMemory, diskPath, diskMemory, slots, ' +
-      "unitBytes, " +
-      "prepareAhead, writeBackEvery, overlap",
+    'unknown option "offload.zzzzzzzzz"; known here: to, wire, deviceMemory, hostMemory, diskPath, diskMemory, ' +
+      "slots, unitBytes, prepareAhead, writeBackEvery, overlap",
   );
 });
 
