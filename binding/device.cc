@@ -119,13 +119,24 @@ void DeviceHandle::on_release(Napi::Env, bool collected) {
 }
 
 Napi::Function define_device(Napi::Env env) {
-  return define_class(
-      env, Kind::kDevice,
-      {getter<kind>("kind"), getter<waits>("waits"), method<info>("info"), method<create_stream>("createStream"),
-       method<create_event>("createEvent"), method<create_gate>("createGate"),
-       async_method<create_buffer_method>("createBuffer"), async_method<file_buffer_method>("createFileBuffer"),
-       method<create_layout>("createLayout"), method<create_program>("createProgram"), method<submit>("submit"),
-       async_method<convert>("convert"), async_method<close>("close")});
+  return define_class(env, Kind::kDevice,
+                      {
+                          getter<kind>("kind"),
+                          getter<waits>("waits"),
+                          method<info>("info"),
+                          method<create_stream>("createStream"),
+                          method<create_event>("createEvent"),
+                          method<create_gate>("createGate"),
+                          async_method<create_buffer_method>("createBuffer"),
+                          async_method<file_buffer_method>("createFileBuffer"),
+                          method<create_layout>("createLayout"),
+                          method<create_program>("createProgram"),
+                          method<submit>("submit"),
+                          async_method<convert>("convert"),
+                          async_method<quantise>("quantise"),
+                          async_method<dequantise>("dequantise"),
+                          async_method<close>("close"),
+                      });
 }
 
 Napi::Object new_device(Napi::Env env, std::shared_ptr<DeviceCore> core) {

@@ -32,7 +32,9 @@ Napi::Value create_event(const Napi::CallbackInfo& info);
 Napi::Value create_gate(const Napi::CallbackInfo& info);
 Napi::Value create_layout(const Napi::CallbackInfo& info);
 Napi::Value create_program(const Napi::CallbackInfo& info);
-// Device.convert, in convert.cc.
+// In convert.cc.
 Napi::Value convert(const Napi::CallbackInfo& info);
+Napi::Value quantise(const Napi::CallbackInfo& info);
+Napi::Value dequantise(const Napi::CallbackInfo& info);
 
 }  // namespace zo2::binding

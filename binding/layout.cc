@@ -6,7 +6,7 @@ namespace zo2::binding {
 namespace {
 
 // The fields of zo2_segment without `reserved`.
-constexpr size_t kSegmentWords = 8;
+constexpr size_t kSegmentWords = 9;
 
 Napi::Value segments(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), self<LayoutHandle>(info, "Layout.segments").segments);
@@ -28,10 +28,11 @@ std::vector<zo2_segment> decode_segments(const Doubles& words) {
     segment.wire_offset = in.integer("wire offset");
     segment.scratch_offset = in.integer("scratch offset");
     segment.row_width = in.integer("row width");
-    segment.wire_dtype = static_cast<uint32_t>(in.integer("wire dtype", ZO2_BF16));
+    segment.wire_dtype = static_cast<uint32_t>(in.integer("wire dtype", ZO2_E4M3));
     segment.scratch_dtype = static_cast<uint32_t>(in.integer("scratch dtype", ZO2_BF16));
     segment.flags =
         static_cast<uint32_t>(in.integer("flags", ZO2_SEGMENT_DECAY | ZO2_SEGMENT_FROZEN | ZO2_SEGMENT_GATHERED));
+    segment.scale_offset = in.integer("scale offset");
     segments.push_back(segment);
   }
   return segments;

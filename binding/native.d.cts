@@ -115,7 +115,7 @@ export interface Device extends NativeHandle {
    * with ZO2_ERR_OUT_OF_MEMORY where there is no room, and with ZO2_ERR_IO where the file cannot be made.
    */
   createFileBuffer(path: string, bytes: number): Promise<Buffer>;
-  /** Eight words a segment, in the order of the fields of `zo2_segment` without `reserved`. */
+  /** Nine words a segment, in the order of the fields of `zo2_segment` without `reserved`. */
   createLayout(segments: Float64Array): Layout;
   /** `words`: see "programs" in `zo2.h`. `spaceBytes`: the size of each of the six spaces. */
   createProgram(words: Float64Array, spaceBytes: Float64Array): Program;
@@ -135,6 +135,39 @@ export interface Device extends NativeHandle {
     sourceDtype: number,
     target: Buffer,
     offset: number,
+    targetDtype: number,
+    count: number,
+  ): Promise<number>;
+  /**
+   * The same into blocks with scales (`zo2_segment`) of whole rows of `rowWidth` elements, whose bytes begin at
+   * `offset` of `target`, and their scales at `scaleOffset`. `source` holds elements `first` .. `first + count - 1` of
+   * the rows, which begin and end where blocks do. Resolves with the index in `source` of the first element that has no
+   * place in a block, or -1.
+   */
+  quantise(
+    source: Uint8Array,
+    sourceDtype: number,
+    target: Buffer,
+    offset: number,
+    scaleOffset: number,
+    targetDtype: number,
+    rowWidth: number,
+    first: number,
+    count: number,
+  ): Promise<number>;
+  /**
+   * Back: elements `first` .. `first + count - 1` of rows that lie in blocks in the host buffer `source`, which must
+   * not change meanwhile, into the host buffer `target`, as `convert` does it.
+   */
+  dequantise(
+    source: Buffer,
+    offset: number,
+    scaleOffset: number,
+    sourceDtype: number,
+    rowWidth: number,
+    first: number,
+    target: Buffer,
+    targetOffset: number,
     targetDtype: number,
     count: number,
   ): Promise<number>;

@@ -1,6 +1,7 @@
 # The addon itself: binding/ over the backends.
 add_library(zo2 SHARED
   binding/addon.cc
+  binding/block_conversion.cc
   binding/buffer.cc
   binding/callbacks.cc
   binding/commands.cc

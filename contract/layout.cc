@@ -20,7 +20,8 @@ void check(const zo2_segment& s, size_t index) {
   const auto invalid = [index](const char* field, uint64_t value, const char* rule) {
     fail(ZO2_STATUS_INVALID_ARGUMENT, "segment %zu: %s is %" PRIu64 ", but %s", index, field, value, rule);
   };
-  if (!is_float(s.wire_dtype)) invalid("wire_dtype", s.wire_dtype, "must be 0 (f32), 1 (f16) or 2 (bf16)");
+  if (!is_float(s.wire_dtype) && !is_blocked(s.wire_dtype))
+    invalid("wire_dtype", s.wire_dtype, "must be 0 (f32), 1 (f16), 2 (bf16), 4 (i8) or 5 (e4m3)");
   if (!is_float(s.scratch_dtype)) invalid("scratch_dtype", s.scratch_dtype, "must be 0 (f32), 1 (f16) or 2 (bf16)");
   if (s.wire_offset % kAlignment != 0) invalid("wire_offset", s.wire_offset, "must be a multiple of 64");
   if (s.scratch_offset % kAlignment != 0) invalid("scratch_offset", s.scratch_offset, "must be a multiple of 64");
@@ -29,13 +30,24 @@ void check(const zo2_segment& s, size_t index) {
   if (s.scratch_offset > kMost) invalid("scratch_offset", s.scratch_offset, "may be at most 2^56");
   if (s.canonical > kMost) invalid("canonical", s.canonical, "may be at most 2^56");
   if (s.count > kMost) invalid("count", s.count, "may be at most 2^56");
-  if ((s.flags & ZO2_SEGMENT_GATHERED) == 0) {
-    if (s.row_width != 0) invalid("row_width", s.row_width, "must be 0 for a segment that is not gathered");
+  if (s.scale_offset % kAlignment != 0) invalid("scale_offset", s.scale_offset, "must be a multiple of 64");
+  if (s.scale_offset > kMost) invalid("scale_offset", s.scale_offset, "may be at most 2^56");
+  if (!is_blocked(s.wire_dtype) && s.scale_offset != 0)
+    invalid("scale_offset", s.scale_offset, "must be 0 for a segment that is not stored in blocks");
+  if ((s.flags & ZO2_SEGMENT_GATHERED) == 0 && !is_blocked(s.wire_dtype)) {
+    if (s.row_width != 0)
+      invalid("row_width", s.row_width, "must be 0 for a segment that is neither gathered nor stored in blocks");
     return;
   }
-  if (s.row_width == 0) invalid("row_width", s.row_width, "must be at least 1 for a gathered segment");
+  if (s.row_width == 0)
+    invalid("row_width", s.row_width, "must be at least 1 for a gathered segment, or one in blocks");
   if (s.row_width > kMost >> 31) invalid("row_width", s.row_width, "may be at most 2^25");
   if (s.count % s.row_width != 0) invalid("count", s.count, "must be a multiple of row_width");
+}
+
+// Of the first `elements`, which are whole rows.
+uint64_t blocks_of(const zo2_segment& s, uint64_t elements) {
+  return elements / s.row_width * blocks_of_row(s.row_width);
 }
 
 struct Place {
@@ -71,6 +83,10 @@ Layout::Layout(const void* owner, const zo2_segment* segments, uint64_t count)
     }
     if (s.count == 0) continue;
     wire.push_back({s.wire_offset, s.wire_offset + s.count * dtype_bytes(s.wire_dtype), i});
+    if (is_blocked(s.wire_dtype)) {
+      blocked_ = true;
+      wire.push_back({s.scale_offset, s.scale_offset + blocks_of(s, s.count), i});
+    }
     scratch.push_back({s.scratch_offset, s.scratch_offset + s.count * dtype_bytes(s.scratch_dtype), i});
   }
   check_disjoint(std::move(wire), "wire");
@@ -85,7 +101,9 @@ uint64_t Layout::wire_bytes(uint64_t rows) const {
   uint64_t end = 0;
   for (const zo2_segment& s : segments_) {
     const uint64_t n = elements(s, rows);
-    if (n != 0) end = std::max(end, s.wire_offset + n * dtype_bytes(s.wire_dtype));
+    if (n == 0) continue;
+    end = std::max(end, s.wire_offset + n * dtype_bytes(s.wire_dtype));
+    if (is_blocked(s.wire_dtype)) end = std::max(end, s.scale_offset + blocks_of(s, n));
   }
   return end;
 }

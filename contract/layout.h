@@ -19,6 +19,8 @@ class Layout {
   const void* owner() const { return owner_; }
   const std::vector<zo2_segment>& segments() const { return segments_; }
   bool gathered() const { return gathered_; }
+  // Whether a segment that has elements is stored in blocks.
+  bool blocked() const { return blocked_; }
   // Elements of a segment when `rows` rows of the gathered ones are present.
   static uint64_t elements(const zo2_segment& segment, uint64_t rows);
   // Largest number of rows that every gathered segment has room for.
@@ -33,6 +35,7 @@ class Layout {
   const void* const owner_;
   const std::vector<zo2_segment> segments_;
   bool gathered_ = false;
+  bool blocked_ = false;
   uint64_t most_rows_ = ~uint64_t{0};
 };
 

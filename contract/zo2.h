@@ -38,7 +38,7 @@
 extern "C" {
 #endif
 
-#define ZO2_CONTRACT_VERSION 5u
+#define ZO2_CONTRACT_VERSION 6u
 
 typedef enum zo2_status {
   ZO2_OK = 0,
@@ -56,7 +56,8 @@ typedef struct zo2_error {
   char message[508]; /* UTF-8, always terminated */
 } zo2_error;
 
-typedef enum zo2_dtype { ZO2_F32 = 0, ZO2_F16 = 1, ZO2_BF16 = 2, ZO2_I32 = 3 } zo2_dtype;
+/* I8 and E4M3 are of the wire alone, in blocks with a scale: see zo2_segment. */
+typedef enum zo2_dtype { ZO2_F32 = 0, ZO2_F16 = 1, ZO2_BF16 = 2, ZO2_I32 = 3, ZO2_I8 = 4, ZO2_E4M3 = 5 } zo2_dtype;
 
 /* Memory a kernel may touch (DEVICE); memory at rest that copies reach without staging (HOST: pinned where that
  * exists); memory at rest in a file (FILE): copies reach it from and to HOST memory alone, gather reads rows of it into
@@ -135,17 +136,30 @@ enum { ZO2_SEGMENT_DECAY = 1, ZO2_SEGMENT_FROZEN = 2, ZO2_SEGMENT_GATHERED = 4 }
  * row-major layout. The element e of the segment has the canonical index `canonical + e`; in a GATHERED segment its
  * rows are those named by the row list of the prepare command: element (r, c) has the canonical index `canonical +
  * rows[r] * row_width + c`, and `count` is the largest number of rows times row_width.
+ *
+ * The wire dtypes of 8 bits store blocks: ZO2_BLOCK consecutive elements of one row, the last of a row maybe fewer.
+ * Such a segment holds whole rows of row_width. An element has one byte q at wire_offset + its place, a block one byte
+ * E at scale_offset + row * ceil(row_width / ZO2_BLOCK) + its place in the row; the value of the element is q * 2^(E -
+ * 127), with q an int8 in -127..127, or an OCP e4m3fn of at most 448 (Open Compute Project, OFP8; E is the scale E8M0
+ * of its Microscaling formats). NaN and -0 are never stored. A block of the values w is stored as
+ *   scale = the smallest power of two with max |w| / scale <= 127 (I8) or 448 (E4M3), at least 2^-126 (I8) or 2^-117
+ *   (E4M3), so that no value is subnormal; E = 127 + log2(scale), or 0 where every w is 0;
+ *   q = round(w / scale), to nearest even or stochastically between the two numbers of the format around w / scale.
+ * Every value is a bf16, so that one loses no bit as bf16. What other bytes stand for is unspecified.
  */
+#define ZO2_BLOCK 64u
+
 typedef struct zo2_segment {
   uint64_t canonical;
   uint64_t count;
   uint64_t wire_offset;    /* bytes from the start of the unit's wire bytes; a multiple of 64 */
   uint64_t scratch_offset; /* bytes from the start of every scratch; a multiple of 64 */
-  uint64_t row_width;      /* GATHERED: elements in a row; otherwise 0 */
-  uint32_t wire_dtype;     /* F32, F16, BF16 */
+  uint64_t row_width;      /* GATHERED, I8, E4M3: elements in a row; otherwise 0 */
+  uint32_t wire_dtype;     /* F32, F16, BF16, I8, E4M3 */
   uint32_t scratch_dtype;  /* F32, F16, BF16: the compute dtype (F32 for one-dimensional parameters) */
   uint32_t flags;
   uint32_t reserved;
+  uint64_t scale_offset; /* I8, E4M3: bytes from the start of the unit's wire bytes; a multiple of 64. Otherwise 0 */
 } zo2_segment;
 
 /* ---- noise, prepare ---------------------------------------------------------------------------------------------- */
@@ -178,7 +192,8 @@ typedef struct zo2_sticky {
  *   SEGMENT_DECAY);
  *   u = b * w; u = fma(a_d, z_d, u) for d in order; w' = w - u; rounded to the wire dtype.
  * When a g_d is not finite, every g counts as 0 (w still decays) and NOT_FINITE is set. When w' overflows the wire
- * dtype, that element keeps its old bytes and OVERFLOW is set. */
+ * dtype, that element keeps its old bytes and OVERFLOW is set. With I8 and E4M3, where a block is rounded as one, w' is
+ * w itself then; what overflows is what is not finite, or above 127 * 2^121 (I8) or 448 * 2^119 (E4M3) in magnitude. */
 typedef struct zo2_update {
   zo2_noise_kind noise;
   uint32_t step;
@@ -208,8 +223,9 @@ typedef struct zo2_side {
  *   side_count == 0: nothing is perturbed (a flush). When every eps is 0, no noise is drawn, and a side gets w itself,
  *   rounded.
  * STOCHASTIC rounding concerns wire dtypes below fp32 and draws with the seed and step of the update being applied,
- * purpose 2. What is written (wire, scratches, sticky) shares no byte with what else is written, nor with the rows and
- * coefficients that are read.
+ * purpose 2. In I8 and E4M3 a whole block is updated in fp32, then scaled and rounded anew, for each update. What is
+ * written (wire, scratches, sticky) shares no byte with what else is written, nor with the rows and coefficients that
+ * are read.
  */
 typedef struct zo2_prepare_args {
   const zo2_layout* layout;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "contract/dtype.h"
 #include "contract/fault.h"
 #include "cpu/ops/prepare_range.h"
 
@@ -23,16 +24,16 @@ struct Chunk {
   uint64_t end;
 };
 
-// Chunks begin at canonical indices that are multiples of kChunk (gathered: at whole rows), so that they share no noise
-// counter.
+// Chunks begin at canonical indices that are multiples of kChunk, so that they share no noise counter; gathered rows
+// and segments in blocks are cut at whole rows.
 std::vector<Chunk> cut(const PrepareJob& job) {
   std::vector<Chunk> chunks;
   const std::vector<zo2_segment>& segments = job.command.layout->segments();
   for (uint64_t segment = 0; segment < segments.size(); ++segment) {
     const zo2_segment& s = segments[segment];
-    const bool gathered = (s.flags & ZO2_SEGMENT_GATHERED) != 0;
-    const uint64_t size = gathered ? std::max<uint64_t>(1, kChunk / s.row_width) * s.row_width : kChunk;
-    const uint64_t skew = gathered ? 0 : s.canonical % kChunk;
+    const bool rows = (s.flags & ZO2_SEGMENT_GATHERED) != 0 || contract::is_blocked(s.wire_dtype);
+    const uint64_t size = rows ? std::max<uint64_t>(1, kChunk / s.row_width) * s.row_width : kChunk;
+    const uint64_t skew = rows ? 0 : s.canonical % kChunk;
     const uint64_t count = prepare_elements(job, segment);
     for (uint64_t begin = 0; begin < count;) {
       const uint64_t end = std::min(count, begin + size - (begin == 0 ? skew : 0));

@@ -4,34 +4,16 @@
 
 #include "contract/dtype.h"
 #include "cpu/ops/noise.h"
+#include "cpu/ops/prepare_blocks.h"
+#include "cpu/ops/prepare_tile.h"
 #include "cpu/ops/tile.h"
+#include "cpu/ops/tile_output.h"
 #include "numerics/update.h"
 
 namespace zo2::cpu {
 namespace {
 
 using contract::dtype_bytes;
-
-// Elements whose canonical indices are consecutive, with the places of the first of them. wire_dtype and scratch_dtype
-// are those of the segment.
-struct Piece {
-  uint64_t canonical;
-  uint64_t count;
-  unsigned char* wire;
-  unsigned char* sides[contract::kMaxSides];
-  zo2_dtype wire_dtype;
-  zo2_dtype scratch_dtype;
-  bool decay;
-  bool frozen;
-};
-
-struct Tile {
-  uint64_t first;  // canonical index of element 0, a multiple of kGrain
-  uint32_t n;      // a multiple of kGrain
-  uint32_t begin;  // [begin, end): the elements that exist
-  uint32_t end;
-  bool whole() const { return begin == 0 && end == n; }
-};
 
 void read_wire(const TileKernels& kernels, const Tile& tile, zo2_dtype dtype, const unsigned char* from, float* w) {
   if (tile.whole()) {
@@ -43,33 +25,6 @@ void read_wire(const TileKernels& kernels, const Tile& tile, zo2_dtype dtype, co
   memset(padded, 0, tile.n * size);
   memcpy(padded + tile.begin * size, from, (tile.end - tile.begin) * size);
   kernels.widen(dtype, padded, tile.n, w);
-}
-
-// A place for a whole tile of `dtype` whose existing part belongs at `to`: that place itself, or a padded copy which
-// `put` moves there.
-class TileOutput {
- public:
-  TileOutput(const Tile& tile, zo2_dtype dtype, unsigned char* to) : tile_(tile), size_(dtype_bytes(dtype)), to_(to) {}
-  unsigned char* place() { return to_ == nullptr || tile_.whole() ? to_ : padded_; }
-  void put() const {
-    if (to_ == nullptr || tile_.whole()) return;
-    memcpy(to_, padded_ + tile_.begin * size_, (tile_.end - tile_.begin) * size_);
-  }
-
- private:
-  const Tile& tile_;
-  uint64_t size_;
-  unsigned char* to_;
-  alignas(64) unsigned char padded_[kTile * sizeof(float)];
-};
-
-NoiseSource update_noise(const contract::PendingUpdate& update, uint32_t direction) {
-  const float* table = nullptr;
-  if (update.noise == ZO2_NOISE_BUFFER) {
-    const unsigned char* const tables = reinterpret_cast<const unsigned char*>(update.z);
-    table = reinterpret_cast<const float*>(tables + direction * update.z_stride);
-  }
-  return {update.noise, update.seed, update.step, direction, table};
 }
 
 void apply_update(const PrepareJob& job, uint32_t index, const Piece& piece, const Tile& tile, float* w,
@@ -100,27 +55,6 @@ void apply_update(const PrepareJob& job, uint32_t index, const Piece& piece, con
     fits = kernels.update_end(rounding, u, tile.n, tile.begin, tile.end, w);
   }
   if (!fits) merge_tallies(flags, {ZO2_STICKY_OVERFLOW, index});
-}
-
-void write_sides(const PrepareJob& job, const Piece& piece, const Tile& tile, uint64_t offset, const float* w) {
-  const contract::PreparePass& pass = job.command;
-  const uint64_t at = offset * dtype_bytes(piece.scratch_dtype);
-  static_assert(contract::kMaxSides == 2, "a tile is perturbed to at most two sides at once");
-  TileOutput outputs[contract::kMaxSides] = {
-      {tile, piece.scratch_dtype, piece.sides[0] + at},
-      {tile, piece.scratch_dtype, pass.side_count < 2 ? nullptr : piece.sides[1] + at}};
-  if (piece.frozen || !pass.draws) {
-    for (uint32_t s = 0; s < pass.side_count; ++s)
-      job.kernels.narrow(piece.scratch_dtype, w, tile.n, outputs[s].place());
-  } else {
-    alignas(64) float z[kTile];
-    const NoiseSource source = {pass.noise, pass.seed, pass.step, pass.direction, pass.z};
-    fill_noise_tile(job.kernels, source, tile.first, tile.n, tile.begin, tile.end, z);
-    const TileSide sides[contract::kMaxSides] = {{outputs[0].place(), pass.sides[0].eps},
-                                                 {outputs[1].place(), pass.sides[1].eps}};
-    job.kernels.perturb(piece.scratch_dtype, sides, pass.side_count, z, w, tile.n);
-  }
-  for (const TileOutput& output : outputs) output.put();
 }
 
 void prepare_piece(const PrepareJob& job, const Piece& piece, PrepareTally* flags) {
@@ -156,23 +90,6 @@ void prepare_piece(const PrepareJob& job, const Piece& piece, PrepareTally* flag
   }
 }
 
-// The piece of `segment` that starts at its element `element`.
-Piece piece_at(const contract::PreparePass& pass, const zo2_segment& segment, uint64_t element, uint64_t canonical,
-               uint64_t count) {
-  Piece piece;
-  piece.canonical = canonical;
-  piece.count = count;
-  piece.wire_dtype = static_cast<zo2_dtype>(segment.wire_dtype);
-  piece.scratch_dtype = static_cast<zo2_dtype>(segment.scratch_dtype);
-  piece.wire = pass.wire + segment.wire_offset + element * dtype_bytes(piece.wire_dtype);
-  const uint64_t scratch = segment.scratch_offset + element * dtype_bytes(piece.scratch_dtype);
-  for (uint32_t s = 0; s < contract::kMaxSides; ++s)
-    piece.sides[s] = s < pass.side_count ? pass.sides[s].scratch + scratch : nullptr;
-  piece.decay = (segment.flags & ZO2_SEGMENT_DECAY) != 0;
-  piece.frozen = (segment.flags & ZO2_SEGMENT_FROZEN) != 0;
-  return piece;
-}
-
 ResolvedUpdate resolve_update(const contract::PendingUpdate& pending) {
   ResolvedUpdate resolved = {
       pending, {}, numerics::decay_coefficient(pending.learning_rate, pending.weight_decay), true};
@@ -200,15 +117,16 @@ uint64_t prepare_elements(const PrepareJob& job, uint64_t segment) {
 
 void prepare_range(const PrepareJob& job, uint64_t segment, uint64_t begin, uint64_t end, PrepareTally* flags) {
   const zo2_segment& s = job.command.layout->segments()[segment];
-  if ((s.flags & ZO2_SEGMENT_GATHERED) == 0) {
-    prepare_piece(job, piece_at(job.command, s, begin, s.canonical + begin, end - begin), flags);
-    return;
-  }
+  const auto prepare = [&](uint64_t element, uint64_t canonical, uint64_t count) {
+    if (contract::is_blocked(s.wire_dtype)) return prepare_blocks(job, s, element, canonical, count, flags);
+    prepare_piece(job, piece_at(job.command, s, element, canonical, count), flags);
+  };
+  if ((s.flags & ZO2_SEGMENT_GATHERED) == 0) return prepare(begin, s.canonical + begin, end - begin);
   for (uint64_t element = begin; element < end;) {
     const uint64_t row = element / s.row_width, column = element % s.row_width;
     const uint64_t count = s.row_width - column < end - element ? s.row_width - column : end - element;
     const uint64_t canonical = s.canonical + static_cast<uint64_t>(job.command.rows[row]) * s.row_width + column;
-    prepare_piece(job, piece_at(job.command, s, element, canonical, count), flags);
+    prepare(element, canonical, count);
     element += count;
   }
 }

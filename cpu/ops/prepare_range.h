@@ -3,7 +3,8 @@
 //
 // The caller makes a job of the command, splits segments into ranges of elements among its threads, and merges the
 // flags of the ranges. Every range gives the same bytes wherever it is cut; cuts at canonical indices that are
-// multiples of kGrain (128) waste nothing. Only noise of one tile (512 elements) exists at a time.
+// multiples of kGrain (128) waste nothing. Only noise of one tile (512 elements) exists at a time. Segments that are
+// stored in blocks are cut between blocks.
 //
 // Bytes moved for one element: wire read, wire written if stored, every side written.
 #pragma once

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "contract/zo2.h"
+#include "numerics/blocks.h"
 #include "numerics/philox.h"
 
 namespace zo2::cpu {
@@ -18,6 +19,13 @@ constexpr uint32_t kTile = 512;   // 2 KiB per fp32 array: weights, update and n
 // How the result of an update becomes a wire value. `words` is used when `stochastic`: one per element.
 struct TileRounding {
   zo2_dtype dtype;
+  bool stochastic;
+  const uint32_t* words;
+};
+
+// How the result of an update becomes a block. `words` is used when `stochastic`: one per element.
+struct BlockRounding {
+  zo2_dtype dtype;  // I8, E4M3
   bool stochastic;
   const uint32_t* words;
 };
@@ -47,6 +55,11 @@ struct TileKernels {
   // The three for one direction, without writing u.
   bool (*update_once)(const TileRounding& rounding, float a, float b, const float* z, uint32_t n, uint32_t begin,
                       uint32_t end, float* w);
+  // The values of a block of numerics::kBlock elements. `dtype`: I8, E4M3.
+  void (*widen_block)(zo2_dtype dtype, const uint8_t* q, uint8_t scale, float* w);
+  // w = w - u where that fits, elsewhere w stays; then the block is scaled and rounded: w becomes its values, q and
+  // scale its bytes. False when an element stayed. A block with fewer elements is filled up with w = u = 0.
+  bool (*replace_block)(const BlockRounding& rounding, const float* u, float* w, uint8_t* q, uint8_t* scale);
   // Every side becomes fma(eps, z, w), rounded once to `dtype`. One or two sides.
   void (*perturb)(zo2_dtype dtype, const TileSide* sides, uint32_t side_count, const float* z, const float* w,
                   uint32_t n);

@@ -8,6 +8,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "numerics/blocks.h"
 #include "numerics/gaussian.h"
 #include "numerics/rounding.h"
 
@@ -337,6 +338,132 @@ bool update_once(const TileRounding& rounding, float a, float b, const float* z,
   return replace_dispatch(rounding, UpdateOnce{_mm256_set1_ps(a), _mm256_set1_ps(b), z}, n, begin, end, w);
 }
 
+// ---- blocks ---------------------------------------------------------------------------------------------------------
+
+// numerics::Int8 and numerics::E4m3, eight at a time.
+struct VectorInt8 {
+  using Scalar = numerics::Int8;
+  ZO2_INLINE __m256i binade(__m256) { return _mm256_setzero_si256(); }
+  ZO2_INLINE __m256 steps_per_scale(__m256i) { return _mm256_set1_ps(1.0f); }
+  ZO2_INLINE __m256 step(uint32_t scale, __m256i) {
+    return _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(scale << 23)));
+  }
+  ZO2_INLINE __m256i byte(__m256i, __m256i signed_steps) {
+    return _mm256_and_si256(signed_steps, _mm256_set1_epi32(0xff));
+  }
+  ZO2_INLINE __m256 value(__m128i q, uint32_t scale) {
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q)), step(scale, _mm256_setzero_si256()));
+  }
+};
+struct VectorE4m3 {
+  using Scalar = numerics::E4m3;
+  ZO2_INLINE __m256i binade(__m256 magnitude) {
+    const __m256i exponent = _mm256_srli_epi32(_mm256_castps_si256(magnitude), 23);
+    return _mm256_max_epi32(_mm256_sub_epi32(exponent, _mm256_set1_epi32(121)), _mm256_setzero_si256());
+  }
+  ZO2_INLINE __m256 steps_per_scale(__m256i t) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_sub_epi32(_mm256_set1_epi32(136), t), 23));
+  }
+  ZO2_INLINE __m256 step(uint32_t scale, __m256i t) {
+    const __m256i least = _mm256_set1_epi32(static_cast<int>((scale > 9 ? scale : 9) - 9));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(least, t), 23));
+  }
+  ZO2_INLINE __m256i byte(__m256i t, __m256i signed_steps) {
+    const __m256i sign = _mm256_and_si256(_mm256_srli_epi32(signed_steps, 24), _mm256_set1_epi32(0x80));
+    return _mm256_or_si256(_mm256_add_epi32(_mm256_slli_epi32(t, 3), _mm256_abs_epi32(signed_steps)), sign);
+  }
+  ZO2_INLINE __m256 value(__m128i q, uint32_t scale) {
+    const __m256i bytes = _mm256_cvtepu8_epi32(q), magnitude = _mm256_and_si256(bytes, _mm256_set1_epi32(0x7f));
+    const __m256i field = _mm256_srli_epi32(magnitude, 3);
+    const __m256i t = _mm256_max_epi32(_mm256_sub_epi32(field, _mm256_set1_epi32(1)), _mm256_setzero_si256());
+    const __m256i steps = _mm256_sub_epi32(magnitude, _mm256_slli_epi32(t, 3));
+    // A copy of the byte's sign: 1 or -1, never 0.
+    const __m256i sign = _mm256_or_si256(_mm256_cvtepi8_epi32(q), _mm256_set1_epi32(1));
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sign_epi32(steps, sign)), step(scale, t));
+  }
+};
+
+template <class Format>
+ZO2_INLINE void widen_block_as(const uint8_t* q, uint8_t scale, float* w) {
+  for (uint32_t i = 0; i < numerics::kBlock; i += 8)
+    _mm256_storeu_ps(w + i, Format::value(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(q + i)), scale));
+}
+
+void widen_block(zo2_dtype dtype, const uint8_t* q, uint8_t scale, float* w) {
+  if (dtype == ZO2_I8) return widen_block_as<VectorInt8>(q, scale, w);
+  widen_block_as<VectorE4m3>(q, scale, w);
+}
+
+ZO2_INLINE uint32_t largest_lane(__m256i a) {  // of numbers below 2^31
+  __m128i m = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+  m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1));
+  return static_cast<uint32_t>(_mm_cvtsi128_si32(m));
+}
+
+ZO2_INLINE __m256i steps_nearest(__m256 steps) {
+  return _mm256_sub_epi32(_mm256_castps_si256(_mm256_add_ps(steps, _mm256_set1_ps(0x1p23f))),
+                          _mm256_set1_epi32(0x4b000000));
+}
+
+ZO2_INLINE __m256i steps_stochastic(__m256 steps, const uint32_t* words) {
+  const __m256i whole = _mm256_cvttps_epi32(steps);
+  const __m256 rest = _mm256_sub_ps(steps, _mm256_cvtepi32_ps(whole));
+  const __m256i chance = _mm256_cvttps_epi32(_mm256_mul_ps(rest, _mm256_set1_ps(0x1p31f)));
+  const __m256i draw = _mm256_srli_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(words)), 1);
+  return _mm256_sub_epi32(whole, _mm256_cmpgt_epi32(chance, draw));
+}
+
+// The low bytes of eight lanes, each below 256.
+ZO2_INLINE void store_bytes(uint8_t* to, __m256i lanes) {
+  const __m256i halves = _mm256_packus_epi32(lanes, lanes), bytes = _mm256_packus_epi16(halves, halves);
+  const __m128i both = _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(to), both);
+}
+
+template <class Format, bool kStochastic>
+ZO2_INLINE bool replace_block_as(const uint32_t* words, const float* u, float* w, uint8_t* q, uint8_t* scale) {
+  using Scalar = typename Format::Scalar;
+  const __m256i limit = _mm256_set1_epi32(static_cast<int>(numerics::float_bits(Scalar::kLimit)));
+  __m256i largest = _mm256_setzero_si256(), stayed = _mm256_setzero_si256();
+  for (uint32_t i = 0; i < numerics::kBlock; i += 8) {
+    const __m256 old = _mm256_loadu_ps(w + i), next = _mm256_sub_ps(old, _mm256_loadu_ps(u + i));
+    const __m256i beyond = _mm256_cmpgt_epi32(magnitude_of(_mm256_castps_si256(next)), limit);
+    const __m256 kept = _mm256_blendv_ps(next, old, _mm256_castsi256_ps(beyond));
+    stayed = _mm256_or_si256(stayed, beyond);
+    largest = _mm256_max_epi32(largest, magnitude_of(_mm256_castps_si256(kept)));
+    _mm256_storeu_ps(w + i, kept);
+  }
+  const uint32_t exponent = numerics::block_scale<Scalar>(numerics::bits_float(largest_lane(largest)));
+  *scale = static_cast<uint8_t>(exponent);
+  const __m256 per_unit = _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>((254u - exponent) << 23)));
+  for (uint32_t i = 0; i < numerics::kBlock; i += 8) {
+    const __m256 x = _mm256_loadu_ps(w + i);
+    const __m256 magnitude = _mm256_mul_ps(_mm256_castsi256_ps(magnitude_of(_mm256_castps_si256(x))), per_unit);
+    const __m256i t = Format::binade(magnitude);
+    const __m256 steps = _mm256_mul_ps(magnitude, Format::steps_per_scale(t));
+    const __m256i whole = kStochastic ? steps_stochastic(steps, words + i) : steps_nearest(steps);
+    const __m256i sign = _mm256_or_si256(_mm256_castps_si256(x), _mm256_set1_epi32(1));
+    const __m256i signed_steps = _mm256_sign_epi32(whole, sign);
+    _mm256_storeu_ps(w + i, _mm256_mul_ps(_mm256_cvtepi32_ps(signed_steps), Format::step(exponent, t)));
+    store_bytes(q + i, Format::byte(t, signed_steps));
+  }
+  return _mm256_testz_si256(stayed, stayed) != 0;
+}
+
+template <class Format>
+ZO2_INLINE bool replace_block_in(const BlockRounding& rounding, const float* u, float* w, uint8_t* q, uint8_t* scale) {
+  return rounding.stochastic ? replace_block_as<Format, true>(rounding.words, u, w, q, scale)
+                             : replace_block_as<Format, false>(nullptr, u, w, q, scale);
+}
+
+bool replace_block(const BlockRounding& rounding, const float* u, float* w, uint8_t* q, uint8_t* scale) {
+  return rounding.dtype == ZO2_I8 ? replace_block_in<VectorInt8>(rounding, u, w, q, scale)
+                                  : replace_block_in<VectorE4m3>(rounding, u, w, q, scale);
+}
+
+// ---- sides ----------------------------------------------------------------------------------------------------------
+
 ZO2_INLINE void store_as_f32(void* to, uint32_t i, __m256 x) { _mm256_storeu_ps(static_cast<float*>(to) + i, x); }
 ZO2_INLINE void store_as_f16(void* to, uint32_t i, __m256 x) { store_f16(static_cast<uint16_t*>(to) + i, x); }
 ZO2_INLINE void store_as_bf16(void* to, uint32_t i, __m256 x) { store_bf16(static_cast<uint16_t*>(to) + i, x); }
@@ -377,8 +504,9 @@ void perturb(zo2_dtype dtype, const TileSide* sides, uint32_t side_count, const 
 }  // namespace
 
 const TileKernels* avx2_tile_kernels() {
-  static const TileKernels kernels = {"avx2",       gaussian,   rademacher, rounding_words, widen,  narrow,
-                                      update_begin, update_add, update_end, update_once,    perturb};
+  static const TileKernels kernels = {"avx2",      gaussian,      rademacher, rounding_words, widen,
+                                      narrow,      update_begin,  update_add, update_end,     update_once,
+                                      widen_block, replace_block, perturb};
   return &kernels;
 }
 

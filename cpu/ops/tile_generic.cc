@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cpu/ops/tile.h"
+#include "numerics/blocks.h"
 #include "numerics/gaussian.h"
 #include "numerics/rademacher.h"
 #include "numerics/rounding.h"
@@ -109,6 +110,42 @@ bool update_once(const TileRounding& rounding, float a, float b, const float* z,
   return all_finite;
 }
 
+template <class Format>
+void widen_block_as(const uint8_t* q, uint8_t scale, float* w) {
+  for (uint32_t i = 0; i < numerics::kBlock; ++i) w[i] = Format::value(q[i], scale);
+}
+
+void widen_block(zo2_dtype dtype, const uint8_t* q, uint8_t scale, float* w) {
+  if (dtype == ZO2_I8) return widen_block_as<numerics::Int8>(q, scale, w);
+  widen_block_as<numerics::E4m3>(q, scale, w);
+}
+
+template <class Format>
+bool replace_block_as(const BlockRounding& rounding, const float* u, float* w, uint8_t* q, uint8_t* scale) {
+  bool all_fit = true;
+  float largest = 0;
+  for (uint32_t i = 0; i < numerics::kBlock; ++i) {
+    const float next = numerics::update_end(w[i], u[i]);
+    if (numerics::fits_block<Format>(next)) {
+      w[i] = next;
+    } else {
+      all_fit = false;
+    }
+    const float magnitude = numerics::bits_float(numerics::float_bits(w[i]) & 0x7fffffffu);
+    if (magnitude > largest) largest = magnitude;
+  }
+  const uint32_t exponent = numerics::block_scale<Format>(largest);
+  *scale = static_cast<uint8_t>(exponent);
+  for (uint32_t i = 0; i < numerics::kBlock; ++i)
+    q[i] = numerics::quantise<Format>(rounding.stochastic, exponent, rounding.stochastic ? rounding.words[i] : 0, w[i]);
+  return all_fit;
+}
+
+bool replace_block(const BlockRounding& rounding, const float* u, float* w, uint8_t* q, uint8_t* scale) {
+  if (rounding.dtype == ZO2_I8) return replace_block_as<numerics::Int8>(rounding, u, w, q, scale);
+  return replace_block_as<numerics::E4m3>(rounding, u, w, q, scale);
+}
+
 void perturb(zo2_dtype dtype, const TileSide* sides, uint32_t side_count, const float* z, const float* w, uint32_t n) {
   for (uint32_t s = 0; s < side_count; ++s) {
     for (uint32_t i = 0; i < n; ++i) narrow_one(dtype, numerics::perturb(sides[s].eps, z[i], w[i]), i, sides[s].to);
@@ -118,8 +155,9 @@ void perturb(zo2_dtype dtype, const TileSide* sides, uint32_t side_count, const 
 }  // namespace
 
 const TileKernels& generic_tile_kernels() {
-  static const TileKernels kernels = {"generic",    gaussian,   rademacher, rounding_words, widen,  narrow,
-                                      update_begin, update_add, update_end, update_once,    perturb};
+  static const TileKernels kernels = {"generic",   gaussian,      rademacher, rounding_words, widen,
+                                      narrow,      update_begin,  update_add, update_end,     update_once,
+                                      widen_block, replace_block, perturb};
   return kernels;
 }
 

@@ -4,6 +4,7 @@
 
 #include "cuda/kernel.h"
 #include "cuda/ops/check.cuh"
+#include "cuda/ops/prepare_blocks.cuh"
 #include "cuda/ops/prepare_group.cuh"
 #include "cuda/ops/prepare_place.cuh"
 #include "cuda/ops/prepare_uniform.cuh"
@@ -87,28 +88,40 @@ __device__ inline Group group_at(const Job& job, const zo2_segment& s, uint64_t 
   return group;
 }
 
-// False when a new weight does not fit the wire dtype.
-__device__ inline bool apply_update(const Job& job, const Batch& batch, uint32_t k, const zo2_segment& s,
-                                    const Group& group, float (&w)[kGroup]) {
+// Noise of a group: kAnywhere, of one that may begin anywhere in the canonical order.
+template <bool kAnywhere>
+__device__ inline void draw(zo2_noise_kind kind, uint64_t seed, uint32_t step, uint32_t direction, const float* table,
+                            const Group& group, float (&z)[kGroup]) {
+  if constexpr (kAnywhere) {
+    noise_octet(kind, seed, step, direction, table, group, z);
+  } else {
+    noise_group(kind, seed, step, direction, table, group, z);
+  }
+}
+
+// By how much update `k` of the batch changes the weights.
+template <bool kAnywhere>
+__device__ inline void change(const Batch& batch, uint32_t k, const zo2_segment& s, const Group& group,
+                              const float (&w)[kGroup], float (&u)[kGroup]) {
   const PendingUpdate& update = batch.updates[k];
   const float b = (s.flags & ZO2_SEGMENT_DECAY) != 0 ? batch.b[k] : 0.0f;
-  float u[kGroup], z[kGroup];
+  float z[kGroup];
 #pragma unroll
   for (int i = 0; i < kGroup; ++i) u[i] = numerics::update_begin(b, w[i]);
   for (uint32_t d = 0; d < update.directions; ++d) {
     const float* const table = update.z == nullptr ? nullptr : update.z + d * (update.z_stride / sizeof(float));
-    noise_group(update.noise, update.seed, update.step, d, table, group, z);
+    draw<kAnywhere>(update.noise, update.seed, update.step, d, table, group, z);
     const float a = batch.a[k][d];
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) u[i] = numerics::update_add(a, z[i], u[i]);
   }
-  return replace_group(s.wire_dtype, stochastic(job), update.seed, update.step, group, u, w);
 }
 
+template <bool kAnywhere>
 __device__ inline void write_sides(const Job& job, const zo2_segment& s, const Group& group, const float (&w)[kGroup]) {
   const bool plain = (s.flags & ZO2_SEGMENT_FROZEN) != 0 || !job.draws;
   float z[kGroup], x[kGroup];
-  if (!plain) noise_group(job.noise, job.seed, job.step, job.direction, job.z, group, z);
+  if (!plain) draw<kAnywhere>(job.noise, job.seed, job.step, job.direction, job.z, group, z);
 #pragma unroll
   for (uint32_t side = 0; side < contract::kMaxSides; ++side) {
     if (side >= job.side_count) return;
@@ -154,6 +167,78 @@ __device__ inline void finish(const Job& job, uint32_t overflowed) {
   if (__shfl_sync(0xffffffffu, before, 0) == gridDim.x - 1) fold(job);
 }
 
+// A thread's part of a segment in the registers of one pass over it: of plain elements, or of blocks with scales.
+// `index` counts groups.
+struct PlainPart {
+  static constexpr bool kAnywhere = false;
+  Group group;
+  float w[kGroup];
+
+  __device__ PlainPart(const Job& job, const zo2_segment& s, uint64_t index) : group(group_at(job, s, index)) {
+    if (exists()) load_group(s.wire_dtype, job.wire + s.wire_offset, group, w);
+  }
+  __device__ bool exists() const { return group.exists(); }
+  __device__ const Group& place() const { return group; }
+  __device__ bool replace(const Job& job, const zo2_segment& s, const PendingUpdate& update, const float (&u)[kGroup]) {
+    return replace_group(s.wire_dtype, stochastic(job), update.seed, update.step, group, u, w);
+  }
+  __device__ void store(const Job& job, const zo2_segment& s) const {
+    store_group(s.wire_dtype, job.wire + s.wire_offset, group, w);
+  }
+};
+
+template <class Format>
+struct BlockPart {
+  static constexpr bool kAnywhere = true;
+  BlockOctet octet;
+  float w[kGroup];
+  BlockBytes bytes;
+
+  __device__ BlockPart(const Job& job, const zo2_segment& s, uint64_t index)
+      : octet(block_octet(s, job.rows, job.row_count, index)) {
+    if (exists()) load_blocks<Format>(job.wire + s.wire_offset, job.wire + s.scale_offset, octet, w);
+  }
+  __device__ bool exists() const { return octet.exists; }
+  __device__ const Group& place() const { return octet.group; }
+  __device__ bool replace(const Job& job, const zo2_segment&, const PendingUpdate& update, const float (&u)[kGroup]) {
+    return replace_blocks<Format>(stochastic(job), update.seed, update.step, octet, u, w, bytes);
+  }
+  __device__ void store(const Job& job, const zo2_segment& s) const {
+    store_blocks(job.wire + s.wire_offset, job.wire + s.scale_offset, octet, bytes);
+  }
+};
+
+// This block's part of its segment. The first update at which a weight of this thread left its dtype, or UINT32_MAX.
+template <class Part>
+__device__ inline uint32_t prepare_parts(const Job& job, BlockState& state) {
+  const zo2_segment& s = state.place.segment;
+  const uint32_t update_count = (s.flags & ZO2_SEGMENT_FROZEN) != 0 ? 0 : job.update_count;
+  uint32_t overflowed = UINT32_MAX;
+  for (int pass = 0; pass < kPreparePasses; ++pass) {
+    const uint64_t index = state.place.first_group + static_cast<uint64_t>(pass) * kPrepareThreads + threadIdx.x;
+    Part part(job, s, index);
+    for (uint32_t first = 0; first < update_count; first += kInlineUpdates) {
+      if (update_count > kInlineUpdates) {
+        __syncthreads();
+        stage(job, first, &state.batch);
+        __syncthreads();
+      }
+      if (!part.exists()) continue;
+      for (uint32_t k = 0; k < kInlineUpdates && first + k < update_count; ++k) {
+        float u[kGroup];
+        change<Part::kAnywhere>(state.batch, k, s, part.place(), part.w, u);
+        if (!part.replace(job, s, state.batch.updates[k], u) && first + k < overflowed) overflowed = first + k;
+      }
+    }
+    if (!part.exists()) continue;
+    if (job.store && update_count > 0) part.store(job, s);
+    if (job.side_count != 0) write_sides<Part::kAnywhere>(job, s, part.place(), part.w);
+  }
+  return overflowed;
+}
+
+// kBlocked: some segment of the layout is stored in blocks. The other kernel needs no registers for them.
+template <bool kBlocked>
 __global__ void __launch_bounds__(kPrepareThreads, kResidentBlocks)
     prepare_kernel(const __grid_constant__ Job job, const uint32_t* poison) {
   if (*poison != 0) return;
@@ -162,28 +247,13 @@ __global__ void __launch_bounds__(kPrepareThreads, kResidentBlocks)
   stage(job, 0, &state.batch);
   __syncthreads();
 
-  const zo2_segment& s = state.place.segment;
-  const uint32_t update_count = (s.flags & ZO2_SEGMENT_FROZEN) != 0 ? 0 : job.update_count;
-  uint32_t overflowed = UINT32_MAX;
-  for (int pass = 0; pass < kPreparePasses; ++pass) {
-    const uint64_t index = state.place.first_group + static_cast<uint64_t>(pass) * kPrepareThreads + threadIdx.x;
-    const Group group = group_at(job, s, index);
-    float w[kGroup];
-    if (group.exists()) load_group(s.wire_dtype, job.wire + s.wire_offset, group, w);
-    for (uint32_t first = 0; first < update_count; first += kInlineUpdates) {
-      if (update_count > kInlineUpdates) {
-        __syncthreads();
-        stage(job, first, &state.batch);
-        __syncthreads();
-      }
-      if (!group.exists()) continue;
-      for (uint32_t k = 0; k < kInlineUpdates && first + k < update_count; ++k) {
-        if (!apply_update(job, state.batch, k, s, group, w) && first + k < overflowed) overflowed = first + k;
-      }
-    }
-    if (!group.exists()) continue;
-    if (job.store && update_count > 0) store_group(s.wire_dtype, job.wire + s.wire_offset, group, w);
-    if (job.side_count != 0) write_sides(job, s, group, w);
+  uint32_t overflowed;
+  if (kBlocked && state.place.segment.wire_dtype == ZO2_I8) {
+    overflowed = prepare_parts<BlockPart<numerics::Int8>>(job, state);
+  } else if (kBlocked && state.place.segment.wire_dtype == ZO2_E4M3) {
+    overflowed = prepare_parts<BlockPart<numerics::E4m3>>(job, state);
+  } else {
+    overflowed = prepare_parts<PlainPart>(job, state);
   }
   if (job.update_count != 0) finish(job, overflowed);
 }
@@ -230,8 +300,10 @@ cudaError_t launch_prepare(const Launch& launch, const contract::PrepareCommand&
   if (blocks == 0 && command.updates.empty()) return cudaSuccess;
   // Without an element, one block looks at the coefficients.
   const Job job = make_job(command, resources);
-  return ZO2_LAUNCH(prepare_kernel, std::max(1u, static_cast<unsigned>(blocks)), kPrepareThreads, 0, launch.stream, job,
-                    launch.poison());
+  const unsigned grid = std::max(1u, static_cast<unsigned>(blocks));
+  if (command.layout->blocked())
+    return ZO2_LAUNCH((prepare_kernel<true>), grid, kPrepareThreads, 0, launch.stream, job, launch.poison());
+  return ZO2_LAUNCH((prepare_kernel<false>), grid, kPrepareThreads, 0, launch.stream, job, launch.poison());
 }
 
 }  // namespace zo2::cuda

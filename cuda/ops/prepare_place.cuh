@@ -25,7 +25,17 @@ ZO2_HD inline uint64_t groups_of_row(const zo2_segment& s) {
   return aligned ? s.row_width / kGroup : (s.row_width + 2 * kGroup - 2) / kGroup;
 }
 
+ZO2_HD inline bool is_blocked(const zo2_segment& s) { return s.wire_dtype == ZO2_I8 || s.wire_dtype == ZO2_E4M3; }
+
+// Octets of a block with a scale, and of a segment in such blocks its rows, and the blocks of each.
+constexpr int kBlockOctets = ZO2_BLOCK / kGroup;
+ZO2_HD inline uint64_t rows_in_blocks(const zo2_segment& s, uint64_t row_count) {
+  return is_gathered(s) ? row_count : s.count / s.row_width;
+}
+ZO2_HD inline uint64_t scales_of_row(const zo2_segment& s) { return (s.row_width + ZO2_BLOCK - 1) / ZO2_BLOCK; }
+
 ZO2_HD inline uint64_t groups_of(const zo2_segment& s, uint64_t row_count) {
+  if (is_blocked(s)) return rows_in_blocks(s, row_count) * scales_of_row(s) * kBlockOctets;
   if (is_gathered(s)) return row_count * groups_of_row(s);
   return s.count == 0 ? 0 : (s.canonical % kGroup + s.count + kGroup - 1) / kGroup;
 }

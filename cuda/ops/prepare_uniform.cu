@@ -229,8 +229,8 @@ bool is_uniform_prepare(const PrepareCommand& command) {
   for (const zo2_segment& s : command.layout->segments()) {
     if (s.count == 0) continue;
     if (first == nullptr) first = &s;
-    if (is_gathered(s) || s.wire_dtype != first->wire_dtype || s.scratch_dtype != first->scratch_dtype ||
-        !groups_aligned(command.wire + s.wire_offset, s.wire_dtype, s))
+    if (is_gathered(s) || is_blocked(s) || s.wire_dtype != first->wire_dtype ||
+        s.scratch_dtype != first->scratch_dtype || !groups_aligned(command.wire + s.wire_offset, s.wire_dtype, s))
       return false;
     for (uint32_t side = 0; side < command.side_count; ++side) {
       if (!groups_aligned(command.sides[side].scratch + s.scratch_offset, s.scratch_dtype, s)) return false;

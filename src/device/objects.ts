@@ -86,7 +86,7 @@ export class PlanObjects {
 function unitSegments(unit: Unit, frozen: ReadonlySet<Parameter>): Float64Array {
   const words = unit.tensors.flatMap((t) => [
     ...[t.canonical, t.count, t.wireOffset, t.scratchOffset, 0],
-    ...[FLOAT_DTYPE[t.wire], FLOAT_DTYPE[t.scratch], segmentFlags(t.parameter, frozen)],
+    ...[FLOAT_DTYPE[t.wire], FLOAT_DTYPE[t.scratch], segmentFlags(t.parameter, frozen), 0],
   ]);
   return Float64Array.from(words);
 }
@@ -99,7 +99,7 @@ function gatheredSegment(
   const count = options.capacity.tableRows * width;
   const dtypes = [FLOAT_DTYPE[wire], FLOAT_DTYPE[options.compute]];
   const flags = segmentFlags(parameter, frozen) | SEGMENT.gathered;
-  return Float64Array.from([parameter.canonical, count, 0, scratchOffset, width, ...dtypes, flags]);
+  return Float64Array.from([parameter.canonical, count, 0, scratchOffset, width, ...dtypes, flags, 0]);
 }
 
 function segmentFlags(parameter: Parameter, frozen: ReadonlySet<Parameter>): number {

@@ -289,7 +289,7 @@ test("a step of three probes along two directions moves the weights, and two sid
         sticky: span(sticky),
       });
       list.prepare(stream, {
-        layout: device.createLayout(Float64Array.of(0, 4, 0, 0, 0, 0, 0, 0)),
+        layout: device.createLayout(Float64Array.of(0, 4, 0, 0, 0, 0, 0, 0, 0)),
         wire: span(wire),
         sides: [
           { scratch: span(scratch), eps: 0.5 },

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "block_cases.h"
 #include "numerics/rounding.h"
 #include "random.h"
 #include "rig.h"
@@ -28,9 +29,12 @@ struct Prepare {
   float eps;
   float gradient = 0.7f;
   float weight = 0.02f;  // size of the weights
+  double learning_rate = 1e-3;
 };
 
-uint64_t size_of(uint32_t dtype) { return dtype == ZO2_F32 ? 4 : 2; }
+bool is_blocked(uint32_t dtype) { return dtype == ZO2_I8 || dtype == ZO2_E4M3; }
+
+uint64_t size_of(uint32_t dtype) { return is_blocked(dtype) ? 1 : dtype == ZO2_F32 ? 4 : 2; }
 
 struct Layout {
   std::vector<zo2_segment> segments;
@@ -53,11 +57,17 @@ struct Layout {
   }
 };
 
+// Buffer noise has few elements; otherwise canonical indices that 32 bits do not hold.
+uint64_t base_of(const Prepare& p) { return p.noise == ZO2_NOISE_BUFFER ? 0 : (uint64_t{1} << 34) - 1024; }
+
 // A matrix of several chunks, a frozen one, slices that begin anywhere in their tensor, lengths around what a counter
 // serves, gathered rows.
 Layout layout_of(const Prepare& p) {
-  // Buffer noise has few elements; otherwise canonical indices that 32 bits do not hold.
-  const uint64_t base = p.noise == ZO2_NOISE_BUFFER ? 0 : (uint64_t{1} << 34) - 1024;
+  if (is_blocked(p.wire)) {
+    const zo2::test::BlockUnit unit(p.wire, p.scratch, base_of(p));
+    return {unit.segments, unit.wire_bytes, unit.scratch_bytes};
+  }
+  const uint64_t base = base_of(p);
   Layout layout;
   layout.add(base, 9001, p, ZO2_SEGMENT_DECAY);
   layout.add(base + 9088, 700, p, ZO2_SEGMENT_FROZEN | ZO2_SEGMENT_DECAY);
@@ -77,6 +87,10 @@ Layout layout_of(const Prepare& p) {
 
 std::vector<uint8_t> weights_of(const Layout& layout, const Prepare& p) {
   std::vector<uint8_t> bytes(layout.wire + 2 * kGuard, 0xa5);
+  if (is_blocked(p.wire)) {
+    zo2::test::BlockUnit(p.wire, p.scratch, base_of(p)).fill(bytes.data() + kGuard, p.weight);
+    return bytes;
+  }
   Random random(5);
   for (const zo2_segment& s : layout.segments) {
     for (uint64_t e = 0; e < s.count; e++) {
@@ -109,7 +123,7 @@ Outcome prepare_on(const zo2_backend* backend, const Prepare& p) {
     update.step = 4 + k;
     update.directions = p.directions;
     update.seed = 0xfedcba9876543210u;
-    update.learning_rate = 1e-3;
+    update.learning_rate = p.learning_rate;
     update.weight_decay = 0.1;
     std::vector<zo2_coefficient> coefficients;
     for (uint32_t d = 0; d < p.directions; d++) {
@@ -178,7 +192,7 @@ Outcome test_prepare(const Prepare& p) {
 }
 
 void test_every_prepare() {
-  for (uint32_t wire = 0; wire < 3; wire++) {
+  for (const uint32_t wire : {ZO2_F32, ZO2_F16, ZO2_BF16, ZO2_I8, ZO2_E4M3}) {
     for (uint32_t scratch = 0; scratch < 3; scratch++) {
       for (const zo2_noise_kind noise : {ZO2_NOISE_GAUSSIAN, ZO2_NOISE_RADEMACHER, ZO2_NOISE_BUFFER}) {
         for (const zo2_rounding rounding : {ZO2_ROUND_NEAREST, ZO2_ROUND_STOCHASTIC}) {
@@ -195,13 +209,26 @@ void test_every_prepare() {
   // More updates, and more directions, than a kernel takes by value.
   test_prepare({ZO2_F16, ZO2_BF16, ZO2_NOISE_GAUSSIAN, ZO2_ROUND_STOCHASTIC, 9, 2, true, 2, 1e-3f});
   test_prepare({ZO2_F32, ZO2_BF16, ZO2_NOISE_GAUSSIAN, ZO2_ROUND_NEAREST, 2, 64, true, 2, 1e-3f});
-  // What goes wrong: gradients that are not finite, weights that leave fp16.
+  for (const uint32_t wire : {ZO2_I8, ZO2_E4M3}) {
+    test_prepare({wire, ZO2_BF16, ZO2_NOISE_GAUSSIAN, ZO2_ROUND_STOCHASTIC, 9, 2, true, 2, 1e-3f});
+    test_prepare({wire, ZO2_F32, ZO2_NOISE_GAUSSIAN, ZO2_ROUND_NEAREST, 2, 1, true, 2, 1e-3f, 1e-36f, 1e-36f});
+  }
+  // What goes wrong: gradients that are not finite, weights that leave fp16 or the range of a block.
   const Outcome infinite =
       test_prepare({ZO2_BF16, ZO2_F32, ZO2_NOISE_GAUSSIAN, ZO2_ROUND_NEAREST, 2, 2, true, 2, 1e-3f, HUGE_VALF});
   CHECK(infinite.sticky.flags == ZO2_STICKY_NOT_FINITE && infinite.sticky.step == 4, "an infinite gradient is noticed");
   const Outcome overflowing =
       test_prepare({ZO2_F16, ZO2_F32, ZO2_NOISE_GAUSSIAN, ZO2_ROUND_STOCHASTIC, 2, 1, true, 2, 1e-3f, 3e6f, 65504.0f});
   CHECK(overflowing.sticky.flags == ZO2_STICKY_OVERFLOW && overflowing.sticky.step == 4, "an overflow is noticed");
+  for (const uint32_t wire : {ZO2_I8, ZO2_E4M3}) {
+    Prepare p = {wire, ZO2_F32, ZO2_NOISE_GAUSSIAN, ZO2_ROUND_STOCHASTIC, 2, 1, true, 2, 1e-3f, 1e38f, 1e8f};
+    p.learning_rate = 1;
+    const Outcome beyond = test_prepare(p);
+    CHECK(beyond.sticky.flags == ZO2_STICKY_OVERFLOW && beyond.sticky.step == 4, "wire %u: an overflow is noticed",
+          wire);
+    p.gradient = HUGE_VALF;
+    CHECK(test_prepare(p).sticky.flags == ZO2_STICKY_NOT_FINITE, "wire %u: an infinite gradient is noticed", wire);
+  }
 }
 
 // The noise itself: W+ of weights that are 0, with eps 1.

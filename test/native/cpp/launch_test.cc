@@ -280,6 +280,22 @@ void layouts_are_checked() {
             s.row_width = 5;
           }));
   refused("segment 1: count is", changed([](auto& s) { s.count = UINT64_MAX; }));
+  const auto in_blocks = [&](auto change) {
+    return changed([&](auto& s) {
+      s.wire_dtype = ZO2_I8, s.row_width = 8, s.scale_offset = 192;
+      change(s);
+    });
+  };
+  refused("segment 1: row_width is 0", in_blocks([](auto& s) { s.row_width = 0; }));
+  refused("segment 1: count is 16, but must be a multiple", in_blocks([](auto& s) { s.row_width = 5; }));
+  refused("segment 1: scale_offset is 65", in_blocks([](auto& s) { s.scale_offset = 65; }));
+  refused("segment 1: its wire bytes start at 64, inside those of segment 1",
+          in_blocks([](auto& s) { s.scale_offset = 64; }));
+  refused("segment 1: its wire bytes start at 0, inside those of segment 0",
+          in_blocks([](auto& s) { s.scale_offset = 0; }));
+  refused("segment 1: scratch_dtype is 5", in_blocks([](auto& s) { s.scratch_dtype = ZO2_E4M3; }));
+  refused("segment 1: scale_offset is 64, but must be 0", changed([](auto& s) { s.scale_offset = 64; }));
+  rig.layout(in_blocks([](auto&) {}));
   refused("segment 1: its wire bytes start at 0, inside those of segment 0",
           changed([](auto& s) { s.wire_offset = 0; }));
   refused("segment 1: its scratch bytes start at 0", changed([](auto& s) { s.scratch_offset = 0; }));
