@@ -1,5 +1,5 @@
 /** What a checkpoint is, from its config and its tensors together: where these disagree, it is decided here. */
-import type { FloatType } from "./base/dtype.js";
+import type { FloatType, WireType } from "./base/dtype.js";
 import { someOf, type Warning } from "./base/warnings.js";
 import type { Checkpoint, TensorEntry } from "./checkpoint/index.js";
 import { findDoubles, unusedTensors } from "./checkpoint/index.js";
@@ -87,7 +87,7 @@ function indexWarnings({ index }: Checkpoint): Warning[] {
 }
 
 /** Of matrices that rest in other dtypes than most. */
-export function mixedDtypes(dir: string, wire: FloatType, others: ReadonlyMap<Parameter, FloatType>): Warning[] {
+export function mixedDtypes(dir: string, wire: WireType, others: ReadonlyMap<Parameter, FloatType>): Warning[] {
   return [...new Set(others.values())].map((type): Warning => {
     const names = [...others].filter(([, other]) => other === type).map(([{ name }]) => name);
     return {

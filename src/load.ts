@@ -2,7 +2,7 @@ import { at } from "./base/at.js";
 import { emitWarning, type Warning } from "./base/warnings.js";
 import { openCheckpoint, type Checkpoint } from "./checkpoint/index.js";
 import { loadWeights, otherTypes, storedType } from "./checkpoint/weights.js";
-import { modelOptionsSchema, type ModelOptions, type ResolvedModelOptions } from "./config/model.js";
+import { modelOptionsSchema, type ModelOptions, type ResolvedModelOptions, roundingOf } from "./config/model.js";
 import { parseOptions } from "./config/parse.js";
 import { checkDiskSpace } from "./device/disk-space.js";
 import { checkHostMemory, freeHostMemory } from "./device/host-memory.js";
@@ -127,7 +127,7 @@ async function loadFrom(
     ...{ deviceMemory: budgets.deviceMemory, hostMemory: budgets.hostMemory, totalMemory: budgets.totalMemory },
     ...{ diskPath: offload.diskPath, slots: arrangement.slots, overlap: offload.overlap },
     prepareAhead: arrange === undefined ? offload.prepareAhead : arrangement.prepareAhead ? "on" : "off",
-    ...{ writeBackEvery: offload.writeBackEvery, wire, compute: options.dtype, rounding: options.rounding },
+    ...{ writeBackEvery: offload.writeBackEvery, wire, compute: options.dtype, rounding: roundingOf(options) },
     positionRow: definition.positionRow,
     poison: test?.poison ?? false,
     onPass: test?.onPass,

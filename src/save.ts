@@ -1,11 +1,11 @@
 /** The folder of a model, written from the weights of a session. */
-import { type FloatType, TORCH_DTYPE } from "./base/dtype.js";
+import { type FloatType, floatOf, TORCH_DTYPE } from "./base/dtype.js";
 import { type TensorSource, writeCheckpoint } from "./checkpoint/index.js";
 import { weightSources } from "./checkpoint/weights.js";
 import type { Loaded } from "./loaded.js";
 
 export interface SaveOptions {
-  /** Each tensor in its wire dtype, which loses no bit, or all in one. @default "wire" */
+  /** Each tensor in its wire dtype, of 8 bits as bf16, which loses no bit, or all in one. @default "wire" */
   readonly dtype?: FloatType | "wire" | undefined;
   readonly maxShardBytes?: number | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -20,7 +20,7 @@ export async function saveWeights(loaded: Loaded, dir: string, o: SaveOptions = 
   const { session, parameters } = loaded;
   await session.flush();
   const dtype = o.dtype ?? "wire";
-  const stored = TORCH_DTYPE[dtype === "wire" ? session.wire : dtype];
+  const stored = TORCH_DTYPE[dtype === "wire" ? floatOf(session.wire) : dtype];
   const { dtype: newer, ...config } = loaded.config;
   const tensors = weightSources(session.store, session.units, parameters, dtype);
   await writeCheckpoint(dir, {

@@ -1,7 +1,7 @@
 import { Zo2Error } from "../base/errors.js";
 import { rowsOf, type Parameter } from "../ops/parameter.js";
-import { BYTES_OF, type FloatType } from "../base/dtype.js";
-import type { HostBytes, WeightStore } from "../device/store.js";
+import { BLOCK, BYTES_OF, type FloatType, floatOf, isBlocked, type WireType } from "../base/dtype.js";
+import type { BlockedRows, HostBytes, WeightStore } from "../device/store.js";
 import type { TensorSlice, Unit } from "../memory/units.js";
 import type { Checkpoint } from "./checkpoint.js";
 import { FLOAT_SOURCES, type FloatSource } from "./float-sources.js";
@@ -43,7 +43,7 @@ export function storedType(
 export function otherTypes(
   checkpoint: Checkpoint,
   entries: ReadonlyMap<Parameter, TensorEntry>,
-  wire: FloatType,
+  wire: WireType,
 ): ReadonlyMap<Parameter, FloatType> {
   const others = new Map<Parameter, FloatType>();
   for (const [parameter, entry] of entries) {
@@ -114,8 +114,7 @@ export async function loadWeights(
           throw new Zo2Error("ZO2_ERR_ABORTED", `${checkpoint.dir}: loading was stopped`, { cause: signal.reason });
         const entry = entries.get(tensor.parameter);
         if (entry === undefined) throw new Error(`${tensor.parameter.name} was not looked for in the checkpoint`);
-        const to = { ...memory, offset: memory.offset + tensor.wireOffset };
-        await loadSlice(store, checkpoint, entry, tensor, to, piece, hashes);
+        await loadSlice(store, checkpoint, entry, tensor, memory, piece, hashes);
       }
     });
   }
@@ -127,7 +126,7 @@ async function loadSlice(
   checkpoint: Checkpoint,
   entry: TensorEntry,
   tensor: TensorSlice,
-  to: HostBytes,
+  memory: HostBytes,
   piece: Uint8Array,
   hashes: TensorHashes,
 ): Promise<void> {
@@ -135,8 +134,8 @@ async function loadSlice(
   const first = tensor.rowStart * rowsOf(tensor.parameter).width;
   const perPiece = Math.floor(piece.byteLength / Math.max(source.bytes, BYTES_OF[source.type]));
   const wide = source.widen === undefined ? undefined : new Float32Array(Math.min(perPiece, tensor.count));
-  for (let done = 0; done < tensor.count; done += perPiece) {
-    const count = Math.min(perPiece, tensor.count - done);
+  for (let done = 0, count = 0; done < tensor.count; done += count) {
+    count = pieceOf(tensor, done, perPiece);
     const stored = piece.subarray(0, count * source.bytes);
     await checkpoint.read(entry, (first + done) * source.bytes, stored);
     let bytes = stored;
@@ -144,19 +143,52 @@ async function loadSlice(
       source.widen?.(stored, wide);
       bytes = new Uint8Array(wide.buffer, 0, count * BYTES_OF[source.type]);
     }
-    const target = { buffer: to.buffer, offset: to.offset + done * BYTES_OF[tensor.wire] };
     // This thread hashes while another converts.
     const [bad] = await Promise.all([
-      store.convert(bytes, source.type, target, tensor.wire, count),
+      putElements(store, bytes, source.type, tensor, memory, done, count),
       hashes.add(tensor.parameter, first + done, count, stored),
     ]);
     if (bad >= 0) throw notFinite(checkpoint, entry, first + done + bad, tensor.wire);
   }
 }
 
-function notFinite(checkpoint: Checkpoint, entry: TensorEntry, index: number, wire: FloatType): Zo2Error {
+/** Elements from `done` on that one piece of at most `most` has: where they rest in blocks, whole ones. */
+function pieceOf({ wire, count, rowCount }: TensorSlice, done: number, most: number): number {
+  if (!isBlocked(wire)) return Math.min(most, count - done);
+  const width = count / rowCount;
+  const left = width - (done % width);
+  if (left === width && width <= most) return Math.min(Math.floor(most / width) * width, count - done);
+  return left <= most ? left : Math.floor(most / BLOCK) * BLOCK;
+}
+
+/** Where a slice lies that rests in blocks, in the wire bytes of its unit; null for one that does not. */
+function blocksOf(tensor: TensorSlice, memory: HostBytes): BlockedRows | null {
+  const { wire, wireOffset, scaleOffset, count, rowCount } = tensor;
+  if (!isBlocked(wire)) return null;
+  const offsets = { offset: memory.offset + wireOffset, scaleOffset: memory.offset + scaleOffset };
+  return { buffer: memory.buffer, ...offsets, type: wire, width: count / rowCount };
+}
+
+/** Elements of a slice from `first` on, in its wire dtype. */
+function putElements(
+  store: WeightStore,
+  bytes: Uint8Array,
+  type: FloatType,
+  tensor: TensorSlice,
+  memory: HostBytes,
+  first: number,
+  count: number,
+): Promise<number> {
+  const { wire, wireOffset } = tensor;
+  const blocks = blocksOf(tensor, memory);
+  if (blocks !== null) return store.quantise(bytes, type, blocks, first, count);
+  const target = { buffer: memory.buffer, offset: memory.offset + wireOffset + first * BYTES_OF[wire] };
+  return store.convert(bytes, type, target, floatOf(wire), count);
+}
+
+function notFinite(checkpoint: Checkpoint, entry: TensorEntry, index: number, wire: WireType): Zo2Error {
   const narrowing =
-    entry.dtype !== STORED_AS[wire] && wire === "fp16"
+    entry.dtype !== STORED_AS[floatOf(wire)] && wire === "fp16"
       ? `, or does not fit in ${wire} (choose bf16 or fp32 as option "offload.wire")`
       : "";
   const rounding = entry.dtype === "F64" && narrowing === "" ? ", or does not fit in fp32" : "";
@@ -168,7 +200,10 @@ function notFinite(checkpoint: Checkpoint, entry: TensorEntry, index: number, wi
   );
 }
 
-/** The store's tensors as a writer takes them; `dtype` for all, or each in its wire dtype, which loses no bit. */
+/**
+ * The store's tensors as a writer takes them; `dtype` for all, or each in its wire dtype, or for one in blocks bf16,
+ * which loses no bit.
+ */
 export function weightSources(
   store: WeightStore,
   units: readonly Unit[],
@@ -180,7 +215,7 @@ export function weightSources(
       unit.tensors.filter((t) => t.parameter === parameter).map((tensor) => ({ unit: unit.index, tensor })),
     );
     const wire = slices[0]?.tensor.wire ?? "fp32";
-    const target = dtype === "wire" ? wire : dtype;
+    const target = dtype === "wire" ? floatOf(wire) : dtype;
     return {
       name: parameter.name,
       dtype: STORED_AS[target],
@@ -214,10 +249,15 @@ async function readSlice(
   const wireBytes = BYTES_OF[tensor.wire];
   const offset = memory.offset + tensor.wireOffset + from * wireBytes;
   if (tensor.wire === target) return memory.buffer.read(offset, into);
-  const source = new Uint8Array(count * wireBytes);
-  memory.buffer.read(offset, source);
+  const blocks = blocksOf(tensor, memory);
+  const convertTo = (converted: HostBytes) => {
+    if (blocks !== null) return store.dequantise(blocks, from, converted, target, count);
+    const source = new Uint8Array(count * wireBytes);
+    memory.buffer.read(offset, source);
+    return store.convert(source, floatOf(tensor.wire), converted, target, count);
+  };
   await store.withHostMemory(into.byteLength, async (converted) => {
-    const bad = await store.convert(source, tensor.wire, converted, target, count);
+    const bad = await convertTo(converted);
     if (bad >= 0) {
       const element = tensor.rowStart * rowsOf(tensor.parameter).width + from + bad;
       throw new Zo2Error(

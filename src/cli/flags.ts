@@ -2,6 +2,7 @@ import { InvalidArgumentError, Option } from "commander";
 import { z } from "zod";
 import { isZo2Error, Zo2Error } from "../base/errors.js";
 import { BYTE_SIZE_FORMS, parseBytes } from "../base/bytes.js";
+import { WIRE_TYPES } from "../base/dtype.js";
 import { byteSizeSchema } from "../config/bytes.js";
 import { evaluateOptionsSchema } from "../config/evaluate.js";
 import { generateOptionsSchema } from "../config/generate.js";
@@ -135,12 +136,9 @@ export const FLAGS = {
     `%: where weights rest between visits (default: ${loading.offload.to}, as many on the device as fit)`,
     { path: "offload.to" },
   ),
-  wire: choice(
-    "--wire <dtype>",
-    ["fp32", "fp16", "bf16"],
-    "%: weights at rest and in transfer (default: the checkpoint's)",
-    { path: "offload.wire" },
-  ),
+  wire: choice("--wire <dtype>", WIRE_TYPES, "%: weights at rest and in transfer (default: the checkpoint's)", {
+    path: "offload.wire",
+  }),
   deviceMemory: bytes(
     "--device-memory <bytes>",
     'most device memory in use, such as "4GiB" (default: what is free on a GPU, less a reserve)',
@@ -183,8 +181,8 @@ export const FLAGS = {
   }),
   rounding: choice(
     "--rounding <way>",
-    ["nearest", "stochastic"],
-    `%: rounding of updated weights (default: ${loading.rounding})`,
+    ["auto", "nearest", "stochastic"],
+    `%: rounding of updated weights (default: ${loading.rounding}, stochastic for wires of 8 bits)`,
     { path: "rounding" },
   ),
 

@@ -23,7 +23,7 @@ export const planCommand: CommandSpec = {
     batchSize: "sequences in a step (default: 1)",
     deviceMemory: "most device memory in use (default: that of --hardware, else no limit)",
     maxLength: "tokens of each sequence (default: the model's positions)",
-    wire: "fp32, fp16, bf16: weights at rest and in transfer (default: as config.json says)",
+    wire: "fp32, fp16, bf16, int8, e4m3: weights at rest and in transfer (default: as config.json says)",
     unitBytes: "largest unit of a transfer (default: chosen)",
     slots: "units on the device at once, of those that move (default: chosen)",
   },

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isBlocked, WIRE_TYPES } from "../base/dtype.js";
 import type { DeviceName } from "../device/open.js";
 import type { PassObserver } from "../device/options.js";
 import type { Tier } from "../memory/residence.js";
@@ -18,11 +19,12 @@ const offloadSchema = z.strictObject({
    */
   to: z.enum(["auto", "host", "device", "disk"]).default("auto"),
   /**
-   * Dtype of the weights at rest and in transfer. `"stored"` is the checkpoint's own. One-dimensional parameters are
-   * always fp32. Below fp32, nearest rounding loses small updates: see `rounding`.
+   * Dtype of the weights at rest and in transfer. `"stored"` is the checkpoint's own. `"int8"` and `"e4m3"` have 8
+   * bits, and a power of two as scale for every 64 of a row. One-dimensional parameters are always fp32. Below fp32,
+   * nearest rounding loses small updates: see `rounding`.
    * @default "stored"
    */
-  wire: z.enum(["stored", "fp32", "fp16", "bf16"]).default("stored"),
+  wire: z.enum(["stored", ...WIRE_TYPES]).default("stored"),
   /**
    * Most bytes of device memory that may be in use: a number, or text such as `"4GiB"`. @default with `"auto"`, on a
    * GPU what is free there when the model is loaded, less a twentieth and 256 MiB; else no limit
@@ -151,8 +153,11 @@ export const modelOptionsSchema = z.strictObject({
    * false
    */
   tf32: z.boolean().default(false),
-  /** How an updated weight is rounded to the wire dtype. @default "nearest" */
-  rounding: z.enum(["nearest", "stochastic"]).default("nearest"),
+  /**
+   * How an updated weight is rounded to the wire dtype. `"auto"`: to nearest, but stochastically where that has 8 bits,
+   * of which nearest would lose nearly every update. @default "auto"
+   */
+  rounding: z.enum(["auto", "nearest", "stochastic"]).default("auto"),
   /**
    * Largest number of tokens in one training, evaluation or scoring batch. @default 8 sequences of the longest length
    */
@@ -174,6 +179,12 @@ export const modelOptionsSchema = z.strictObject({
   /** Switches for tests. They change speed and never results. */
   test: testSchema.optional(),
 });
+
+/** How a model's updated weights are rounded. */
+export function roundingOf({ rounding, offload }: Frozen<z.output<typeof modelOptionsSchema>>) {
+  if (rounding !== "auto") return rounding;
+  return offload.wire !== "stored" && isBlocked(offload.wire) ? "stochastic" : "nearest";
+}
 
 /** Options of `loadModel`, as a caller writes them. */
 export type ModelOptions = z.input<typeof modelOptionsSchema>;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { WIRE_TYPES } from "../base/dtype.js";
 import { HARDWARE_NAMES, THIS_MACHINE } from "../simulate/hardware.js";
 import { byteSizeSchema } from "./bytes.js";
 import { hubSchema } from "./model.js";
@@ -29,7 +30,7 @@ export const planOptionsSchema = z.strictObject({
       /** Where weights rest, as for `loadModel`. @default "auto" */
       to: z.enum(["auto", "host", "device", "disk"]).default("auto"),
       /** Dtype at rest and in transfer. @default "stored": the one that `config.json` names, or fp32 */
-      wire: z.enum(["stored", "fp32", "fp16", "bf16"]).default("stored"),
+      wire: z.enum(["stored", ...WIRE_TYPES]).default("stored"),
       /** Most bytes of device memory. @default that of the hardware, where it is named */
       deviceMemory: byteSizeSchema.optional(),
       /** Most bytes of host memory. @default no limit */

@@ -1,6 +1,6 @@
 import type { Program, Stream } from "zo2/native";
 import { at } from "../base/at.js";
-import { align, BYTES_OF } from "../base/dtype.js";
+import { align, BYTES_OF, isBlocked, scaleBytes, scaleOffsetOf } from "../base/dtype.js";
 import { NOISE, ROUND } from "../contract/constants.js";
 import type { PackedBatch } from "../data/batch.js";
 import { DISK_ALIGNMENT } from "../memory/arena.js";
@@ -29,12 +29,17 @@ export interface IssueContext {
 
 const RESULT_BYTES = 4;
 
-/** Of a batch's rows of the gathered table, `begin` .. `end - 1` are this slice's. */
+/**
+ * Of a batch's rows of the gathered table, `begin` .. `end - 1` are this slice's. Their bytes, or those of their scales,
+ * begin at `source` in the unit's wire bytes and at `target` in what is gathered.
+ */
 interface TouchedSlice {
   readonly unit: number;
   readonly slice: TensorSlice;
   readonly begin: number;
   readonly end: number;
+  readonly source: number;
+  readonly target: number;
   readonly rowBytes: number;
 }
 
@@ -133,10 +138,10 @@ export class Issue {
   private gather(words: CommandWords, stream: Stream, { ring }: Of<"gather">): void {
     const { host, device } = this.context.objects;
     for (const touched of this.touchedSlices()) {
-      const { unit, begin, end, rowBytes } = touched;
+      const { unit, begin, end, rowBytes, target } = touched;
       if (!this.isStaged(unit)) this.gatherRows(words, stream, ring, touched, device.gathered);
       else {
-        const from = begin * rowBytes;
+        const from = target + begin * rowBytes;
         words.copy(stream, offsetBy(device.gathered, from), offsetBy(host.gathered, from), (end - begin) * rowBytes);
       }
     }
@@ -148,29 +153,36 @@ export class Issue {
       if (this.isStaged(touched.unit)) this.gatherRows(words, stream, ring, touched, host.gathered);
   }
 
-  /** @param target for the rows of all slices. */
+  /** @param table for the rows of all slices. */
   private gatherRows(
     words: CommandWords,
     stream: Stream,
     ring: number,
-    { unit, slice, begin, end, rowBytes }: TouchedSlice,
-    target: Place,
+    { unit, slice, begin, end, rowBytes, source, target }: TouchedSlice,
+    table: Place,
   ): void {
     const { objects, store } = this.context;
-    const src = offsetBy(store.span(unit), slice.wireOffset);
-    const dst = offsetBy(target, begin * rowBytes);
+    const src = offsetBy(store.span(unit), source);
+    const dst = offsetBy(table, target + begin * rowBytes);
     const rows = at(objects.host.staging, ring).tableRows;
     const numbers = offsetBy(rows, begin * this.table.BYTES_PER_ELEMENT);
     words.gather(stream, dst, src, numbers, end - begin, slice.rowStart, rowBytes);
   }
 
-  /** The parts of the table of which the batch touches rows. */
+  /** The parts of the table of which the batch touches rows; their scales after them, where it rests in blocks. */
   private touchedSlices(): TouchedSlice[] {
     return this.context.objects.tableSlices.flatMap(({ unit, slice }) => {
-      const { rowStart, rowCount, count, wire } = slice;
+      const { rowStart, rowCount, count, wire, wireOffset, scaleOffset } = slice;
       const begin = lowerBound(this.table, rowStart);
       const end = lowerBound(this.table, rowStart + rowCount);
-      return begin === end ? [] : [{ unit, slice, begin, end, rowBytes: (count / rowCount) * BYTES_OF[wire] }];
+      if (begin === end) return [];
+      const width = count / rowCount;
+      const touched = { unit, slice, begin, end };
+      const elements = { ...touched, source: wireOffset, target: 0, rowBytes: width * BYTES_OF[wire] };
+      if (!isBlocked(wire)) return [elements];
+      const { tableRows } = this.context.objects.plan.options.capacity;
+      const target = scaleOffsetOf(wire, tableRows, width);
+      return [elements, { ...touched, source: scaleOffset, target, rowBytes: scaleBytes(width) }];
     });
   }
 

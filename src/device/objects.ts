@@ -1,7 +1,8 @@
 import type { Buffer, Device, Layout, Program } from "zo2/native";
 import { at } from "../base/at.js";
+import { isBlocked, scaleOffsetOf } from "../base/dtype.js";
 import { SEGMENT } from "../contract/constants.js";
-import { FLOAT_DTYPE, spaceBytes, unitProgram } from "../memory/operands.js";
+import { FLOAT_DTYPE, WIRE_DTYPE, spaceBytes, unitProgram } from "../memory/operands.js";
 import type { Plan } from "../memory/plan.js";
 import type { GatheredTable, TensorSlice, Unit } from "../memory/units.js";
 import type { Parameter } from "../ops/parameter.js";
@@ -85,8 +86,8 @@ export class PlanObjects {
 
 function unitSegments(unit: Unit, frozen: ReadonlySet<Parameter>): Float64Array {
   const words = unit.tensors.flatMap((t) => [
-    ...[t.canonical, t.count, t.wireOffset, t.scratchOffset, 0],
-    ...[FLOAT_DTYPE[t.wire], FLOAT_DTYPE[t.scratch], segmentFlags(t.parameter, frozen), 0],
+    ...[t.canonical, t.count, t.wireOffset, t.scratchOffset, isBlocked(t.wire) ? t.count / t.rowCount : 0],
+    ...[WIRE_DTYPE[t.wire], FLOAT_DTYPE[t.scratch], segmentFlags(t.parameter, frozen), t.scaleOffset],
   ]);
   return Float64Array.from(words);
 }
@@ -96,10 +97,12 @@ function gatheredSegment(
   { parameter, width, wire, scratchOffset }: GatheredTable,
   frozen: ReadonlySet<Parameter>,
 ): Float64Array {
-  const count = options.capacity.tableRows * width;
-  const dtypes = [FLOAT_DTYPE[wire], FLOAT_DTYPE[options.compute]];
+  const { tableRows } = options.capacity;
+  const count = tableRows * width;
+  const dtypes = [WIRE_DTYPE[wire], FLOAT_DTYPE[options.compute]];
   const flags = segmentFlags(parameter, frozen) | SEGMENT.gathered;
-  return Float64Array.from([parameter.canonical, count, 0, scratchOffset, width, ...dtypes, flags, 0]);
+  const scales = scaleOffsetOf(wire, tableRows, width);
+  return Float64Array.from([parameter.canonical, count, 0, scratchOffset, width, ...dtypes, flags, scales]);
 }
 
 function segmentFlags(parameter: Parameter, frozen: ReadonlySet<Parameter>): number {

@@ -1,4 +1,4 @@
-import type { FloatType } from "../base/dtype.js";
+import type { FloatType, WireType } from "../base/dtype.js";
 import type { ControlLayout } from "../memory/control.js";
 import type { Needs } from "../memory/needs.js";
 import type { Arrangement, Tier } from "../memory/residence.js";
@@ -27,7 +27,7 @@ export interface SessionOptions {
   /** Of the visits of a unit that moves, how many there are for each that stores its pending updates. */
   readonly writeBackEvery: number;
   /** Of most matrices. */
-  readonly wire: FloatType;
+  readonly wire: WireType;
   readonly compute: FloatType;
   readonly rounding: "nearest" | "stochastic";
   readonly deviceMemory?: number | undefined;

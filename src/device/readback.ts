@@ -1,5 +1,5 @@
 /** What comes back from a pass, and what goes there: numbers in host memory. */
-import type { FloatType } from "../base/dtype.js";
+import type { WireType } from "../base/dtype.js";
 import { COEFFICIENT_BYTES, LOSS_BYTES, STICKY } from "../contract/constants.js";
 import type { ReadbackRegions } from "../memory/plan.js";
 import { at } from "../base/at.js";
@@ -48,7 +48,7 @@ export function readResults(
 }
 
 /** @throws StepError ZO2_ERR_NOT_FINITE naming the step whose update went wrong */
-export function checkSticky({ sticky }: Readback, wire: FloatType): void {
+export function checkSticky({ sticky }: Readback, wire: WireType): void {
   const view = new DataView(bytesAt(sticky));
   const flags = view.getUint32(0, true);
   if (flags === 0) return;

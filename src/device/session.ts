@@ -1,5 +1,5 @@
 import type { Device, DeviceInfo } from "zo2/native";
-import type { FloatType } from "../base/dtype.js";
+import type { WireType } from "../base/dtype.js";
 import { isZo2Error, Zo2Error } from "../base/errors.js";
 import { labelledCount } from "../data/batch.js";
 import type { Batch } from "../memory/batch-tables.js";
@@ -163,7 +163,7 @@ export class Session {
   }
 
   /** Dtype of most matrices at rest. */
-  get wire(): FloatType {
+  get wire(): WireType {
     return this.options.wire;
   }
 

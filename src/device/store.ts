@@ -1,8 +1,8 @@
 import type { Device } from "zo2/native";
 import { at } from "../base/at.js";
-import { align, type FloatType } from "../base/dtype.js";
+import { align, type BlockType, type FloatType } from "../base/dtype.js";
 import { DISK_ALIGNMENT } from "../memory/arena.js";
-import { FLOAT_DTYPE } from "../memory/operands.js";
+import { FLOAT_DTYPE, WIRE_DTYPE } from "../memory/operands.js";
 import type { Tier } from "../memory/residence.js";
 import { type RestLayout, restLayout } from "../memory/rest.js";
 import type { Unit } from "../memory/units.js";
@@ -14,6 +14,14 @@ import type { Span } from "./words.js";
 
 /** Host memory, as the native side and `view` take it. */
 export type HostBytes = Span;
+
+/** Rows in blocks in host memory: from `offset` on their elements, from `scaleOffset` on the scales. */
+export interface BlockedRows extends HostBytes {
+  readonly scaleOffset: number;
+  readonly type: BlockType;
+  /** Elements of a row. */
+  readonly width: number;
+}
 
 /**
  * The wire bytes of every unit, at rest: in host memory that units are uploaded from, on the device for those that
@@ -104,6 +112,22 @@ export class WeightStore {
    */
   convert(source: Uint8Array, from: FloatType, to: HostBytes, type: FloatType, count: number): Promise<number> {
     return this.device.convert(source, FLOAT_DTYPE[from], to.buffer, to.offset, FLOAT_DTYPE[type], count);
+  }
+
+  /**
+   * Converts elements of whole rows into blocks, which they begin and end with, rounding to nearest even. The other way
+   * is `dequantise`; both as `convert` otherwise.
+   * @param first number of the first element among those of the rows
+   */
+  quantise(source: Uint8Array, from: FloatType, to: BlockedRows, first: number, count: number): Promise<number> {
+    const { buffer, offset, scaleOffset, type, width } = to;
+    const target = [buffer, offset, scaleOffset, WIRE_DTYPE[type], width] as const;
+    return this.device.quantise(source, FLOAT_DTYPE[from], ...target, first, count);
+  }
+
+  dequantise(from: BlockedRows, first: number, to: HostBytes, type: FloatType, count: number): Promise<number> {
+    const source = [from.buffer, from.offset, from.scaleOffset, WIRE_DTYPE[from.type], from.width] as const;
+    return this.device.dequantise(...source, first, to.buffer, to.offset, FLOAT_DTYPE[type], count);
   }
 
   /** Calls `body` with host memory that lives as long. */

@@ -1,5 +1,6 @@
 /** What a run is a function of, besides its records: the first frame of a journal. */
 import { z } from "zod";
+import { FLOAT_TYPES, WIRE_TYPES } from "../base/dtype.js";
 import { Zo2Error } from "../base/errors.js";
 import { messageOf } from "../base/guards.js";
 
@@ -8,7 +9,7 @@ export const FORMAT_VERSION = 1;
 
 const hash = z.string().regex(/^[0-9a-f]{32}$/);
 const count = z.int().min(0);
-const floatType = z.enum(["fp32", "fp16", "bf16"]);
+const floatType = z.enum(FLOAT_TYPES);
 
 /** One tensor of the base as the run has it: its values before the first step. */
 const tensorSchema = z.strictObject({
@@ -16,7 +17,7 @@ const tensorSchema = z.strictObject({
   name: z.string(),
   shape: z.array(count),
   /** At rest: what updates are rounded to. */
-  wire: floatType,
+  wire: z.enum(WIRE_TYPES),
   /** XXH128 of the stored bytes in the checkpoint, row-major. */
   hash,
 });

@@ -1,6 +1,6 @@
 import { at } from "../base/at.js";
 import { DTYPE, SPACE, SYMBOL } from "../contract/constants.js";
-import { BYTES_OF, type FloatType } from "../base/dtype.js";
+import { BYTES_OF, type FloatType, type WireType } from "../base/dtype.js";
 import { encodeProgram, type OperandWords, type Operands, type UnitOp } from "../ops/encode.js";
 import { type Lowering, lower } from "../ops/lower.js";
 import { type Parameter, rowsOf } from "../ops/parameter.js";
@@ -11,6 +11,7 @@ import type { Plan } from "./plan.js";
 import type { Unit } from "./units.js";
 
 export const FLOAT_DTYPE: Readonly<Record<FloatType, number>> = { fp32: DTYPE.f32, fp16: DTYPE.f16, bf16: DTYPE.bf16 };
+export const WIRE_DTYPE: Readonly<Record<WireType, number>> = { ...FLOAT_DTYPE, int8: DTYPE.i8, e4m3: DTYPE.e4m3 };
 
 /** A unit's ops as a pass of the plan runs them. */
 export function loweredOps(plan: Plan, unit: Unit, inputs: Inputs): readonly UnitOp[] {

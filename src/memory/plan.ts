@@ -1,6 +1,6 @@
 import { at } from "../base/at.js";
 import { formatBytes } from "../base/bytes.js";
-import { align, BYTES_OF, type FloatType } from "../base/dtype.js";
+import { align, type FloatType, storedBytes, type WireType } from "../base/dtype.js";
 import { Zo2Error } from "../base/errors.js";
 import type { Output } from "../ops/value.js";
 import { Arena, ARENA_ALIGNMENT, type Region, within } from "./arena.js";
@@ -178,8 +178,8 @@ export function scratchSets({ prepareAhead }: Pick<PlanOptions, "prepareAhead">)
 }
 
 /** @param type of the values; absent where the unit gathers none */
-function gatheredBytes({ gathered }: Unit, { tableRows }: Capacity, type: FloatType | undefined): number {
-  return gathered === null || type === undefined ? 0 : tableRows * gathered.width * BYTES_OF[type];
+function gatheredBytes({ gathered }: Unit, { tableRows }: Capacity, type: WireType | undefined): number {
+  return gathered === null || type === undefined ? 0 : storedBytes(type, tableRows, gathered.width);
 }
 
 /** Bytes of one unit's perturbed weights; the gathered rows of a table lie behind them. */

@@ -1,5 +1,15 @@
 import { at } from "../base/at.js";
-import { align, BYTES_OF, storageType, type FloatType } from "../base/dtype.js";
+import {
+  align,
+  BYTES_OF,
+  type FloatType,
+  isBlocked,
+  scaleBytes,
+  scaleOffsetOf,
+  storageType,
+  storedBytes,
+  type WireType,
+} from "../base/dtype.js";
 import type { UnitOp } from "../ops/encode.js";
 import { rowsOf, type Parameter } from "../ops/parameter.js";
 import { isParameter, parametersOf, type Recording, valuesOf } from "../ops/record.js";
@@ -15,8 +25,10 @@ export interface TensorSlice {
   readonly count: number;
   /** Canonical index of the first element. */
   readonly canonical: number;
-  readonly wire: FloatType;
+  readonly wire: WireType;
   readonly wireOffset: number;
+  /** Of the scales of its blocks; 0 where it has none. */
+  readonly scaleOffset: number;
   readonly scratch: FloatType;
   readonly scratchOffset: number;
 }
@@ -30,7 +42,7 @@ export interface GatheredTable {
   readonly parameter: Parameter;
   /** Elements of a row. */
   readonly width: number;
-  readonly wire: FloatType;
+  readonly wire: WireType;
   /** Where its rows lie in the unit's scratch, behind the unit's own tensors. Bytes. */
   readonly scratchOffset: number;
 }
@@ -49,9 +61,9 @@ export interface Unit {
 
 export interface UnitOptions {
   /** Of matrices; one-dimensional parameters are fp32. */
-  readonly wire: FloatType;
+  readonly wire: WireType;
   /** Matrices that rest in another dtype. */
-  readonly wires?: ReadonlyMap<Parameter, FloatType> | undefined;
+  readonly wires?: ReadonlyMap<Parameter, WireType> | undefined;
   readonly compute: FloatType;
   /** Largest unit in wire bytes; absent: the largest `layer` block. A single row is never cut. */
   readonly unitBytes?: number | undefined;
@@ -63,8 +75,14 @@ export function isDirect({ gathered, tensors }: Unit): boolean {
 }
 
 /** The dtype in which a parameter rests and travels. */
-function wireOf(parameter: Parameter, { wire, wires }: UnitOptions): FloatType {
+function wireOf(parameter: Parameter, { wire, wires }: UnitOptions): WireType {
   return storageType(parameter.shape, wires?.get(parameter) ?? wire);
+}
+
+/** Wire bytes of some rows of a parameter, or of all. */
+function wireBytesOf(parameter: Parameter, options: UnitOptions, taken?: number): number {
+  const { rows, width } = rowsOf(parameter);
+  return storedBytes(wireOf(parameter, options), taken ?? rows, width);
 }
 
 /** Wire bytes of the largest `layer` block: the largest unit where nothing says another size. */
@@ -75,12 +93,9 @@ export function largestLayer(recording: Recording, options: UnitOptions): number
 
 /** Bytes on the wire that come with ops: those of a parameter with the op that uses it last. */
 function bytesOfOps(owner: ReadonlyMap<Parameter, Op>, options: UnitOptions): (ops: readonly Op[]) => number {
-  const wireBytesOf = (op: Op) =>
-    parametersOf(op).reduce(
-      (sum, p) => sum + (owner.get(p) === op ? align(p.count * BYTES_OF[wireOf(p, options)]) : 0),
-      0,
-    );
-  return (ops) => ops.reduce((sum, op) => sum + wireBytesOf(op), 0);
+  const bytesOf = (op: Op) =>
+    parametersOf(op).reduce((sum, p) => sum + (owner.get(p) === op ? wireBytesOf(p, options) : 0), 0);
+  return (ops) => ops.reduce((sum, op) => sum + bytesOf(op), 0);
 }
 
 /** Cuts a recording into units: between ops, and along the rows of a parameter that is larger than a unit. */
@@ -206,11 +221,15 @@ function cutParameter({ row, operands }: Op): Parameter | null {
  */
 const TILE_ROWS = [256, 128, 64];
 
+function rowWireBytes(width: number, type: WireType): number {
+  return width * BYTES_OF[type] + (isBlocked(type) ? scaleBytes(width) : 0);
+}
+
 function sliceRows(op: Op, unitBytes: number, options: UnitOptions): Part[] {
   const parameter = cutParameter(op);
   if (parameter === null) return [];
   const { rows } = rowsOf(parameter);
-  const rowBytes = parametersOf(op).map((p) => rowsOf(p).width * BYTES_OF[wireOf(p, options)]);
+  const rowBytes = parametersOf(op).map((p) => rowWireBytes(rowsOf(p).width, wireOf(p, options)));
   const most = Math.max(1, Math.floor(unitBytes / rowBytes.reduce((sum, bytes) => sum + bytes, 0)));
   // What makes no columns gains nothing, and the loss that the head sums slice by slice has its bits from the cut.
   const tiles = op.row.cut?.columns === undefined ? [] : TILE_ROWS;
@@ -225,7 +244,7 @@ function sliceRows(op: Op, unitBytes: number, options: UnitOptions): Part[] {
     const start = i * count;
     const last = i === slices - 1;
     const taken = last ? rows - start : count;
-    const bytes = rowBytes.reduce((sum, width) => sum + align(taken * width), 0);
+    const bytes = parametersOf(op).reduce((sum, p) => sum + wireBytesOf(p, options, taken), 0);
     parts.push({
       ops: [{ op, slice: { start, count: taken, first: i === 0, last } }],
       bytes,
@@ -256,9 +275,10 @@ function layOut(
       const wire = wireOf(parameter, options);
       const scratch = storageType(parameter.shape, options.compute);
       const canonical = parameter.canonical + rowStart * width;
-      const places = { wire, wireOffset: wireBytes, scratch, scratchOffset: scratchBytes };
+      const scaleOffset = isBlocked(wire) ? wireBytes + scaleOffsetOf(wire, rowCount, width) : 0;
+      const places = { wire, wireOffset: wireBytes, scaleOffset, scratch, scratchOffset: scratchBytes };
       tensors.push({ parameter, rowStart, rowCount, count, canonical, ...places });
-      wireBytes += align(count * BYTES_OF[wire]);
+      wireBytes += storedBytes(wire, rowCount, width);
       scratchBytes += align(count * BYTES_OF[scratch]);
     }
   }

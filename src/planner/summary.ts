@@ -1,5 +1,5 @@
 /** A plan that was chosen, as others read it. */
-import { BYTES_OF, type FloatType } from "../base/dtype.js";
+import { BYTES_OF, type FloatType, type WireType } from "../base/dtype.js";
 import { deviceBytes, deviceParts, diskBytes, hostBytes } from "../memory/plan.js";
 import type { Parameter } from "../ops/parameter.js";
 import { type Lane, LANES } from "../schedule/command.js";
@@ -19,7 +19,7 @@ export interface ModelPlan {
   /** Whether `config.json` says which dtype the weights are stored in. */
   readonly storedKnown: boolean;
   /** Dtype of the weights at rest and in transfer, and of the matrix products. */
-  readonly wire: FloatType;
+  readonly wire: WireType;
   readonly dtype: FloatType;
   /** What a step is planned for; its rows are those that are computed. */
   readonly step: {
@@ -63,7 +63,7 @@ export interface About {
   readonly hardware: Hardware | null;
   readonly hardwareName: string | null;
   readonly stored: FloatType | null;
-  readonly wire: FloatType;
+  readonly wire: WireType;
   readonly compute: FloatType;
   readonly deviceMemory: number | null;
 }

@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { hashOfJson } from "../base/hash.js";
 import { runtimeName } from "../base/runtime.js";
+import { roundingOf } from "../config/model.js";
 import type { ResolvedTrainerOptions } from "../config/trainer.js";
 import { nativeBuild } from "../device/open.js";
 import { packageVersion } from "../device/package-version.js";
@@ -70,7 +71,7 @@ export async function baseOf({
         hash: of(fingerprints, parameter),
       })),
     },
-    numerics: { compute: options.dtype, rounding: options.rounding, tf32: options.tf32 },
+    numerics: { compute: options.dtype, rounding: roundingOf(options), tf32: options.tf32 },
   };
 }
 

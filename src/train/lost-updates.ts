@@ -1,9 +1,10 @@
 /** Of a run with weights below fp32 that are rounded to nearest: how many of its updates change nothing. */
-import type { FloatType } from "../base/dtype.js";
+import { BLOCK, type BlockType, type FloatType, isBlocked, type WireType } from "../base/dtype.js";
 import type { Warning } from "../base/warnings.js";
 import { weightSources } from "../checkpoint/weights.js";
+import { roundingOf } from "../config/model.js";
 import type { Loaded } from "../loaded.js";
-import type { Parameter } from "../ops/parameter.js";
+import { type Parameter, rowsOf } from "../ops/parameter.js";
 
 /** Steps whose coefficients say what a run's updates are like. */
 const FIRST_STEPS = 8;
@@ -25,6 +26,25 @@ export function halfGap(value: number, type: Exclude<FloatType, "fp32">): number
   return 2 ** (exponent - bits - 1);
 }
 
+/** The largest number of a format, and the least exponent of its steps. */
+const BLOCK_FORMATS: Readonly<Record<BlockType, { readonly largest: number; readonly least: number }>> = {
+  int8: { largest: 127, least: 0 },
+  e4m3: { largest: 448, least: -9 },
+};
+
+/** The same for the values of a block, whose largest has its scale. */
+export function blockHalfGaps(values: Float32Array, type: BlockType): number[] {
+  const { largest, least } = BLOCK_FORMATS[type];
+  const most = values.reduce((m, value) => Math.max(m, Math.abs(value)), 0);
+  if (most === 0) return Array.from(values, () => 0);
+  const scale = 2 ** Math.ceil(Math.log2(most / largest));
+  return Array.from(values, (value) => {
+    if (type === "int8") return scale / 2;
+    const exponent = Math.floor(Math.log2(Math.abs(value) / scale)) - 3;
+    return (scale * 2 ** Math.max(least, exponent)) / 2;
+  });
+}
+
 /** The share of updates of `size` times the noise that are smaller than these half gaps. */
 export function lostShare(halfGaps: Float64Array, size: number, noise: "gaussian" | "rademacher"): number {
   const lost = (gap: number) => (noise === "rademacher" ? Number(size < gap) : within(gap / size));
@@ -40,12 +60,23 @@ function within(x: number): number {
   return 1 - series * Math.exp(-z * z);
 }
 
+/** Half gaps of values that begin where a row does. */
+function blocked(values: Float32Array, width: number, type: BlockType): number[] {
+  const gaps: number[] = [];
+  for (let begin = 0; begin < values.length; ) {
+    const end = Math.min(begin + BLOCK, begin - (begin % width) + width);
+    gaps.push(...blockHalfGaps(values.subarray(begin, end), type));
+    begin = end;
+  }
+  return gaps;
+}
+
 export class LostUpdates {
   /** The squares of the first steps' updates, each of a noise of 1. */
   private readonly squares: number[] = [];
 
   private constructor(
-    private readonly wire: FloatType,
+    private readonly wire: WireType,
     private readonly halfGaps: Float64Array,
     private readonly noise: "gaussian" | "rademacher",
   ) {}
@@ -56,7 +87,7 @@ export class LostUpdates {
     trained: readonly Parameter[],
     noise: "gaussian" | "rademacher",
   ): Promise<LostUpdates | null> {
-    if (options.rounding === "stochastic") return null;
+    if (roundingOf(options) === "stochastic") return null;
     const wires = new Map(session.units.flatMap(({ tensors }) => tensors.map((t) => [t.parameter, t.wire] as const)));
     const narrow = trained.filter((parameter) => wires.get(parameter) !== "fp32");
     if (narrow.length === 0) return null;
@@ -68,9 +99,11 @@ export class LostUpdates {
       if (wire === undefined || wire === "fp32") continue;
       const values = new Float32Array(Math.min(SAMPLED.elements, parameter.count));
       const [source] = weightSources(session.store, session.units, [parameter], "fp32");
-      const from = Math.floor((parameter.count - values.length) / 2);
+      // At the start of a row, where a block begins as well.
+      const { width } = rowsOf(parameter);
+      const from = Math.floor((parameter.count - values.length) / 2 / width) * width;
       await source?.read(from * values.BYTES_PER_ELEMENT, new Uint8Array(values.buffer));
-      for (const value of values) gaps.push(halfGap(value, wire));
+      gaps.push(...(isBlocked(wire) ? blocked(values, width, wire) : Array.from(values, (v) => halfGap(v, wire))));
     }
     return new LostUpdates(session.wire, Float64Array.from(gaps), noise);
   }

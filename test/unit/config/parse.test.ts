@@ -140,7 +140,7 @@ describe("resolved options", () => {
       workload: { training: true, batchSize: 1 },
       dtype: "fp32",
       tf32: false,
-      rounding: "nearest",
+      rounding: "auto",
     });
     expect(parseOptions(trainerOptionsSchema, required, "t")).toEqual({
       method: {
