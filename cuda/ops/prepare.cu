@@ -16,8 +16,9 @@ namespace {
 using namespace groups;
 using contract::PendingUpdate;
 
-// Of a multiprocessor.
-constexpr int kResidentBlocks = 3;
+// Of a multiprocessor, as many as the registers allow without spilling.
+template <bool kBlocked>
+constexpr int kResidentBlocks = kBlocked ? 2 : 3;
 constexpr int kMaxDirections = static_cast<int>(contract::kMaxDirections);
 static_assert(kPrepareThreads == static_cast<int>(kInlineUpdates) * kMaxDirections,
               "one thread computes the coefficient of one update and direction");
@@ -239,7 +240,7 @@ __device__ inline uint32_t prepare_parts(const Job& job, BlockState& state) {
 
 // kBlocked: some segment of the layout is stored in blocks. The other kernel needs no registers for them.
 template <bool kBlocked>
-__global__ void __launch_bounds__(kPrepareThreads, kResidentBlocks)
+__global__ void __launch_bounds__(kPrepareThreads, kResidentBlocks<kBlocked>)
     prepare_kernel(const __grid_constant__ Job job, const uint32_t* poison) {
   if (*poison != 0) return;
   ZO2_SHARED_STATIC(BlockState, state);

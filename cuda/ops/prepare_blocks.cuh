@@ -85,26 +85,28 @@ __device__ inline void store_blocks(unsigned char* base, unsigned char* scales, 
   }
 }
 
-// noise_group for an octet whose canonical index is any.
+// noise_group for an octet whose canonical index is any: of one group, or the parts of two that it lies across.
 __device__ inline void noise_octet(zo2_noise_kind kind, uint64_t seed, uint32_t step, uint32_t direction,
                                    const float* table, const Group& group, float (&z)[kGroup]) {
-  if (kind == ZO2_NOISE_BUFFER || group.canonical % kGroup == 0)
-    return noise_group(kind, seed, step, direction, table, group, z);
-  // It lies across two.
-  const int skew = static_cast<int>(group.canonical % kGroup);
-  Group aligned = {group.canonical - static_cast<uint64_t>(skew), 0, 0, kGroup};
-  float both[2][kGroup];
+  const int skew = kind == ZO2_NOISE_BUFFER ? 0 : static_cast<int>(group.canonical % kGroup);
+  Group part = group;
+  part.canonical -= static_cast<uint64_t>(skew);
+#pragma unroll 1
+  for (int begin = -skew; begin < kGroup; begin += kGroup, part.canonical += kGroup) {
+    float drawn[kGroup];
+    noise_group(kind, seed, step, direction, table, part, drawn);
+    // Number `from` of those drawn is number begin + from of the octet.
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    noise_group(kind, seed, step, direction, table, aligned, both[half]);
-    aligned.canonical += kGroup;
-  }
+    for (int i = 0; i < kGroup; ++i) {
+      if (skew == 0) z[i] = drawn[i];
+    }
+    if (skew == 0) return;
 #pragma unroll
-  for (int i = 0; i < kGroup; ++i) {
-    z[i] = 0;
+    for (int i = 0; i < kGroup; ++i) {
 #pragma unroll
-    for (int from = i; from < i + kGroup; ++from) {
-      if (from - i == skew) z[i] = both[from / kGroup][from % kGroup];
+      for (int from = 0; from < kGroup; ++from) {
+        if (begin + from == i) z[i] = drawn[from];
+      }
     }
   }
 }
