@@ -22,7 +22,7 @@ const DEFAULTS = {
   ...{ model: path.join(root, "docs", "demo", "tiny-opt"), steps: 10_000, rates: "1e-7,1e-6,1e-5", coefficient: 10 },
   ...{ layer: 1, threads: 2, out: path.join(root, "bench", "results", "wire-loss.json") },
 };
-const WIRES = ["fp32", "fp16", "bf16"].flatMap((wire) =>
+const WIRES = ["fp32", "fp16", "bf16", "int8", "e4m3"].flatMap((wire) =>
   wire === "fp32" ? [{ wire, rounding: "nearest" }] : ["nearest", "stochastic"].map((rounding) => ({ wire, rounding })),
 );
 /** Steps that are taken one by one to see which weights move. */
