@@ -30,8 +30,8 @@ export interface IssueContext {
 const RESULT_BYTES = 4;
 
 /**
- * Of a batch's rows of the gathered table, `begin` .. `end - 1` are this slice's. Their bytes, or those of their scales,
- * begin at `source` in the unit's wire bytes and at `target` in what is gathered.
+ * Of a batch's rows of the gathered table, `begin` .. `end - 1` are this slice's. Their bytes, or those of their scales
+ * begin at `source` in the unit's wire bytes, and at `target` in what is gathered.
  */
 interface TouchedSlice {
   readonly unit: number;

@@ -1,5 +1,6 @@
 /** Seconds of a pass's commands on some hardware. */
 import { at } from "../base/at.js";
+import { floatOf } from "../base/dtype.js";
 import { loweredOps } from "../memory/operands.js";
 import type { Plan } from "../memory/plan.js";
 import type { Unit } from "../memory/units.js";
@@ -78,6 +79,7 @@ export class Costs {
     const rate = this.hardware.noise[this.noise];
     if (typeof rate === "number") return rate;
     const [largest] = [...tensors].sort((a, b) => b.count - a.count);
-    return rate[largest?.wire ?? "fp32"];
+    // Of blocks no rate is measured: that of the dtype which has all their values.
+    return rate[floatOf(largest?.wire ?? "fp32")];
   }
 }

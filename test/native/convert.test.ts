@@ -213,6 +213,95 @@ test("conversions that cannot be done are refused with the reason", async () => 
   });
 });
 
+describe.each([
+  ["int8", DTYPE.i8],
+  ["e4m3", DTYPE.e4m3],
+])("%s", (_name, dtype) => {
+  const [rows, width] = [7, 150];
+  const values = Float32Array.from({ length: rows * width }, (_, i) => Math.sin(i * i) * 2 ** -(i % 11));
+  const source = new Uint8Array(values.buffer);
+  const scaleOffset = 2048;
+
+  test("rows go into blocks whole or in parts, and come back whole or in parts, the same", async () => {
+    await withDevice({}, async (device) => {
+      const blocks = () => device.createBuffer("host", 4096);
+      const [whole, parts, out] = [await blocks(), await blocks(), await device.createBuffer("host", 8192)];
+      const into = (buffer: typeof whole) => [buffer, 64, scaleOffset, dtype, width] as const;
+      expect(await device.quantise(source, DTYPE.f32, ...into(whole), 0, values.length)).toBe(-1);
+      for (const [first, end] of [
+        [0, 64],
+        [64, 128],
+        [128, 300],
+        [300, 428],
+        [428, 1050],
+      ]) {
+        const part = source.subarray(4 * first, 4 * end);
+        expect(await device.quantise(part, DTYPE.f32, ...into(parts), first, end - first)).toBe(-1);
+      }
+      expect(contents(parts)).toEqual(contents(whole));
+      const bytes = contents(whole);
+      // Three blocks a row; what lies around is not touched.
+      expect(bytes.subarray(0, 64).every((byte) => byte === 0)).toBe(true);
+      expect(bytes.subarray(64 + rows * width, scaleOffset).every((byte) => byte === 0)).toBe(true);
+      expect(bytes.subarray(scaleOffset, scaleOffset + 3 * rows).every((byte) => byte !== 0)).toBe(true);
+      expect(bytes.subarray(scaleOffset + 3 * rows).every((byte) => byte === 0)).toBe(true);
+      const back = async (first: number, count: number) => {
+        expect(await device.dequantise(...into(whole), first, out, 0, DTYPE.f32, count)).toBe(-1);
+        return new Float32Array(contents(out).slice(0, 4 * count).buffer);
+      };
+      const all = await back(0, values.length);
+      for (const [first, count] of [
+        [1, 1],
+        [63, 3],
+        [140, 20],
+        [299, 152],
+        [1049, 1],
+      ])
+        expect(await back(first, count)).toEqual(all.slice(first, first + count));
+      // Within half a step, of which the largest of a block has 7 or 4 bits.
+      all.forEach((value, i) => expect(Math.abs(value - values[i])).toBeLessThanOrEqual(2 ** -4));
+    });
+  });
+
+  test("what has no place in a block is named, and becomes 0", async () => {
+    await withDevice({}, async (device) => {
+      const target = await device.createBuffer("host", 4096);
+      const out = await device.createBuffer("host", 4096);
+      const bad = Float32Array.from({ length: 70 }, (_, i) => [1, Number.NaN, 3.4e38, -Infinity][i % 5] ?? 2);
+      const to = [target, 0, 1024, dtype, 70] as const;
+      expect(await device.quantise(new Uint8Array(bad.buffer), DTYPE.f32, ...to, 0, 70)).toBe(1);
+      expect(await device.dequantise(...to, 0, out, 0, DTYPE.f32, 70)).toBe(-1);
+      const got = new Float32Array(contents(out).slice(0, 280).buffer);
+      expect(Array.from(got)).toEqual(Array.from(bad, (x) => (Math.abs(x) < 3e38 ? x : 0)));
+    });
+  });
+
+  test("blocks that cannot be made are refused with the reason", async () => {
+    await withDevice({}, async (device) => {
+      const target = await device.createBuffer("host", 4096);
+      const quantise = async (offset: number, scales: number, type: number, w: number, first: number, count: number) =>
+        (await errorOf(() => device.quantise(source, DTYPE.f32, target, offset, scales, type, w, first, count)))
+          .message;
+      expect(await quantise(0, 2048, DTYPE.bf16, 150, 0, 150)).toMatch(/targetDtype is 2; supported are 4 .* 5/);
+      expect(await quantise(0, 2048, dtype, 0, 0, 150)).toMatch(/rowWidth is 0/);
+      expect(await quantise(0, 2048, dtype, 150, 1, 149)).toMatch(/do not begin and end where blocks do/);
+      expect(await quantise(0, 2048, dtype, 150, 0, 63)).toMatch(/do not begin and end where blocks do/);
+      expect(await quantise(0, 2048, dtype, 150, 0, 1200)).toMatch(/source: 1200 of 4 bytes/);
+      expect(await quantise(4000, 2048, dtype, 150, 0, 150)).toMatch(/target: 150 of 1 bytes/);
+      expect(await quantise(0, 4090, dtype, 150, 0, 450)).toMatch(/the scales of target: 9 of 1 bytes/);
+      const back = async (offset: number, scales: number, first: number, count: number) =>
+        (await errorOf(() => device.dequantise(target, offset, scales, dtype, 150, first, target, 0, DTYPE.f32, count)))
+          .message;
+      expect(await back(4000, 0, 0, 97)).toMatch(/source: 97 of 1 bytes/);
+      expect(await back(0, 4090, 0, 1050)).toMatch(/the scales of source: 21 of 1 bytes/);
+      expect(await back(0, 2048, 0, 1025)).toMatch(/target: 1025 of 4 bytes/);
+      const onDevice = await device.createBuffer("device", 4096);
+      const refused = errorOf(() => device.quantise(source, DTYPE.f32, onDevice, 0, 2048, dtype, 150, 0, 150));
+      expect((await refused).message).toMatch(/target is a device buffer/);
+    });
+  });
+});
+
 test("closing the device ends conversions early", async () => {
   const device = await native.openDevice(DEVICE, { threads: 1 });
   const count = 1 << 22;

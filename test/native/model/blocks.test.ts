@@ -68,6 +68,18 @@ describe.each(CASES)("%s, %s", (wire, name) => {
     expectSame(streamed, await train(name, options(wire, {}, { test: { tier, poison: true } })));
   });
 
+  it("on disk, and from there on other tiers, is the same", async () => {
+    const diskPath = await fs.mkdtemp(path.join(os.tmpdir(), "zo2-blocks-"));
+    try {
+      expectSame(streamed, await train(name, options(wire, { to: "disk", diskPath })));
+      const tier = (unit: number) => (["disk", "host", "device"] as const)[unit % 3] ?? "disk";
+      const mixed = { to: "disk", diskPath, writeBackEvery: 3 } as const;
+      expectSame(streamed, await train(name, options(wire, mixed, { test: { tier, poison: true } })));
+    } finally {
+      await fs.rm(diskPath, { recursive: true, force: true });
+    }
+  });
+
   it("with other slots, without overlap, prepared ahead or written back rarely is the same", async () => {
     expectSame(streamed, await train(name, options(wire, { slots: 1 }, { test: { poison: true } })));
     expectSame(streamed, await train(name, options(wire, { overlap: false, prepareAhead: "off" })));

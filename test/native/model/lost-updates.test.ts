@@ -34,10 +34,10 @@ async function unchanged(model: Model, learningRate: number): Promise<number> {
   return same / all;
 }
 
-describe.each(["fp16", "bf16"] as const)("%s, rounded to nearest", (wire) => {
-  const options: ModelOptions = { offload: { wire } };
+describe.each(["fp16", "bf16", "int8", "e4m3"] as const)("%s, rounded to nearest", (wire) => {
+  const options: ModelOptions = { rounding: "nearest", offload: { wire } };
 
-  test.each([1e-6, 1e-5, 1e-4])("at a learning rate of %d", async (learningRate) => {
+  test.each([1e-6, 1e-5, 1e-4, 1e-3])("at a learning rate of %d", async (learningRate) => {
     const share = await withModel(folder("gpt2"), options, (model) => unchanged(model, learningRate));
     const warnings = await withModel(folder("gpt2"), options, (model) => train(model, learningRate));
     if (share < 0.47) return expect(warnings).toEqual([]);
@@ -53,5 +53,6 @@ test("nothing is said in fp32, where rounding is stochastic, or where no matrix 
     expect(await withModel(folder("gpt2"), options, (model) => train(model, 1e-7, o))).toEqual([]);
   await quiet({ offload: { wire: "fp32" } });
   await quiet({ offload: { wire: "fp16" }, rounding: "stochastic" });
+  await quiet({ offload: { wire: "int8" } });
   await quiet({ offload: { wire: "fp16" } }, { freeze: ["*wte*", "*wpe*", "*attn*weight", "*mlp*weight"] });
 });

@@ -58,3 +58,36 @@ test("a weight that two products use is a mistake of the model's definition, and
     "linear is used twice, and its first use (linear) cannot gather rows",
   );
 });
+
+describe.each(["int8", "e4m3"] as const)("matrices in %s", (wire) => {
+  const recording = recordingOf(100, linear);
+
+  it.each([40, 200, 1000, undefined])(
+    "have their elements and their scales in places of their own (%d)",
+    (unitBytes) => {
+      const units = cutUnits(recording, { wire, compute: "fp32", unitBytes });
+      for (const { tensors, wireBytes } of units) {
+        // One byte an element, and one for each row of 16, which is a block.
+        const places = tensors.flatMap(({ count, rowCount, wireOffset, scaleOffset }) => [
+          { begin: wireOffset, end: wireOffset + count },
+          { begin: scaleOffset, end: scaleOffset + rowCount },
+        ]);
+        let free = 0;
+        for (const { begin, end } of places) {
+          expect(begin).toBe(free);
+          free = Math.ceil(end / 64) * 64;
+        }
+        expect(wireBytes).toBe(free);
+      }
+      const rows = units.flatMap(({ tensors }) => tensors.map(({ rowCount }) => rowCount));
+      expect(rows.reduce((sum, count) => sum + count, 0)).toBe(24 + 16 + 100);
+    },
+  );
+
+  it("are cut into units as large as they may be, but for what fills up a place", () => {
+    const units = cutUnits(recording, { wire, compute: "fp32", unitBytes: 340 });
+    expect(Math.max(...units.map(({ wireBytes }) => wireBytes))).toBeLessThan(340 + 128);
+    const head = units.filter(({ name }) => name.startsWith("head"));
+    expect(head.map(({ tensors }) => tensors[0]?.rowCount)).toEqual([20, 20, 20, 20, 20]);
+  });
+});
