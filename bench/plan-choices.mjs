@@ -1,7 +1,8 @@
 /**
  * Whether what is chosen is near the best: for OPT models of 13B to 175B in little device memory, the predicted step of
  * the plan that `zo2 plan` chooses beside those of plans made by hand: every unit size of a grid, 2 to 4 slots,
- * prepared ahead or not, with what is left filled with resident units or left empty. Nothing is computed; times are predictions.
+ * prepared ahead or not, with what is left filled with resident units or left empty. Nothing is computed; times are
+ * predictions.
  *
  *   node bench/plan-choices.mjs [--tokens 2048] [--gpus rtx-4090,h100] [--models OPT-13B,...]
  *

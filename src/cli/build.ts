@@ -60,7 +60,7 @@ export function buildTimelineOptions(flags: Flags): TimelineOptions {
   const { batchSize, microBatchSize, maxLength, noise, measure } = flags;
   return checked(timelineOptionsSchema, {
     ...defined({ batchSize, microBatchSize, maxLength, noise, measure }),
-    model: buildModelOptions(flags),
+    model: buildModelOptions(flags, { training: true }),
   });
 }
 

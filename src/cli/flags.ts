@@ -383,7 +383,8 @@ export function inFlags(message: string): string {
 }
 
 function flagOf(path: string): string | undefined {
-  const bare = path.replace(/\[\d+\]$/, "");
+  // What a step is said to be like goes to the model as well.
+  const bare = path.replace(/\[\d+\]$/, "").replace(/^workload\./, "");
   const found = (Object.keys(FLAGS) as FlagName[]).find(
     (name) => name === bare || (FLAGS[name] as Flag<z.ZodType>).path === bare,
   );

@@ -12,9 +12,9 @@ const MOST_VISITS = 64;
 const offloadSchema = z.strictObject({
   /**
    * Where weights rest between visits: `"host"` streams them through the device's slots, `"device"` keeps them there,
-   * `"disk"` streams them from a file in `diskPath`, `"auto"` keeps as many on the device as `deviceMemory` has room for
-   * beside a step, and streams the others: from host memory and, with a `diskPath`, from disk what `hostMemory` has no
-   * room for.
+   * `"disk"` streams them from a file in `diskPath`, `"auto"` keeps as many on the device as `deviceMemory` has room
+   * for beside a step, and streams the others: from host memory and, with a `diskPath`, from disk what `hostMemory` has
+   * no room for.
    * @default "auto"
    */
   to: z.enum(["auto", "host", "device", "disk"]).default("auto"),

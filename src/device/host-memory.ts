@@ -18,7 +18,7 @@ export function checkHostMemory(bytes: number, total = hostMemory()): void {
   );
 }
 
-/** Bytes that can be had without swapping, or that a control group leaves. Of other runtimes, not all know of limits. */
+/** Bytes that can be had without swapping, or that a control group leaves. Of runtimes, not all know of limits. */
 export function freeHostMemory(): number {
   return (process as { availableMemory?: () => number }).availableMemory?.() ?? os.freemem();
 }

@@ -18,7 +18,13 @@ test("draws a step of the model that is named, with the flags of a training", as
   expect(named("writeTimeline")).toEqual([
     [
       ...["opt", "a.html"],
-      { maxLength: 64, batchSize: 4, measure: true, model: { offload: { wire: "bf16", overlap: false } } },
+      {
+        ...{ maxLength: 64, batchSize: 4, measure: true },
+        model: {
+          workload: { training: true, batchSize: 4, maxLength: 64 },
+          offload: { wire: "bf16", overlap: false },
+        },
+      },
     ],
   ]);
   expect(out).toBe("a step of 512.0 ms, predicted 500.0 ms, is in a.html (1 MiB)\n");

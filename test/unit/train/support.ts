@@ -40,6 +40,7 @@ export function trainedModel(o: {
   const parameters = numberParameters([{ name: "w", shape: [4, 2], decay: true }]);
   let evaluated = 0;
   const session = {
+    units: [],
     reserve: () => () => undefined,
     freeze: async () => note("freeze"),
     clearSticky: async () => undefined,
