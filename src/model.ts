@@ -219,7 +219,8 @@ export class Model implements AsyncDisposable {
 
   /**
    * Writes a Hugging Face folder with every update that was taken: safetensors, config and tokenizer files, atomically.
-   * @param o.dtype each tensor in its wire dtype (no bit is lost), or all in one dtype. @default "wire"
+   * @param o.dtype each tensor in its wire dtype, one of 8 bits as bf16 (no bit is lost), or all in one dtype.
+   *   @default "wire"
    */
   async save(
     dir: string,
