@@ -24,4 +24,6 @@ const project = (name) => ({
   // The script of a page is bundled from its sources as they are now.
   ...(name === "unit" || name === "browser" ? { globalSetup: "<rootDir>/scripts/build-page.mjs" } : {}),
 });
-module.exports = { projects: ["unit", "native", "stress", "browser"].map(project), testTimeout: 120000 };
+const projects = ["unit", "native", "stress", "browser"].map(project);
+// By default jest leaves one core alone: half of a machine that has two.
+module.exports = { projects, testTimeout: 120000, maxWorkers: "100%" };

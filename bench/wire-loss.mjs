@@ -1,8 +1,8 @@
 /**
- * What a wire dtype loses of training: of one decoder layer of docs/demo/tiny-opt, the same updates are applied to
+ * What a wire dtype loses of training: of the attention of one decoder layer of docs/demo/tiny-opt, the same updates are applied to
  * weights that rest in each dtype, at three learning rates; those in fp32 are what the others are compared with.
  *
- *   node bench/wire-loss.mjs [--steps 10000] [--rates 1e-7,1e-6,1e-5] [--coefficient 10] [--layer 1]
+ *   node bench/wire-loss.mjs [--steps 10000] [--rates 1e-7,1e-6,1e-5] [--coefficient 10] [--layer 1.self_attn]
  *
  * Coefficients are normal with `--coefficient` as standard deviation. Of an update of one weight, lost: the weight is
  * the same after as before, looked at after no step, half of them and all. Movement: how far weights went along the way
@@ -20,7 +20,7 @@ import { sessionOf } from "./lib/session.mjs";
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const DEFAULTS = {
   ...{ model: path.join(root, "docs", "demo", "tiny-opt"), steps: 10_000, rates: "1e-7,1e-6,1e-5", coefficient: 10 },
-  ...{ layer: 1, threads: 2, out: path.join(root, "bench", "results", "wire-loss.json") },
+  ...{ layer: "1.self_attn", threads: 2, out: path.join(root, "bench", "results", "wire-loss.json") },
 };
 const WIRES = ["fp32", "fp16", "bf16", "int8", "e4m3"].flatMap((wire) =>
   wire === "fp32" ? [{ wire, rounding: "nearest" }] : ["nearest", "stochastic"].map((rounding) => ({ wire, rounding })),

@@ -17,8 +17,8 @@ export function planChoicesBlock(result) {
   ]);
   const head = ["model", "GPU", "allowed, GiB", "units chosen, MiB", "s per step", "by hand"];
   return [
-    "The predicted step of the plan that is chosen, beside the best of those made by hand: units of 32 to 1,024 MiB, 2 " +
-      `to 4 slots, prepared ahead or not, with resident units or without; one sequence of ` +
+    "The predicted step of the plan that is chosen, beside the best of those made by hand: units of 32 to 1,024 MiB, " +
+      "2 to 4 slots, prepared ahead or not, with resident units or without; one sequence of " +
       `${result.tokens.toLocaleString("en")} tokens in fp16.`,
     "",
     table([...head, "units of the best, MiB", "s per step", "chosen / best"], lines, 2),
