@@ -1,6 +1,7 @@
 /**
- * What a wire dtype loses of training: of the attention of one decoder layer of docs/demo/tiny-opt, the same updates are applied to
- * weights that rest in each dtype, at three learning rates; those in fp32 are what the others are compared with.
+ * What a wire dtype loses of training: the same updates are applied to the attention of one decoder layer of
+ * docs/demo/tiny-opt with weights that rest in each dtype, at three learning rates; those in fp32 are what the others
+ * are compared with.
  *
  *   node bench/wire-loss.mjs [--steps 10000] [--rates 1e-7,1e-6,1e-5] [--coefficient 10] [--layer 1.self_attn]
  *

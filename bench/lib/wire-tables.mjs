@@ -16,7 +16,8 @@ export function wireLossBlock(result) {
       percent(drift),
     ]);
   return [
-    `${steps.toLocaleString("en")} updates of the matrices of decoder layer ${layer} of docs/demo/tiny-opt, with coefficients of a ` +
+    `${steps.toLocaleString("en")} updates of the matrices of decoder layer ${layer} of docs/demo/tiny-opt, with ` +
+      "coefficients of a " +
       `standard deviation of ${coefficient}, beside the same in fp32.`,
     "",
     table(["learning rate", "wire", "rounding", "updates lost", "movement", "drift"], lines, 3),
