@@ -47,10 +47,13 @@ export function buildModelOptions(flags: Flags, { training = false } = {}): Mode
 /** @throws Zo2Error `ZO2_ERR_CONFIG` */
 export function buildPlanOptions(flags: Flags): PlanModelOptions {
   const { hardware, batchSize, microBatchSize, maxLength, noise, dtype, ignoreConfigFields, offload: to } = flags;
-  const { wire, deviceMemory, hostMemory, unitBytes, slots, prepareAhead, overlap, revision, measure } = flags;
+  const { wire, deviceMemory, hostMemory, diskPath, diskMemory, unitBytes, slots, prepareAhead } = flags;
+  const { overlap, revision, measure } = flags;
   return checked(planOptionsSchema, {
     ...defined({ hardware, measure, batchSize, microBatchSize, maxLength, noise, dtype, ignoreConfigFields }),
-    offload: defined({ to, wire, deviceMemory, hostMemory, unitBytes, slots, prepareAhead, overlap }),
+    offload: defined({
+      ...{ to, wire, deviceMemory, hostMemory, diskPath, diskMemory, unitBytes, slots, prepareAhead, overlap },
+    }),
     ...(revision === undefined ? {} : { hub: { revision } }),
   });
 }

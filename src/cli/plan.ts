@@ -3,6 +3,7 @@ import { formatBytes, formatCount, formatDuration, formatRate } from "../report/
 import { HARDWARE_NAMES, THIS_MACHINE } from "../simulate/hardware.js";
 import { buildPlanOptions } from "./build.js";
 import type { CommandSpec } from "./command.js";
+import { diskOf } from "./describe-model.js";
 import { EXIT } from "./exit.js";
 import { COMMON_FLAGS, longFlag } from "./flags.js";
 
@@ -15,12 +16,15 @@ export const planCommand: CommandSpec = {
     "no native addon is needed but for --hardware this: it measures this machine once, and keeps its figures.",
   arguments: "<model>",
   flags: [
-    ...["hardware", "measure", "deviceMemory", "hostMemory", "batchSize", "microBatchSize", "maxLength"],
+    ...["hardware", "measure", "deviceMemory", "hostMemory", "diskPath", "diskMemory"],
+    ...["batchSize", "microBatchSize", "maxLength"],
     ...["wire", "dtype", "unitBytes", "slots", "prepareAhead", "offload", "noise", "overlap"],
     ...["ignoreConfigFields", "revision", "config", ...COMMON_FLAGS],
   ] as CommandSpec["flags"],
   help: {
     batchSize: "sequences in a step (default: 1)",
+    diskPath: "a folder that weights may rest in, which is not looked at (default: none)",
+    diskMemory: "most bytes there (default: no limit)",
     deviceMemory: "most device memory in use (default: that of --hardware, else no limit)",
     maxLength: "tokens of each sequence (default: the model's positions)",
     wire: "fp32, fp16, bf16, int8, e4m3: weights at rest and in transfer (default: as config.json says)",
@@ -54,8 +58,8 @@ function linesOf(plan: ModelPlan): string[] {
       `read or download${plan.storedKnown ? "" : " if it is stored in fp32: config.json names no dtype"}`,
     ...(plan.hardware === null ? [] : [`hardware  ${plan.hardware.title} (${plan.hardware.source})`]),
     `plan      ${choiceOf(plan)}`,
-    `memory    device ${formatBytes(plan.deviceBytes)}${allowedOf(plan)}, host ${formatBytes(plan.hostBytes)}: a ` +
-      `training step on ${sequences} of ${formatCount(step.length)} tokens${passes}`,
+    `memory    device ${formatBytes(plan.deviceBytes)}${allowedOf(plan)}, host ${formatBytes(plan.hostBytes)}` +
+      `${diskOf(plan)}: a training step on ${sequences} of ${formatCount(step.length)} tokens${passes}`,
     ...plan.parts.map(({ name, bytes }) => `          ${name.padEnd(width)}  ${formatBytes(bytes)}`),
     ...timeLines(plan),
   ];

@@ -35,6 +35,10 @@ export const planOptionsSchema = z.strictObject({
       deviceMemory: byteSizeSchema.optional(),
       /** Most bytes of host memory. @default no limit */
       hostMemory: byteSizeSchema.optional(),
+      /** A folder that weights may rest in, which is not looked at. @default none */
+      diskPath: z.string().min(1).optional(),
+      /** Most bytes there. @default no limit */
+      diskMemory: byteSizeSchema.optional(),
       slots: z.int().min(1).optional(),
       unitBytes: byteSizeSchema.optional(),
       prepareAhead: z.enum(["auto", "on", "off"]).default("auto"),

@@ -10,7 +10,8 @@ import { AT_WEIGHTS, METHODS, type Probe } from "../method/index.js";
 import type { ModelDefinition } from "../models/family.js";
 import type { Recording } from "../ops/record.js";
 import type { Hardware } from "../simulate/hardware.js";
-import { arrangeUnits, type Budgets, choosePlan, type Fit, firstThatFits, type Pinned } from "./choose.js";
+import type { Budgets, Pinned } from "./budgets.js";
+import { arrangeUnits, choosePlan, type Fit, firstThatFits } from "./choose.js";
 import { SHORTEST, workloadOf } from "./workload.js";
 
 export interface ArrangeModelOptions extends Pick<UnitOptions, "wire" | "wires"> {

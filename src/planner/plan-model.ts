@@ -95,10 +95,11 @@ function roomOptions(
   stored: FloatType,
   deviceMemory: number | undefined,
 ): RoomOptions {
-  const { to: tier, unitBytes, slots, prepareAhead, overlap, hostMemory } = offload;
+  const { to: tier, unitBytes, slots, prepareAhead, overlap, hostMemory, diskPath } = offload;
+  const diskMemory = diskPath === undefined ? undefined : (offload.diskMemory ?? Number.POSITIVE_INFINITY);
   const { probes, rule } = METHODS["mezo-sgd"].step({ eps: 1 });
   return {
-    ...{ deviceMemory, hostMemory, compute: dtype, capacity, probes, output, overlap },
+    ...{ deviceMemory, hostMemory, diskMemory, compute: dtype, capacity, probes, output, overlap },
     wire: offload.wire === "stored" ? stored : offload.wire,
     pinned: {
       tierOf: tier === "auto" ? undefined : () => tier,

@@ -13,7 +13,8 @@ import { deviceBytes, deviceParts, hostBytes } from "../../../src/memory/plan.js
 import { cutUnits } from "../../../src/memory/units.js";
 import { defineModel, recordModel } from "../../../src/models/index.js";
 import { numberParameters } from "../../../src/ops/parameter.js";
-import { type Budgets, type Choice, choosePlan, firstThatFits } from "../../../src/planner/choose.js";
+import type { Budgets } from "../../../src/planner/budgets.js";
+import { type Choice, choosePlan, firstThatFits } from "../../../src/planner/choose.js";
 import { choiceOptions, type OptShape, recordOpt } from "./support.js";
 
 const SHAPES: readonly OptShape[] = [
