@@ -74,7 +74,7 @@ struct Unit {
     add(base + 12448, 8192, wire, scratch, 0, 0);
   }
   void add(uint64_t canonical, uint64_t count, uint32_t wire, uint32_t scratch, uint32_t flags, uint64_t row_width) {
-    segments.push_back({canonical, count, wire_bytes, scratch_bytes, row_width, wire, scratch, flags, 0});
+    segments.push_back({canonical, count, wire_bytes, scratch_bytes, row_width, wire, scratch, flags, 0, 0});
     wire_bytes += (count * test::dtype_bytes(wire) + 63) / 64 * 64;
     scratch_bytes += (count * test::dtype_bytes(scratch) + 63) / 64 * 64;
   }
@@ -343,7 +343,7 @@ zo2_sticky flags_after_two(CudaRig& rig, contract::PrepareCommand command, uint3
 
 // A layout without an element: what is wrong with a coefficient is still told.
 void no_elements(CudaRig& rig) {
-  const zo2_segment segment = {0, 0, 0, 0, 0, ZO2_F16, ZO2_F16, 0, 0};
+  const zo2_segment segment = {0, 0, 0, 0, 0, ZO2_F16, ZO2_F16, 0, 0, 0};
   const contract::Layout layout(nullptr, &segment, 1);
   contract::PrepareCommand command{};
   command.layout = &layout;
@@ -405,7 +405,7 @@ void units(CudaRig& rig) {
 // A group of eight of which only some elements exist: what the others would become is nobody's overflow.
 void overflow_of_no_element(CudaRig& rig) {
   // With a = 65530, w' of 40000 z fits fp16 and that of 0 does not.
-  const zo2_segment segment = {3, 10, 0, 0, 0, ZO2_F16, ZO2_F16, 0, 0};
+  const zo2_segment segment = {3, 10, 0, 0, 0, ZO2_F16, ZO2_F16, 0, 0, 0};
   const contract::Layout layout(nullptr, &segment, 1);
   std::vector<uint16_t> weights, expected;
   for (uint64_t e = 0; e < segment.count; ++e) {
@@ -463,8 +463,8 @@ void flags(CudaRig& rig) {
 // The last block alone overflows, at the first update; the second has a coefficient that every block can see is not
 // finite. The step is that of the first.
 void first_of_two_failures(CudaRig& rig) {
-  const zo2_segment list[] = {{0, 9000, 0, 0, 0, ZO2_F16, ZO2_F16, 0, 0},
-                              {9216, 64, 18048, 18048, 0, ZO2_F16, ZO2_F16, 0, 0}};
+  const zo2_segment list[] = {{0, 9000, 0, 0, 0, ZO2_F16, ZO2_F16, 0, 0, 0},
+                              {9216, 64, 18048, 18048, 0, ZO2_F16, ZO2_F16, 0, 0, 0}};
   const contract::Layout layout(nullptr, list, 2);
   std::vector<uint16_t> weights(18048 / 2 + 64);
   std::fill(weights.end() - 64, weights.end(), numerics::f32_to_f16(65000.0f));
@@ -480,7 +480,7 @@ void first_of_two_failures(CudaRig& rig) {
 
 // A unit of one gathered segment, to name rows that cannot be.
 void row_faults(CudaRig& rig) {
-  const zo2_segment segment = {100, 4000, 0, 0, 10, ZO2_F32, ZO2_F32, ZO2_SEGMENT_GATHERED, 0};
+  const zo2_segment segment = {100, 4000, 0, 0, 10, ZO2_F32, ZO2_F32, ZO2_SEGMENT_GATHERED, 0, 0};
   const contract::Layout layout(nullptr, &segment, 1);
   const std::vector<float> table(200);
   Guarded segments(std::vector<zo2_segment>{segment}), z(table), tally(std::vector<cuda::PrepareTally>(1));

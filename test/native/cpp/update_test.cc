@@ -25,7 +25,7 @@ struct Weights {
   std::vector<unsigned char> wire, plus, minus;
 
   Weights(uint32_t dtype, uint64_t count)
-      : segment{1 << 20, count, 0, 0, 0, dtype, dtype, ZO2_SEGMENT_DECAY, 0},
+      : segment{1 << 20, count, 0, 0, 0, dtype, dtype, ZO2_SEGMENT_DECAY, 0, 0},
         layout(nullptr, &segment, 1),
         wire(count * 4),
         plus(count * 4),

@@ -106,6 +106,7 @@ it("a checked run has one plan, knows its longest sequence, and has the bits of 
   expect(sameBits(checked.weights, unchecked.weights)).toBe(true);
 });
 
+// Slots as many as without: with fewer there is room for more.
 describe("with a budget", () => {
   const needs = async (data: DataSource, options = {}) => {
     const { plans } = await train(small, host(), data, { checkData: false, ...options });
@@ -116,7 +117,7 @@ describe("with a budget", () => {
     const deviceMemory = (await needs(uneven(-1))) + 1024;
     let steps = 0;
     const run = (options: object) =>
-      train(small, host({ deviceMemory }), uneven(drawnLast()), options, {}, () => steps++);
+      train(small, host({ deviceMemory, slots: 3 }), uneven(drawnLast()), options, {}, () => steps++);
     await expect(run({})).rejects.toMatchObject({ code: "ZO2_ERR_MEMORY_BUDGET" });
     expect(steps).toBe(0);
     await expect(run({ checkData: false })).rejects.toMatchObject({ code: "ZO2_ERR_MEMORY_BUDGET" });
@@ -140,7 +141,7 @@ describe("with a budget", () => {
     let steps = 0;
     const evaluation = { data: uneven(3), every: 4 };
     await expect(
-      train(small, host({ deviceMemory }), uneven(-1), { evaluation }, {}, () => steps++),
+      train(small, host({ deviceMemory, slots: 3 }), uneven(-1), { evaluation }, {}, () => steps++),
     ).rejects.toMatchObject({ code: "ZO2_ERR_MEMORY_BUDGET" });
     expect(steps).toBe(0);
   });
