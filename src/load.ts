@@ -9,7 +9,6 @@ import { checkHostMemory, freeHostMemory } from "./device/host-memory.js";
 import { type DeviceInfo, openDevice, requireAddon } from "./device/open.js";
 import { Session } from "./device/session.js";
 import { resolveModel, type DownloadProgress } from "./hub/index.js";
-import { restLayout } from "./memory/rest.js";
 import { hardwareOf } from "./simulate/hardware.js";
 import { type ArrangedModel, type ArrangeModelOptions, arrangeModel } from "./planner/arrange-model.js";
 import { loadedOf } from "./loaded.js";
@@ -109,13 +108,8 @@ async function loadFrom(
       ...{ options, wire, wires, compute: options.dtype, tierOf: test?.tier },
       ...abilitiesOf(device.info()),
     });
-    const { units, arrangement } = arranged;
-    const { bytes } = restLayout(
-      units,
-      arrangement.tiers.map((rest) => ({ rest })),
-    );
-    checkHostMemory(bytes.host);
-    warnings.push(...(await checkDiskSpace(bytes.disk, offload)));
+    checkHostMemory(arranged.restBytes.host);
+    warnings.push(...(await checkDiskSpace(arranged.restBytes.disk, offload)));
   } catch (error) {
     await device.close();
     throw error;
@@ -126,8 +120,13 @@ async function loadFrom(
     ...{ tierOf: (unit) => at(arrangement.tiers, unit), arrange },
     ...{ deviceMemory: budgets.deviceMemory, hostMemory: budgets.hostMemory, totalMemory: budgets.totalMemory },
     ...{ diskPath: offload.diskPath, slots: arrangement.slots, overlap: offload.overlap },
-    prepareAhead: arrange === undefined ? offload.prepareAhead : arrangement.prepareAhead ? "on" : "off",
-    ...{ writeBackEvery: offload.writeBackEvery, wire, compute: options.dtype, rounding: roundingOf(options) },
+    ...{
+      prepareAhead: offload.prepareAhead,
+      writeBackEvery: offload.writeBackEvery,
+      wire,
+      compute: options.dtype,
+      rounding: roundingOf(options),
+    },
     positionRow: definition.positionRow,
     poison: test?.poison ?? false,
     onPass: test?.onPass,

@@ -61,9 +61,11 @@ export function buildPlanOptions(flags: Flags): PlanModelOptions {
 /** @throws Zo2Error `ZO2_ERR_CONFIG` */
 export function buildTimelineOptions(flags: Flags): TimelineOptions {
   const { batchSize, microBatchSize, maxLength, noise, measure } = flags;
+  // The step that is drawn is the one that the model is loaded for.
+  const { workload: _, ...model } = buildModelOptions(flags);
   return checked(timelineOptionsSchema, {
     ...defined({ batchSize, microBatchSize, maxLength, noise, measure }),
-    model: buildModelOptions(flags, { training: true }),
+    model,
   });
 }
 

@@ -1,13 +1,14 @@
 import { isZo2Error } from "../base/errors.js";
 import { runtimeName } from "../base/runtime.js";
 import { formatBytes, formatCount } from "../report/units.js";
+import { residenceText } from "../report/residence.js";
 import type { PlanSummary } from "../model.js";
 import type { ModelView, SystemView } from "./api.js";
 import { buildModelOptions } from "./build.js";
 import type { CommandSpec } from "./command.js";
 import { EXIT } from "./exit.js";
 import { COMMON_FLAGS, MODEL_FLAGS } from "./flags.js";
-import { diskOf, residenceText } from "./describe-model.js";
+import { diskOf } from "./describe-model.js";
 import { openModel } from "./load.js";
 
 export const infoCommand: CommandSpec = {

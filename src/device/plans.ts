@@ -1,6 +1,7 @@
 import type { Device } from "zo2/native";
 import { at } from "../base/at.js";
 import { isZo2Error } from "../base/errors.js";
+import { withinBudget } from "../memory/budget.js";
 import { type Batch, capacityOf, holds, joinCapacity, NO_BATCH, touchedRows } from "../memory/batch-tables.js";
 import { type Needs, needsFor } from "../memory/needs.js";
 import { type Plan, planMemory, type PlanOptions } from "../memory/plan.js";
@@ -231,16 +232,6 @@ export class Plans {
     const commands = remembered(kinds, (pass) => passCommands(schedule, pass));
     this.current = { plan, objects, commands, issue, resultCount };
     return this.current;
-  }
-}
-
-/** Null where the plan does not fit in the memory that is allowed. */
-function withinBudget(plan: () => Plan): Plan | null {
-  try {
-    return plan();
-  } catch (error) {
-    if (isZo2Error(error) && error.code === "ZO2_ERR_MEMORY_BUDGET") return null;
-    throw error;
   }
 }
 

@@ -6,8 +6,8 @@ import type { Batch } from "../memory/batch-tables.js";
 import type { Probe } from "../method/index.js";
 import type { HeadSpec } from "../models/head.js";
 
-/** One token that another is predicted from. */
-const SHORTEST = 2;
+/** The fewest tokens of a sequence: one that another is predicted from. */
+export const SHORTEST = 2;
 
 export interface Ahead {
   readonly session: Session;

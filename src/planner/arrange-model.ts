@@ -1,18 +1,20 @@
 /** How a model that is being loaded is held: cut, put to rest, and arranged anew when a pass needs more room. */
-import { isZo2Error } from "../base/errors.js";
 import type { FloatType } from "../base/dtype.js";
 import type { ResolvedModelOptions } from "../config/model.js";
+import { withinBudget } from "../memory/budget.js";
 import { type ControlLayout, controlLayout, stepStates } from "../memory/control.js";
 import type { Needs } from "../memory/needs.js";
 import type { Arrangement, Tier } from "../memory/residence.js";
+import type { RestLayout } from "../memory/rest.js";
 import type { Unit, UnitOptions } from "../memory/units.js";
 import { AT_WEIGHTS, METHODS, type Probe } from "../method/index.js";
+import { SHORTEST } from "../infer/plan-ahead.js";
 import type { ModelDefinition } from "../models/family.js";
 import type { Recording } from "../ops/record.js";
 import type { Hardware } from "../simulate/hardware.js";
 import type { Budgets, Pinned } from "./budgets.js";
 import { arrangeUnits, choosePlan, type Fit, firstThatFits } from "./choose.js";
-import { SHORTEST, workloadOf } from "./workload.js";
+import { workloadOf } from "./workload.js";
 
 export interface ArrangeModelOptions extends Pick<UnitOptions, "wire" | "wires"> {
   readonly options: ResolvedModelOptions;
@@ -33,6 +35,8 @@ export interface ArrangedModel {
   readonly unitBytes: number;
   readonly units: readonly Unit[];
   readonly arrangement: Arrangement;
+  /** Of weights at rest on each tier. */
+  readonly restBytes: RestLayout["bytes"];
   readonly budgets: Pick<Budgets, "deviceMemory" | "hostMemory" | "totalMemory">;
   /** For passes that need more room, or less; absent where the options say where units rest. */
   readonly arrange?: (needs: Needs, control: ControlLayout) => Arrangement;
@@ -79,6 +83,7 @@ export function arrangeModel(
   return {
     ...{ unitBytes: fit.unitBytes, units: fit.units, budgets },
     arrangement: { ...first, tiers: fit.tiers },
+    restBytes: fit.plan.rest.bytes,
     ...(auto
       ? {
           arrange: (needs, of) => {
@@ -115,14 +120,5 @@ function longestThatFits(longest: number, choose: (length: number) => Fit): Fit 
   for (let length = longest; ; length = Math.max(SHORTEST, Math.ceil(length / 2))) {
     const fit = withinBudget(() => choose(length));
     if (fit !== null || length <= SHORTEST) return fit;
-  }
-}
-
-function withinBudget<T>(choose: () => T): T | null {
-  try {
-    return choose();
-  } catch (error) {
-    if (isZo2Error(error) && error.code === "ZO2_ERR_MEMORY_BUDGET") return null;
-    throw error;
   }
 }

@@ -12,6 +12,7 @@ import { type Budgets, type Met, type Pinned, within } from "./budgets.js";
 
 /** Three let an upload, a computation and an offload overlap; with two, what goes makes room for what comes. */
 const SLOTS = [3, 2];
+
 /** What another pass needs of a model that is cut already. */
 export interface ArrangeOptions extends Budgets {
   readonly pinned: Omit<Pinned, "unitBytes">;

@@ -3,7 +3,7 @@ import { packBatch } from "../data/index.js";
 import { outputOf } from "../data/batch.js";
 import { groupItems } from "../infer/batching.js";
 import { checkLength, microBatchTokens } from "../infer/limits.js";
-import { exampleOf } from "../infer/plan-ahead.js";
+import { exampleOf, SHORTEST } from "../infer/plan-ahead.js";
 import { capacityFor, type MicroSizes, microSizes } from "../memory/batch-tables.js";
 import type { Capacity } from "../memory/places.js";
 import type { ModelDefinition } from "../models/family.js";
@@ -28,9 +28,6 @@ export interface Workload {
   /** Rows of the whole step. */
   readonly tokens: number;
 }
-
-/** A token that another is predicted from. */
-export const SHORTEST = 2;
 
 /** @throws Zo2Error ZO2_ERR_LENGTH past the model's positions */
 export function workloadOf({ head, vocabSize, maxPositions }: ModelDefinition, o: WorkloadOptions): Workload {

@@ -5,12 +5,14 @@ import { messageOf } from "../base/guards.js";
 import { parseOptions } from "../config/parse.js";
 import { type TimelineOptions, timelineOptionsSchema } from "../config/timeline.js";
 import { checkLength } from "../infer/limits.js";
+import { SHORTEST } from "../infer/plan-ahead.js";
 import { loadModel, type LoadOptions } from "../load.js";
 import { loadedOf } from "../loaded.js";
 import { batchOfShape } from "../measure/steps.js";
 import { thisMachine } from "../measure/this-machine.js";
 import { deviceBytes, hostBytes } from "../memory/plan.js";
 import { timelineDocument } from "../page/timeline.js";
+import { residenceText } from "../report/residence.js";
 import { LANES } from "../schedule/command.js";
 import { recordSteps } from "./record.js";
 
@@ -29,8 +31,6 @@ export interface TimelineHooks extends LoadOptions {
   readonly onMeasure?: (device: string) => void;
 }
 
-/** Two rows of a sequence that another is predicted from. */
-const SHORTEST = 2;
 const USUAL_LENGTH = 128;
 
 /**
@@ -52,29 +52,28 @@ export async function writeTimeline(
     { device, threads },
     { anew: o.measure, onMeasure, ...(hooks.signal === undefined ? {} : { signal: hooks.signal }) },
   );
-  await using model = await loadModel(name, options.model, hooks);
+  const { batchSize, microBatchSize, maxLength = USUAL_LENGTH } = o;
+  const workload = { batchSize, maxLength, ...(microBatchSize === undefined ? {} : { microBatchSize }) };
+  await using model = await loadModel(name, { ...options.model, workload }, hooks);
   const { session, definition, parameters } = loadedOf(model);
   const positions = definition.maxPositions;
   const length = Math.max(SHORTEST, checkLength(o.maxLength ?? Math.min(USUAL_LENGTH, positions), positions));
-  const microBatches = shared(o.batchSize, o.microBatchSize ?? o.batchSize);
+  const microBatches = shared(batchSize, microBatchSize ?? batchSize);
   const batch = batchOfShape(definition.head, definition.vocabSize, { microBatches, length });
-  const { overlap, to, slots } = model.options.offload;
+  const { overlap } = model.options.offload;
   const { predicted, measured } = await recordSteps(session, batch, { noise: o.noise, overlap, hardware });
   const { plan } = session;
   if (plan === null) throw new Error("steps were taken without a plan");
   const elements = parameters.reduce((sum, { count }) => sum + count, 0);
-  const sequences = `${o.batchSize} ${o.batchSize === 1 ? "sequence" : "sequences"} of ${length} tokens`;
+  const sequences = `${batchSize} ${batchSize === 1 ? "sequence" : "sequences"} of ${length} tokens`;
   const text = timelineDocument(
     {
       ...{ title: name, lead: `one MeZO step on ${sequences}, ${hardware.name}`, steps: [predicted, measured] },
       lanes: LANES.filter((lane) => [predicted, measured].some(({ bars }) => bars.some((bar) => bar.lane === lane))),
       facts: [
         ["parameters", elements.toLocaleString("en-US")],
-        ["weights", `rest on the ${to}, ${session.wire} on the wire, computed in ${plan.options.compute}`],
-        [
-          "units",
-          `${session.units.length}${to === "host" ? `, ${slots} slots` : ""}, overlap ${overlap ? "on" : "off"}`,
-        ],
+        ["weights", `${session.wire} on the wire, computed in ${plan.options.compute}`],
+        ["units", `${session.units.length}, ${residenceText(model.plan())}, overlap ${overlap ? "on" : "off"}`],
         ["memory", `device ${formatBytes(deviceBytes(plan))}, host ${formatBytes(hostBytes(plan))}`],
         [
           "batch",

@@ -89,6 +89,8 @@ test("a page is written of a folder, with the machine's figures from its cache",
     const page = await readFile(out, "utf8");
     expect(written).toMatchObject({ out, bytes: Buffer.byteLength(page) });
     expect(page).toMatch(/predicted: [\s\S]*measured: /);
+    // How the plan in force holds the weights, whatever the options leave open.
+    expect(page).toMatch(/units<\/th><td class="text">\d+, resident on the device, overlap on/);
     const missing = join(scratch, "nowhere", "step.html");
     await expect(writeTimeline(dir, missing, { model, maxLength: 8 })).rejects.toMatchObject({ code: "ZO2_ERR_IO" });
     await expect(writeTimeline(dir, out, { model, maxLength: 10 ** 6 })).rejects.toMatchObject({

@@ -20,10 +20,7 @@ test("draws a step of the model that is named, with the flags of a training", as
       ...["opt", "a.html"],
       {
         ...{ maxLength: 64, batchSize: 4, measure: true },
-        model: {
-          workload: { training: true, batchSize: 4, maxLength: 64 },
-          offload: { wire: "bf16", overlap: false },
-        },
+        model: { offload: { wire: "bf16", overlap: false } },
       },
     ],
   ]);
