@@ -25,11 +25,14 @@ export async function buildPage() {
   if (esbuild === undefined) return;
   const script = await bundled(esbuild, "main.ts");
   const style = await bundled(esbuild, "page.css");
-  if (/<\/script|<!--/i.test(script) || /<\/style/i.test(style)) throw new Error("the bundle would end its element");
+  const timeline = await bundled(esbuild, "timeline.css");
+  if (/<\/script|<!--/i.test(script) || /<\/style/i.test(style + timeline))
+    throw new Error("the bundle would end its element");
   const licence = readFileSync(path.join(root, "node_modules", "uplot", "LICENSE"), "utf8").trim();
   const constants = {
     SCRIPT: script,
     STYLE: style,
+    TIMELINE_STYLE: timeline,
     LICENCES: `uPlot, in the script and the style below:\n\n${licence}\n`,
   };
   const lines = Object.entries(constants).map(

@@ -4,6 +4,7 @@ import { formatCount } from "../report/units.js";
 import { LICENCES, SCRIPT, STYLE } from "./assets.generated.js";
 import { environmentFacts, optionFacts, planRows, plural, runFacts, timeOf } from "./facts.js";
 import { figureSections } from "./figures.js";
+import { pageOf } from "./frame.js";
 import { html, jsonIn, Markup } from "./html.js";
 import { pictureOf } from "./picture.js";
 import type { ShownRun } from "./run.js";
@@ -18,35 +19,22 @@ export function documentOf(runs: readonly ShownRun[], made: Date): string {
   const span = spanFor(runs.reduce((most, { journal }) => Math.max(most, journal.steps.length), 0));
   const picture = pictureOf(runs, span);
   const title = runs.length === 1 ? (runs[0]?.name ?? "") : `${formatCount(runs.length)} runs`;
-  const page = html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${policy()}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="${GENERATOR}">
-<title>${title} - ${GENERATOR}</title>
-<!--
-${new Markup(LICENCES)}-->
-<style>${new Markup(STYLE)}</style>
-</head>
-<body>
-<header><div><h1>${title}</h1><p class="lead">${lead(runs)}</p></div>
-<button id="theme" type="button">Light or dark</button></header>
-${notices(runs)}
+  const button = html`<button id="theme" type="button">Light or dark</button>`;
+  return pageOf({
+    ...{ generator: GENERATOR, title, lead: lead(runs), beside: button, policy: policy(), style: STYLE },
+    ...{ licences: LICENCES, made, credits: " Charts: uPlot." },
+    body: html`${notices(runs)}
 ${head(runs, span)}
 <p class="note screen-only">Drag over a chart to look closer at some steps, in all charts; a double click shows all
 of them again.</p>
 <noscript><p class="notices">The charts need JavaScript, which is switched off; the tables below do not.</p></noscript>
 ${figureSections(runs, picture, span)}
 ${tables(runs)}
-<footer>Made by ${GENERATOR} at ${timeOf(made.toISOString())}. Charts: uPlot.</footer>
-<script type="application/json" id="picture">${jsonIn(picture)}</script>
+`,
+    scripts: html`<script type="application/json" id="picture">${jsonIn(picture)}</script>
 <script>${new Markup(SCRIPT)}</script>
-</body>
-</html>
-`;
-  return page.text;
+`,
+  });
 }
 
 /** Nothing may be fetched, and no script runs but ours. */

@@ -1,7 +1,8 @@
 /** One step as an HTML page: what is where when, predicted and measured. It asks the network for nothing. */
 import { formatBytes, formatCount, formatShare } from "../report/units.js";
-import { STYLE } from "./assets.generated.js";
-import { html, Markup } from "./html.js";
+import { STYLE, TIMELINE_STYLE } from "./assets.generated.js";
+import { pageOf } from "./frame.js";
+import { html, type Markup } from "./html.js";
 import { type LaneStep, lanePicture, secondsText, type Wait, waitsOf } from "./lanes.js";
 
 export interface ShownTimeline {
@@ -16,19 +17,10 @@ export interface ShownTimeline {
 }
 
 export function timelineDocument(shown: ShownTimeline, made: Date): string {
-  const page = html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="zo2 timeline">
-<title>${shown.title} - zo2 timeline</title>
-<style>${new Markup(STYLE)}</style>
-</head>
-<body>
-<header><div><h1>${shown.title}</h1><p class="lead">${shown.lead}</p></div></header>
-<section><h2>Lanes</h2>
+  return pageOf({
+    ...{ generator: "zo2 timeline", title: shown.title, lead: shown.lead, made, style: STYLE + TIMELINE_STYLE },
+    policy: "default-src 'none'; style-src 'unsafe-inline'",
+    body: html`<section><h2>Lanes</h2>
 ${lanePicture(shown.steps, shown.lanes)}
 <p class="note">Time runs from where the step before has ended to where this one ends (upright lines); what stands
 before or behind belongs to this step too. <span class="screen-only">Point at a bar for what it is, its bytes and what
@@ -36,14 +28,11 @@ it waited for.</span></p></section>
 <section><h2>Each lane</h2>${laneTable(shown)}</section>
 <section><h2>Waits</h2>${shown.steps.map((step) => waitTable(step, shown.lanes))}</section>
 <section><h2>What was run</h2><div class="scroll"><table class="facts"><tbody>${shown.facts.map(
-    ([label, value]) => html`<tr><th scope="row">${label}</th><td class="text">${value}</td></tr>
+      ([label, value]) => html`<tr><th scope="row">${label}</th><td class="text">${value}</td></tr>
 `,
-  )}</tbody></table></div></section>
-<footer>Made by zo2 timeline at ${made.toISOString().slice(0, 19).replace("T", " ")} UTC.</footer>
-</body>
-</html>
-`;
-  return page.text;
+    )}</tbody></table></div></section>
+`,
+  });
 }
 
 function laneTable({ lanes, steps }: ShownTimeline): Markup {
