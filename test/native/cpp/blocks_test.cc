@@ -17,6 +17,7 @@
 using namespace zo2;
 using cpu::TileKernels;
 using test::BlockUnit;
+using test::owned_update;
 using test::OwnedUpdate;
 
 namespace {
@@ -127,25 +128,6 @@ void stochastic_rounding_has_no_bias() {
   }
 }
 
-OwnedUpdate pending(zo2_noise_kind noise, uint32_t step, uint32_t directions, uint64_t table, float scale) {
-  OwnedUpdate one;
-  one.pending.noise = noise;
-  one.pending.step = step;
-  one.pending.seed = 0xfedcba9876543210ull;
-  one.pending.learning_rate = 1e-3 * static_cast<double>(scale) / 0.02;
-  one.pending.weight_decay = 0.1;
-  std::vector<float> g;
-  for (uint32_t d = 0; d < directions; ++d) g.push_back(static_cast<float>(1.3 - 0.9 * d + 0.01 * step));
-  one.set_coefficients(g);
-  if (noise == ZO2_NOISE_BUFFER) {
-    std::vector<float> z;
-    for (uint64_t i = 0; i < table * directions; ++i)
-      z.push_back(static_cast<float>(cos(static_cast<double>(i * i % 1009))));
-    one.set_noise(std::move(z), table);
-  }
-  return one;
-}
-
 struct Case {
   uint32_t wire, scratch;
   zo2_noise_kind noise;
@@ -168,7 +150,7 @@ uint32_t run_case(const Case& c) {
   for (uint64_t i = 0; i < table; ++i) z[i] = static_cast<float>(sin(static_cast<double>(i * i % 2003)));
   std::vector<OwnedUpdate> updates;
   for (uint32_t k = 0; k < c.updates; ++k) {
-    updates.push_back(pending(c.noise, 4 + k, c.directions, table, c.scale));
+    updates.push_back(owned_update(c.noise, 4 + k, c.directions, table, 1e-3 * static_cast<double>(c.scale) / 0.02));
     if (k == 1 && c.gradient != 0) updates.back().set_coefficients(std::vector<float>(c.directions, c.gradient));
   }
   std::vector<uint8_t> wire(unit.wire_bytes, 0xA5), plus(unit.scratch_bytes, 0xA5), minus = plus;

@@ -10,7 +10,7 @@
 
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -21,8 +21,7 @@ class Folder {
   // In the folder for temporary files; with `type`, a file system of that type is mounted there, for this process
   // alone.
   explicit Folder(const char* type = nullptr, const char* options = "") {
-    const char* const given = std::getenv("TMPDIR");
-    std::string name = std::string(given == nullptr ? "/tmp" : given) + "/zo2-file-test-XXXXXX";
+    std::string name = std::filesystem::temp_directory_path() / "zo2-file-test-XXXXXX";
     if (mkdtemp(name.data()) == nullptr) return;
     path_ = name;
     if (type == nullptr) return;

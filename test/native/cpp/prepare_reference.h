@@ -84,6 +84,28 @@ struct OwnedUpdate {
   std::shared_ptr<std::vector<float>> z_;
 };
 
+// An update of this step with decay and a coefficient of its own along each direction. BUFFER noise: tables of `table`
+// values.
+inline OwnedUpdate owned_update(zo2_noise_kind noise, uint32_t step, uint32_t directions, uint64_t table,
+                                double learning_rate = 1e-3) {
+  OwnedUpdate one;
+  one.pending.noise = noise;
+  one.pending.step = step;
+  one.pending.seed = 0xfedcba9876543210ull;
+  one.pending.learning_rate = learning_rate;
+  one.pending.weight_decay = 0.1;
+  std::vector<float> g;
+  for (uint32_t d = 0; d < directions; ++d) g.push_back(static_cast<float>(1.3 - 0.9 * d + 0.01 * step));
+  one.set_coefficients(g);
+  if (noise == ZO2_NOISE_BUFFER) {
+    std::vector<float> z;
+    for (uint64_t i = 0; i < table * directions; ++i)
+      z.push_back(static_cast<float>(cos(static_cast<double>(i * i % 1009))));
+    one.set_noise(std::move(z), table);
+  }
+  return one;
+}
+
 // The sides of W+ and W-, or the first `count` of them.
 inline void set_sides(contract::PrepareCommand& command, uint8_t* plus, uint8_t* minus, float eps, uint32_t count = 2) {
   command.sides[0] = {plus, eps};

@@ -14,6 +14,7 @@
 using namespace zo2;
 using cpu::PrepareJob;
 using cpu::PrepareTally;
+using test::owned_update;
 using test::OwnedUpdate;
 
 // Bytes with a guard before and after.
@@ -78,25 +79,6 @@ struct Unit {
   }
 };
 
-static OwnedUpdate pending(zo2_noise_kind noise, uint32_t step, uint32_t directions, uint64_t table) {
-  OwnedUpdate one;
-  one.pending.noise = noise;
-  one.pending.step = step;
-  one.pending.seed = 0xfedcba9876543210ull;
-  one.pending.learning_rate = 1e-3;
-  one.pending.weight_decay = 0.1;
-  std::vector<float> g;
-  for (uint32_t d = 0; d < directions; ++d) g.push_back(static_cast<float>(1.3 - 0.9 * d + 0.01 * step));
-  one.set_coefficients(g);
-  if (noise == ZO2_NOISE_BUFFER) {
-    std::vector<float> z;
-    for (uint64_t i = 0; i < table * directions; ++i)
-      z.push_back(static_cast<float>(cos(static_cast<double>(i * i % 1009))));
-    one.set_noise(std::move(z), table);
-  }
-  return one;
-}
-
 struct Case {
   uint32_t wire;
   uint32_t scratch;
@@ -119,7 +101,7 @@ static void run_case(const Case& c) {
   std::vector<float> z(table);
   for (uint64_t i = 0; i < table; ++i) z[i] = static_cast<float>(sin(static_cast<double>(i * i % 2003)));
   std::vector<OwnedUpdate> updates;
-  for (uint32_t k = 0; k < c.updates; ++k) updates.push_back(pending(c.noise, 4 + k, c.directions, table));
+  for (uint32_t k = 0; k < c.updates; ++k) updates.push_back(owned_update(c.noise, 4 + k, c.directions, table));
 
   Guarded wire(unit.wire_bytes), plus(unit.scratch_bytes), minus(unit.scratch_bytes);
   Guarded wire_expected(unit.wire_bytes), plus_expected(unit.scratch_bytes), minus_expected(unit.scratch_bytes);

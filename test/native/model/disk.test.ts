@@ -12,6 +12,7 @@ import type { Declared } from "../../../src/schedule/command.js";
 import { Trainer } from "../../../src/train/trainer.js";
 import { sameBits, sessionOf, some, weightBits, withModel } from "./helpers.js";
 import { examples, folder, OPTIONS, STEPS, train } from "./runs.js";
+import { drawing } from "../../support/drawing.js";
 
 let work: string;
 let disk: string;
@@ -23,17 +24,6 @@ beforeAll(() => {
 afterAll(() => fs.rmSync(work, { recursive: true }));
 
 type Offload = NonNullable<ModelOptions["offload"]>;
-
-/** Numbers below a bound, by a seed (mulberry32). */
-function drawing(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}
 
 interface Outcome {
   readonly numbers: readonly number[];

@@ -40,6 +40,8 @@ describe.each(["fp16", "bf16", "int8", "e4m3"] as const)("%s, rounded to nearest
   test.each([1e-6, 1e-5, 1e-4, 1e-3])("at a learning rate of %d", async (learningRate) => {
     const share = await withModel(folder("gpt2"), options, (model) => unchanged(model, learningRate));
     const warnings = await withModel(folder("gpt2"), options, (model) => train(model, learningRate));
+    // Of the least rate most updates are lost in every dtype: something has to be said.
+    if (learningRate === 1e-6) expect(share).toBeGreaterThan(0.53);
     if (share < 0.47) return expect(warnings).toEqual([]);
     if (share < 0.53) return;
     expect(warnings).toMatchObject([{ code: "ZO2_WARN_LOST_UPDATES" }]);

@@ -15,6 +15,7 @@ import {
   type Entry,
   type PlanShape,
 } from "./races.js";
+import { drawing } from "../../support/drawing.js";
 
 // Mutants meet a few of what is random: each of them runs this file anew.
 const FEW = process.env["ZO2_TEST_FEW"] !== undefined;
@@ -166,17 +167,6 @@ describe.each(plans)("the schedule of %o", (shape) => {
     });
   });
 });
-
-/** Numbers below a bound, by a seed (mulberry32). */
-function drawing(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}
 
 /** Passes as a session makes them of steps, evaluations and flushes, with the states that it gives to steps. */
 function randomRun(draw: (below: number) => number, every: number): Pass[] {
