@@ -16,6 +16,7 @@ import { loadModel, readJournal, Trainer } from "../dist/esm/index.js";
 import { writeCompact } from "../dist/esm/journal/writer.js";
 import { describeCommit, describeMachine } from "./lib/machine.mjs";
 import { readOptions, runMain } from "./lib/options.mjs";
+import { REVIEWS_TEMPLATE } from "./lib/reviews.mjs";
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const DEFAULTS = {
@@ -47,7 +48,7 @@ await runMain("smollm2-run", async () => {
     const trainer = new Trainer(model, {
       method: { name: "mezo-sgd", learningRate: o.learningRate, schedule: { name: "linear" } },
       ...{ steps: o.steps, batchSize: o.batch, run },
-      template: { prompt: "{text} It was", choices: [" terrible", " great"] },
+      template: REVIEWS_TEMPLATE,
     });
     const training = await seconds(async () => {
       for await (const _ of trainer.fit(path.join(o.reviews, "train.jsonl")));

@@ -18,6 +18,7 @@ import { loadModel, Trainer } from "../dist/esm/index.js";
 import { loadNative } from "zo2/native";
 import { describeCommit, describeMachine } from "./lib/machine.mjs";
 import { oneOf, readOptions, runMain } from "./lib/options.mjs";
+import { readReviews, REVIEWS_TEMPLATE } from "./lib/reviews.mjs";
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const DEFAULTS = {
@@ -36,15 +37,8 @@ const DEFAULTS = {
   out: path.join(root, "bench", "results", "smollm2-cpu.json"),
 };
 
-const TEMPLATE = { prompt: "{text} It was", choices: [" terrible", " great"] };
 const QUESTIONS = ["What is the capital of France?", "Name three colours."];
 
-const readLines = (file) =>
-  fs
-    .readFileSync(file, "utf8")
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => JSON.parse(line));
 const digits = (value) => Number(value.toPrecision(6));
 
 async function ask(model) {
@@ -66,7 +60,7 @@ async function ask(model) {
 }
 
 async function score(model, data) {
-  const { loss, accuracy, examples, seconds } = await model.evaluate(data, { template: TEMPLATE });
+  const { loss, accuracy, examples, seconds } = await model.evaluate(data, { template: REVIEWS_TEMPLATE });
   return { loss: digits(loss), accuracy, examples, seconds: digits(seconds) };
 }
 
@@ -76,7 +70,7 @@ async function train(model, data, dev, o) {
     steps: o.steps,
     batchSize: o.batch,
     seed: o.seed,
-    template: TEMPLATE,
+    template: REVIEWS_TEMPLATE,
     evaluation: { data: dev, every: o.every },
   });
   const steps = [];
@@ -100,14 +94,13 @@ await runMain("smollm2", async () => {
   oneOf(o, "offload", ["host", "device"]);
   if (o.model === null) throw new Error("--model is missing; give the folder of SmolLM2-135M-Instruct");
   const saved = o.saved ?? fs.mkdtempSync(path.join(os.tmpdir(), "zo2-smollm2-"));
-  const all = readLines(path.join(o.reviews, "train.jsonl"));
-  const test = readLines(path.join(o.reviews, "test.jsonl"));
+  const { train: data, dev, test } = readReviews(o.reviews, o.dev);
   const options = { device: "cpu", threads: o.threads, offload: { to: o.offload, wire: "fp32" } };
 
   const model = await loadModel(o.model, options);
   const before = { test: await score(model, test), said: await ask(model) };
   console.log(`before: accuracy ${before.test.accuracy}, loss ${before.test.loss} on ${test.length} sentences`);
-  const { steps, evaluations } = await train(model, all.slice(0, -o.dev), all.slice(-o.dev), o);
+  const { steps, evaluations } = await train(model, data, dev, o);
   const plan = model.plan();
   const parameters = model.parameterCount;
   await model.save(saved);
@@ -136,7 +129,7 @@ await runMain("smollm2", async () => {
     schedule: "linear",
     eps: o.eps,
     seed: o.seed,
-    template: TEMPLATE,
+    template: REVIEWS_TEMPLATE,
     deviceBytes: plan.deviceBytes,
     hostBytes: plan.hostBytes,
     secondsPerStep: median(steps.map((s) => s.seconds)),
