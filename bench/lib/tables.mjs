@@ -4,7 +4,7 @@ import { OPT_125M } from "./opt-shape.mjs";
 import { provenance } from "./provenance.mjs";
 import { journalBlock, replayBlock, smollm2RunBlock } from "./run-tables.mjs";
 import { ablationsBlock, planChoicesBlock, planModelsBlock, predictBlock } from "./plan-tables.mjs";
-import { wireLossBlock } from "./wire-tables.mjs";
+import { wireAccuracyBlock, wireLossBlock } from "./wire-tables.mjs";
 
 const KINDS_SHOWN = 6;
 /** Steps of one mark of a curve. */
@@ -24,6 +24,7 @@ export const TABLES = {
   kernels: { results: "kernels.json", render: kernelsBlock },
   "prepare-path": { results: "kernels.json", render: preparePathBlock },
   "wire-loss": { results: "wire-loss.json", render: wireLossBlock },
+  "wire-accuracy": { results: "wire-accuracy.json", render: wireAccuracyBlock },
   "plan-choices": { results: "plan-choices.json", render: planChoicesBlock },
   "plan-models": { results: "plan-models.json", render: planModelsBlock },
   predict: { results: "predict-cpu.json", render: predictBlock },

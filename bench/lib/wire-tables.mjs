@@ -1,4 +1,4 @@
-/** The table of docs/concepts.md: what a wire dtype loses of training. */
+/** The tables of docs/concepts.md: what a wire dtype loses of training. */
 import { table } from "./markdown.mjs";
 import { provenance } from "./provenance.mjs";
 
@@ -21,6 +21,33 @@ export function wireLossBlock(result) {
       `standard deviation of ${coefficient}, beside the same in fp32.`,
     "",
     table(["learning rate", "wire", "rounding", "updates lost", "movement", "drift"], lines, 3),
+    "",
+    provenance(result),
+  ].join("\n");
+}
+
+/** Markdown of `wire-accuracy.json`. */
+export function wireAccuracyBlock(result) {
+  const { rows, model, steps, batch, learningRate } = result;
+  const lines = rows.map(({ wire, rounding, before, dev, after, warned, hostBytes }) => [
+    wire,
+    wire === "fp32" ? "" : rounding,
+    `${(hostBytes / 2 ** 20).toFixed(0)} MiB`,
+    percent(before.accuracy),
+    percent(dev.at(-1).accuracy),
+    percent(after.accuracy),
+    after.loss.toFixed(3),
+    warned.includes("ZO2_WARN_LOST_UPDATES") ? "yes" : "",
+  ]);
+  return [
+    `${model} after ${steps} steps of ${batch} review sentences at a learning rate of ` +
+      `${learningRate.toExponential(0)} that falls to 0; 200 sentences held out, 415 for the test.`,
+    "",
+    table(
+      ["wire", "rounding", "host memory", "test before", "held out after", "test after", "test loss", "warned"],
+      lines,
+      2,
+    ),
     "",
     provenance(result),
   ].join("\n");
