@@ -88,11 +88,11 @@ using Create =
     std::function<zo2_status(const zo2_backend& backend, zo2_device* device, zo2_buffer** buffer, zo2_error* error)>;
 
 Napi::Promise create(Napi::Env env, const std::shared_ptr<DeviceCore>& device, const char* call, zo2_buffer_kind kind,
-                     uint64_t bytes, Create make) {
+                     Create make) {
   const Environment::NewPromise creating = Environment::of(env).promise(env, device);
   const Promised promised = creating.promised;
   const std::string closed = std::string(call) + ": the device was closed meanwhile";
-  const auto create = [device, call, kind, bytes, make = std::move(make), promised, closed] {
+  const auto create = [device, call, kind, make = std::move(make), promised, closed] {
     const zo2_backend& backend = device->backend();
     zo2_error error{};
     zo2_buffer* raw = nullptr;
@@ -101,7 +101,7 @@ Napi::Promise create(Napi::Env env, const std::shared_ptr<DeviceCore>& device, c
       return promised.reject(failure_of(error, call));
     }
     auto memory = std::make_shared<Resource>(device->table(), Kind::kBuffer, raw);
-    memory->bytes = bytes;
+    memory->bytes = backend.buffer_bytes(raw);
     memory->buffer_kind = kind;
     memory->host_pointer =
         kind == ZO2_BUFFER_HOST ? static_cast<unsigned char*>(backend.buffer_host_pointer(raw)) : nullptr;
@@ -119,7 +119,7 @@ Napi::Promise create(Napi::Env env, const std::shared_ptr<DeviceCore>& device, c
 
 Napi::Promise create_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& device, zo2_buffer_kind kind,
                             uint64_t bytes) {
-  return create(env, device, "createBuffer", kind, bytes,
+  return create(env, device, "createBuffer", kind,
                 [kind, bytes](const zo2_backend& backend, zo2_device* of, zo2_buffer** buffer, zo2_error* error) {
                   return backend.buffer_create(of, kind, bytes, buffer, error);
                 });
@@ -127,12 +127,20 @@ Napi::Promise create_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& de
 
 Napi::Promise create_file_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& device, std::string path,
                                  uint64_t bytes) {
-  return create(env, device, "createFileBuffer", ZO2_BUFFER_FILE, bytes,
+  return create(env, device, "createFileBuffer", ZO2_BUFFER_FILE,
                 [path = std::move(path), bytes](const zo2_backend& backend, zo2_device* of, zo2_buffer** buffer,
                                                 zo2_error* error) {
                   const zo2_file_options options{path.c_str(), bytes};
                   return backend.file_create(of, &options, buffer, error);
                 });
+}
+
+Napi::Promise open_file_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& device, std::string path) {
+  return create(
+      env, device, "openFileBuffer", ZO2_BUFFER_FILE,
+      [path = std::move(path)](const zo2_backend& backend, zo2_device* of, zo2_buffer** buffer, zo2_error* error) {
+        return backend.file_open(of, path.c_str(), buffer, error);
+      });
 }
 
 }  // namespace zo2::binding

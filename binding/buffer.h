@@ -32,5 +32,7 @@ Napi::Promise create_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& de
 // The same for a file, which must not exist yet.
 Napi::Promise create_file_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& device, std::string path,
                                  uint64_t bytes);
+// Over a file that is there, to be read alone.
+Napi::Promise open_file_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& device, std::string path);
 
 }  // namespace zo2::binding

@@ -55,11 +55,21 @@ Napi::Value create_buffer_method(const Napi::CallbackInfo& info) {
   return create_buffer(info.Env(), device, kind == "host" ? ZO2_BUFFER_HOST : ZO2_BUFFER_DEVICE, bytes);
 }
 
+std::string path_argument(const Napi::Value& value, const char* call) {
+  std::string path = string_argument(value, (std::string(call) + ": path").c_str());
+  if (path.empty() || path.find('\0') != std::string::npos)
+    fail(code::kInvalidArgument, "%s: path is empty or has a zero in it; name a file", call);
+  return path;
+}
+
+Napi::Value open_file_method(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<DeviceCore> device = live_self<DeviceHandle>(info, "openFileBuffer").device;
+  return open_file_buffer(info.Env(), device, path_argument(info[0], "openFileBuffer"));
+}
+
 Napi::Value file_buffer_method(const Napi::CallbackInfo& info) {
   const std::shared_ptr<DeviceCore> device = live_self<DeviceHandle>(info, "createFileBuffer").device;
-  std::string path = string_argument(info[0], "createFileBuffer: path");
-  if (path.empty() || path.find('\0') != std::string::npos)
-    fail(code::kInvalidArgument, "createFileBuffer: path is empty or has a zero in it; name a file");
+  std::string path = path_argument(info[0], "createFileBuffer");
   const uint64_t bytes = integer_argument(info[1], "createFileBuffer: bytes", (uint64_t{1} << 53) - 1);
   return create_file_buffer(info.Env(), device, std::move(path), bytes);
 }
@@ -129,6 +139,7 @@ Napi::Function define_device(Napi::Env env) {
                           method<create_gate>("createGate"),
                           async_method<create_buffer_method>("createBuffer"),
                           async_method<file_buffer_method>("createFileBuffer"),
+                          async_method<open_file_method>("openFileBuffer"),
                           method<create_layout>("createLayout"),
                           method<create_program>("createProgram"),
                           method<submit>("submit"),

@@ -9,7 +9,7 @@ const path = require("node:path");
 const { prebuilts } = require("./prebuilt.cjs");
 
 const packageRoot = path.join(__dirname, "..");
-const CONTRACT_VERSION = 6;
+const CONTRACT_VERSION = 7;
 const NAPI_VERSION = 8;
 
 /**

@@ -48,7 +48,7 @@ export interface DeviceInfo {
   readonly deviceBytes: number;
   readonly deviceBytesPeak: number;
   readonly hostBytes: number;
-  /** Of file buffers. */
+  /** Of file buffers that were made, not opened. */
   readonly fileBytes: number;
   readonly commands: number;
   readonly launches: number;
@@ -115,6 +115,12 @@ export interface Device extends NativeHandle {
    * with ZO2_ERR_OUT_OF_MEMORY where there is no room, and with ZO2_ERR_IO where the file cannot be made.
    */
   createFileBuffer(path: string, bytes: number): Promise<Buffer>;
+  /**
+   * The regular file `path`, which is there, as memory at rest with the bytes that it has now: copies and gathers read
+   * it, and none writes into it. It stays this file where the name comes to mean another, and is closed with the
+   * buffer. Rejects with ZO2_ERR_IO where it cannot be opened.
+   */
+  openFileBuffer(path: string): Promise<Buffer>;
   /** Nine words a segment, in the order of the fields of `zo2_segment` without `reserved`. */
   createLayout(segments: Float64Array): Layout;
   /** `words`: see "programs" in `zo2.h`. `spaceBytes`: the size of each of the six spaces. */

@@ -88,6 +88,8 @@ FileCopyCommand resolve_file_copy(const void* device, const zo2_span& dst, const
   resolve(device, "copy", file, {write ? "dst" : "src", bytes, 1, Kinds::kFileOnly});
   uint8_t* const memory =
       resolve(device, "copy", write ? src : dst, {write ? "src" : "dst", bytes, 1, Kinds::kHostOnly});
+  if (write && memory_of(file).read_only)
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "copy: dst is a file that was opened to be read; write to one that was made");
   return {&memory_of(file), file.offset, memory, bytes, write};
 }
 

@@ -13,6 +13,7 @@ struct Memory {
   zo2_buffer_kind kind;
   uint64_t bytes;
   uint8_t* data;  // where kernels and copies find it; null for a file
+  bool read_only = false;
 };
 
 }  // namespace zo2::contract

@@ -55,6 +55,7 @@ class Table {
         gate_destroy,
         buffer_create,
         file_create,
+        file_open,
         buffer_destroy,
         buffer_bytes,
         buffer_host_pointer,
@@ -245,6 +246,14 @@ class Table {
       if (given.path == nullptr || *given.path == '\0')
         fail(ZO2_STATUS_INVALID_ARGUMENT, "path is empty; name a file that does not exist yet");
       give(buffer, std::make_unique<Buffer>(open_device(device), given));
+    });
+  }
+
+  static zo2_status file_open(zo2_device* device, const char* path, zo2_buffer** buffer, zo2_error* error) {
+    return guarded(error, [&] {
+      if (path == nullptr || *path == '\0')
+        fail(ZO2_STATUS_INVALID_ARGUMENT, "path is empty; name a file that is there");
+      give(buffer, std::make_unique<Buffer>(open_device(device), path));
     });
   }
 

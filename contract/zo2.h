@@ -38,7 +38,7 @@
 extern "C" {
 #endif
 
-#define ZO2_CONTRACT_VERSION 6u
+#define ZO2_CONTRACT_VERSION 7u
 
 typedef enum zo2_status {
   ZO2_OK = 0,
@@ -61,7 +61,7 @@ typedef enum zo2_dtype { ZO2_F32 = 0, ZO2_F16 = 1, ZO2_BF16 = 2, ZO2_I32 = 3, ZO
 
 /* Memory a kernel may touch (DEVICE); memory at rest that copies reach without staging (HOST: pinned where that
  * exists); memory at rest in a file (FILE): copies reach it from and to HOST memory alone, gather reads rows of it into
- * HOST memory, and every other use is refused. */
+ * HOST memory, and every other use is refused. One that was opened (file_open) is only read. */
 typedef enum zo2_buffer_kind { ZO2_BUFFER_DEVICE = 0, ZO2_BUFFER_HOST = 1, ZO2_BUFFER_FILE = 2 } zo2_buffer_kind;
 
 typedef struct zo2_device zo2_device;
@@ -114,7 +114,7 @@ typedef struct zo2_device_info {
   uint64_t device_bytes; /* DEVICE buffers that exist now */
   uint64_t device_bytes_peak;
   uint64_t host_bytes; /* HOST buffers that exist now */
-  uint64_t file_bytes; /* FILE buffers that exist now */
+  uint64_t file_bytes; /* FILE buffers that were made (file_create) and exist now */
   uint64_t commands;   /* commands executed since the device was opened */
   uint64_t launches;   /* of these, prepare, run, loss and gradient */
 } zo2_device_info;
@@ -463,6 +463,11 @@ typedef struct zo2_backend {
   /* A FILE buffer, zeroed. Blocks while the file system finds room. OUT_OF_MEMORY when it has none, IO when the file
    * cannot be made there. */
   zo2_status (*file_create)(zo2_device* device, const zo2_file_options* options, zo2_buffer** buffer, zo2_error* error);
+  /* A FILE buffer over a regular file that is there (path: UTF-8), with the bytes that it has now: copies and gathers
+   * read it, past the page cache where its file system can do that, and what would write into it is refused. Whoever
+   * else changes the file changes what is read; one that is renamed or taken away is still this one. IO when it cannot
+   * be opened. */
+  zo2_status (*file_open)(zo2_device* device, const char* path, zo2_buffer** buffer, zo2_error* error);
   void (*buffer_destroy)(zo2_buffer* buffer);
   uint64_t (*buffer_bytes)(const zo2_buffer* buffer);
   void* (*buffer_host_pointer)(const zo2_buffer* buffer); /* HOST buffers; NULL for others */

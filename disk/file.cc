@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cinttypes>
 #include <cstdlib>
@@ -77,14 +79,14 @@ bool make_direct(int descriptor, uint64_t bytes) {
   do {
     if (block != nullptr) count = pread(descriptor, block.get(), kBlock, 0);
   } while (count < 0 && errno == EINTR);
-  if (count == static_cast<ssize_t>(kBlock)) return true;
+  if (count == static_cast<ssize_t>(std::min(bytes, kBlock))) return true;
   fcntl(descriptor, F_SETFL, flags);
   return false;
 }
 
 }  // namespace
 
-File::File(const std::string& path, uint64_t bytes) : path_(path) {
+File::File(const std::string& path, uint64_t bytes) : path_(path), bytes_(bytes) {
   descriptor_ = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (descriptor_ < 0) refuse(path_, bytes, errno, "the folder has no room for it");
   try {
@@ -108,6 +110,24 @@ void File::make(uint64_t bytes) {
   if (const int error = give_room(descriptor_, whole); error != 0)
     refuse(path_, bytes, error, words_of(room_of(descriptor_)));
   direct_ = make_direct(descriptor_, whole);
+}
+
+File::File(const std::string& path) : path_(path) {
+  const auto refused = [&](const std::string& why) {
+    fail(ZO2_STATUS_IO, "a file cannot be read: %s: %s", why.c_str(), path_.c_str());
+  };
+  // Not to wait for whoever writes into a pipe; io_uring would have reads of a file tried again and again.
+  descriptor_ = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (descriptor_ < 0) refused(reason(errno));
+  struct stat about{};
+  const int error = fstat(descriptor_, &about) == 0 ? 0 : errno;
+  if (error != 0 || !S_ISREG(about.st_mode) || fcntl(descriptor_, F_SETFL, 0) != 0) {
+    close(descriptor_);
+    refused(error != 0 ? reason(error) : "it is no regular file");
+  }
+  bytes_ = static_cast<uint64_t>(about.st_size);
+  end_ = bytes_;
+  direct_ = make_direct(descriptor_, bytes_);
 }
 
 File::~File() { close(descriptor_); }

@@ -13,7 +13,7 @@ constexpr uint64_t kBlock = 4096;
 inline uint64_t round_up(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
 
 // A file that only this object can reach: made where none was, taken out of its folder again, with room for all of its
-// bytes, which are 0.
+// bytes, which are 0. Or one that is there, to be read alone.
 //
 // It has one descriptor, which either reads and writes past the page cache (direct I/O) or through it, for all of its
 // life. Two would have to be kept coherent: a page that the one left in the cache hides what the other writes, and a
@@ -22,15 +22,21 @@ class File {
  public:
   // Throws Failure: OUT_OF_MEMORY with what was asked for and what is free, IO with the path and the system's reason.
   File(const std::string& path, uint64_t bytes);
+  // One that is there. Throws Failure(IO) with the path and the system's reason.
+  explicit File(const std::string& path);
   ~File();
   File(const File&) = delete;
   File& operator=(const File&) = delete;
 
   const std::string& path() const { return path_; }
   int descriptor() const { return descriptor_; }
-  // Whether it takes whole blocks alone, from and to memory that begins at a multiple of kBlock. Its last block is
-  // whole.
+  // As they were asked for, or found.
+  uint64_t bytes() const { return bytes_; }
+  // Whether it takes whole blocks alone, from and to memory that begins at a multiple of kBlock.
   bool direct() const { return direct_; }
+  // Where a read may end that asks for more. The last block of a file that was made is whole, and one that ends before
+  // was cut.
+  uint64_t end() const { return end_; }
   // Held while a block is read, changed in part and written: who else writes into the same block waits. Transfers of
   // whole blocks share none with them, because no two commands that run at once write the same bytes.
   std::mutex& changing() const { return changing_; }
@@ -39,6 +45,8 @@ class File {
   void make(uint64_t bytes);
 
   const std::string path_;
+  uint64_t bytes_ = 0;
+  uint64_t end_ = UINT64_MAX;
   int descriptor_ = -1;
   bool direct_ = false;
   mutable std::mutex changing_;

@@ -58,7 +58,7 @@ class LinuxRing : public Ring {
         const auto place = static_cast<unsigned>(io_uring_cqe_get_data64(ended));
         const int result = ended->res;
         io_uring_cqe_seen(&ring_, ended);
-        if (advance(place, result, &fault) || fault) {
+        if (advance(transfer, place, result, &fault) || fault) {
           free[free_count++] = place;
           --under_way;
         } else {
@@ -87,7 +87,7 @@ class LinuxRing : public Ring {
   }
 
   // Whether the piece at `place` has come to its end, well or with a fault; if not, what is left of it is to be moved.
-  bool advance(unsigned place, int result, std::optional<Fault>* fault) {
+  bool advance(const Transfer& transfer, unsigned place, int result, std::optional<Fault>* fault) {
     Piece& piece = pieces_[place];
     if (result == -EINTR || result == -EAGAIN) return false;
     if (result <= 0) {
@@ -96,7 +96,7 @@ class LinuxRing : public Ring {
     }
     const auto count = static_cast<uint64_t>(result);
     piece = {piece.offset + count, piece.memory + count, piece.bytes - count};
-    return piece.bytes == 0;
+    return is_done(transfer.file, transfer.direction, piece);
   }
 
   // The kernel must have ended with their memory before the caller gives it away.

@@ -38,7 +38,7 @@ void fail_transfer(const Transfer& transfer, const Fault& fault) {
 }
 
 bool move_piece(const File& file, Direction direction, Piece piece, Fault* fault) {
-  while (piece.bytes > 0) {
+  while (!is_done(file, direction, piece)) {
     const auto offset = static_cast<off_t>(piece.offset);
     const ssize_t count = direction == Direction::kRead ? pread(file.descriptor(), piece.memory, piece.bytes, offset)
                                                         : pwrite(file.descriptor(), piece.memory, piece.bytes, offset);

@@ -20,7 +20,7 @@ struct Piece {
 constexpr unsigned kInFlight = 8;
 
 // Of one file, in one direction. Of a direct file every piece is whole blocks, in memory that begins at a multiple of
-// kBlock. No two pieces share a byte.
+// kBlock. No two pieces share a byte. What a piece has beyond the end of a file that was opened is left as it is.
 struct Transfer {
   const File& file;
   Direction direction;
@@ -38,6 +38,11 @@ struct Fault {
 
 // Throws Failure(IO) that names the file, the place and the system's reason.
 [[noreturn]] void fail_transfer(const Transfer& transfer, const Fault& fault);
+
+// Whether nothing of a piece is left to be moved.
+inline bool is_done(const File& file, Direction direction, const Piece& left) {
+  return left.bytes == 0 || (direction == Direction::kRead && left.offset >= file.end());
+}
 
 // Reads or writes all of a piece with calls that block. Whether it went well; if not, `fault` says where it stopped.
 bool move_piece(const File& file, Direction direction, Piece piece, Fault* fault);

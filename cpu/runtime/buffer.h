@@ -20,6 +20,7 @@ class Buffer : public contract::Memory {
   Buffer(std::shared_ptr<Device> device, zo2_buffer_kind kind, uint64_t bytes);
   // FILE memory. Throws Failure, of disk::File.
   Buffer(std::shared_ptr<Device> device, const zo2_file_options& options);
+  Buffer(std::shared_ptr<Device> device, const char* path);
   ~Buffer();
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
@@ -28,6 +29,9 @@ class Buffer : public contract::Memory {
   const disk::File& file() const { return *file_; }  // of FILE memory
 
  private:
+  // A file that was opened takes no room.
+  uint64_t booked() const { return read_only ? 0 : bytes; }
+
   const std::shared_ptr<Device> device_;
   uint64_t mapped_ = 0;  // bytes of the mapping; 0: from the heap
   std::unique_ptr<const disk::File> file_;

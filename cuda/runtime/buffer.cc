@@ -31,12 +31,20 @@ Buffer::Buffer(std::shared_ptr<Device> device, const zo2_file_options& options)
     : contract::Memory{device.get(), ZO2_BUFFER_FILE, options.bytes, nullptr},
       device_(std::move(device)),
       file_(std::make_unique<disk::File>(options.path, options.bytes)) {
-  device_->reserve(kind, bytes);
+  device_->reserve(kind, booked());
+}
+
+Buffer::Buffer(std::shared_ptr<Device> device, const char* path)
+    : contract::Memory{device.get(), ZO2_BUFFER_FILE, 0, nullptr, true},
+      device_(std::move(device)),
+      file_(std::make_unique<disk::File>(path)) {
+  bytes = file_->bytes();
+  device_->reserve(kind, booked());
 }
 
 Buffer::~Buffer() {
   device_->enter_quietly();
-  device_->release(kind, bytes);
+  device_->release(kind, booked());
 }
 
 }  // namespace zo2::cuda

@@ -21,6 +21,7 @@ class Buffer : public contract::Memory {
   Buffer(std::shared_ptr<Device> device, zo2_buffer_kind kind, uint64_t bytes);
   // FILE memory. Throws Failure, of disk::File.
   Buffer(std::shared_ptr<Device> device, const zo2_file_options& options);
+  Buffer(std::shared_ptr<Device> device, const char* path);
   // The runtime may wait until the device is idle before it takes the memory back.
   ~Buffer();
   Buffer(const Buffer&) = delete;
@@ -30,6 +31,9 @@ class Buffer : public contract::Memory {
   const disk::File& file() const { return *file_; }  // of FILE memory
 
  private:
+  // A file that was opened takes no room.
+  uint64_t booked() const { return read_only ? 0 : bytes; }
+
   const std::shared_ptr<Device> device_;
   DeviceArena on_device_;
   PinnedArena on_host_;

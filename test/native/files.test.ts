@@ -35,6 +35,42 @@ describe.each([false, true])("without io_uring: %s", (noIoUring) => {
   });
 });
 
+test("a file that is there is read, by whatever name it goes, and written by nobody", async () => {
+  await withDevice({}, async (device) => {
+    const stream = device.createStream("s");
+    const bytes = Uint8Array.from({ length: 70_001 }, (_, i) => (i * 31 + (i >> 9)) % 251);
+    const named = path.join(folder, "named");
+    writeFileSync(named, bytes);
+    const file = await device.openFileBuffer(named);
+    expect([file.kind, file.bytes, device.info().fileBytes]).toEqual(["file", bytes.length, 0]);
+    rmSync(named);
+    const back = await device.createBuffer("host", bytes.length);
+    await submitted(device, stream, (list) => {
+      list.copy(stream, span(back, 5), span(file, 5), bytes.length - 5);
+      list.copy(stream, span(back), span(file), 5);
+    });
+    expect(contents(back)).toEqual(bytes);
+    submit(device, (list) => list.copy(stream, span(file), span(back), 8));
+    const event = device.createEvent();
+    submit(device, (list) => list.record(stream, event));
+    expect(await errorOf(event.done())).toMatchObject({
+      code: "ZO2_ERR_INVALID_ARGUMENT",
+      message: expect.stringContaining("dst is a file that was opened to be read") as unknown,
+    });
+    file.dispose();
+  });
+  expect(openFilesIn(folder)).toBe(0);
+  await withDevice({}, async (device) => {
+    expect(await errorOf(device.openFileBuffer(path.join(folder, "none")))).toMatchObject({
+      code: "ZO2_ERR_IO",
+      message: `openFileBuffer: a file cannot be read: No such file or directory: ${path.join(folder, "none")}`,
+    });
+    expect(await errorOf(Promise.resolve().then(() => device.openFileBuffer("")))).toMatchObject({
+      code: "ZO2_ERR_INVALID_ARGUMENT",
+    });
+  });
+});
+
 test("the device says how it reads and writes files", async () => {
   await withDevice({}, async (device) => {
     expect(device.info().features).toMatch(/; files: (io_uring|threads \(.+\))$/);
