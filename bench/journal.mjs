@@ -132,9 +132,8 @@ async function measureReading(model, folder, o) {
     const checkpoint = await openCheckpoint(folder);
     try {
       const entries = checkTensors(checkpoint, parameters, definition.namePrefixes, definition.aliases);
-      await session.rewrite(async () => {
-        await loadWeights(session.store, session.units, checkpoint, entries);
-        return true;
+      await session.rewrite(true, async () => {
+        await loadWeights(session.store, session.units, checkpoint, entries, { isBase: true });
       });
     } finally {
       await checkpoint.close();

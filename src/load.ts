@@ -1,6 +1,7 @@
 import { at } from "./base/at.js";
 import { emitWarning, type Warning } from "./base/warnings.js";
 import { openCheckpoint, type Checkpoint } from "./checkpoint/index.js";
+import { asStored, storedPieces } from "./checkpoint/in-files.js";
 import { loadWeights, otherTypes, storedType } from "./checkpoint/weights.js";
 import { modelOptionsSchema, type ModelOptions, type ResolvedModelOptions, roundingOf } from "./config/model.js";
 import { parseOptions } from "./config/parse.js";
@@ -88,9 +89,9 @@ async function loadFrom(
   const { config, definition, parameters, entries, unused } = found;
   const tokenizer = (await hasTokenizer(dir)) ? await loadTokenizer(dir) : null;
   const { namePrefixes: prefixes, aliases } = definition;
-  const asStored = offload.wire === "stored";
-  const wire = asStored ? storedType(checkpoint, parameters, prefixes, aliases) : offload.wire;
-  const wires = asStored ? otherTypes(checkpoint, entries, wire) : undefined;
+  const isStored = offload.wire === "stored";
+  const wire = isStored ? storedType(checkpoint, parameters, prefixes, aliases) : offload.wire;
+  const wires = isStored ? otherTypes(checkpoint, entries, wire) : undefined;
   const warnings = [...found.warnings, ...(wires === undefined ? [] : mixedDtypes(dir, wire, wires))];
   const recording = recordModel(definition, parameters);
   const device = await openDevice({
@@ -105,11 +106,12 @@ async function loadFrom(
   let arranged: ArrangedModel;
   try {
     arranged = arrangeModel(definition, recording, {
-      ...{ options, wire, wires, compute: options.dtype, tierOf: test?.tier },
+      ...{ options, wire, wires, asStored: asStored(entries, { wire, wires }) },
+      ...{ compute: options.dtype, tierOf: test?.tier },
       ...abilitiesOf(device.info()),
     });
     checkHostMemory(arranged.restBytes.host);
-    warnings.push(...(await checkDiskSpace(arranged.restBytes.disk, offload)));
+    warnings.push(...(await checkDiskSpace(arranged.writtenBytes, offload, arranged.restBytes.disk)));
   } catch (error) {
     await device.close();
     throw error;
@@ -119,7 +121,8 @@ async function loadFrom(
   const session = await Session.create(device, recording, units, {
     ...{ tierOf: (unit) => at(arrangement.tiers, unit), arrange },
     ...{ deviceMemory: budgets.deviceMemory, hostMemory: budgets.hostMemory, totalMemory: budgets.totalMemory },
-    ...{ diskPath: offload.diskPath, slots: arrangement.slots, overlap: offload.overlap },
+    disk: { ...offload, stored: storedPieces(units, entries) },
+    ...{ slots: arrangement.slots, overlap: offload.overlap },
     ...{
       prepareAhead: offload.prepareAhead,
       writeBackEvery: offload.writeBackEvery,
@@ -132,7 +135,11 @@ async function loadFrom(
     onPass: test?.onPass,
   });
   try {
-    const fingerprints = await loadWeights(session.store, units, checkpoint, entries, o.signal);
+    const fingerprints = await loadWeights(session.store, units, checkpoint, entries, {
+      signal: o.signal,
+      isBase: true,
+    });
+    if (session.store.inPlaceBytes > 0) await checkpoint.checkUnchanged();
     const model = new Model({
       ...{ name, dir, config, tokenizer, options, definition, parameters, unused, warnings, fingerprints, session },
       unitBytes,

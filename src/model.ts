@@ -45,8 +45,10 @@ export interface PlanSummary {
   readonly deviceMemory: number | null;
   /** Weights at rest in host memory, and staging. */
   readonly hostBytes: number;
-  /** Weights at rest on disk. */
+  /** Scratch files: of what on disk is trained, or no file of the checkpoint has as it rests. */
   readonly diskBytes: number;
+  /** Of the weights on disk, what is read from the checkpoint's own files now. */
+  readonly inPlaceBytes: number;
   /** Of one forward pass: as many fit in the plan. */
   readonly tokens: number;
   /** Largest unit that the weights were cut for, in bytes. */
@@ -274,7 +276,7 @@ export class Model implements AsyncDisposable {
       deviceBytes: deviceBytes(plan),
       deviceMemory: plan.options.deviceMemory ?? null,
       hostBytes: hostBytes(plan),
-      diskBytes: diskBytes(plan),
+      ...{ diskBytes: diskBytes(plan), inPlaceBytes: session.store.inPlaceBytes },
       tokens: plan.options.capacity.rows,
       ...{ unitBytes, slots: plan.device.slots.length, prepareAhead: plan.options.prepareAhead },
     };

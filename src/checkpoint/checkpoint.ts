@@ -55,6 +55,11 @@ export interface Checkpoint extends AsyncDisposable {
    * shorter, `ZO2_ERR_DISPOSED` after `close`, `ZO2_ERR_IO` when the system fails.
    */
   read(entry: TensorEntry, offset: number, into: Uint8Array): Promise<void>;
+  /**
+   * Throws `ZO2_ERR_CHECKPOINT` where the names of its files lead to others by now, or to changed ones: whoever opened
+   * them by name as well may have them, and not what was read.
+   */
+  checkUnchanged(): Promise<void>;
   /** Waits for reads under way, then closes the files. A second call does nothing. */
   close(): Promise<void>;
 }
@@ -225,6 +230,12 @@ class OpenCheckpoint implements Checkpoint {
     } finally {
       this.reads.delete(work);
     }
+  }
+
+  async checkUnchanged(): Promise<void> {
+    for (const file of this.files.values())
+      if (!(await file.unchanged()))
+        throw broken(file.path, "changed while it was being loaded; load it again once it is whole");
   }
 
   close(): Promise<void> {

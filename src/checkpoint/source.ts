@@ -1,6 +1,7 @@
-import { open, type FileHandle } from "node:fs/promises";
+import type { BigIntStats } from "node:fs";
+import { open, stat, type FileHandle } from "node:fs/promises";
 import { Zo2Error } from "../base/errors.js";
-import { messageOf } from "../base/guards.js";
+import { errnoOf, messageOf } from "../base/guards.js";
 
 /** One system call moves at most this many bytes: Linux stops a little below 2 GiB. */
 const MAX_READ = 2 ** 30;
@@ -18,6 +19,8 @@ export interface FileSource {
 }
 
 export interface OpenSource extends FileSource {
+  /** Whether its name still leads to the same file, as it was when it was opened. Throws `ZO2_ERR_IO`. */
+  unchanged(): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -41,11 +44,12 @@ export async function openSource(path: string): Promise<OpenSource> {
     throw unreadable(path, error);
   }
   try {
-    const info = await handle.stat();
+    const info = await handle.stat({ bigint: true });
     if (!info.isFile()) throw broken(path, "not a regular file");
     return {
       path,
-      bytes: info.size,
+      bytes: Number(info.size),
+      unchanged: () => isStill(path, info),
       read: (position, into) => readRange(handle, path, position, into),
       close: () => handle.close(),
     };
@@ -53,6 +57,17 @@ export async function openSource(path: string): Promise<OpenSource> {
     await handle.close().catch(() => undefined);
     throw error instanceof Zo2Error ? error : unreadable(path, error);
   }
+}
+
+async function isStill(path: string, before: BigIntStats): Promise<boolean> {
+  let now: BigIntStats;
+  try {
+    now = await stat(path, { bigint: true });
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return false;
+    throw unreadable(path, error);
+  }
+  return (["dev", "ino", "size", "mtimeNs"] as const).every((field) => now[field] === before[field]);
 }
 
 async function readRange(handle: FileHandle, path: string, position: number, into: Uint8Array): Promise<void> {

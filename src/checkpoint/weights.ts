@@ -13,7 +13,7 @@ import type { TensorSource } from "./writer.js";
 /** Source bytes that are in memory at once while weights are read or written. */
 const PIECE_BYTES = 8 * 2 ** 20;
 
-const STORED_AS: Readonly<Record<FloatType, TensorDtype>> = { fp32: "F32", fp16: "F16", bf16: "BF16" };
+export const STORED_AS: Readonly<Record<FloatType, TensorDtype>> = { fp32: "F32", fp16: "F16", bf16: "BF16" };
 
 /** What stands beside an 8-bit weight that has to be multiplied by it. */
 const SCALES = ["_scale_inv", "_scale"];
@@ -94,6 +94,12 @@ export function checkTensors(
   return found;
 }
 
+export interface LoadWeightsOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Whether the store knows the files of these weights: what rests on disk may rest there. @default false */
+  readonly isBase?: boolean;
+}
+
 /**
  * Reads a checkpoint into the store, unit by unit, in pieces, converting to the wire dtypes, and takes the fingerprint
  * of every tensor's stored bytes meanwhile. Throws ZO2_ERR_CHECKPOINT for values that are not finite.
@@ -103,12 +109,12 @@ export async function loadWeights(
   units: readonly Unit[],
   checkpoint: Checkpoint,
   entries: ReadonlyMap<Parameter, TensorEntry>,
-  signal?: AbortSignal,
+  { signal, isBase = false }: LoadWeightsOptions = {},
 ): Promise<ReadonlyMap<Parameter, string>> {
   const hashes = new TensorHashes();
   const piece = new Uint8Array(PIECE_BYTES);
   for (const unit of units) {
-    await store.write(unit.index, async (memory) => {
+    const fill = async (memory: HostBytes) => {
       for (const tensor of unit.tensors) {
         if (signal?.aborted === true)
           throw new Zo2Error("ZO2_ERR_ABORTED", `${checkpoint.dir}: loading was stopped`, { cause: signal.reason });
@@ -116,7 +122,8 @@ export async function loadWeights(
         if (entry === undefined) throw new Error(`${tensor.parameter.name} was not looked for in the checkpoint`);
         await loadSlice(store, checkpoint, entry, tensor, memory, piece, hashes);
       }
-    });
+    };
+    await (isBase ? store.writeStored(unit.index, fill) : store.write(unit.index, fill));
   }
   return hashes.finish();
 }

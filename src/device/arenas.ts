@@ -14,7 +14,7 @@ import { noSpace } from "./disk-space.js";
  */
 export class Arenas {
   private readonly made: Buffer[] = [];
-  private readonly making: readonly Promise<Buffer>[];
+  private readonly making: Promise<Buffer>[];
   private disposed = false;
 
   constructor(
@@ -41,6 +41,18 @@ export class Arenas {
   /** Resolves when all are there; rejects as `ready`. */
   async all(): Promise<void> {
     await Promise.all(this.making);
+  }
+
+  /**
+   * One more, once all others are there.
+   * @returns its index @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY; all is as before then
+   */
+  async add(arena: RestArena): Promise<number> {
+    await this.all();
+    const index = this.making.length;
+    const buffer = await this.make(index, arena);
+    this.making.push(Promise.resolve(buffer));
+    return index;
   }
 
   /** One that is there. */

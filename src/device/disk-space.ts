@@ -13,27 +13,34 @@ export interface DiskOptions {
 /** What `statfs` calls file systems that keep files in memory: TMPFS_MAGIC and RAMFS_MAGIC of linux/magic.h. */
 const IN_MEMORY: readonly number[] = [0x01021994, 0x858458f6];
 
+/** @param bytes of weights in scratch files @throws Zo2Error ZO2_ERR_MEMORY_BUDGET */
+export function checkDiskBudget(bytes: number, { diskMemory }: DiskOptions): void {
+  if (diskMemory === undefined || bytes <= diskMemory) return;
+  throw new Zo2Error(
+    "ZO2_ERR_MEMORY_BUDGET",
+    `the weights at rest need ${formatBytes(bytes)} (${bytes} bytes) of disk, ${formatBytes(diskMemory)} is ` +
+      'allowed; choose a narrower dtype as option "offload.wire", or raise option "offload.diskMemory"',
+  );
+}
+
 /**
  * Refuses a file that its folder cannot take, before weights are read: it is allocated with the arenas, and without
  * this only once the model is there.
  *
- * @param bytes of weights that rest on disk
+ * @param bytes of weights that are written there when the model is loaded
+ * @param later of all that may come to be
  * @returns what is unusual about the folder
  * @throws Zo2Error ZO2_ERR_CONFIG, ZO2_ERR_MEMORY_BUDGET, ZO2_ERR_OUT_OF_MEMORY
  */
-export async function checkDiskSpace(bytes: number, { diskPath, diskMemory }: DiskOptions): Promise<Warning[]> {
-  if (bytes === 0) return [];
+export async function checkDiskSpace(bytes: number, options: DiskOptions, later = bytes): Promise<Warning[]> {
+  const { diskPath } = options;
+  if (later === 0) return [];
   if (diskPath === undefined)
     throw new Zo2Error(
       "ZO2_ERR_CONFIG",
       'weights rest on disk and option "offload.diskPath" is missing; give a folder on a fast disk',
     );
-  if (diskMemory !== undefined && bytes > diskMemory)
-    throw new Zo2Error(
-      "ZO2_ERR_MEMORY_BUDGET",
-      `the weights at rest need ${formatBytes(bytes)} (${bytes} bytes) of disk, ${formatBytes(diskMemory)} is ` +
-        'allowed; choose a narrower dtype as option "offload.wire", or raise option "offload.diskMemory"',
-    );
+  checkDiskBudget(bytes, options);
   await checkFolder(diskPath);
   const { bavail, bsize, type } = await fs.statfs(diskPath);
   if (bavail * bsize < bytes) throw noSpace(diskPath, bytes, `${formatBytes(bavail * bsize)} are free`);

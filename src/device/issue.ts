@@ -47,6 +47,8 @@ interface TouchedSlice {
 export class Issue {
   private readonly symbols: readonly RunArgs["symbols"][];
   private readonly updates: readonly UpdateArgs[];
+  /** Units that were read from the files of their checkpoint before. */
+  private readonly firstWrites: number[] = [];
   /** By set, those of the last signs. */
   private readonly sides: { readonly signs: readonly number[]; readonly args: readonly SideArgs[] }[] = [];
 
@@ -70,8 +72,9 @@ export class Issue {
       case "readGathered":
         return this.readGathered(words, stream, work);
       case "read":
+        return this.readStaged(words, stream, work);
       case "write":
-        return this.moveStaged(words, stream, work);
+        return this.writeStaged(words, stream, work);
       case "upload":
       case "offload":
         return work.what === "weights" ? this.moveWeights(words, stream, work) : this.moveCache(words, stream, work);
@@ -99,6 +102,11 @@ export class Issue {
       default:
         throw new Error(`${work.kind} is no command of a pass`);
     }
+  }
+
+  /** The pass failed: nobody knows which of its commands have run. */
+  undo(): void {
+    this.context.store.unwrite(this.firstWrites);
   }
 
   /** @param program the unit's own, or one of some of its ops. */
@@ -162,7 +170,7 @@ export class Issue {
     table: Place,
   ): void {
     const { objects, store } = this.context;
-    const src = offsetBy(store.span(unit), source);
+    const src = store.spanAt(unit, source);
     const dst = offsetBy(table, target + begin * rowBytes);
     const rows = at(objects.host.staging, ring).tableRows;
     const numbers = offsetBy(rows, begin * this.table.BYTES_PER_ELEMENT);
@@ -190,14 +198,19 @@ export class Issue {
     return at(this.context.objects.plan.stagingOf, unit) !== null;
   }
 
-  /** Whole blocks: a unit on disk has its last one to itself, and so has a host slot. */
-  private moveStaged(words: CommandWords, stream: Stream, { kind, unit, hostSlot }: Of<"read" | "write">): void {
+  private readStaged(words: CommandWords, stream: Stream, { unit, hostSlot }: Of<"read">): void {
     const { objects, store } = this.context;
-    const rest = store.span(unit);
     const slot = at(objects.host.slots, hostSlot);
+    for (const { from, unitOffset, bytes } of store.readings(unit))
+      words.copy(stream, offsetBy(slot, unitOffset), from, bytes);
+  }
+
+  /** Whole blocks: in a scratch file a unit has its last one to itself, and so has a host slot. */
+  private writeStaged(words: CommandWords, stream: Stream, { unit, hostSlot }: Of<"write">): void {
+    const { objects, store } = this.context;
     const bytes = align(objects.unit(unit).unit.wireBytes, DISK_ALIGNMENT);
-    if (kind === "read") words.copy(stream, slot, rest, bytes);
-    else words.copy(stream, rest, slot, bytes);
+    words.copy(stream, store.span(unit), at(objects.host.slots, hostSlot), bytes);
+    if (store.wrote(unit)) this.firstWrites.push(unit);
   }
 
   private moveWeights(words: CommandWords, stream: Stream, work: Of<"upload" | "offload">): void {

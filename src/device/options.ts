@@ -4,6 +4,7 @@ import type { Needs } from "../memory/needs.js";
 import type { Arrangement, Tier } from "../memory/residence.js";
 import type { Declared } from "../schedule/command.js";
 import type { Pass } from "../schedule/facts.js";
+import type { DiskRest } from "./store.js";
 
 /** Sees every pass when it is submitted, and what is done in it. */
 export type PassObserver = (pass: Pass, commands: readonly Declared[]) => void;
@@ -18,8 +19,8 @@ export interface SessionOptions {
    * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET
    */
   readonly arrange?: ((needs: Needs, control: ControlLayout) => Arrangement) | undefined;
-  /** The folder that weights on disk are in; absent where none are. */
-  readonly diskPath?: string | undefined;
+  /** What weights on disk rest in; absent where none do. */
+  readonly disk?: DiskRest | undefined;
   readonly slots: number;
   readonly overlap: boolean;
   /** Whether units are prepared ahead of what runs; `"auto"`: on a GPU, where there is memory for it. */

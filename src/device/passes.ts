@@ -73,7 +73,11 @@ export class Passes {
     const encode = this.trace?.around(plan, issue, data, plain) ?? plain;
     const { done } = this.queue.submit(commands, encode);
     const back = at(objects.host.readback, ring);
-    const end = done.then(() => {
+    const ran = done.catch((error: unknown) => {
+      issue.undo();
+      throw error;
+    });
+    const end = ran.then(() => {
       this.check(back, data.kind === "flush");
       return read(back);
     });

@@ -6,7 +6,7 @@ import { type Batch, capacityOf, holds, joinCapacity, NO_BATCH, touchedRows } fr
 import { type Needs, needsFor } from "../memory/needs.js";
 import { type Plan, planMemory, type PlanOptions } from "../memory/plan.js";
 import type { Capacity } from "../memory/places.js";
-import { type Arrangement, residencesOf } from "../memory/residence.js";
+import { type Arrangement, changesOf, residencesOf } from "../memory/residence.js";
 import { schedulePlan } from "../memory/schedule-plan.js";
 import type { Unit } from "../memory/units.js";
 import type { Probe } from "../method/index.js";
@@ -140,6 +140,14 @@ export class Plans {
     if (this.current !== null) await this.rebuild(this.planFor(this.current.plan.options));
   }
 
+  /**
+   * Makes sure that what steps may change has a place where it can be written.
+   * @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY, ZO2_ERR_MEMORY_BUDGET
+   */
+  makeRoom(): Promise<void> {
+    return this.store.makeRoom(this.units.filter((unit) => changesOf(unit, this.frozen)).map(({ index }) => index));
+  }
+
   dispose(): void {
     this.current?.objects.dispose();
     this.current = null;
@@ -181,7 +189,12 @@ export class Plans {
         compute,
       },
       control: this.control.layout,
-      residences: residencesOf(this.units, (unit) => at(tiers, unit), this.frozen),
+      residences: residencesOf(
+        this.units,
+        (unit) => at(tiers, unit),
+        this.frozen,
+        (unit) => this.store.hasRoom(unit),
+      ),
     });
   }
 

@@ -139,7 +139,7 @@ export class Session {
       const tiers = units.map(({ index }) => options.tierOf(index));
       // First: a device allocates in turn, and the store goes on allocating in the background.
       const control = await Control.create(device, queue, stepStates(mostPending(units, options)));
-      const store = await WeightStore.create(device, queue, units, tiers, options.diskPath);
+      const store = await WeightStore.create(device, queue, units, tiers, options.disk);
       return new Session(device, queue, store, control, recording, units, options);
     } catch (error) {
       await device.close();
@@ -321,6 +321,15 @@ export class Session {
     await this.serialize(() => this.plans.freeze(frozen));
   }
 
+  /**
+   * Makes sure that all that may be trained has room on disk where it rests there, so that no step lacks it. Steps and
+   * replays do so themselves.
+   * @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY, ZO2_ERR_MEMORY_BUDGET
+   */
+  makeRoom(): Promise<void> {
+    return this.serialize(() => this.plans.makeRoom());
+  }
+
   /** The last step counts as taken from now on. */
   commit(): void {
     if (this.log.commit()) this.changes++;
@@ -364,6 +373,7 @@ export class Session {
     if (updates.length > 0) this.changes++;
     await this.serialize(() =>
       this.control.replay(REPLAYED_AT_ONCE, async (adopt) => {
+        await this.plans.makeRoom();
         const active = await this.plans.ensure(null);
         for (let done = 0; done < updates.length; ) {
           if (o.signal?.aborted === true) {
@@ -390,16 +400,20 @@ export class Session {
 
   /**
    * Puts other weights in the place of all that are there, behind what is in flight; what was pending is forgotten.
-   * @param fill writes every unit of the store, and says whether these are the weights of the checkpoint.
+   * @param isBase whether these are the weights of the checkpoint.
+   * @param fill writes every unit of the store.
+   * @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY, ZO2_ERR_MEMORY_BUDGET where others have no room on disk; nothing is changed
    */
-  async rewrite(fill: () => Promise<boolean>): Promise<void> {
-    this.changes++;
+  async rewrite(isBase: boolean, fill: () => Promise<void>): Promise<void> {
     await this.serialize(async () => {
       await this.passes.idle();
       await this.queue.settle();
+      if (!isBase) await this.store.makeRoom(this.units.map(({ index }) => index));
+      this.changes++;
       this.log.clear();
       this.forwards = 0;
-      if (await fill()) this.loadedAt = this.changes;
+      await fill();
+      if (isBase) this.loadedAt = this.changes;
     });
   }
 
@@ -499,6 +513,7 @@ export class Session {
     request: StepRequest,
     labelled: number,
   ): Promise<{ readonly active: Active; readonly data: StepData }> {
+    await this.plans.makeRoom();
     const active = await this.plans.ensure(this.plans.needsOf(batch, request.probes));
     const state = this.takeState();
     const data: StepData = {

@@ -1,14 +1,17 @@
 import type { Device } from "zo2/native";
 import { at } from "../base/at.js";
 import { align, type BlockType, type FloatType } from "../base/dtype.js";
-import { DISK_ALIGNMENT } from "../memory/arena.js";
+import { Arena, DISK_ALIGNMENT } from "../memory/arena.js";
 import { FLOAT_DTYPE, WIRE_DTYPE } from "../memory/operands.js";
 import type { Tier } from "../memory/residence.js";
-import { type RestLayout, restLayout } from "../memory/rest.js";
-import type { Unit } from "../memory/units.js";
+import { type RestLayout, restLayout, type RestPlace } from "../memory/rest.js";
+import { sliceBytes, type Unit } from "../memory/units.js";
 import type { Declared, Work } from "../schedule/command.js";
 import { rest } from "../schedule/resource.js";
 import { Arenas } from "./arenas.js";
+import { CheckpointFiles, type Reading, type StoredPiece } from "./checkpoint-files.js";
+import { checkDiskBudget, type DiskOptions } from "./disk-space.js";
+import { offsetBy } from "./place.js";
 import type { Encode, Queue } from "./queue.js";
 import type { Span } from "./words.js";
 
@@ -23,36 +26,64 @@ export interface BlockedRows extends HostBytes {
   readonly width: number;
 }
 
+/** What units on disk rest in. */
+export interface DiskRest extends DiskOptions {
+  /** By unit: where the checkpoint's files have its bytes, for those that may rest there. */
+  readonly stored?: readonly (readonly StoredPiece[])[] | undefined;
+}
+
 /**
  * The wire bytes of every unit, at rest: in host memory that units are uploaded from, on the device for those that
- * stay, and in a file. Between what does not rest in host memory and JavaScript lies a staging buffer of one unit.
+ * stay, and in files. Between what does not rest in host memory and JavaScript lies a staging buffer of one unit.
+ *
+ * A unit on disk that the checkpoint's files have as it rests is read there until it is written for the first time: to
+ * a place in a scratch file, where it rests from then on.
  */
 export class WeightStore {
+  /** By unit: its place in a scratch file that came later than the others. */
+  private readonly rooms = new Map<number, RestPlace>();
+  /** Units that rest in their checkpoint's files. */
+  private readonly unwritten: Set<number>;
+
   private constructor(
     private readonly units: readonly Unit[],
     private places: RestLayout,
     private readonly arenas: Arenas,
+    private readonly files: CheckpointFiles,
     private readonly device: Device,
     private readonly queue: Queue,
-  ) {}
+    private readonly disk: DiskRest,
+  ) {
+    this.unwritten = new Set(unwrittenIn(places));
+  }
 
   /**
    * Resolves when the first arena is there. The others come in the background, while units of those before them are
    * written.
-   * @param diskPath the folder of the file.
-   * @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY; nothing is left allocated then
+   * @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY, ZO2_ERR_IO; nothing is left allocated then
    */
   static async create(
     device: Device,
     queue: Queue,
     units: readonly Unit[],
     tiers: readonly Tier[],
-    diskPath?: string | undefined,
+    disk: DiskRest = {},
   ): Promise<WeightStore> {
     const layout = layoutOf(units, tiers);
-    const arenas = new Arenas(device, layout.arenas, diskPath);
-    if (layout.arenas.length > 0) await arenas.ready(0);
-    return new WeightStore(units, layout, arenas, device, queue);
+    const unwritten = new Set(unwrittenIn(layout));
+    // Before anything is asked for: the device allocates in turn.
+    const files = await CheckpointFiles.open(
+      device,
+      units.map(({ index }) => (unwritten.has(index) ? at(disk.stored ?? [], index) : [])),
+    );
+    try {
+      const arenas = new Arenas(device, layout.arenas, disk.diskPath);
+      if (layout.arenas.length > 0) await arenas.ready(0);
+      return new WeightStore(units, layout, arenas, files, device, queue, disk);
+    } catch (error) {
+      files.dispose();
+      throw error;
+    }
   }
 
   /** Resolves when every unit has its place. @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY */
@@ -80,25 +111,89 @@ export class WeightStore {
       if (at(this.places.units, unit).rest !== at(tiers, unit)) await this.moveOne(unit, at(tiers, unit));
   }
 
-  /** Where a unit's wire bytes rest; after `ready`, or inside `write` and `read` of that unit. */
+  /** Whether a unit on disk has a place in a scratch file. */
+  hasRoom(unit: number): boolean {
+    return at(this.places.units, unit).rest === "disk" && this.placeOf(unit) !== null;
+  }
+
+  /** Bytes of weights that are read from the checkpoint's own files. */
+  get inPlaceBytes(): number {
+    const readings = [...this.unwritten].flatMap((unit) => this.files.readings(unit));
+    return readings.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /**
+   * Makes a scratch file for those of the units on disk that have no place in one yet.
+   * @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY with the folder, ZO2_ERR_MEMORY_BUDGET; all is as before then
+   */
+  async makeRoom(units: Iterable<number>): Promise<void> {
+    const lacking = [...units].filter((unit) => at(this.places.units, unit).rest === "disk" && !this.hasRoom(unit));
+    if (lacking.length === 0) return;
+    const file = new Arena(DISK_ALIGNMENT);
+    const regions = lacking.map((unit) => [unit, file.take(at(this.places.units, unit).bytes)] as const);
+    checkDiskBudget(this.scratchBytes + file.bytes, this.disk);
+    const arena = await this.arenas.add({ tier: "disk", bytes: file.bytes });
+    for (const [unit, region] of regions) this.rooms.set(unit, { arena, ...region });
+  }
+
+  /** Where a unit's wire bytes rest, or of one on disk will rest: in its arena. After `ready`, or inside `write`. */
   span(unit: number): Span {
-    const { arena, offset } = at(this.places.units, unit);
-    return { buffer: this.arenas.get(arena), offset };
+    const place = this.placeOf(unit);
+    if (place === null) throw new Error(`unit ${unit} has no place in a scratch file`);
+    return { buffer: this.arenas.get(place.arena), offset: place.offset };
+  }
+
+  /** From where on the bytes of one of a unit's tensors are read now, which is no small vector on disk. */
+  spanAt(unit: number, offset: number): Span {
+    return this.unwritten.has(unit) ? this.files.spanAt(unit, offset) : offsetBy(this.span(unit), offset);
+  }
+
+  /** All that has to be read for the wire bytes of a unit on disk, as it rests now. */
+  readings(unit: number): readonly Reading[] {
+    if (!this.unwritten.has(unit)) return [{ from: this.span(unit), unitOffset: 0, bytes: this.bytesMoved(unit) }];
+    return [...this.files.readings(unit), ...this.asideReadings(unit)];
+  }
+
+  /** A command that was just issued writes a unit into its scratch file. @returns whether it is the first */
+  wrote(unit: number): boolean {
+    return this.unwritten.delete(unit);
+  }
+
+  /** These first writes may not have been, for what was issued with them failed: the checkpoint's files are whole. */
+  unwrite(units: Iterable<number>): void {
+    for (const unit of units) this.unwritten.add(unit);
   }
 
   /** Calls `fill` with host memory for the unit's wire bytes, and puts them to rest. */
   async write(unit: number, fill: (memory: HostBytes) => Promise<void>): Promise<void> {
-    await this.arenas.ready(at(this.places.units, unit).arena);
+    await this.there(unit);
     if (at(this.places.units, unit).rest === "host") return fill(this.span(unit));
+    await this.makeRoom([unit]);
     await this.withHostMemory(this.bytesMoved(unit), async (staging) => {
       await fill(staging);
       await this.copy({ kind: "put", unit }, staging);
+      this.unwritten.delete(unit);
+    });
+  }
+
+  /** The same for bytes of the checkpoint itself: a unit that may rest in its files rests there from then on. */
+  async writeStored(unit: number, fill: (memory: HostBytes) => Promise<void>): Promise<void> {
+    if (at(this.places.units, unit).arena !== null) return this.write(unit, fill);
+    await this.there(unit);
+    await this.withHostMemory(this.bytesMoved(unit), async (staging) => {
+      await fill(staging);
+      for (const { from, unitOffset, bytes } of this.asideReadings(unit)) {
+        const vector = new Uint8Array(bytes);
+        staging.buffer.read(staging.offset + unitOffset, vector);
+        from.buffer.write(from.offset, vector);
+      }
+      this.unwritten.add(unit);
     });
   }
 
   /** Calls `use` with host memory that holds the unit's wire bytes; it may only read them. */
   async read<T>(unit: number, use: (memory: HostBytes) => Promise<T>): Promise<T> {
-    await this.arenas.ready(at(this.places.units, unit).arena);
+    await this.there(unit);
     if (at(this.places.units, unit).rest === "host") return use(this.span(unit));
     return this.withHostMemory(this.bytesMoved(unit), async (staging) => {
       await this.copy({ kind: "fetch", unit }, staging);
@@ -142,11 +237,44 @@ export class WeightStore {
 
   dispose(): void {
     this.arenas.dispose();
+    this.files.dispose();
+  }
+
+  private placeOf(unit: number): RestPlace | null {
+    const { arena, offset, bytes } = at(this.places.units, unit);
+    return arena === null ? (this.rooms.get(unit) ?? null) : { arena, offset, bytes };
+  }
+
+  /** Resolves when a unit's memory is there. */
+  private async there(unit: number): Promise<void> {
+    const { aside } = at(this.places.units, unit);
+    for (const place of [this.placeOf(unit), aside]) if (place !== null) await this.arenas.ready(place.arena);
+  }
+
+  /** Of all scratch files. */
+  private get scratchBytes(): number {
+    const later = [...this.rooms.values()].reduce((sum, { bytes }) => sum + align(bytes, DISK_ALIGNMENT), 0);
+    return this.places.bytes.disk + later;
+  }
+
+  /** The tensors that the checkpoint's files do not have as they rest. */
+  private asideReadings(unit: number): readonly Reading[] {
+    const { aside } = at(this.places.units, unit);
+    if (aside === null) return [];
+    const buffer = this.arenas.get(aside.arena);
+    let { offset } = aside;
+    return at(this.units, unit).tensors.flatMap((slice) => {
+      if (slice.asStored) return [];
+      const reading = { from: { buffer, offset }, unitOffset: slice.wireOffset, bytes: sliceBytes(slice) };
+      offset += reading.bytes;
+      return [reading];
+    });
   }
 
   private async moveOne(unit: number, tier: Tier): Promise<void> {
     const { rest: from, arena } = at(this.places.units, unit);
-    if (from === "disk" || tier === "disk") throw new Error("what rests on disk stays there: all of it is one file");
+    if (from === "disk" || tier === "disk" || arena === null)
+      throw new Error("what rests on disk stays there: all of it is one file");
     const buffer = await this.device.createBuffer(tier, at(this.places.arenas, arena).bytes);
     try {
       await this.copy({ kind: "fetch", unit }, { buffer, offset: 0 });
@@ -171,8 +299,6 @@ export class WeightStore {
 
   private async copy(work: Extract<Work, { kind: "fetch" | "put" }>, other: Span): Promise<void> {
     const bytes = this.bytesMoved(work.unit);
-    const own = this.span(work.unit);
-    const [to, from] = work.kind === "put" ? [own, other] : [other, own];
     const touched = [rest(work.unit)];
     const declared: Declared = {
       kind: "work",
@@ -181,7 +307,15 @@ export class WeightStore {
       reads: work.kind === "put" ? [] : touched,
       writes: work.kind === "put" ? touched : [],
     };
-    const encode: Encode = (words, stream) => words.copy(stream, to, from, bytes);
+    const { kind, unit } = work;
+    const own = kind === "put" ? [{ from: this.span(unit), unitOffset: 0, bytes }] : this.readings(unit);
+    const encode: Encode = (words, stream) => {
+      for (const piece of own) {
+        const there = offsetBy(other, piece.unitOffset);
+        const [to, from] = kind === "put" ? [piece.from, there] : [there, piece.from];
+        words.copy(stream, to, from, piece.bytes);
+      }
+    };
     await this.queue.submit([declared], encode).done;
   }
 }
@@ -189,6 +323,11 @@ export class WeightStore {
 function layoutOf(units: readonly Unit[], tiers: readonly Tier[]): RestLayout {
   return restLayout(
     units,
-    tiers.map((tier) => ({ rest: tier })),
+    tiers.map((tier) => ({ rest: tier, scratch: false })),
   );
+}
+
+/** Units that nothing has given a place of their own. */
+function unwrittenIn({ units }: RestLayout): readonly number[] {
+  return units.flatMap(({ arena }, unit) => (arena === null ? [unit] : []));
 }

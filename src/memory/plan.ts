@@ -243,7 +243,7 @@ function stagingBytes({ host, options }: Plan): number {
   return host.bytes + options.control.bytes;
 }
 
-/** What a plan takes of a disk: the file of the weights that rest there. */
+/** What a plan takes of a disk: scratch files, of what is written there. */
 export function diskBytes(plan: Plan): number {
   return plan.rest.bytes.disk;
 }

@@ -11,6 +11,8 @@ export interface Residence {
   readonly moves: boolean;
   /** Whether anything in the unit is trained. */
   readonly changes: boolean;
+  /** Of one on disk: whether it has room in a scratch file, or will need it. */
+  readonly scratch: boolean;
 }
 
 /** How a model is held: what a plan depends on besides what a pass needs. */
@@ -23,14 +25,25 @@ export interface Arrangement {
   readonly prepareAhead: boolean;
 }
 
-/** @param frozen parameters that no update concerns. */
+/** Whether anything in a unit is trained. @param frozen parameters that no update concerns. */
+export function changesOf({ tensors }: Unit, frozen: ReadonlySet<Parameter>): boolean {
+  return tensors.some(({ parameter }) => !frozen.has(parameter));
+}
+
+/**
+ * @param frozen parameters that no update concerns.
+ * @param hasRoom which units have a place in a scratch file already.
+ */
 export function residencesOf(
   units: readonly Unit[],
   tierOf: (unit: number) => Tier,
   frozen: ReadonlySet<Parameter>,
+  hasRoom: (unit: number) => boolean = () => false,
 ): readonly Residence[] {
-  return units.map(({ index, tensors }) => {
-    const rest = tierOf(index);
-    return { rest, moves: rest !== "device", changes: tensors.some(({ parameter }) => !frozen.has(parameter)) };
+  return units.map((unit) => {
+    const rest = tierOf(unit.index);
+    const changes = changesOf(unit, frozen);
+    const scratch = rest === "disk" && (changes || !unit.inFiles || hasRoom(unit.index));
+    return { rest, moves: rest !== "device", changes, scratch };
   });
 }

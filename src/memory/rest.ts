@@ -1,4 +1,5 @@
 import { at } from "../base/at.js";
+import { align } from "../base/dtype.js";
 import { Arena, ARENA_ALIGNMENT, DISK_ALIGNMENT, type Region } from "./arena.js";
 import type { Residence, Tier } from "./residence.js";
 import type { Unit } from "./units.js";
@@ -9,33 +10,62 @@ export interface RestArena {
   readonly bytes: number;
 }
 
+/** Of a unit's bytes, or of those that its files do not have, in an arena. */
+export type RestPlace = Region & { readonly arena: number };
+
 /**
  * Where the wire bytes of every unit rest: a place in an arena of its tier. No unit lies across two. One in a file
  * begins at a multiple of `DISK_ALIGNMENT`, and nothing else lies in the last of its blocks.
  */
 export interface RestLayout {
   readonly arenas: readonly RestArena[];
-  /** `arena`: which of them. */
-  readonly units: readonly (Region & { readonly rest: Tier; readonly arena: number })[];
-  /** Of all arenas of each tier. */
+  /**
+   * `arena`: which of them; null of a unit that rests in the files of its checkpoint. Its `aside` is what these do not
+   * have, in host memory. Once it is written it has a place in a file that comes to the arenas then.
+   */
+  readonly units: readonly {
+    readonly rest: Tier;
+    readonly arena: number | null;
+    readonly offset: number;
+    readonly bytes: number;
+    readonly aside: RestPlace | null;
+  }[];
+  /** Of all arenas of each tier, and of those that units will need which are to be written. */
   readonly bytes: Readonly<Record<Tier, number>>;
 }
 
 /**
  * A unit in memory has an arena of its own, so that it can come to rest elsewhere while the others stay; while one is
- * being locked, those before it can be loaded. What rests on disk is one file: its blocks are had at once or not at
- * all.
+ * being locked, those before it can be loaded. What rests in a scratch file from the beginning on is one file: its
+ * blocks are had at once or not at all.
  */
-export function restLayout(units: readonly Unit[], residences: readonly Pick<Residence, "rest">[]): RestLayout {
+export function restLayout(
+  units: readonly Unit[],
+  residences: readonly Pick<Residence, "rest" | "scratch">[],
+): RestLayout {
   const open: { readonly tier: Tier; readonly arena: Arena }[] = [];
-  const places = residences.map(({ rest: tier }, u) => {
-    const file = tier === "disk" ? open.findIndex((other) => other.tier === "disk") : -1;
-    const index = file === -1 ? open.push({ tier, arena: new Arena(alignmentOf(tier)) }) - 1 : file;
-    return { rest: tier, arena: index, ...at(open, index).arena.take(at(units, u).wireBytes) };
+  const aside = new Arena();
+  const placed = residences.map(({ rest }, u) => {
+    const { wireBytes: bytes, inFiles, asideBytes } = at(units, u);
+    if (rest === "disk" && inFiles)
+      return { rest, arena: null, offset: 0, bytes, aside: asideBytes === 0 ? null : aside.take(asideBytes) };
+    const file = rest === "disk" ? open.findIndex(({ tier }) => tier === "disk") : -1;
+    const arena = file === -1 ? open.push({ tier: rest, arena: new Arena(alignmentOf(rest)) }) - 1 : file;
+    return { rest, arena, ...at(open, arena).arena.take(bytes), aside: null };
   });
+  if (aside.bytes > 0) open.push({ tier: "host", arena: aside });
   const arenas = open.map(({ tier, arena }) => ({ tier, bytes: arena.bytes }));
   const bytesOf = (tier: Tier) => arenas.reduce((sum, arena) => sum + (arena.tier === tier ? arena.bytes : 0), 0);
-  return { arenas, units: places, bytes: { device: bytesOf("device"), host: bytesOf("host"), disk: bytesOf("disk") } };
+  const toCome = placed.filter(({ arena }, u) => arena === null && at(residences, u).scratch);
+  const scratch = toCome.reduce((sum, { bytes }) => sum + align(bytes, DISK_ALIGNMENT), 0);
+  return {
+    arenas,
+    units: placed.map((unit) => ({
+      ...unit,
+      aside: unit.aside === null ? null : { arena: arenas.length - 1, ...unit.aside },
+    })),
+    bytes: { device: bytesOf("device"), host: bytesOf("host"), disk: bytesOf("disk") + scratch },
+  };
 }
 
 function alignmentOf(tier: Tier): number {

@@ -31,6 +31,8 @@ export interface TensorSlice {
   readonly scaleOffset: number;
   readonly scratch: FloatType;
   readonly scratchOffset: number;
+  /** Whether a file of the checkpoint has these bytes as they rest. */
+  readonly asStored: boolean;
 }
 
 /**
@@ -56,6 +58,12 @@ export interface Unit {
   /** Bytes on the wire, and of its own tensors in scratch. */
   readonly wireBytes: number;
   readonly scratchBytes: number;
+  /**
+   * Whether on disk it can rest in the checkpoint's own files. They have all of it as it rests, but for vectors of
+   * `asideBytes` on the wire, which host memory holds then.
+   */
+  readonly inFiles: boolean;
+  readonly asideBytes: number;
   readonly gathered: GatheredTable | null;
 }
 
@@ -64,6 +72,8 @@ export interface UnitOptions {
   readonly wire: WireType;
   /** Matrices that rest in another dtype. */
   readonly wires?: ReadonlyMap<Parameter, WireType> | undefined;
+  /** Those that the checkpoint's files have as they rest. @default none */
+  readonly asStored?: ReadonlySet<Parameter> | undefined;
   readonly compute: FloatType;
   /** Largest unit in wire bytes; absent: the largest `layer` block. A single row is never cut. */
   readonly unitBytes?: number | undefined;
@@ -75,7 +85,7 @@ export function isDirect({ gathered, tensors }: Unit): boolean {
 }
 
 /** The dtype in which a parameter rests and travels. */
-function wireOf(parameter: Parameter, { wire, wires }: UnitOptions): WireType {
+export function wireOf(parameter: Parameter, { wire, wires }: Pick<UnitOptions, "wire" | "wires">): WireType {
   return storageType(parameter.shape, wires?.get(parameter) ?? wire);
 }
 
@@ -253,6 +263,11 @@ function sliceRows(op: Op, unitBytes: number, options: UnitOptions): Part[] {
   return parts;
 }
 
+/** What a slice takes on the wire. */
+export function sliceBytes({ wire, rowCount, count }: TensorSlice): number {
+  return storedBytes(wire, rowCount, count / rowCount);
+}
+
 function layOut(
   unit: Pick<Unit, "index" | "name" | "ops">,
   owner: ReadonlyMap<Parameter, Op>,
@@ -277,16 +292,21 @@ function layOut(
       const canonical = parameter.canonical + rowStart * width;
       const scaleOffset = isBlocked(wire) ? wireBytes + scaleOffsetOf(wire, rowCount, width) : 0;
       const places = { wire, wireOffset: wireBytes, scaleOffset, scratch, scratchOffset: scratchBytes };
-      tensors.push({ parameter, rowStart, rowCount, count, canonical, ...places });
+      const asStored = options.asStored?.has(parameter) ?? false;
+      tensors.push({ parameter, rowStart, rowCount, count, canonical, ...places, asStored });
       wireBytes += storedBytes(wire, rowCount, width);
       scratchBytes += align(count * BYTES_OF[scratch]);
     }
   }
+  const aside = tensors.filter(({ asStored }) => !asStored);
+  const known = options.asStored !== undefined && options.asStored.size > 0;
   return {
     ...unit,
     tensors,
     wireBytes,
     scratchBytes,
+    inFiles: known && aside.every(({ parameter }) => parameter.shape.length < 2),
+    asideBytes: aside.reduce((sum, slice) => sum + sliceBytes(slice), 0),
     gathered:
       gathered === null
         ? null

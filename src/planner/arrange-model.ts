@@ -5,7 +5,7 @@ import { withinBudget } from "../memory/budget.js";
 import { type ControlLayout, controlLayout, stepStates } from "../memory/control.js";
 import type { Needs } from "../memory/needs.js";
 import type { Arrangement, Tier } from "../memory/residence.js";
-import type { RestLayout } from "../memory/rest.js";
+import { type RestLayout, restLayout } from "../memory/rest.js";
 import type { Unit, UnitOptions } from "../memory/units.js";
 import { AT_WEIGHTS, METHODS, type Probe } from "../method/index.js";
 import { SHORTEST } from "../infer/plan-ahead.js";
@@ -16,7 +16,7 @@ import type { Budgets, Pinned } from "./budgets.js";
 import { arrangeUnits, choosePlan, type Fit, firstThatFits } from "./choose.js";
 import { workloadOf } from "./workload.js";
 
-export interface ArrangeModelOptions extends Pick<UnitOptions, "wire" | "wires"> {
+export interface ArrangeModelOptions extends Pick<UnitOptions, "wire" | "wires" | "asStored"> {
   readonly options: ResolvedModelOptions;
   readonly compute: FloatType;
   /** Where each unit rests, whatever the options say; for tests. */
@@ -35,8 +35,10 @@ export interface ArrangedModel {
   readonly unitBytes: number;
   readonly units: readonly Unit[];
   readonly arrangement: Arrangement;
-  /** Of weights at rest on each tier. */
+  /** Of weights at rest on each tier, where all of them may be trained. */
   readonly restBytes: RestLayout["bytes"];
+  /** Of those on disk, what no file of the checkpoint has as it rests: it is written when the model is loaded. */
+  readonly writtenBytes: number;
   readonly budgets: Pick<Budgets, "deviceMemory" | "hostMemory" | "totalMemory">;
   /** For passes that need more room, or less; absent where the options say where units rest. */
   readonly arrange?: (needs: Needs, control: ControlLayout) => Arrangement;
@@ -50,7 +52,7 @@ export interface ArrangedModel {
 export function arrangeModel(
   definition: ModelDefinition,
   recording: Recording,
-  { options, compute, wire, wires, tierOf, hardware, overlaps, ...o }: ArrangeModelOptions,
+  { options, compute, wire, wires, asStored, tierOf, hardware, overlaps, ...o }: ArrangeModelOptions,
 ): ArrangedModel {
   const { offload, workload } = options;
   const auto = offload.to === "auto" && tierOf === undefined;
@@ -68,7 +70,7 @@ export function arrangeModel(
   const chooseFor = (maxLength: number, probes: readonly Probe[]): Fit => {
     const step = { ...workload, maxTokens: options.maxTokens, maxLength };
     const { capacity, output, symbols } = workloadOf(definition, step);
-    const room = { ...budgets, wire, wires, compute, pinned, capacity, probes, output, control, overlap };
+    const room = { ...budgets, wire, wires, asStored, compute, pinned, capacity, probes, output, control, overlap };
     if (hardware === null) return firstThatFits(recording, room);
     return choosePlan(recording, { ...room, hardware, step: { noise: "gaussian", symbols } });
   };
@@ -84,6 +86,10 @@ export function arrangeModel(
     ...{ unitBytes: fit.unitBytes, units: fit.units, budgets },
     arrangement: { ...first, tiers: fit.tiers },
     restBytes: fit.plan.rest.bytes,
+    writtenBytes: restLayout(
+      fit.units,
+      fit.tiers.map((rest) => ({ rest, scratch: false })),
+    ).bytes.disk,
     ...(auto
       ? {
           arrange: (needs, of) => {

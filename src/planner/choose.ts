@@ -17,7 +17,7 @@ import { type SimulatedStep, simulateStep, type SimulateOptions } from "../simul
 import { type Budgets, Met, nothingFits, type Pinned } from "./budgets.js";
 import { type ArrangeOptions, Cut, fitting } from "./fill.js";
 
-export interface ChoiceOptions extends Budgets, Pick<UnitOptions, "wire" | "wires"> {
+export interface ChoiceOptions extends Budgets, Pick<UnitOptions, "wire" | "wires" | "asStored"> {
   readonly compute: FloatType;
   readonly pinned: Pinned;
   /** What a step has to have room for. */
@@ -96,9 +96,9 @@ export function arrangeUnits(units: readonly Unit[], o: ArrangeOptions): Arrange
 
 /** By unit size, largest first, what fits: the most slots, and prepared ahead, first. */
 function* fitsOf(recording: Recording, o: RoomOptions, overlaps: boolean, met: Met): Generator<readonly Fit[]> {
-  const { wire, wires, compute, capacity, probes, output } = o;
+  const { wire, wires, asStored, compute, capacity, probes, output } = o;
   for (const unitBytes of unitSizes(recording, o)) {
-    const units = cutUnits(recording, { wire, wires, compute, unitBytes });
+    const units = cutUnits(recording, { wire, wires, asStored, compute, unitBytes });
     const cut = new Cut(units, { compute, needs: needsFor(units, capacity, probes, output) });
     yield fitting(cut, o, overlaps, met).map((filled) => ({ ...filled, unitBytes, units }));
   }

@@ -33,7 +33,7 @@ export interface ModelPlan {
   readonly deviceMemory: number | null;
   readonly deviceBytes: number;
   readonly hostBytes: number;
-  /** Weights that rest on a disk. */
+  /** Weights that rest on a disk, where all are trained. */
   readonly diskBytes: number;
   /** Wire bytes of all weights. */
   readonly weightBytes: number;

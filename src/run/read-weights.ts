@@ -20,8 +20,8 @@ export async function readWeights(
   const checkpoint = await openCheckpoint(dir);
   try {
     const entries = checkTensors(checkpoint, parameters, definition.namePrefixes, definition.aliases);
-    await session.rewrite(async () => {
-      const found = await loadWeights(session.store, session.units, checkpoint, entries, signal);
+    await session.rewrite(isBase, async () => {
+      const found = await loadWeights(session.store, session.units, checkpoint, entries, { signal, isBase });
       for (const [{ name }, hash] of found) {
         if (hashes(name) !== hash)
           throw new Zo2Error(
@@ -29,7 +29,6 @@ export async function readWeights(
             `${dir}: tensor ${JSON.stringify(name)} has other values than those that were written there`,
           );
       }
-      return isBase;
     });
   } finally {
     await checkpoint.close();

@@ -211,6 +211,7 @@ export class Trainer {
   private async setUp(loaded: Loaded, run: RunData, signal: AbortSignal | undefined): Promise<void> {
     const { session, parameters } = loaded;
     await session.freeze(matchParameters(parameters, this.options.freeze));
+    await session.makeRoom();
     await session.clearSticky();
     const { probes } = METHODS[this.options.method.name].step(this.options.method);
     await planRun(loaded, this.options, run, probes, this.taken, signal);

@@ -189,22 +189,34 @@ function openFiles(): string[] {
 describe("the file", () => {
   const options = (): ModelOptions => ({ offload: { to: "disk", diskPath: disk, unitBytes: 20_000 } });
 
-  it("has no name while the model is there, has the plan's bytes, and is gone with the model", async () => {
+  it("has no name, has the plan's bytes once something is trained, and is gone with the model", async () => {
     await withModel(folder("gpt2"), options(), async (model) => {
+      expect([openFiles(), model.deviceInfo().fileBytes]).toEqual([[], 0]);
+      for await (const _ of new Trainer(model, { ...OPTIONS, steps: 2 }).fit(examples));
       expect(fs.readdirSync(disk)).toEqual([]);
       if (process.platform === "linux") expect(openFiles()).toEqual([expect.stringMatching(/\.weights \(deleted\)$/)]);
       expect(model.plan().diskBytes).toBeGreaterThan(0);
       expect(model.deviceInfo().fileBytes).toBe(model.plan().diskBytes);
-      expect(sessionOf(model).store.layout.arenas).toEqual([{ tier: "disk", bytes: model.plan().diskBytes }]);
     });
     expect(fs.readdirSync(disk)).toEqual([]);
     if (process.platform === "linux") expect(openFiles()).toEqual([]);
   });
 
+  it("is there from the beginning on for what is not stored as it rests", async () => {
+    const { offload } = options();
+    await withModel(folder("llama"), { offload: { ...offload, wire: "int8" } }, async (model) => {
+      if (process.platform === "linux") expect(openFiles()).toHaveLength(1);
+      const { arenas, bytes } = sessionOf(model).store.layout;
+      expect(arenas[0]).toEqual({ tier: "disk", bytes: bytes.disk });
+      expect(model.deviceInfo().fileBytes).toBe(bytes.disk);
+      expect(bytes.disk).toBeGreaterThan(0);
+    });
+  });
+
   it("that may not be so large, or has no folder, is refused, and nothing is left", async () => {
     const { offload } = options();
     for (const [wrong, code, part] of [
-      [{ diskMemory: 4096 }, "ZO2_ERR_MEMORY_BUDGET", '"offload.diskMemory"'],
+      [{ diskMemory: 4096, wire: "bf16" }, "ZO2_ERR_MEMORY_BUDGET", '"offload.diskMemory"'],
       [{ diskPath: path.join(disk, "none") }, "ZO2_ERR_CONFIG", '"offload.diskPath"'],
     ] as const) {
       await expect(withModel(folder("gpt2"), { offload: { ...offload, ...wrong } }, weightBits)).rejects.toMatchObject({

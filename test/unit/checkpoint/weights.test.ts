@@ -191,7 +191,7 @@ it("loading stops between tensors when it is told to", async () => {
   const units = unitsOf([ROWS], "fp32");
   const entries = checkTensors(checkpoint, parameters, [""]);
   const signal = AbortSignal.abort(new Error("enough"));
-  await expect(loadWeights(memoryStore(units), units, checkpoint, entries, signal)).rejects.toMatchObject({
+  await expect(loadWeights(memoryStore(units), units, checkpoint, entries, { signal })).rejects.toMatchObject({
     code: "ZO2_ERR_ABORTED",
     cause: signal.reason,
   });

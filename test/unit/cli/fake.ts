@@ -106,6 +106,7 @@ export function fakeContext(script: Script = {}) {
       ...{ unitBytes: 2 ** 20, slots: 3, prepareAhead: false },
       hostBytes: 17 * 2 ** 20,
       diskBytes: 0,
+      inPlaceBytes: 0,
       tokens: 2048,
     }),
     maxPositions: 2048,

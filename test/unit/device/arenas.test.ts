@@ -75,6 +75,27 @@ test("where one is refused, it and those behind it are, and those before it stay
   expect(asked[0]?.buffer.disposed).toBe(true);
 });
 
+test("one more can be had once all are there, and where it is refused, all is as before", async () => {
+  const { device, asked } = slowDevice();
+  const arenas = new Arenas(device, WANTED.slice(0, 1));
+  const first = arenas.add({ tier: "host", bytes: 7 });
+  await turn();
+  expect(sizes(asked)).toEqual([1]);
+  asked[0]?.give();
+  await turn();
+  asked[1]?.refuse(new Error("no room"));
+  await expect(first).rejects.toThrow("no room");
+  await arenas.all();
+  const second = arenas.add({ tier: "host", bytes: 8 });
+  await turn();
+  asked[2]?.give();
+  expect(arenas.get(await second)).toBe(asked[2]?.buffer);
+  expect(await second).toBe(1);
+  await arenas.all();
+  arenas.dispose();
+  expect(asked.map(({ buffer }) => buffer.disposed)).toEqual([true, false, true]);
+});
+
 test("what is being made when all is disposed is disposed once it is there, and no more is asked for", async () => {
   const { device, asked } = slowDevice();
   const arenas = new Arenas(device, WANTED);

@@ -44,6 +44,13 @@ test("more than is allowed is refused, and that much is not", async () => {
   );
 });
 
+test("what may be written later needs a folder now, and room only then", async () => {
+  statfsGives(4096);
+  expect(await checkDiskSpace(0, { diskPath: folder, diskMemory: 1 }, 2 ** 40)).toEqual([]);
+  expect(await checkDiskSpace(4096, { diskPath: folder }, 2 ** 40)).toEqual([]);
+  await expect(checkDiskSpace(0, {}, 1)).rejects.toEqual(refusal("ZO2_ERR_CONFIG", '"offload.diskPath" is missing'));
+});
+
 test("no folder, one that is not there, and a file in its place are refused by the option's name", async () => {
   await expect(checkDiskSpace(1, {})).rejects.toEqual(refusal("ZO2_ERR_CONFIG", '"offload.diskPath" is missing'));
   const missing = path.join(folder, "missing");

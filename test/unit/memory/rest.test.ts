@@ -9,10 +9,11 @@ const unitsOf = (bytes: readonly number[]) => bytes.map((wireBytes, index) => ({
 function laidOut(bytes: readonly number[], tiers: readonly Tier[]) {
   const layout = restLayout(
     unitsOf(bytes),
-    tiers.map((rest) => ({ rest })),
+    tiers.map((rest) => ({ rest, scratch: false })),
   );
   const ends = layout.arenas.map(() => 0);
-  layout.units.forEach((unit, u) => {
+  const units = layout.units.map((unit) => ({ ...unit, arena: unit.arena ?? Number.NaN }));
+  units.forEach((unit, u) => {
     expect(layout.arenas[unit.arena]?.tier).toBe(tiers[u]);
     expect(unit).toMatchObject({ rest: tiers[u], bytes: bytes[u] });
     expect(unit.offset % (unit.rest === "disk" ? 4096 : 256)).toBe(0);
@@ -24,7 +25,7 @@ function laidOut(bytes: readonly number[], tiers: readonly Tier[]) {
     const own = layout.arenas.filter((arena) => arena.tier === tier);
     expect(layout.bytes[tier]).toBe(own.reduce((sum, arena) => sum + arena.bytes, 0));
   }
-  return layout;
+  return { arenas: layout.arenas, units };
 }
 
 test("every unit in memory has room of its own, which it leaves to no other", () => {
@@ -56,4 +57,36 @@ test("units without tensors rest in no bytes", () => {
     { tier: "host", bytes: 0 },
     { tier: "device", bytes: 0 },
   ]);
+});
+
+test("what its checkpoint's files have rests there, vectors beside it in host memory, and room is counted", () => {
+  const units = [
+    { wireBytes: 5000, inFiles: true, asideBytes: 320 },
+    { wireBytes: 4096, inFiles: true, asideBytes: 0 },
+    { wireBytes: 700, inFiles: false, asideBytes: 700 },
+    { wireBytes: 900, inFiles: true, asideBytes: 64 },
+    { wireBytes: 300, inFiles: true, asideBytes: 128 },
+  ].map((unit, index) => ({ index, ...unit }) as Unit);
+  const tiers: readonly Tier[] = ["disk", "disk", "disk", "host", "disk"];
+  const bytesOf = (scratch: readonly boolean[]) =>
+    restLayout(
+      units,
+      tiers.map((rest, u) => ({ rest, scratch: scratch[u] === true })),
+    );
+  const { arenas, units: places, bytes } = bytesOf([]);
+  expect(arenas).toEqual([
+    { tier: "disk", bytes: 4096 },
+    { tier: "host", bytes: 1024 },
+    { tier: "host", bytes: 768 },
+  ]);
+  expect(places.map(({ arena }) => arena)).toEqual([null, null, 0, 1, null]);
+  expect(places.map(({ aside }) => aside)).toEqual([
+    { arena: 2, offset: 0, bytes: 320 },
+    ...[null, null, null],
+    { arena: 2, offset: 512, bytes: 128 },
+  ]);
+  expect(bytes).toEqual({ device: 0, host: 1792, disk: 4096 });
+  // What is to be written needs blocks of its own; what has some is not counted twice.
+  expect(bytesOf([true, true, true, false, false]).bytes.disk).toBe(4096 + 8192 + 4096);
+  expect(bytesOf([true, true, true, false, true]).bytes.disk).toBe(4096 + 8192 + 4096 + 4096);
 });
