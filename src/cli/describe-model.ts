@@ -29,11 +29,18 @@ export function modelLine(model: ModelView, { training, maxLength }: Purpose): s
   return (
     `${model.dir}: ${formatCount(model.parameterCount)} parameters, ${residenceText(plan)}; ${device.kind}, ` +
     `${device.threads} threads, device ${least}${formatBytes(plan.deviceBytes)}, host ` +
-    `${formatBytes(plan.hostBytes)}${diskOf(plan)}`
+    `${formatBytes(plan.hostBytes)}${diskOf(plan)}${inPlaceOf(plan)}`
   );
 }
 
 /** What a plan takes of a disk, behind the rest; empty where that is nothing. */
 export function diskOf({ diskBytes }: Pick<PlanSummary, "diskBytes">): string {
   return diskBytes === 0 ? "" : `, disk ${formatBytes(diskBytes)}`;
+}
+
+/** What of that is not taken before weights change, behind it; empty where that is nothing. */
+export function inPlaceOf({ inPlaceBytes }: Pick<PlanSummary, "inPlaceBytes">): string {
+  return inPlaceBytes === 0
+    ? ""
+    : ` once weights are trained; ${formatBytes(inPlaceBytes)} of them are read from the checkpoint's own files`;
 }

@@ -8,7 +8,7 @@ import { buildModelOptions } from "./build.js";
 import type { CommandSpec } from "./command.js";
 import { EXIT } from "./exit.js";
 import { COMMON_FLAGS, MODEL_FLAGS } from "./flags.js";
-import { diskOf } from "./describe-model.js";
+import { diskOf, inPlaceOf } from "./describe-model.js";
 import { openModel } from "./load.js";
 
 export const infoCommand: CommandSpec = {
@@ -110,8 +110,9 @@ function planLines(plan: PlanSummary, training: boolean, positions: number): str
   const pass = training ? "a training step" : "a forward pass (none of training fits)";
   const nameWidth = Math.max(...[...plan.units, ...plan.parts].map((entry) => entry.name.length));
   return [
-    `memory    device ${formatBytes(plan.deviceBytes)}, host ${formatBytes(plan.hostBytes)}${diskOf(plan)}: ` +
-      `${pass} on one sequence of ${formatCount(tokens)} of the model's ${formatCount(positions)} positions`,
+    `memory    device ${formatBytes(plan.deviceBytes)}, host ${formatBytes(plan.hostBytes)}${diskOf(plan)}` +
+      `${inPlaceOf(plan)}: ${pass} on one sequence of ${formatCount(tokens)} of the model's ` +
+      `${formatCount(positions)} positions`,
     ...plan.parts.map((part) => `          ${part.name.padEnd(nameWidth)}  ${formatBytes(part.bytes)}`),
     `units     ${plan.units.length}, in the order of their visits`,
     ...plan.units.map(
