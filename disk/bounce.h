@@ -10,7 +10,7 @@
 
 namespace zo2::disk {
 
-// At most so many bytes pass through a buffer at a time.
+// At most so many bytes are written through a buffer at a time.
 constexpr uint64_t kBounceBytes = uint64_t{8} << 20;
 
 struct FreeMemory {

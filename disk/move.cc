@@ -13,7 +13,7 @@ using contract::FileCopyCommand;
 Direction direction_of(const FileCopyCommand& command) { return command.write ? Direction::kWrite : Direction::kRead; }
 
 // Bytes of one block, and not all of them.
-void move_part(const File& file, const Piece& part, Direction direction) {
+void write_part(const File& file, const Piece& part) {
   const Bounce block = make_bounce(kBlock);
   const uint64_t begin = part.offset / kBlock * kBlock;
   const Piece whole = {begin, block.get(), kBlock};
@@ -23,25 +23,19 @@ void move_part(const File& file, const Piece& part, Direction direction) {
     if (!move_piece(file, way, whole, &fault))
       fail_transfer({file, way, {}}, {{part.offset, nullptr, part.bytes}, fault.error});
   };
-  if (direction == Direction::kRead) {
-    move(Direction::kRead);
-    std::memcpy(part.memory, inside, part.bytes);
-    return;
-  }
   std::lock_guard<std::mutex> lock(file.changing());
   move(Direction::kRead);
   std::memcpy(inside, part.memory, part.bytes);
   move(Direction::kWrite);
 }
 
-// Whole blocks, in memory that begins anywhere.
-void move_through(Engine& engine, const File& file, Piece blocks, Direction direction) {
+// Whole blocks, from memory that begins anywhere.
+void write_through(Engine& engine, const File& file, Piece blocks) {
   const Bounce bounce = make_bounce(std::min(kBounceBytes, blocks.bytes));
   while (blocks.bytes > 0) {
     const uint64_t bytes = std::min(kBounceBytes, blocks.bytes);
-    if (direction == Direction::kWrite) std::memcpy(bounce.get(), blocks.memory, bytes);
-    engine.run({file, direction, {{blocks.offset, bounce.get(), bytes}}});
-    if (direction == Direction::kRead) std::memcpy(blocks.memory, bounce.get(), bytes);
+    std::memcpy(bounce.get(), blocks.memory, bytes);
+    engine.run({file, Direction::kWrite, {{blocks.offset, bounce.get(), bytes}}});
     blocks = {blocks.offset + bytes, blocks.memory + bytes, blocks.bytes - bytes};
   }
 }
@@ -54,21 +48,30 @@ void move_bytes(Engine& engine, const File& file, const FileCopyCommand& command
   Piece left = {command.offset, command.memory, command.bytes};
   if (left.bytes == 0) return;
   if (!file.direct()) return engine.run({file, direction, {left}});
+  const auto take = [&](uint64_t bytes) {
+    const Piece first = {left.offset, left.memory, bytes};
+    left = {left.offset + bytes, left.memory + bytes, left.bytes - bytes};
+    return first;
+  };
+  const auto in_block = [](const uint8_t* memory) { return reinterpret_cast<uintptr_t>(memory) % kBlock; };
+  if (direction == Direction::kRead && in_block(left.memory) != left.offset % kBlock)
+    return engine.run({file, direction, {left}, true});
   while (left.bytes > 0) {
-    const uint64_t in_block = left.offset % kBlock;
-    Piece now = left;
-    if (in_block != 0 || left.bytes < kBlock) {
-      now.bytes = std::min(left.bytes, kBlock - in_block);
-      move_part(file, now, direction);
-    } else {
-      now.bytes = left.bytes / kBlock * kBlock;
-      if (reinterpret_cast<uintptr_t>(now.memory) % kBlock == 0) {
-        engine.run({file, direction, {now}});
+    if (left.offset % kBlock != 0 || left.bytes < kBlock) {
+      const Piece part = take(std::min(left.bytes, kBlock - left.offset % kBlock));
+      if (direction == Direction::kRead) {
+        engine.run({file, direction, {part}, true});
       } else {
-        move_through(engine, file, now, direction);
+        write_part(file, part);
       }
+      continue;
     }
-    left = {left.offset + now.bytes, left.memory + now.bytes, left.bytes - now.bytes};
+    const Piece blocks = take(left.bytes / kBlock * kBlock);
+    if (in_block(blocks.memory) == 0) {
+      engine.run({file, direction, {blocks}});
+    } else {
+      write_through(engine, file, blocks);
+    }
   }
 }
 

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <optional>
 
+#include "disk/bounce.h"
+
 namespace zo2::disk {
 namespace {
 
@@ -36,10 +38,14 @@ class LinuxRing : public Ring {
     std::array<unsigned, kInFlight> free{};
     unsigned free_count = kInFlight;
     for (unsigned i = 0; i < kInFlight; ++i) free[i] = i;
+    const Bounce bounce = transfer.through ? make_bounce(kInFlight * kPieceBytes) : nullptr;
+    const auto blocks_of = [&](unsigned place) { return bounce.get() + place * kPieceBytes; };
     for (;;) {
       while (!fault && usable_ && free_count > 0 && next < transfer.pieces.size()) {
         const unsigned place = free[--free_count];
-        pieces_[place] = transfer.pieces[next++];
+        const Piece& piece = transfer.pieces[next++];
+        whole_[place] = piece;
+        pieces_[place] = transfer.through ? cover_of(piece, blocks_of(place)) : piece;
         prepare(transfer, place);
         ++under_way;
       }
@@ -58,7 +64,9 @@ class LinuxRing : public Ring {
         const auto place = static_cast<unsigned>(io_uring_cqe_get_data64(ended));
         const int result = ended->res;
         io_uring_cqe_seen(&ring_, ended);
-        if (advance(transfer, place, result, &fault) || fault) {
+        const bool ended_well = advance(transfer, place, result, &fault) && !fault;
+        if (ended_well && transfer.through) deliver(whole_[place], blocks_of(place));
+        if (ended_well || fault) {
           free[free_count++] = place;
           --under_way;
         } else {
@@ -91,7 +99,7 @@ class LinuxRing : public Ring {
     Piece& piece = pieces_[place];
     if (result == -EINTR || result == -EAGAIN) return false;
     if (result <= 0) {
-      if (!*fault) *fault = Fault{piece, -result};
+      if (!*fault) *fault = Fault{transfer.through ? whole_[place] : piece, -result};
       return true;
     }
     const auto count = static_cast<uint64_t>(result);
@@ -112,7 +120,8 @@ class LinuxRing : public Ring {
   io_uring ring_{};
   bool made_ = false;
   bool usable_ = true;
-  std::array<Piece, kInFlight> pieces_{};  // what is left of each that is under way
+  std::array<Piece, kInFlight> whole_{};   // those under way, as they were given
+  std::array<Piece, kInFlight> pieces_{};  // what is left of each, or of its blocks
 };
 
 }  // namespace

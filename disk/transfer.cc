@@ -5,25 +5,37 @@
 #include <algorithm>
 #include <cerrno>
 #include <cinttypes>
+#include <cstring>
 
 #include "contract/status.h"
 
 namespace zo2::disk {
 namespace {
 
-// A multiple of kBlock. Large enough that a call costs nothing beside what it moves, small enough that several are
-// under way in what one unit has.
-constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
+// From the beginning of a piece to where it is cut, or ends.
+uint64_t first_part(const Piece& piece) { return std::min(piece.bytes, kPieceBytes - piece.offset % kPieceBytes); }
 
 }  // namespace
 
+Piece cover_of(const Piece& piece, uint8_t* memory) {
+  const uint64_t begin = piece.offset / kBlock * kBlock;
+  return {begin, memory, round_up(piece.offset + piece.bytes, kBlock) - begin};
+}
+
+void deliver(const Piece& piece, const uint8_t* blocks) {
+  std::memcpy(piece.memory, blocks + piece.offset % kBlock, piece.bytes);
+}
+
 std::vector<Piece> cut(std::vector<Piece> pieces) {
-  const auto is_long = [](const Piece& piece) { return piece.bytes > kPieceBytes; };
-  if (std::none_of(pieces.begin(), pieces.end(), is_long)) return pieces;
+  const auto is_whole = [](const Piece& piece) { return first_part(piece) == piece.bytes; };
+  if (std::all_of(pieces.begin(), pieces.end(), is_whole)) return pieces;
   std::vector<Piece> shorter;
-  for (const Piece& piece : pieces) {
-    for (uint64_t done = 0; done < piece.bytes; done += kPieceBytes)
-      shorter.push_back({piece.offset + done, piece.memory + done, std::min(kPieceBytes, piece.bytes - done)});
+  for (Piece left : pieces) {
+    while (left.bytes > 0) {
+      const uint64_t bytes = first_part(left);
+      shorter.push_back({left.offset, left.memory, bytes});
+      left = {left.offset + bytes, left.memory + bytes, left.bytes - bytes};
+    }
   }
   return shorter;
 }

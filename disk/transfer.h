@@ -16,6 +16,10 @@ struct Piece {
   uint64_t bytes;
 };
 
+// The longest piece: no piece lies in more blocks than these bytes have. Large enough that a call costs nothing beside
+// what it moves, small enough that several are under way in what one unit has.
+constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
+
 // So many pieces are under way at a time. A drive needs several to be at its best; more only wait in its queue.
 constexpr unsigned kInFlight = 8;
 
@@ -25,9 +29,17 @@ struct Transfer {
   const File& file;
   Direction direction;
   std::vector<Piece> pieces;
+  // Reads of a direct file, of pieces that are no whole blocks or go to memory of another place in its block: each comes
+  // with all of its blocks, to memory of whoever moves it, and is copied from there while others are under way.
+  bool through = false;
 };
 
-// The same bytes in pieces of a size that is worth being under way.
+// The blocks that a piece lies in, on their way to `memory`, which has room for kPieceBytes.
+Piece cover_of(const Piece& piece, uint8_t* memory);
+// Copies a piece out of its blocks.
+void deliver(const Piece& piece, const uint8_t* blocks);
+
+// The same bytes, cut where a multiple of kPieceBytes begins in the file.
 std::vector<Piece> cut(std::vector<Piece> pieces);
 
 // Where a transfer failed. `error`: an errno; 0: the file ended.

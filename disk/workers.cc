@@ -1,11 +1,32 @@
 #include "disk/workers.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <optional>
 
 #include "contract/status.h"
+#include "disk/bounce.h"
 
 namespace zo2::disk {
+namespace {
+
+// Whether a piece was moved by this thread, which keeps `blocks` between pieces.
+bool move_one(const Transfer& transfer, const Piece& piece, Bounce* blocks, Fault* fault) {
+  if (!transfer.through) return move_piece(transfer.file, transfer.direction, piece, fault);
+  if (*blocks == nullptr) blocks->reset(static_cast<uint8_t*>(std::aligned_alloc(kBlock, kPieceBytes)));
+  if (*blocks == nullptr) {
+    *fault = {piece, ENOMEM};
+    return false;
+  }
+  if (!move_piece(transfer.file, transfer.direction, cover_of(piece, blocks->get()), fault)) {
+    fault->piece = piece;
+    return false;
+  }
+  deliver(piece, blocks->get());
+  return true;
+}
+
+}  // namespace
 
 // One transfer. Threads that come late to it find no piece left, and touch nothing else of it.
 struct Workers::Job {
@@ -91,10 +112,10 @@ void Workers::serve() {
 }
 
 void Workers::work(Job& job) {
+  Bounce blocks;
   while (const std::optional<size_t> number = job.take()) {
     Fault fault{};
-    const Transfer& transfer = *job.transfer;
-    const bool well = move_piece(transfer.file, transfer.direction, transfer.pieces[*number], &fault);
+    const bool well = move_one(*job.transfer, job.transfer->pieces[*number], &blocks, &fault);
     job.finish(well ? std::nullopt : std::optional<Fault>(fault));
   }
 }
