@@ -40,7 +40,7 @@ async function openFile(noIoUring, o, scratch) {
   const device = await loadNative().openDevice("cpu", { noIoUring });
   const name = /files: (\w+)/.exec(device.info().features)[1];
   const stream = device.createStream("disk");
-  const file = await device.createFileBuffer(path.join(scratch, "buffer"), o.bytes);
+  const file = await device.createFileBuffer(scratch, o.bytes);
   const host = await device.createBuffer("host", o.piece);
   host.write(0, new Uint8Array(o.piece).fill(37));
   const run = async (copy) => {

@@ -65,6 +65,24 @@ Napi::Value write(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value link(const Napi::CallbackInfo& info) {
+  const BufferHandle& buffer = live_self<BufferHandle>(info, "Buffer.link");
+  const std::string path = path_argument(info[0], "Buffer.link: path");
+  const Environment::NewPromise linking = Environment::of(info.Env()).promise(info.Env(), buffer.device);
+  const Promised promised = linking.promised;
+  const auto link = [device = buffer.device, file = buffer.resource, path, promised] {
+    zo2_error error{};
+    if (device->backend().file_link(file->as<zo2_buffer>(), path.c_str(), &error) != ZO2_OK)
+      return promised.reject(failure_of(error, "Buffer.link"));
+    promised.resolve([](Napi::Env env) { return env.Undefined(); });
+  };
+  const auto cancel = [promised] {
+    promised.reject(Failure(code::kCancelled, "Buffer.link: the device was closed meanwhile"));
+  };
+  buffer.device->submitter().queue().post({link, cancel});
+  return linking.promise;
+}
+
 }  // namespace
 
 BufferHandle::BufferHandle(Napi::Env env, std::shared_ptr<DeviceCore> device, std::shared_ptr<Resource> memory)
@@ -78,7 +96,8 @@ void BufferHandle::on_release(Napi::Env env, bool) {
 
 Napi::Function define_buffer(Napi::Env env) {
   return define_class(env, Kind::kBuffer,
-                      {getter<kind>("kind"), getter<bytes>("bytes"), method<read>("read"), method<write>("write")});
+                      {getter<kind>("kind"), getter<bytes>("bytes"), method<read>("read"), method<write>("write"),
+                       async_method<link>("link")});
 }
 
 namespace {
@@ -125,12 +144,12 @@ Napi::Promise create_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& de
                 });
 }
 
-Napi::Promise create_file_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& device, std::string path,
+Napi::Promise create_file_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& device, std::string folder,
                                  uint64_t bytes) {
   return create(env, device, "createFileBuffer", ZO2_BUFFER_FILE,
-                [path = std::move(path), bytes](const zo2_backend& backend, zo2_device* of, zo2_buffer** buffer,
-                                                zo2_error* error) {
-                  const zo2_file_options options{path.c_str(), bytes};
+                [folder = std::move(folder), bytes](const zo2_backend& backend, zo2_device* of, zo2_buffer** buffer,
+                                                    zo2_error* error) {
+                  const zo2_file_options options{folder.c_str(), bytes};
                   return backend.file_create(of, &options, buffer, error);
                 });
 }

@@ -29,8 +29,8 @@ Napi::Function define_buffer(Napi::Env env);
 // Allocates on the submitter thread, in the order of the queue: after everything that was disposed before.
 Napi::Promise create_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& device, zo2_buffer_kind kind,
                             uint64_t bytes);
-// The same for a file, which must not exist yet.
-Napi::Promise create_file_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& device, std::string path,
+// The same for a file, which takes its room in a folder.
+Napi::Promise create_file_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& device, std::string folder,
                                  uint64_t bytes);
 // Over a file that is there, to be read alone.
 Napi::Promise open_file_buffer(Napi::Env env, const std::shared_ptr<DeviceCore>& device, std::string path);

@@ -134,6 +134,19 @@ command::Gather decode_gather(WordReader& in) {
   return out;
 }
 
+command::Seal decode_seal(WordReader& in) {
+  command::Seal out{};
+  out.seal = in.span("seal");
+  out.index = in.integer("index");
+  out.memory = in.span("memory");
+  out.bytes = in.integer("bytes");
+  out.note = in.span("note");
+  in.reaches(out.seal, ZO2_SEAL_BYTES, "bytes of a seal");
+  in.reaches(out.memory, out.bytes, "bytes");
+  in.reaches(out.note, ZO2_SEAL_NOTE_BYTES, "bytes of a note");
+  return out;
+}
+
 CommandBody decode_body(Opcode opcode, WordReader& in) {
   switch (opcode) {
     case Opcode::kRecord:
@@ -148,6 +161,8 @@ CommandBody decode_body(Opcode opcode, WordReader& in) {
       return decode_fill(in);
     case Opcode::kGather:
       return decode_gather(in);
+    case Opcode::kSeal:
+      return decode_seal(in);
     case Opcode::kPrepare:
       return decode_prepare(in);
     case Opcode::kRun:
@@ -171,6 +186,9 @@ struct Issuer {
   zo2_status operator()(const command::Fill& c) const { return backend.fill(stream, c.dst, c.byte, c.bytes, error); }
   zo2_status operator()(const command::Gather& c) const {
     return backend.gather(stream, c.dst, c.src, c.rows, c.count, c.row_base, c.row_bytes, error);
+  }
+  zo2_status operator()(const command::Seal& c) const {
+    return backend.seal(stream, c.seal, c.index, c.memory, c.bytes, c.note, error);
   }
   zo2_status operator()(const command::Prepare& c) const {
     zo2_prepare_args args = c.args;

@@ -39,6 +39,13 @@ struct Gather {
   int64_t row_base;
   uint64_t row_bytes;
 };
+struct Seal {
+  zo2_span seal;
+  uint64_t index;
+  zo2_span memory;
+  uint64_t bytes;
+  zo2_span note;
+};
 // The lists of args are set when it is issued.
 struct Prepare {
   zo2_prepare_args args;
@@ -58,13 +65,14 @@ struct Gradient {
 }  // namespace command
 
 // The first word of each command.
-enum class Opcode { kRecord = 1, kWait, kHold, kCopy, kFill, kGather, kPrepare, kRun, kLoss, kGradient };
+enum class Opcode { kRecord = 1, kWait, kHold, kCopy, kFill, kGather, kSeal, kPrepare, kRun, kLoss, kGradient };
 
 // In the order of their opcodes.
-using CommandBody = std::variant<command::Record, command::Wait, command::Hold, command::Copy, command::Fill,
-                                 command::Gather, command::Prepare, command::Run, command::Loss, command::Gradient>;
-inline constexpr const char* kCommandNames[] = {"record", "wait",    "hold", "copy", "fill",
-                                                "gather", "prepare", "run",  "loss", "gradient"};
+using CommandBody =
+    std::variant<command::Record, command::Wait, command::Hold, command::Copy, command::Fill, command::Gather,
+                 command::Seal, command::Prepare, command::Run, command::Loss, command::Gradient>;
+inline constexpr const char* kCommandNames[] = {"record", "wait",    "hold", "copy", "fill",    "gather",
+                                                "seal",   "prepare", "run",  "loss", "gradient"};
 inline constexpr size_t kCommands = std::variant_size_v<CommandBody>;
 static_assert(sizeof kCommandNames / sizeof *kCommandNames == kCommands);
 static_assert(static_cast<size_t>(Opcode::kGradient) == kCommands);

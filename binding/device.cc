@@ -55,23 +55,16 @@ Napi::Value create_buffer_method(const Napi::CallbackInfo& info) {
   return create_buffer(info.Env(), device, kind == "host" ? ZO2_BUFFER_HOST : ZO2_BUFFER_DEVICE, bytes);
 }
 
-std::string path_argument(const Napi::Value& value, const char* call) {
-  std::string path = string_argument(value, (std::string(call) + ": path").c_str());
-  if (path.empty() || path.find('\0') != std::string::npos)
-    fail(code::kInvalidArgument, "%s: path is empty or has a zero in it; name a file", call);
-  return path;
-}
-
 Napi::Value open_file_method(const Napi::CallbackInfo& info) {
   const std::shared_ptr<DeviceCore> device = live_self<DeviceHandle>(info, "openFileBuffer").device;
-  return open_file_buffer(info.Env(), device, path_argument(info[0], "openFileBuffer"));
+  return open_file_buffer(info.Env(), device, path_argument(info[0], "openFileBuffer: path"));
 }
 
 Napi::Value file_buffer_method(const Napi::CallbackInfo& info) {
   const std::shared_ptr<DeviceCore> device = live_self<DeviceHandle>(info, "createFileBuffer").device;
-  std::string path = path_argument(info[0], "createFileBuffer");
+  std::string folder = path_argument(info[0], "createFileBuffer: folder");
   const uint64_t bytes = integer_argument(info[1], "createFileBuffer: bytes", (uint64_t{1} << 53) - 1);
-  return create_file_buffer(info.Env(), device, std::move(path), bytes);
+  return create_file_buffer(info.Env(), device, std::move(folder), bytes);
 }
 
 std::vector<std::shared_ptr<Resource>> resources_of(const Napi::Value& value, const DeviceCore& device) {

@@ -77,7 +77,7 @@ export interface Event extends NativeHandle {
   time(): number;
 }
 
-/** Holds a stream in tests (`HOLD`); opening is permanent. */
+/** Holds a stream until it is opened (`HOLD`); opening is permanent. */
 export interface Gate extends NativeHandle {
   open(): void;
 }
@@ -89,6 +89,11 @@ export interface Buffer extends NativeHandle {
   read(offset: number, into: Uint8Array): void;
   /** Puts `bytes` into a host buffer from `offset` on. */
   write(offset: number, bytes: Uint8Array): void;
+  /**
+   * Gives the file of a file buffer a name that nothing has, on its file system: it stays when the buffer is gone.
+   * Rejects with ZO2_ERR_IO, also where the file system could not make the file without a name.
+   */
+  link(path: string): Promise<void>;
 }
 
 /** Where the tensors of one unit lie (`zo2_segment`). */
@@ -110,11 +115,11 @@ export interface Device extends NativeHandle {
   createBuffer(kind: "device" | "host", bytes: number): Promise<Buffer>;
   /**
    * Memory at rest in a file, zeroed: copies reach it from and to host buffers alone, and `gather` reads rows of it
-   * into one. Makes the file `path`, which must not exist yet, finds room for all of it off the JavaScript thread, and
-   * takes it out of its folder again at once: its room is free again when the buffer, or the process, is gone. Rejects
-   * with ZO2_ERR_OUT_OF_MEMORY where there is no room, and with ZO2_ERR_IO where the file cannot be made.
+   * into one. Makes a file without a name in the folder, and finds room for all of it, off the JavaScript thread: its
+   * room is free again when the buffer, or the process, is gone (see `Buffer.link`). Rejects with ZO2_ERR_OUT_OF_MEMORY
+   * where there is no room, and with ZO2_ERR_IO where the file cannot be made.
    */
-  createFileBuffer(path: string, bytes: number): Promise<Buffer>;
+  createFileBuffer(folder: string, bytes: number): Promise<Buffer>;
   /**
    * The regular file `path`, which is there, as memory at rest with the bytes that it has now: copies and gathers read
    * it, and none writes into it. It stays this file where the name comes to mean another, and is closed with the

@@ -21,6 +21,13 @@ std::string string_argument(const Napi::Value& value, const char* name) {
   return value.As<Napi::String>().Utf8Value();
 }
 
+std::string path_argument(const Napi::Value& value, const char* name) {
+  std::string path = string_argument(value, name);
+  if (path.empty() || path.find('\0') != std::string::npos)
+    fail(code::kInvalidArgument, "%s is empty or has a zero in it; name a file or a folder", name);
+  return path;
+}
+
 Doubles doubles_argument(const Napi::Value& value, const char* name) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array) {
     fail(code::kInvalidArgument, "%s must be a Float64Array", name);

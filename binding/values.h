@@ -13,6 +13,8 @@ namespace zo2::binding {
 // An integer of 0 .. `largest` (at most 2^53 - 1).
 uint64_t integer_argument(const Napi::Value& value, const char* name, uint64_t largest);
 std::string string_argument(const Napi::Value& value, const char* name);
+// Not empty, and without a zero in it.
+std::string path_argument(const Napi::Value& value, const char* name);
 
 // Memory of a typed array, valid while JavaScript does not run.
 struct Doubles {

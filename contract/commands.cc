@@ -17,6 +17,11 @@ void check_positive(const char* command, const char* field, double value) {
   }
 }
 
+void check_writable(const char* what, const Memory& file) {
+  if (!file.read_only) return;
+  fail(ZO2_STATUS_INVALID_ARGUMENT, "%s is a file that was opened to be read; write to one that was made", what);
+}
+
 void check_probe(uint32_t direction, const char* field, uint32_t probe, uint32_t count) {
   if (probe < count) return;
   fail(ZO2_STATUS_INVALID_ARGUMENT,
@@ -88,8 +93,7 @@ FileCopyCommand resolve_file_copy(const void* device, const zo2_span& dst, const
   resolve(device, "copy", file, {write ? "dst" : "src", bytes, 1, Kinds::kFileOnly});
   uint8_t* const memory =
       resolve(device, "copy", write ? src : dst, {write ? "src" : "dst", bytes, 1, Kinds::kHostOnly});
-  if (write && memory_of(file).read_only)
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "copy: dst is a file that was opened to be read; write to one that was made");
+  if (write) check_writable("copy: dst", memory_of(file));
   return {&memory_of(file), file.offset, memory, bytes, write};
 }
 
@@ -106,6 +110,20 @@ FileGatherCommand resolve_file_gather(const void* device, const zo2_span& dst, c
   command.row_base = row_base;
   command.row_bytes = row_bytes;
   command.present = (command.file->bytes - src.offset) / row_bytes;
+  return command;
+}
+
+SealCommand resolve_seal(const void* device, const zo2_span& seal, uint64_t index, const zo2_span& memory,
+                         uint64_t bytes, const zo2_span& note) {
+  resolve(device, "seal", seal, {"seal", ZO2_SEAL_BYTES, ZO2_SEAL_BYTES, Kinds::kFileOnly});
+  check_writable("seal: seal", memory_of(seal));
+  SealCommand command{};
+  command.file = &memory_of(seal);
+  command.offset = seal.offset;
+  command.index = index;
+  command.memory = resolve(device, "seal", memory, {"memory", bytes, 1, Kinds::kHostOnly});
+  command.bytes = bytes;
+  command.note = resolve(device, "seal", note, {"note", ZO2_SEAL_NOTE_BYTES, 1, Kinds::kHostOnly});
   return command;
 }
 

@@ -69,6 +69,17 @@ struct FileGatherCommand {
 FileGatherCommand resolve_file_gather(const void* device, const zo2_span& dst, const zo2_span& src,
                                       const zo2_span& rows, uint64_t count, int64_t row_base, uint64_t row_bytes);
 
+struct SealCommand {
+  const Memory* file;
+  uint64_t offset;  // of the seal, in the file
+  uint64_t index;
+  const uint8_t* memory;
+  uint64_t bytes;
+  const uint8_t* note;
+};
+SealCommand resolve_seal(const void* device, const zo2_span& seal, uint64_t index, const zo2_span& memory,
+                         uint64_t bytes, const zo2_span& note);
+
 // An update whose places are known: plain data, which a kernel can be handed. Its coefficients are read when the
 // command runs.
 struct PendingUpdate {

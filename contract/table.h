@@ -56,6 +56,7 @@ class Table {
         buffer_create,
         file_create,
         file_open,
+        file_link,
         buffer_destroy,
         buffer_bytes,
         buffer_host_pointer,
@@ -66,6 +67,7 @@ class Table {
         copy,
         fill,
         gather,
+        seal,
         prepare,
         run,
         loss,
@@ -243,8 +245,8 @@ class Table {
                                 zo2_error* error) {
     return guarded(error, [&] {
       const zo2_file_options& given = open<const zo2_file_options>(options, "options");
-      if (given.path == nullptr || *given.path == '\0')
-        fail(ZO2_STATUS_INVALID_ARGUMENT, "path is empty; name a file that does not exist yet");
+      if (given.folder == nullptr || *given.folder == '\0')
+        fail(ZO2_STATUS_INVALID_ARGUMENT, "folder is empty; name the one that the file takes its room in");
       give(buffer, std::make_unique<Buffer>(open_device(device), given));
     });
   }
@@ -254,6 +256,17 @@ class Table {
       if (path == nullptr || *path == '\0')
         fail(ZO2_STATUS_INVALID_ARGUMENT, "path is empty; name a file that is there");
       give(buffer, std::make_unique<Buffer>(open_device(device), path));
+    });
+  }
+
+  static zo2_status file_link(zo2_buffer* handle, const char* path, zo2_error* error) {
+    return guarded(error, [&] {
+      Buffer& buffer = open<Buffer>(handle, "buffer");
+      check_process(buffer.device());
+      if (buffer.kind != ZO2_BUFFER_FILE || buffer.read_only)
+        fail(ZO2_STATUS_INVALID_ARGUMENT, "the buffer is no file that was made, and gets no name");
+      if (path == nullptr || *path == '\0') fail(ZO2_STATUS_INVALID_ARGUMENT, "path is empty; name the file");
+      buffer.file().link(path);
     });
   }
 
@@ -303,6 +316,11 @@ class Table {
   static zo2_status gather(zo2_stream* stream, zo2_span dst, zo2_span src, zo2_span rows, uint64_t count,
                            int64_t row_base, uint64_t row_bytes, zo2_error* error) {
     return guarded(error, [&] { enqueue_gather(open_stream(stream), dst, src, rows, count, row_base, row_bytes); });
+  }
+
+  static zo2_status seal(zo2_stream* stream, zo2_span at, uint64_t index, zo2_span memory, uint64_t bytes,
+                         zo2_span note, zo2_error* error) {
+    return guarded(error, [&] { enqueue_seal(open_stream(stream), at, index, memory, bytes, note); });
   }
 
   static zo2_status prepare(zo2_stream* stream, const zo2_prepare_args* args, zo2_error* error) {

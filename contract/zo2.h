@@ -119,13 +119,24 @@ typedef struct zo2_device_info {
   uint64_t launches;   /* of these, prepare, run, loss and gradient */
 } zo2_device_info;
 
-/* The file of a FILE buffer, which exists for nobody else: it is made, with room for all of its bytes, and taken out of
- * its folder again at once, so that its room is free again when the buffer is destroyed or the process ends, however it
- * ends. It is read and written past the page cache where its file system can do that. */
+/* The file of a FILE buffer: made without a name, with room for all of its bytes, so that its room is free again when
+ * the buffer is destroyed or the process ends, however it ends, unless file_link has given it a name. It is read and
+ * written past the page cache where its file system can do that. */
 typedef struct zo2_file_options {
-  const char* path; /* UTF-8; of a file that does not exist yet, in a folder that does */
+  const char* folder; /* UTF-8; where it takes its room */
   uint64_t bytes;
 } zo2_file_options;
+
+/*
+ * A seal: a block of a file that says what lies in another part of it. Little-endian:
+ *   0   "zo2seal1"
+ *   8   index, 16 bytes, each of 8 bytes: of which part, and its length
+ *   24  checksum of the part: XXH64 (https://github.com/Cyan4973/xxHash, doc/xxhash_spec.md) with the seed 0
+ *   32  note: ZO2_SEAL_NOTE_BYTES of the caller's
+ *   56  XXH64 of all that stands before; the rest is 0
+ */
+#define ZO2_SEAL_BYTES 4096u
+#define ZO2_SEAL_NOTE_BYTES 24u
 
 /* ---- layout: where the tensors of one unit lie ------------------------------------------------------------------- */
 
@@ -443,7 +454,7 @@ typedef struct zo2_backend {
   zo2_status (*stream_fail)(zo2_stream* stream, const zo2_error* cause, zo2_error* error);
   zo2_status (*stream_record)(zo2_stream* stream, zo2_event* event, zo2_error* error);
   zo2_status (*stream_wait)(zo2_stream* stream, zo2_event* event, zo2_error* error);
-  /* Test mode: the stream stops here until the gate is opened. */
+  /* The stream stops here until the gate is opened. */
   zo2_status (*stream_hold)(zo2_stream* stream, zo2_gate* gate, zo2_error* error);
 
   zo2_status (*event_create)(zo2_device* device, zo2_event** event, zo2_error* error);
@@ -468,6 +479,9 @@ typedef struct zo2_backend {
    * else changes the file changes what is read; one that is renamed or taken away is still this one. IO when it cannot
    * be opened. */
   zo2_status (*file_open)(zo2_device* device, const char* path, zo2_buffer** buffer, zo2_error* error);
+  /* Gives the file of a FILE buffer a name that nothing has, on the same file system: it stays when the buffer is
+   * destroyed. IO where that cannot be: the file system may have no way to make files without a name first. */
+  zo2_status (*file_link)(zo2_buffer* buffer, const char* path, zo2_error* error);
   void (*buffer_destroy)(zo2_buffer* buffer);
   uint64_t (*buffer_bytes)(const zo2_buffer* buffer);
   void* (*buffer_host_pointer)(const zo2_buffer* buffer); /* HOST buffers; NULL for others */
@@ -484,11 +498,14 @@ typedef struct zo2_backend {
    * Copies from and to a FILE are fastest where offsets and bytes are multiples of 4096; what fails there poisons the
    * stream with ZO2_STATUS_IO. fill: every byte becomes `byte` (255 makes NaN of every float dtype). gather: row i of
    * dst becomes row (rows[i] - row_base) of src, row_bytes each; rows: int32, in a HOST buffer; dst is HOST where src
-   * is a FILE. */
+   * is a FILE. seal: writes the seal of `bytes` of HOST memory to `seal`, a place in a FILE at a multiple of 4096;
+   * `note` (HOST) is read when the command runs. */
   zo2_status (*copy)(zo2_stream* stream, zo2_span dst, zo2_span src, uint64_t bytes, zo2_error* error);
   zo2_status (*fill)(zo2_stream* stream, zo2_span dst, uint8_t byte, uint64_t bytes, zo2_error* error);
   zo2_status (*gather)(zo2_stream* stream, zo2_span dst, zo2_span src, zo2_span rows, uint64_t count, int64_t row_base,
                        uint64_t row_bytes, zo2_error* error);
+  zo2_status (*seal)(zo2_stream* stream, zo2_span seal, uint64_t index, zo2_span memory, uint64_t bytes, zo2_span note,
+                     zo2_error* error);
   zo2_status (*prepare)(zo2_stream* stream, const zo2_prepare_args* args, zo2_error* error);
   zo2_status (*run)(zo2_stream* stream, const zo2_run_args* args, zo2_error* error);
   zo2_status (*loss)(zo2_stream* stream, const zo2_loss_args* args, zo2_error* error);

@@ -13,6 +13,7 @@
 #include "cpu/runtime/device.h"
 #include "disk/gather.h"
 #include "disk/move.h"
+#include "disk/seal.h"
 
 namespace zo2::cpu {
 namespace {
@@ -54,6 +55,14 @@ void enqueue_gather(Stream& stream, const zo2_span& dst, const zo2_span& src, co
   }
   const contract::GatherCommand command = contract::resolve_gather(&device, dst, src, rows, count, row_base, row_bytes);
   stream.command(Counted::kCommand, [command] { run_gather(command); });
+}
+
+void enqueue_seal(Stream& stream, const zo2_span& seal, uint64_t index, const zo2_span& memory, uint64_t bytes,
+                  const zo2_span& note) {
+  Device& device = stream.device();
+  const contract::SealCommand command = contract::resolve_seal(&device, seal, index, memory, bytes, note);
+  stream.command(Counted::kCommand,
+                 [&device, command] { disk::write_seal(device.files(), file_of(command.file), command); });
 }
 
 void enqueue_prepare(Stream& stream, const zo2_prepare_args& args) {

@@ -13,6 +13,7 @@
 #include "cuda/runtime/device.h"
 #include "disk/gather.h"
 #include "disk/move.h"
+#include "disk/seal.h"
 
 namespace zo2::cuda {
 namespace {
@@ -75,6 +76,14 @@ void enqueue_gather(Stream& stream, const zo2_span& dst, const zo2_span& src, co
   const contract::GatherCommand command = contract::resolve_gather(&device, dst, src, rows, count, row_base, row_bytes);
   stream.command(Counted::kCommand, Uses::kKernels,
                  [&](const Launch& launch) { ZO2_CUDA_LAUNCH("gather", launch_gather(launch, command)); });
+}
+
+void enqueue_seal(Stream& stream, const zo2_span& seal, uint64_t index, const zo2_span& memory, uint64_t bytes,
+                  const zo2_span& note) {
+  Device& device = stream.device();
+  const contract::SealCommand command = contract::resolve_seal(&device, seal, index, memory, bytes, note);
+  stream.file_command([&device, command] { disk::write_seal(device.files(), file_of(command.file), command); },
+                      {command.memory, command.bytes, false});
 }
 
 void enqueue_prepare(Stream& stream, const zo2_prepare_args& args) {

@@ -32,6 +32,8 @@ void enqueue_copy(Stream& stream, const zo2_span& dst, const zo2_span& src, uint
 void enqueue_fill(Stream& stream, const zo2_span& dst, uint8_t byte, uint64_t bytes);
 void enqueue_gather(Stream& stream, const zo2_span& dst, const zo2_span& src, const zo2_span& rows, uint64_t count,
                     int64_t row_base, uint64_t row_bytes);
+void enqueue_seal(Stream& stream, const zo2_span& seal, uint64_t index, const zo2_span& memory, uint64_t bytes,
+                  const zo2_span& note);
 void enqueue_prepare(Stream& stream, const zo2_prepare_args& args);
 void enqueue_run(Stream& stream, const zo2_run_args& args);
 void enqueue_loss(Stream& stream, const zo2_loss_args& args);

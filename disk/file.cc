@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <limits>
 #include <memory>
+#include <random>
 #include <system_error>
 
 #include "contract/status.h"
@@ -25,14 +26,18 @@ constexpr uint64_t kMostBytes = static_cast<uint64_t>(std::numeric_limits<off_t>
 
 bool is_lack_of_room(int error) { return error == ENOSPC || error == EDQUOT || error == EFBIG; }
 
+constexpr int kFlags = O_RDWR | O_CLOEXEC;
+constexpr mode_t kMode = 0600;
+
 // Paths stand at the end of messages, which have a limit.
-[[noreturn]] void refuse(const std::string& path, uint64_t bytes, int error, const std::string& room) {
+[[noreturn]] void refuse(const std::string& folder, uint64_t bytes, int error, const std::string& room) {
   if (is_lack_of_room(error)) {
     fail(ZO2_STATUS_OUT_OF_MEMORY,
-         "a file of %" PRIu64 " bytes was asked for, but %s (%s); free some, or choose another folder than that of %s",
-         bytes, room.c_str(), reason(error).c_str(), path.c_str());
+         "a file of %" PRIu64 " bytes was asked for, but %s (%s); free some, or choose another folder than %s", bytes,
+         room.c_str(), reason(error).c_str(), folder.c_str());
   }
-  fail(ZO2_STATUS_IO, "a file of %" PRIu64 " bytes cannot be made: %s: %s", bytes, reason(error).c_str(), path.c_str());
+  fail(ZO2_STATUS_IO, "a file of %" PRIu64 " bytes cannot be made: %s: %s", bytes, reason(error).c_str(),
+       folder.c_str());
 }
 
 // What the file system of an open file has left for this user; none when it does not say.
@@ -86,12 +91,34 @@ bool make_direct(int descriptor, uint64_t bytes) {
 
 }  // namespace
 
-File::File(const std::string& path, uint64_t bytes) : path_(path), bytes_(bytes) {
-  descriptor_ = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-  if (descriptor_ < 0) refuse(path_, bytes, errno, "the folder has no room for it");
+int open_nameless(const std::string& folder) {
+  const int descriptor = open(folder.c_str(), kFlags | O_TMPFILE, kMode);
+  // What those say that do not know the flag: file systems, and kernels, to which it is that of a folder.
+  if (descriptor >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)) return descriptor;
+  return open_and_unlink(folder);
+}
+
+int open_and_unlink(const std::string& folder) {
+  std::random_device draw;
+  int descriptor = -1;
+  std::string path;
+  do {
+    char number[16];
+    std::snprintf(number, sizeof number, "%08x", static_cast<unsigned>(draw()));
+    path = folder + "/zo2-" + std::to_string(getpid()) + "-" + number + ".weights";
+    descriptor = open(path.c_str(), kFlags | O_CREAT | O_EXCL | O_NOFOLLOW, kMode);
+  } while (descriptor < 0 && errno == EEXIST);
+  if (descriptor < 0 || unlink(path.c_str()) == 0) return descriptor;
+  const int error = errno;
+  close(descriptor);
+  errno = error;
+  return -1;
+}
+
+File::File(const std::string& folder, uint64_t bytes)
+    : place_(folder), bytes_(bytes), descriptor_(open_nameless(folder)) {
+  if (descriptor_ < 0) refuse(place_, bytes, errno, "the folder has no room for it");
   try {
-    // First, so that a process that ends while room is being found leaves nothing either.
-    if (unlink(path.c_str()) != 0) refuse(path_, bytes, errno, "");
     make(bytes);
   } catch (...) {
     close(descriptor_);
@@ -100,21 +127,21 @@ File::File(const std::string& path, uint64_t bytes) : path_(path), bytes_(bytes)
 }
 
 void File::make(uint64_t bytes) {
-  if (bytes > kMostBytes) refuse(path_, bytes, EFBIG, "no file can have so many");
+  if (bytes > kMostBytes) refuse(place_, bytes, EFBIG, "no file can have so many");
   const uint64_t whole = round_up(bytes, kBlock);
   if (const uint64_t limit = size_limit(); whole > limit)
-    refuse(path_, bytes, EFBIG, "this process may write " + std::to_string(limit) + " into one (ulimit -f)");
+    refuse(place_, bytes, EFBIG, "this process may write " + std::to_string(limit) + " into one (ulimit -f)");
   // Asked first: some file systems fill up before they refuse, and others would run out of room meanwhile.
   if (const Room room = room_of(descriptor_); room.known && whole > room.bytes)
-    refuse(path_, bytes, ENOSPC, words_of(room));
+    refuse(place_, bytes, ENOSPC, words_of(room));
   if (const int error = give_room(descriptor_, whole); error != 0)
-    refuse(path_, bytes, error, words_of(room_of(descriptor_)));
+    refuse(place_, bytes, error, words_of(room_of(descriptor_)));
   direct_ = make_direct(descriptor_, whole);
 }
 
-File::File(const std::string& path) : path_(path) {
+File::File(const std::string& path) : place_(path) {
   const auto refused = [&](const std::string& why) {
-    fail(ZO2_STATUS_IO, "a file cannot be read: %s: %s", why.c_str(), path_.c_str());
+    fail(ZO2_STATUS_IO, "a file cannot be read: %s: %s", why.c_str(), place_.c_str());
   };
   // Not to wait for whoever writes into a pipe; io_uring would have reads of a file tried again and again.
   descriptor_ = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -131,6 +158,12 @@ File::File(const std::string& path) : path_(path) {
 }
 
 File::~File() { close(descriptor_); }
+
+void File::link(const std::string& path) const {
+  const std::string open_file = "/proc/self/fd/" + std::to_string(descriptor_);
+  if (linkat(AT_FDCWD, open_file.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0) return;
+  fail(ZO2_STATUS_IO, "the file cannot be given a name: %s: %s", reason(errno).c_str(), path.c_str());
+}
 
 std::string reason(int error) { return std::generic_category().message(error); }
 

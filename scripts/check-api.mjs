@@ -115,6 +115,11 @@ function checkVersionsAndSizes() {
     const stated = number(constants, new RegExp(`${constant} = (\\d+)`), constant);
     if (stated !== size) problems.push(`${constant} is ${stated}; ${struct} has ${size} bytes`);
   }
+  for (const constant of ["SEAL_BYTES", "SEAL_NOTE_BYTES"]) {
+    const there = number(header, new RegExp(`#define ZO2_${constant} (\\d+)u`), `ZO2_${constant}`);
+    const here = number(constants, new RegExp(`${constant} = (\\d+)`), constant);
+    if (there !== here) problems.push(`${constant} is ${here}, and ${there} in zo2.h`);
+  }
 }
 
 function checkCommands() {

@@ -57,7 +57,7 @@ Buffer::Buffer(std::shared_ptr<Device> device, zo2_buffer_kind kind, uint64_t by
 Buffer::Buffer(std::shared_ptr<Device> device, const zo2_file_options& options)
     : contract::Memory{device.get(), ZO2_BUFFER_FILE, options.bytes, nullptr},
       device_(std::move(device)),
-      file_(std::make_unique<disk::File>(options.path, options.bytes)) {
+      file_(std::make_unique<disk::File>(options.folder, options.bytes)) {
   device_->reserve(kind, booked());
 }
 

@@ -30,6 +30,10 @@ export const COEFFICIENT_BYTES = 8;
 /** Bytes of `zo2_sticky`. */
 export const STICKY_BYTES = 8;
 
+/** Bytes of a seal, and of the caller's note in it (see "a seal" in `zo2.h`). */
+export const SEAL_BYTES = 4096;
+export const SEAL_NOTE_BYTES = 24;
+
 /**
  * Opcodes of the command list that `Device.submit` takes; they exist only between
  * `device/words.ts` and `binding/commands.cc`.
@@ -41,8 +45,9 @@ export const COMMAND = {
   copy: 4,
   fill: 5,
   gather: 6,
-  prepare: 7,
-  run: 8,
-  loss: 9,
-  gradient: 10,
+  seal: 7,
+  prepare: 8,
+  run: 9,
+  loss: 10,
+  gradient: 11,
 } as const;

@@ -1,6 +1,3 @@
-import { randomBytes } from "node:crypto";
-import path from "node:path";
-import process from "node:process";
 import type { Buffer, Device } from "zo2/native";
 import { at } from "../base/at.js";
 import { isZo2Error, Zo2Error } from "../base/errors.js";
@@ -84,13 +81,12 @@ export class Arenas {
     return buffer;
   }
 
-  /** A file that no name leads to any more: it goes when the buffer goes, or the process. */
+  /** A file without a name: it goes when the buffer goes, or the process. */
   private async makeFile(bytes: number): Promise<Buffer> {
     const { diskPath } = this;
     if (diskPath === undefined) throw new Error("weights rest on disk, and no folder was given");
-    const name = `zo2-${process.pid}-${randomBytes(6).toString("hex")}.weights`;
     try {
-      return await this.device.createFileBuffer(path.join(diskPath, name), bytes);
+      return await this.device.createFileBuffer(diskPath, bytes);
     } catch (error) {
       if (!isZo2Error(error) || error.code !== "ZO2_ERR_OUT_OF_MEMORY") throw error;
       throw noSpace(diskPath, bytes, error.message);

@@ -166,6 +166,17 @@ export class CommandWords {
     this.close();
   }
 
+  /** `note`: read when the command runs. */
+  seal(stream: Stream, seal: Span, index: number, memory: Span, bytes: number, note: Span): void {
+    this.open(COMMAND.seal, stream);
+    this.span(seal);
+    this.word(index);
+    this.span(memory);
+    this.word(bytes);
+    this.span(note);
+    this.close();
+  }
+
   prepare(stream: Stream, args: PrepareArgs): void {
     this.open(COMMAND.prepare, stream);
     this.unlisted(args.layout);

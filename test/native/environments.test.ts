@@ -79,7 +79,7 @@ test("a worker that is terminated amid copies to a file exits, and leaves no fil
       `const device = await loadNative().openDevice("${DEVICE}", { threads: 1 });
       const [stream, event] = [device.createStream("s"), device.createEvent()];
       const host = await device.createBuffer("host", 1 << 22);
-      const file = await device.createFileBuffer("${folder}/file", 1 << 22);
+      const file = await device.createFileBuffer("${folder}", 1 << 22);
       stage("copying");
       for (;;) {
         const words = Float64Array.of(4, 6, 0, 2, 0, 1, 0, 1 << 22, 4, 6, 0, 1, 0, 2, 0, 1 << 22, 1, 2, 0, 3);

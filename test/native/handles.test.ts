@@ -50,7 +50,7 @@ const MEMBERS: Readonly<Record<Kind, readonly string[]>> = {
   Stream: ["name"],
   Event: ["done", "time"],
   Gate: ["open"],
-  Buffer: ["kind", "bytes", "read", "write"],
+  Buffer: ["kind", "bytes", "read", "write", "link"],
   Layout: ["segments"],
   Program: ["ops"],
 };

@@ -17,8 +17,7 @@ constexpr uint64_t kBytes = 64 << 10;
 
 struct Scene {
   explicit Scene(const Folder& folder) {
-    const std::string path = folder.of("file");
-    const zo2_file_options options = {path.c_str(), kBytes};
+    const zo2_file_options options = {folder.path().c_str(), kBytes};
     rig.ok(rig.table->file_create(rig.device, &options, &file, &rig.error));
     rig.keep(file);
   }
@@ -28,6 +27,9 @@ struct Scene {
   }
   void gather(zo2_stream* stream) {
     rig.ok(rig.table->gather(stream, {host, 0}, {file, 0}, {rows, 0}, 2, 0, 4096, &rig.error));
+  }
+  void seal(zo2_stream* stream) {
+    rig.ok(rig.table->seal(stream, {file, 0}, 0, {host, 0}, kBytes, {note, 0}, &rig.error));
   }
   void fill(zo2_stream* stream) { rig.ok(rig.table->fill(stream, {host, 0}, 1, kBytes, &rig.error)); }
   // `later` waits for what `earlier` has by now.
@@ -41,6 +43,7 @@ struct Scene {
   zo2_stream* const disk = rig.stream("disk");
   zo2_stream* const other = rig.stream("other");
   zo2_buffer* const host = rig.buffer(ZO2_BUFFER_HOST, kBytes);
+  zo2_buffer* const note = rig.buffer(ZO2_BUFFER_HOST, ZO2_SEAL_NOTE_BYTES);
   zo2_buffer* const device = rig.buffer(ZO2_BUFFER_DEVICE, kBytes);
   zo2_buffer* const rows = rig.host(std::vector<int32_t>{3, 1});
   zo2_buffer* file = nullptr;
@@ -81,5 +84,7 @@ int main() {
       folder, "write, then fill", [](Scene& s) { s.copy(s.disk, s.file, s.host); }, [](Scene& s) { s.fill(s.other); });
   expect_order_to_matter(
       folder, "fill, then write", [](Scene& s) { s.fill(s.disk); }, [](Scene& s) { s.copy(s.other, s.file, s.host); });
+  expect_order_to_matter(
+      folder, "seal, then fill", [](Scene& s) { s.seal(s.disk); }, [](Scene& s) { s.fill(s.other); });
   return zo2::test::report();
 }

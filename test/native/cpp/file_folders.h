@@ -62,15 +62,17 @@ class Folder {
   bool mounted_ = false;
 };
 
-// A descriptor of its own of the open file that was made as `path`, which its folder has no more; -1: there is none.
-inline int open_unlinked(const std::string& path) {
+// A descriptor of its own of the open file of this process that takes its room in `within`, and has no name; -1: there
+// is none.
+inline int open_nameless(const Folder& within) {
   DIR* const folder = opendir("/proc/self/fd");
   int found = -1;
   while (const dirent* const entry = readdir(folder)) {
     const std::string link = std::string("/proc/self/fd/") + entry->d_name;
     char target[4096];
     const ssize_t length = readlink(link.c_str(), target, sizeof target);
-    if (length > 0 && std::string(target, static_cast<size_t>(length)) == path + " (deleted)" && found < 0)
+    const std::string name(target, length > 0 ? static_cast<size_t>(length) : 0);
+    if (name.rfind(within.of(""), 0) == 0 && name.find(" (deleted)") != std::string::npos && found < 0)
       found = open(link.c_str(), O_RDWR | O_CLOEXEC);
   }
   closedir(folder);
@@ -78,9 +80,9 @@ inline int open_unlinked(const std::string& path) {
 }
 
 // The first bytes of that file as the file system has them.
-inline std::vector<uint8_t> contents_of(const std::string& path, uint64_t bytes) {
+inline std::vector<uint8_t> contents_of(const Folder& folder, uint64_t bytes) {
   std::vector<uint8_t> all(bytes);
-  const int descriptor = open_unlinked(path);
+  const int descriptor = open_nameless(folder);
   uint64_t done = 0;
   for (ssize_t count = 1; count > 0 && done < bytes; done += static_cast<uint64_t>(count > 0 ? count : 0))
     count = pread(descriptor, all.data() + done, bytes - done, static_cast<off_t>(done));

@@ -141,6 +141,9 @@ void an_opened_file_is_only_read(const World& world) {
   refused(rig.table->copy(stream, {host, 0}, {kept, 0}, 10001, &rig.error),
           "copy: src needs 10001 bytes from offset 0 on, but its buffer has 10000");
   refused(rig.table->copy(stream, {host, 0}, {kept, 9999}, 2, &rig.error), "copy: src needs 2 bytes from offset 9999");
+  refused(rig.table->seal(stream, {kept, 4096}, 0, {host, 0}, 8, {host, 0}, &rig.error),
+          "seal: seal is a file that was opened to be read");
+  refused(rig.table->file_link(kept, world.folder.of("another name").c_str(), &rig.error), "gets no name");
   CHECK(rig.read<uint8_t>(stream, kept, 10000) == stored.content, "nothing is poisoned, and nothing written");
 }
 
