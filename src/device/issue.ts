@@ -13,6 +13,7 @@ import { lossTables } from "./loss-tables.js";
 import type { PlanObjects } from "./objects.js";
 import type { NoiseSource, PassData, StepData } from "./pass-data.js";
 import { offsetBy, type Place } from "./place.js";
+import type { PassSeal } from "./seals.js";
 import type { WeightStore } from "./store.js";
 import type { CommandWords, PrepareArgs, RunArgs, SideArgs, Span, UpdateArgs } from "./words.js";
 
@@ -49,12 +50,15 @@ export class Issue {
   private readonly updates: readonly UpdateArgs[];
   /** Units that were read from the files of their checkpoint before. */
   private readonly firstWrites: number[] = [];
+  /** Whether the lane stands before the gate of the seal: everything that it writes comes behind it. */
+  private held = false;
   /** By set, those of the last signs. */
   private readonly sides: { readonly signs: readonly number[]; readonly args: readonly SideArgs[] }[] = [];
 
   constructor(
     private readonly context: IssueContext,
     private readonly data: PassData,
+    private readonly seal: PassSeal | null,
   ) {
     this.symbols = data.kind === "flush" ? [] : data.batch.map((micro) => symbolsOf(micro, data.table));
     this.updates = data.pending.map((pending) => this.update(pending));
@@ -209,8 +213,13 @@ export class Issue {
   private writeStaged(words: CommandWords, stream: Stream, { unit, hostSlot }: Of<"write">): void {
     const { objects, store } = this.context;
     const bytes = align(objects.unit(unit).unit.wireBytes, DISK_ALIGNMENT);
-    words.copy(stream, store.span(unit), at(objects.host.slots, hostSlot), bytes);
+    const slot = at(objects.host.slots, hostSlot);
+    const { seal } = this;
+    if (seal !== null && !this.held) words.hold(stream, seal.gate);
+    this.held = true;
+    words.copy(stream, store.span(unit), slot, bytes);
     if (store.wrote(unit)) this.firstWrites.push(unit);
+    if (seal !== null) words.seal(stream, store.sealOf(unit), unit, slot, objects.unit(unit).unit.wireBytes, seal.note);
   }
 
   private moveWeights(words: CommandWords, stream: Stream, work: Of<"upload" | "offload">): void {

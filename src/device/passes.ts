@@ -6,6 +6,7 @@ import type { PassData } from "./pass-data.js";
 import type { Active } from "./plans.js";
 import type { SessionOptions } from "./options.js";
 import type { Encode, Queue } from "./queue.js";
+import type { Seals } from "./seals.js";
 import { putBytes } from "./place.js";
 import { checkSticky, type Readback, writeCoefficients } from "./readback.js";
 import type { CacheUse } from "./key-value-cache.js";
@@ -17,6 +18,10 @@ export type PassKind = Pick<Pass, "probes" | "stores" | "yields"> & {
   /** Coefficients to put in the place of those of the losses. */
   readonly coefficients?: readonly number[] | undefined;
   readonly cache?: CacheUse | undefined;
+  /** Of a flush: the units that it visits. @default all */
+  readonly only?: readonly number[] | undefined;
+  /** What the seals of the units say that it writes to a file; absent: they get none, and wait for nothing. */
+  readonly note?: Promise<Uint8Array | null> | undefined;
 };
 
 /** Submits passes, two at most in flight: batch tables and readback memory exist twice. */
@@ -30,6 +35,7 @@ export class Passes {
 
   constructor(
     private readonly queue: Queue,
+    private readonly seals: Seals,
     private readonly options: SessionOptions,
   ) {}
 
@@ -46,11 +52,14 @@ export class Passes {
     read: (back: Readback) => T,
   ): Promise<{ readonly end: Promise<T> }> {
     const { plan, objects } = active;
-    const ring = this.count++ % STEPS_IN_FLIGHT;
+    const number = this.count++;
+    const ring = number % STEPS_IN_FLIGHT;
     await this.ringFree[ring];
-    const { probes, stores, yields, state = null, coefficients, cache } = kind;
+    const { probes, stores, yields, state = null, coefficients, cache, only, note } = kind;
+    const writes = stores && plan.stagingOf.some((staging) => staging !== null && staging.write !== null);
+    const seal = writes && note !== undefined ? await this.seals.create(number) : null;
     const pass: Pass = {
-      ...{ probes, stores, yields, state, ring },
+      ...{ probes, stores, yields, state, ring, ...(only === undefined ? {} : { only }) },
       injects: coefficients !== undefined,
       microBatches: data.kind === "flush" ? 0 : data.batch.length,
       pending: data.pending.map((update) => update.state),
@@ -68,10 +77,11 @@ export class Passes {
     }
     const commands = active.commands(pass);
     this.options.onPass?.(pass, commands);
-    const issue = active.issue(data);
+    const issue = active.issue(data, seal);
     const plain: Encode = (words, stream, { work }) => issue.encode(words, stream, work);
     const encode = this.trace?.around(plan, issue, data, plain) ?? plain;
     const { done } = this.queue.submit(commands, encode);
+    if (seal !== null && note !== undefined) void this.seals.open(seal, note);
     const back = at(objects.host.readback, ring);
     const ran = done.catch((error: unknown) => {
       issue.undo();

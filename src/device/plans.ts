@@ -23,6 +23,7 @@ import { PlanObjects } from "./objects.js";
 import type { SessionOptions } from "./options.js";
 import type { PassData } from "./pass-data.js";
 import type { Queue } from "./queue.js";
+import type { PassSeal } from "./seals.js";
 import type { WeightStore } from "./store.js";
 
 /** A plan in force: its objects on the device, and what issues and schedules its passes. */
@@ -31,7 +32,7 @@ export interface Active {
   readonly objects: PlanObjects;
   /** The commands of a pass, which are the same for every pass of its kind. */
   readonly commands: (pass: Pass) => readonly Declared[];
-  readonly issue: (data: PassData) => Issue;
+  readonly issue: (data: PassData, seal: PassSeal | null) => Issue;
   /** fp32 values that the head leaves behind for a micro-batch: [targets], or [headRows x columns]. */
   readonly resultCount: (micro: PackedBatch) => number;
 }
@@ -238,7 +239,7 @@ export class Plans {
     const { columns } = this.recording.logits;
     const resultCount = ({ targets, headRows }: PackedBatch) =>
       plan.options.output === "logprobs" ? targets.length / TARGET_FIELDS : headRows.length * columns;
-    const issue = (data: PassData) => new Issue({ objects, store, control, resultCount }, data);
+    const issue: Active["issue"] = (data, seal) => new Issue({ objects, store, control, resultCount }, data, seal);
     const schedule = schedulePlan(plan, this.frozen, this.options.poison);
     // Training has as many kinds of passes as there are step states, evaluation between its steps as many again.
     const kinds = Math.min(2 * control.layout.states.length, MOST_KINDS);

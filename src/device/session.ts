@@ -30,6 +30,7 @@ import { Passes } from "./passes.js";
 import { type Active, Plans } from "./plans.js";
 import { Queue } from "./queue.js";
 import { readOutcome, readResults } from "./readback.js";
+import { type NoteSource, Seals } from "./seals.js";
 import { WeightStore } from "./store.js";
 import { Trace } from "./trace.js";
 
@@ -71,6 +72,10 @@ export interface ReplayOptions {
   readonly signal?: AbortSignal | undefined;
   /** Told how many updates have been applied. */
   readonly onProgress?: ((applied: number) => void) | undefined;
+  /** The units that lack them. @default all */
+  readonly units?: readonly number[] | undefined;
+  /** What is said of units in a file when they have all of them. */
+  readonly note?: Uint8Array | undefined;
 }
 
 /** What batches that are to come will need. */
@@ -98,6 +103,9 @@ export class Session {
   private readonly passes: Passes;
   private readonly log: UpdateLog<NoiseSource>;
   private readonly noise: NoiseTables;
+  private readonly seals: Seals;
+  /** Null where nobody wants to know what is in units that rest in a file. */
+  private notes: NoteSource | null = null;
   /** The step state that was used last. */
   private state = -1;
   private queued: Promise<unknown> = Promise.resolve();
@@ -121,7 +129,8 @@ export class Session {
     private readonly options: SessionOptions,
   ) {
     this.log = new UpdateLog(mostPending(units, options));
-    this.passes = new Passes(queue, options);
+    this.seals = new Seals(device);
+    this.passes = new Passes(queue, this.seals, options);
     const idle = () => this.passes.idle();
     this.plans = new Plans(device, queue, store, control, recording, units, options, idle);
     this.noise = new NoiseTables(device, canonicalLength(recording.parameters));
@@ -260,7 +269,8 @@ export class Session {
       const { probes, coefficients, rule } = request;
       const counts = { probes: probes.length, directions: rule.differences.length };
       const stores = this.mustStore;
-      const kind = { probes, stores, yields: "coefficients", state: data.state, coefficients } as const;
+      const note = stores ? this.noteOf(data.pending) : undefined;
+      const kind = { probes, stores, yields: "coefficients", state: data.state, coefficients, note } as const;
       const { end } = await this.passes.enqueue(active, kind, data, (back) => readOutcome(back, counts));
       this.applied(data, stores);
       this.leave(request, data);
@@ -277,7 +287,8 @@ export class Session {
       const { active, data } = await this.prepareStep(batch, request, 0);
       const { probes } = request;
       const stores = this.mustStore;
-      const kind = { probes, stores, yields: "results", state: data.state } as const;
+      const note = stores ? this.noteOf(data.pending) : undefined;
+      const kind = { probes, stores, yields: "results", state: data.state, note } as const;
       const pass = await this.passes.enqueue(active, kind, data, (back) =>
         probes.map((_, p) => readResults(back, batch, p, active.resultCount)),
       );
@@ -350,7 +361,7 @@ export class Session {
       if (pending.length > 0) {
         const active = await this.plans.ensure(null);
         const data: PassData = { kind: "flush", pending, rounding: this.options.rounding };
-        const kind = { probes: [], stores: true, yields: null };
+        const kind = { probes: [], stores: true, yields: null, note: this.noteOf(pending) };
         const { end } = await this.passes.enqueue(active, kind, data, () => undefined);
         this.log.stored(pending.length);
         this.forwards = 0;
@@ -364,6 +375,7 @@ export class Session {
   /**
    * Applies updates of steps that were taken before, on this device or another, in their order: to the same bytes as
    * the steps did. Each visit applies up to `REPLAYED_AT_ONCE` of them. What is committed is applied before.
+   * @param o.units those that lack them, where others have them already.
    * @throws Zo2Error ZO2_ERR_NOT_FINITE naming the step whose update went wrong, ZO2_ERR_OUT_OF_MEMORY, ZO2_ERR_ABORTED
    *   with a part of them applied
    */
@@ -388,7 +400,9 @@ export class Session {
             ...{ noise: { kind: noise }, state: first + i, directions: coefficients.length },
           }));
           const data: PassData = { kind: "flush", pending, rounding: this.options.rounding };
-          const kind = { probes: [], stores: true, yields: null };
+          const last = done + part.length === updates.length;
+          const note = o.note === undefined || !last ? undefined : Promise.resolve(o.note);
+          const kind = { probes: [], stores: true, yields: null, only: o.units, note };
           const { end } = await this.passes.enqueue(active, kind, data, () => undefined);
           await end;
           done += part.length;
@@ -447,6 +461,11 @@ export class Session {
     return end;
   }
 
+  /** Whom to ask, from now on, what is in units that are written to a file. */
+  seal(notes: NoteSource | null): void {
+    this.notes = notes;
+  }
+
   /** Clears the flags that an update which went wrong has left. */
   clearSticky(): Promise<void> {
     return this.serialize(async () => {
@@ -488,6 +507,7 @@ export class Session {
     await this.passes.idle();
     this.plans.dispose();
     this.noise.dispose();
+    this.seals.dispose();
     this.control.dispose();
     this.store.dispose();
     this.queue.dispose();
@@ -500,6 +520,12 @@ export class Session {
     const result = this.queued.then(work);
     this.queued = result.catch(() => undefined);
     return result;
+  }
+
+  /** Of what a pass stores; the last of it is known when all of it is. */
+  private noteOf(pending: readonly PendingUpdate<NoiseSource>[]): Promise<Uint8Array | null> | undefined {
+    const last = pending.at(-1);
+    return last === undefined ? undefined : this.notes?.noteOf(last.step);
   }
 
   /** Whether what is pending has to be stored. Where no unit moves, storing it costs no transfer. */

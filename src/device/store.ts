@@ -1,10 +1,10 @@
 import type { Device } from "zo2/native";
 import { at } from "../base/at.js";
 import { align, type BlockType, type FloatType } from "../base/dtype.js";
-import { Arena, DISK_ALIGNMENT } from "../memory/arena.js";
+import { DISK_ALIGNMENT, type Region } from "../memory/arena.js";
 import { FLOAT_DTYPE, WIRE_DTYPE } from "../memory/operands.js";
 import type { Tier } from "../memory/residence.js";
-import { type RestLayout, restLayout, type RestPlace } from "../memory/rest.js";
+import { type RestLayout, restLayout, type RestPlace, scratchFile, takeSealed } from "../memory/rest.js";
 import { sliceBytes, type Unit } from "../memory/units.js";
 import type { Declared, Work } from "../schedule/command.js";
 import { rest } from "../schedule/resource.js";
@@ -14,6 +14,9 @@ import { checkDiskBudget, type DiskOptions } from "./disk-space.js";
 import { offsetBy } from "./place.js";
 import type { Encode, Queue } from "./queue.js";
 import type { Span } from "./words.js";
+
+/** A unit's place in an arena, and of one in a file that of its seal there. */
+type UnitPlace = RestPlace & { readonly seal: number | null };
 
 /** Host memory, as the native side and `view` take it. */
 export type HostBytes = Span;
@@ -32,6 +35,21 @@ export interface DiskRest extends DiskOptions {
   readonly stored?: readonly (readonly StoredPiece[])[] | undefined;
 }
 
+/** A file of units that rest on disk, without a name at first. */
+export interface WeightFile {
+  readonly units: readonly SealedUnit[];
+  /** Gives it a name that nothing has; it stays when the process ends. @throws Zo2Error ZO2_ERR_IO */
+  link(path: string): Promise<void>;
+  /** Writes what it says of itself, `FILE_HEAD_BYTES` at most. */
+  writeHead(head: Uint8Array): Promise<void>;
+}
+
+/** Where in its file a unit and its seal are. */
+export interface SealedUnit extends Region {
+  readonly unit: number;
+  readonly seal: number;
+}
+
 /**
  * The wire bytes of every unit, at rest: in host memory that units are uploaded from, on the device for those that
  * stay, and in files. Between what does not rest in host memory and JavaScript lies a staging buffer of one unit.
@@ -41,7 +59,9 @@ export interface DiskRest extends DiskOptions {
  */
 export class WeightStore {
   /** By unit: its place in a scratch file that came later than the others. */
-  private readonly rooms = new Map<number, RestPlace>();
+  private readonly rooms = new Map<number, UnitPlace>();
+  /** Of those scratch files. */
+  private laterBytes = 0;
   /** Units that rest in their checkpoint's files. */
   private readonly unwritten: Set<number>;
 
@@ -129,10 +149,11 @@ export class WeightStore {
   async makeRoom(units: Iterable<number>): Promise<void> {
     const lacking = [...units].filter((unit) => at(this.places.units, unit).rest === "disk" && !this.hasRoom(unit));
     if (lacking.length === 0) return;
-    const file = new Arena(DISK_ALIGNMENT);
-    const regions = lacking.map((unit) => [unit, file.take(at(this.places.units, unit).bytes)] as const);
+    const file = scratchFile();
+    const regions = lacking.map((unit) => [unit, takeSealed(file, at(this.places.units, unit).bytes)] as const);
     checkDiskBudget(this.scratchBytes + file.bytes, this.disk);
     const arena = await this.arenas.add({ tier: "disk", bytes: file.bytes });
+    this.laterBytes += file.bytes;
     for (const [unit, region] of regions) this.rooms.set(unit, { arena, ...region });
   }
 
@@ -168,11 +189,9 @@ export class WeightStore {
   async write(unit: number, fill: (memory: HostBytes) => Promise<void>): Promise<void> {
     await this.there(unit);
     if (at(this.places.units, unit).rest === "host") return fill(this.span(unit));
-    await this.makeRoom([unit]);
     await this.withHostMemory(this.bytesMoved(unit), async (staging) => {
       await fill(staging);
-      await this.copy({ kind: "put", unit }, staging);
-      this.unwritten.delete(unit);
+      await this.put(unit, staging);
     });
   }
 
@@ -189,6 +208,44 @@ export class WeightStore {
       }
       this.unwritten.add(unit);
     });
+  }
+
+  /**
+   * Calls `fill` with host memory for the unit's wire bytes, and puts them to rest where it says that they are good;
+   * else what rests there stays.
+   * @param seal of these bytes, which goes with them into a file.
+   */
+  async offer(unit: number, fill: (memory: HostBytes) => Promise<boolean>, seal: Uint8Array): Promise<boolean> {
+    await this.there(unit);
+    return this.withHostMemory(this.bytesMoved(unit), async (staging) => {
+      if (!(await fill(staging))) return false;
+      await this.put(unit, staging);
+      if (at(this.places.units, unit).rest === "disk") await this.writeBlock(this.sealOf(unit), seal);
+      return true;
+    });
+  }
+
+  /** Those that units rest in, or will when they are written. */
+  get scratchFiles(): readonly WeightFile[] {
+    const byArena = new Map<number, SealedUnit[]>();
+    this.units.forEach((_, unit) => {
+      const place = this.placeOf(unit);
+      if (place === null || place.seal === null) return;
+      const { arena, seal, offset, bytes } = place;
+      byArena.set(arena, [...(byArena.get(arena) ?? []), { unit, seal, offset, bytes }]);
+    });
+    return [...byArena].map(([arena, units]) => ({
+      units,
+      link: async (path) => (await this.arenas.ready(arena)).link(path),
+      writeHead: async (head) => this.writeBlock({ buffer: await this.arenas.ready(arena), offset: 0 }, head),
+    }));
+  }
+
+  /** Where the seal of a unit in a scratch file is. */
+  sealOf(unit: number): Span {
+    const place = this.placeOf(unit);
+    if (place === null || place.seal === null) throw new Error(`unit ${unit} has no place in a scratch file`);
+    return { buffer: this.arenas.get(place.arena), offset: place.seal };
   }
 
   /** Calls `use` with host memory that holds the unit's wire bytes; it may only read them. */
@@ -240,9 +297,16 @@ export class WeightStore {
     this.files.dispose();
   }
 
-  private placeOf(unit: number): RestPlace | null {
-    const { arena, offset, bytes } = at(this.places.units, unit);
-    return arena === null ? (this.rooms.get(unit) ?? null) : { arena, offset, bytes };
+  private placeOf(unit: number): UnitPlace | null {
+    const { arena, offset, bytes, seal } = at(this.places.units, unit);
+    return arena === null ? (this.rooms.get(unit) ?? null) : { arena, offset, bytes, seal };
+  }
+
+  /** Host memory that holds a unit's wire bytes, to where it rests. */
+  private async put(unit: number, staging: HostBytes): Promise<void> {
+    await this.makeRoom([unit]);
+    await this.copy({ kind: "put", unit }, staging);
+    this.unwritten.delete(unit);
   }
 
   /** Resolves when a unit's memory is there. */
@@ -253,8 +317,7 @@ export class WeightStore {
 
   /** Of all scratch files. */
   private get scratchBytes(): number {
-    const later = [...this.rooms.values()].reduce((sum, { bytes }) => sum + align(bytes, DISK_ALIGNMENT), 0);
-    return this.places.bytes.disk + later;
+    return this.places.bytes.disk + this.laterBytes;
   }
 
   /** The tensors that the checkpoint's files do not have as they rest. */
@@ -295,6 +358,14 @@ export class WeightStore {
   private bytesMoved(unit: number): number {
     const { rest: tier, bytes } = at(this.places.units, unit);
     return tier === "disk" ? align(bytes, DISK_ALIGNMENT) : bytes;
+  }
+
+  private writeBlock(to: Span, block: Uint8Array): Promise<void> {
+    return this.withHostMemory(DISK_ALIGNMENT, async (staging) => {
+      staging.buffer.write(0, block);
+      const declared: Declared = { kind: "work", lane: "compute", work: { kind: "settle" }, reads: [], writes: [] };
+      await this.queue.submit([declared], (words, stream) => words.copy(stream, to, staging, DISK_ALIGNMENT)).done;
+    });
   }
 
   private async copy(work: Extract<Work, { kind: "fetch" | "put" }>, other: Span): Promise<void> {

@@ -33,6 +33,8 @@ export interface Pass {
   readonly microBatches: number;
   /** States of the steps whose updates are pending, oldest first. */
   readonly pending: readonly number[];
+  /** Of a flush: the units that it visits, where others have what is pending already. @default all */
+  readonly only?: readonly number[];
   /** Whether what is pending is stored; else it is worked out in scratch. */
   readonly stores: boolean;
   /** What the results of the probes become: coefficients on the device, or numbers for the caller. */

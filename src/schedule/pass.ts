@@ -24,9 +24,9 @@ export function emitPass(plan: SchedulePlan, pass: Pass, emit: Emit): void {
   const runs = pass.probes.length > 0;
   const visits = plan.units.map((_, unit) => new Visit(tour, unit));
   if (runs) bringBatch(tour, visits);
-  for (const visit of visits) {
+  for (const [unit, visit] of visits.entries()) {
     if (runs) visit.forward();
-    else visit.flush();
+    else if (pass.only?.includes(unit) ?? true) visit.flush();
   }
   if (pass.yields === "coefficients" && pass.state !== null) {
     const state = resource.state(pass.state);

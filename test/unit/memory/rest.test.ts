@@ -17,7 +17,10 @@ function laidOut(bytes: readonly number[], tiers: readonly Tier[]) {
     expect(layout.arenas[unit.arena]?.tier).toBe(tiers[u]);
     expect(unit).toMatchObject({ rest: tiers[u], bytes: bytes[u] });
     expect(unit.offset % (unit.rest === "disk" ? 4096 : 256)).toBe(0);
-    expect(unit.offset).toBeGreaterThanOrEqual(ends[unit.arena] ?? Number.NaN);
+    // In front of all units of a file, and of each, there is a block.
+    expect(unit.seal).toBe(unit.rest === "disk" ? unit.offset - 4096 : null);
+    const before = ends[unit.arena] || (unit.rest === "disk" ? 4096 : 0);
+    expect(unit.seal ?? unit.offset).toBeGreaterThanOrEqual(before);
     ends[unit.arena] = unit.offset + unit.bytes;
     expect(ends[unit.arena]).toBeLessThanOrEqual(layout.arenas[unit.arena]?.bytes ?? Number.NaN);
   });
@@ -45,11 +48,11 @@ test("what rests on disk is one file of whole blocks, none of which two units sh
     bytes.map((_, u): Tier => (u === 1 ? "host" : "disk")),
   );
   expect(arenas).toEqual([
-    { tier: "disk", bytes: 4096 + 8192 + 70 * GIB + 8192 },
+    { tier: "disk", bytes: 6 * 4096 + 4096 + 8192 + 70 * GIB + 8192 },
     { tier: "host", bytes: 4096 },
   ]);
   const onDisk = units.filter(({ rest }) => rest === "disk");
-  expect(onDisk.map(({ offset }) => offset)).toEqual([0, 4096, 12288, 12288, 70 * GIB + 12288]);
+  expect(onDisk.map(({ offset }) => offset)).toEqual([8192, 16384, 28672, 32768, 70 * GIB + 36864]);
 });
 
 test("units without tensors rest in no bytes", () => {

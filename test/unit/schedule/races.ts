@@ -1,3 +1,4 @@
+import { NOTES } from "../../../src/device/seals.js";
 import { passCommands } from "../../../src/schedule/pass.js";
 import type { Command, Declared, Work } from "../../../src/schedule/command.js";
 import type { Pass, SchedulePlan } from "../../../src/schedule/facts.js";
@@ -300,14 +301,18 @@ export function issue({ plan, overlap }: Planned, passes: readonly Pass[]): Entr
     // A flush is awaited before anything else is submitted.
     const awaited = pass.probes.length === 0;
     if (i >= 2) timeline.hostSaw(ends[i - 2]);
+    // What the seals of units say that this pass writes, as far as the host knows the notes to be read that were there.
+    const note = `note ${i % NOTES}`;
     const byHost = [
+      { name: note, write: true },
       { name: `readback ${ring}`, write: false },
       ...(awaited ? [] : [{ name: `staging ${ring}`, write: true }]),
     ];
     host(i, i < 2 ? null : i - 2, byHost);
     const { commands, end } = timeline.order(passCommands(plan, pass));
     for (const command of commands) {
-      const touched = command.kind === "work" ? touches(plan, pass, command.work) : [];
+      const touched = command.kind === "work" ? [...touches(plan, pass, command.work)] : [];
+      if (command.kind === "work" && command.work.kind === "write") touched.push({ name: note, write: false });
       list.push({ command, touched, pass: i });
     }
     ends.push(end);

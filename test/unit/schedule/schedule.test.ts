@@ -247,6 +247,27 @@ function ahead(list: readonly Entry[], lane: Lane, is: (work: Work) => boolean):
 
 const onlyWaits = (list: readonly Entry[]) => list.filter(({ command }) => command.kind === "wait");
 
+it("visits those units alone in a flush that lack something", () => {
+  const { plan } = planOf({ tier: "blend", slots: 2, units: 6 });
+  const flushed = (only?: readonly number[]) => {
+    const pass = { ...passOf("flush"), ...(only === undefined ? {} : { only }) };
+    return ofKind(
+      passCommands(plan, pass).map(({ work }) => work),
+      "prepare",
+    ).map(({ unit }) => unit);
+  };
+  expect(flushed()).toEqual([0, 1, 2, 3, 4, 5]);
+  expect(flushed([4, 1])).toEqual([1, 4]);
+  expect(flushed([])).toEqual([]);
+  const some = issue(planOf({ tier: "blend", slots: 2, units: 6 }), [
+    passOf("train", { update: true }),
+    { ...passOf("flush"), only: [1, 4] },
+    { ...passOf("flush"), only: [0, 2] },
+    passOf("train", { update: true }),
+  ]);
+  expect(races(some)).toEqual([]);
+});
+
 describe("a training pass", () => {
   const upload = (unit: number) => (work: Work) => work.kind === "upload" && work.unit === unit;
 
