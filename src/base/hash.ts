@@ -1,5 +1,5 @@
 /** XXH128 (https://xxhash.com): fast enough to run while files are read. It finds accidents, and no intent. */
-import { createXXHash128, type IHasher } from "hash-wasm";
+import { createXXHash128, createXXHash64, type IHasher } from "hash-wasm";
 
 /** Hashers that nobody uses at the moment: each has memory of its own. */
 const idle: IHasher[] = [];
@@ -12,6 +12,14 @@ export class Hasher {
     return new Hasher((idle.pop() ?? (await createXXHash128())).init());
   }
 
+  /** The digest of what has come so far; more may come. */
+  digestSoFar(): string {
+    const state = this.hasher.save();
+    const digest = this.hasher.digest();
+    this.hasher.load(state);
+    return digest;
+  }
+
   update(bytes: Uint8Array): void {
     this.hasher.update(bytes);
   }
@@ -21,6 +29,34 @@ export class Hasher {
     const digest = this.hasher.digest();
     idle.push(this.hasher);
     return digest;
+  }
+}
+
+/** XXH64, which the native side has too: of bytes that come piece by piece. */
+export class Checksum {
+  private constructor(private readonly hasher: IHasher) {}
+
+  static async create(): Promise<Checksum> {
+    return new Checksum(await createXXHash64());
+  }
+
+  /** Begins anew. */
+  init(): void {
+    this.hasher.init();
+  }
+
+  update(bytes: Uint8Array): void {
+    this.hasher.update(bytes);
+  }
+
+  digest(): bigint {
+    return BigInt(`0x${this.hasher.digest()}`);
+  }
+
+  of(bytes: Uint8Array): bigint {
+    this.init();
+    this.update(bytes);
+    return this.digest();
   }
 }
 

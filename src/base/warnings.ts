@@ -10,7 +10,8 @@ export const WARNING_CODES = {
   ZO2_WARN_SNAPSHOT: "a snapshot of a run could not be written or used, and the run goes on without it",
   ZO2_WARN_DIVERGED: "a guard has spoken, and steps of a run were dropped",
   ZO2_WARN_LOST_UPDATES: "rounding to nearest undoes most updates of a run's weights",
-  ZO2_WARN_DISK: "the folder that weights are to rest in on disk is kept in memory",
+  ZO2_WARN_DISK:
+    "weights on disk are in a folder that is kept in memory, or what a run has left of them is not kept or not used",
   ZO2_WARN_MIXED_DTYPES: "the matrices of a checkpoint are not all stored in one dtype",
 } as const;
 

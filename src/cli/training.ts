@@ -6,6 +6,7 @@ import { Progress } from "../report/progress.js";
 import { formatDuration, formatLoss, formatShare } from "../report/units.js";
 import type { FloatType } from "../base/dtype.js";
 import type { Warning } from "../base/warnings.js";
+import type { ReplayProgress } from "../run/replay.js";
 import type { CheckedData } from "../train/run-data.js";
 import type { BestEvaluation, Snapshot, Step, TrainingEvaluation } from "../train/trainer.js";
 import type { Api, ModelView, TrainerView } from "./api.js";
@@ -202,8 +203,13 @@ async function openTrainer(
   output: Output,
 ): Promise<TrainerView> {
   if (resume === undefined) return api.createTrainer(model, options);
-  const trainer = await api.resumeTrainer(model, resume, options, { signal: context.signal });
-  output.say(`${resume}: ${trainer.stepsTaken} of ${options.steps} steps were taken before`);
+  let unitsKept = undefined as number | undefined;
+  const onProgress = (progress: ReplayProgress) => {
+    unitsKept = progress.unitsKept;
+  };
+  const trainer = await api.resumeTrainer(model, resume, options, { signal: context.signal, onProgress });
+  const kept = unitsKept === undefined ? "" : `; ${unitsKept} units are taken from what they have left on disk`;
+  output.say(`${resume}: ${trainer.stepsTaken} of ${options.steps} steps were taken before${kept}`);
   return trainer;
 }
 

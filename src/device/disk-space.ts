@@ -1,4 +1,5 @@
 import { constants, promises as fs } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
 import { formatBytes } from "../base/bytes.js";
 import { Zo2Error } from "../base/errors.js";
@@ -43,12 +44,34 @@ export async function checkDiskSpace(bytes: number, options: DiskOptions, later 
   checkDiskBudget(bytes, options);
   await checkFolder(diskPath);
   const { bavail, bsize, type } = await fs.statfs(diskPath);
-  if (bavail * bsize < bytes) throw noSpace(diskPath, bytes, `${formatBytes(bavail * bsize)} are free`);
+  if (bavail * bsize < bytes)
+    throw noSpace(diskPath, bytes, `${formatBytes(bavail * bsize)} are free${await keptThere(diskPath)}`);
   if (process.platform !== "linux" || !IN_MEMORY.includes(type)) return [];
   const message =
     `option "offload.diskPath": ${diskPath} is kept in memory (tmpfs): weights that rest there take host ` +
     "memory all the same; name a folder on a disk";
   return [{ code: "ZO2_WARN_DISK", message }];
+}
+
+/** What files of weights are called that runs keep, and only such are ever taken away. */
+const KEPT = /^zo2-[0-9a-f]{16}(?:-\d+)?\.weights$/;
+
+export function isNameOfKept(name: string): boolean {
+  return KEPT.test(name);
+}
+
+/** @param run 16 hexadecimal digits. @param file number among those of the run. */
+export function nameOfKept(run: string, file: number): string {
+  return `zo2-${run}${file === 0 ? "" : `-${file}`}.weights`;
+}
+
+/** Names the files of runs that are there, which may be what takes the room. */
+async function keptThere(diskPath: string): Promise<string> {
+  const names = (await fs.readdir(diskPath)).filter(isNameOfKept);
+  if (names.length === 0) return "";
+  const sizes = await Promise.all(names.map((name) => fs.stat(join(diskPath, name)).catch(() => null)));
+  const listed = names.map((name, i) => `${name} (${formatBytes(sizes[i]?.size ?? 0)})`).join(", ");
+  return `, beside what runs have left there to go on from: ${listed}; where it is deleted, its run is replayed`;
 }
 
 /** @param why in the words of whoever found out. */

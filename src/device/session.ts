@@ -415,14 +415,15 @@ export class Session {
   /**
    * Puts other weights in the place of all that are there, behind what is in flight; what was pending is forgotten.
    * @param isBase whether these are the weights of the checkpoint.
-   * @param fill writes every unit of the store.
+   * @param fill writes `units`.
+   * @param units absent: all.
    * @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY, ZO2_ERR_MEMORY_BUDGET where others have no room on disk; nothing is changed
    */
-  async rewrite(isBase: boolean, fill: () => Promise<void>): Promise<void> {
+  async rewrite(isBase: boolean, fill: () => Promise<void>, units?: readonly number[]): Promise<void> {
     await this.serialize(async () => {
       await this.passes.idle();
       await this.queue.settle();
-      if (!isBase) await this.store.makeRoom(this.units.map(({ index }) => index));
+      if (!isBase) await this.store.makeRoom(units ?? this.units.map(({ index }) => index));
       this.changes++;
       this.log.clear();
       this.forwards = 0;

@@ -20,6 +20,18 @@ export interface ReplayProgress {
   /** Updates that have been applied, of those that count. */
   readonly applied: number;
   readonly steps: number;
+  /**
+   * Units that rest on disk and came from the file that the run has left there, with some of the updates or all of
+   * them; absent where there was no such file.
+   */
+  readonly unitsKept?: number;
+}
+
+/** Units that lack the same updates. */
+export interface Lacking {
+  readonly updates: readonly ReplayedUpdate[];
+  /** @default all */
+  readonly units?: readonly number[];
 }
 
 /**
@@ -36,7 +48,7 @@ export async function replayRun(loaded: Loaded, journal: Journal, o: ReplayRunOp
       `${path}: holds ${journal.steps.length} steps, and ${steps} are asked for; ask for at most as many as there are`,
     );
   await checkBegins(loaded, journal, o.signal);
-  await applyUpdates(loaded, journal, updatesOf(journal, steps), o);
+  await applyUpdates(loaded, journal, [{ updates: updatesOf(journal, steps) }], o);
 }
 
 /** Checks that the weights are those that the run began with. @throws Zo2Error ZO2_ERR_JOURNAL */
@@ -44,18 +56,32 @@ export async function checkBegins(loaded: Loaded, journal: Journal, signal: Abor
   checkBase(journal.header, await baseOf(await asItIs(loaded, signal)), journal.path);
 }
 
-/** Applies some of a run's updates, as the run did: what it froze stays as it is. */
+/**
+ * Applies some of a run's updates, as the run did: what it froze stays as it is.
+ * @param o.note what is said then of units that rest in a file.
+ */
 export async function applyUpdates(
   { session, parameters }: Loaded,
   { header, path }: Journal,
-  updates: readonly ReplayedUpdate[],
-  o: Pick<ReplayRunOptions, "signal" | "onProgress">,
+  lacking: readonly Lacking[],
+  o: Pick<ReplayRunOptions, "signal" | "onProgress"> & {
+    readonly note?: Uint8Array;
+    readonly unitsKept?: number | undefined;
+  },
 ): Promise<void> {
   const frozen = new Set(header.method.frozen);
   await session.freeze(new Set(parameters.filter(({ name }) => frozen.has(name))));
-  const onProgress = (applied: number) => o.onProgress?.({ journal: path, applied, steps: updates.length });
+  const { unitsKept, signal, note } = o;
+  const steps = lacking.reduce((sum, { updates }) => sum + updates.length, 0);
+  const kept = unitsKept === undefined ? {} : { unitsKept };
+  let before = 0;
+  const onProgress = (applied: number) => o.onProgress?.({ journal: path, applied: before + applied, steps, ...kept });
+  if (unitsKept !== undefined) onProgress(0);
   try {
-    await session.replay(updates, { signal: o.signal, onProgress });
+    for (const { updates, units } of lacking) {
+      await session.replay(updates, { signal, onProgress, units, note });
+      before += updates.length;
+    }
   } finally {
     await session.freeze(new Set());
   }

@@ -11,8 +11,11 @@ import { StepError } from "../method/index.js";
 import { headerOf, type DataDescription, sessionOf } from "./describe.js";
 import { checkBase, checkFits } from "./fits.js";
 import { RunFolder } from "./folder.js";
+import { forgetFiles, keepFiles } from "./kept-files.js";
+import { RunNotes } from "./notes.js";
 import { type RestoreOptions, restoreRun, restoreRunAnew } from "./restore.js";
 import { clearLeftOvers, pruneSnapshots, writeSnapshot } from "./snapshots.js";
+import { UpdatesFingerprint, type Updates, updatesOf } from "./updates.js";
 import { asItIs } from "./weights-now.js";
 
 /** A training that is written down while it goes on: its folder, which no other process may write, and its journal. */
@@ -20,6 +23,11 @@ export class Run implements AsyncDisposable {
   private constructor(
     private readonly folder: RunFolder,
     private readonly journal: JournalWriter,
+    private readonly loaded: Loaded,
+    private readonly steps: number,
+    private taken: number,
+    /** What is said of units on disk; null where their file is not kept, or there is none. */
+    private readonly notes: RunNotes | null,
   ) {}
 
   /**
@@ -69,11 +77,13 @@ export class Run implements AsyncDisposable {
         if (taken > 0 && last !== undefined && last.rounding !== session.rounding)
           onWarning(roundsAnew(dir, last, session));
         await writer.session(session);
+        const run = journal ?? { header, steps: [], dropped: [] };
+        const notes = await keepWeights(dir, loaded, run, options, writer, onWarning);
+        return new Run(folder, writer, loaded, options.steps, taken, notes);
       } catch (error) {
         await writer.close().catch(() => undefined);
         throw error;
       }
-      return new Run(folder, writer);
     } catch (error) {
       await folder[Symbol.asyncDispose]();
       throw error;
@@ -81,8 +91,10 @@ export class Run implements AsyncDisposable {
   }
 
   /** In the file when it has resolved. @throws Zo2Error ZO2_ERR_IO */
-  step(record: StepRecord): Promise<void> {
-    return this.journal.step(record);
+  async step(record: StepRecord): Promise<void> {
+    await this.journal.step(record);
+    this.notes?.recorded(record);
+    this.taken = record.step + 1;
   }
 
   evaluation(record: EvaluationRecord): Promise<void> {
@@ -93,9 +105,30 @@ export class Run implements AsyncDisposable {
    * Writes down that steps do not count, and rebuilds the weights without them.
    * @throws Zo2Error ZO2_ERR_JOURNAL where the run did not begin with the model's own checkpoint
    */
-  async drop(record: DroppedRecord, step: StepRecord, loaded: Loaded, o: RestoreOptions): Promise<void> {
+  async drop(record: DroppedRecord, step: StepRecord, o: RestoreOptions): Promise<void> {
     await this.journal.dropped(record, step);
-    await restoreRunAnew(loaded, this.folder.dir, await readJournal(this.journal.path), o);
+    const journal = await readJournal(this.journal.path);
+    await restoreRunAnew(this.loaded, this.folder.dir, journal, o);
+    this.notes?.restart(await fingerprintOf(journal));
+    this.taken = record.step + 1;
+  }
+
+  /** No more steps are written down: nothing on the device waits for the record of one any more. */
+  giveUp(): void {
+    this.notes?.giveUp();
+  }
+
+  /**
+   * Leaves the weights at rest, before the steps that are left: where their file is kept, with every update that they
+   * have.
+   * @param whole whether the weights are those of the steps that were taken.
+   */
+  async leave(whole: boolean): Promise<void> {
+    if (this.notes === null) return;
+    const { session } = this.loaded;
+    // A failure has been heard of, or is by whoever uses the weights next; the file is behind then.
+    if (whole && this.taken < this.steps) await session.flush().catch(() => undefined);
+    await session.settle();
   }
 
   /**
@@ -137,22 +170,51 @@ export class Run implements AsyncDisposable {
    * Keeps the weights as they are after `taken` steps, and of those that were kept before the newest, `keep` in all.
    * @returns the folder @throws Zo2Error ZO2_ERR_IO
    */
-  async snapshot(loaded: Loaded, taken: number, keep: number): Promise<string> {
+  async snapshot(taken: number, keep: number): Promise<string> {
     // A snapshot ahead of the journal would be of no use.
     await this.journal.sync();
     const { dir } = this.folder;
-    const path = await writeSnapshot(dir, loaded, await readJournal(this.journal.path), taken);
+    const path = await writeSnapshot(dir, this.loaded, await readJournal(this.journal.path), taken);
     await pruneSnapshots(dir, keep);
     return path;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.giveUp();
+    this.loaded.session.seal(null);
     try {
       await this.journal.close();
+      this.notes?.check();
+      if (this.taken >= this.steps) await forgetFiles(this.folder.dir);
     } finally {
       await this.folder[Symbol.asyncDispose]();
     }
   }
+}
+
+/** Keeps the file of the weights on disk, and says from now on what is in it. */
+async function keepWeights(
+  dir: string,
+  loaded: Loaded,
+  run: Updates,
+  { durability }: ResolvedTrainerOptions,
+  writer: JournalWriter,
+  onWarning: (warning: Warning) => void,
+): Promise<RunNotes | null> {
+  if (loaded.session.store.scratchFiles.length === 0) return null;
+  // What is pending is the run's own, or nothing.
+  await loaded.session.flush();
+  if ((await keepFiles(dir, loaded, run.header, onWarning)).length === 0) return null;
+  const synced = durability === "second" ? () => writer.sync() : () => Promise.resolve();
+  const notes = new RunNotes(await fingerprintOf(run), synced);
+  loaded.session.seal(notes);
+  return notes;
+}
+
+async function fingerprintOf(run: Updates): Promise<UpdatesFingerprint> {
+  const fingerprint = await UpdatesFingerprint.create(run.header);
+  for (const update of updatesOf(run)) fingerprint.add(update);
+  return fingerprint;
 }
 
 function roundsAnew(dir: string, last: RunSession, { from, device }: RunSession): Warning {

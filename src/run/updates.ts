@@ -15,19 +15,42 @@ export function updatesOf(run: Updates, taken: number = run.steps.length): reado
   }));
 }
 
-/** Tells weights by what has made them: the header of their run, and the updates that count. */
-export async function fingerprintOfUpdates(
-  header: Journal["header"],
-  updates: readonly ReplayedUpdate[],
-): Promise<string> {
-  const hasher = await Hasher.create();
-  hasher.update(Buffer.from(await hashOfJson(header)));
-  for (const { step, coefficients, learningRate } of updates) {
+/** What a fingerprint has of an update. */
+export type FingerprintedUpdate = Pick<ReplayedUpdate, "step" | "coefficients" | "learningRate">;
+
+/**
+ * Tells weights by what has made them: the header of their run, and the updates that count. One that is added costs the
+ * same however many there were before.
+ */
+export class UpdatesFingerprint {
+  private constructor(private readonly hasher: Hasher) {}
+
+  static async create(header: Journal["header"]): Promise<UpdatesFingerprint> {
+    const hasher = await Hasher.create();
+    hasher.update(Buffer.from(await hashOfJson(header)));
+    return new UpdatesFingerprint(hasher);
+  }
+
+  add({ step, coefficients, learningRate }: FingerprintedUpdate): void {
     const bytes = Buffer.alloc(12 + coefficients.length * 4);
     bytes.writeUInt32LE(step, 0);
     bytes.writeDoubleLE(learningRate, 4);
     coefficients.forEach((value, i) => bytes.writeFloatLE(value, 12 + i * 4));
-    hasher.update(bytes);
+    this.hasher.update(bytes);
   }
-  return hasher.digest();
+
+  /** 32 hexadecimal digits. */
+  now(): string {
+    return this.hasher.digestSoFar();
+  }
+}
+
+/** That of all these updates. */
+export async function fingerprintOfUpdates(
+  header: Journal["header"],
+  updates: readonly FingerprintedUpdate[],
+): Promise<string> {
+  const fingerprint = await UpdatesFingerprint.create(header);
+  for (const update of updates) fingerprint.add(update);
+  return fingerprint.now();
 }

@@ -188,22 +188,34 @@ export class Trainer {
     const loaded = loadedOf(this.model);
     const { session } = loaded;
     const release = session.reserve("a Trainer");
-    const inFlight: InFlight[] = [];
     try {
       await using run = await openRunData(loaded, this.options, data, { signal: o.signal, onCheck: o.onCheck });
-      try {
-        await this.setUp(loaded, run, o.signal);
-        await using kept = await this.keep(loaded, run, data, o);
-        const lost = await this.losing(loaded);
-        if (run.checked !== null) await o.onChecked?.(run.checked);
-        yield* this.steps({ loaded, run, kept, lost, inFlight, o });
-      } finally {
-        // Steps that were not yielded do not count: their update is forgotten, and their batches come again.
-        await Promise.allSettled(inFlight.map((s) => s.result));
-        session.discard();
-      }
+      await this.setUp(loaded, run, o.signal);
+      await using kept = await this.keep(loaded, run, data, o);
+      const lost = await this.losing(loaded);
+      if (run.checked !== null) await o.onChecked?.(run.checked);
+      yield* this.leaving({ loaded, run, kept, lost, inFlight: [], o });
     } finally {
       release();
+    }
+  }
+
+  /** The steps; however they end, nothing is in flight then, and the weights are those of the steps that count. */
+  private async *leaving(fit: Fit): AsyncGenerator<Step, void, undefined> {
+    const { loaded, kept, inFlight } = fit;
+    let whole = true;
+    try {
+      yield* this.steps(fit);
+    } catch (error) {
+      whole = isZo2Error(error) && error.code === "ZO2_ERR_ABORTED";
+      throw error;
+    } finally {
+      // First: what is in flight may wait for the record of a step that does not come.
+      kept?.giveUp();
+      await Promise.allSettled(inFlight.map((s) => s.result));
+      // Steps that were not yielded do not count: their update is forgotten, and their batches come again.
+      loaded.session.discard();
+      await kept?.leave(whole);
     }
   }
 
@@ -317,12 +329,13 @@ export class Trainer {
       if (guard !== "not-finite") this.broken = error;
       throw vain ? inVain(error) : error;
     }
+    kept.giveUp();
     await Promise.allSettled(inFlight.map(({ result }) => result));
     inFlight.length = 0;
     const record = { step: index, count: Math.min(index + 1, Math.max(drops, index - since + 1)), guard };
     // Until the weights are rebuilt they are of no use: no signal stops that.
     this.broken = error;
-    await kept.drop(record, recordOf(step, outcome), loaded, { onWarning });
+    await kept.drop(record, recordOf(step, outcome), { onWarning });
     this.broken = null;
     this.taken = index + 1;
     this.guards.dropped(record);
@@ -330,14 +343,11 @@ export class Trainer {
     await this.setUp(loaded, run, signal);
   }
 
-  private async snapshot(
-    { loaded, kept, o: { onSnapshot, onWarning = emitWarning } }: Fit,
-    keep: number,
-  ): Promise<void> {
+  private async snapshot({ kept, o: { onSnapshot, onWarning = emitWarning } }: Fit, keep: number): Promise<void> {
     if (kept === null) return;
     const begun = performance.now();
     try {
-      const dir = await kept.snapshot(loaded, this.taken, keep);
+      const dir = await kept.snapshot(this.taken, keep);
       onSnapshot?.({ step: this.taken, dir, seconds: (performance.now() - begun) / 1000 });
     } catch (error) {
       if (!isZo2Error(error) || error.code !== "ZO2_ERR_IO") throw error;

@@ -36,6 +36,17 @@ test("a folder with room is taken, to the last byte, and one with less is refuse
   );
 });
 
+test("the files of runs are named that take the room", async () => {
+  statfsGives(4096);
+  const kept = path.join(folder, "zo2-0123456789abcdef.weights");
+  fs.writeFileSync(kept, Buffer.alloc(2048));
+  fs.writeFileSync(path.join(folder, "another.weights"), "");
+  await expect(checkDiskSpace(8192, { diskPath: folder })).rejects.toEqual(
+    refusal("ZO2_ERR_OUT_OF_MEMORY", "4 KiB are free", "zo2-0123456789abcdef.weights \\(2 KiB\\); where", "free space"),
+  );
+  fs.rmSync(kept);
+});
+
 test("more than is allowed is refused, and that much is not", async () => {
   statfsGives(2 ** 40);
   expect(await checkDiskSpace(8192, { diskPath: folder, diskMemory: 8192 })).toEqual([]);
