@@ -39,13 +39,6 @@ struct Gather {
   int64_t row_base;
   uint64_t row_bytes;
 };
-struct Seal {
-  zo2_span seal;
-  uint64_t index;
-  zo2_span memory;
-  uint64_t bytes;
-  zo2_span note;
-};
 // The lists of args are set when it is issued.
 struct Prepare {
   zo2_prepare_args args;
@@ -62,20 +55,27 @@ struct Gradient {
   zo2_gradient_args args;
   std::vector<zo2_difference> differences;
 };
+struct Seal {
+  zo2_span seal;
+  uint64_t index;
+  zo2_span memory;
+  uint64_t bytes;
+  zo2_span note;
+};
 }  // namespace command
 
 // The first word of each command.
-enum class Opcode { kRecord = 1, kWait, kHold, kCopy, kFill, kGather, kSeal, kPrepare, kRun, kLoss, kGradient };
+enum class Opcode { kRecord = 1, kWait, kHold, kCopy, kFill, kGather, kPrepare, kRun, kLoss, kGradient, kSeal };
 
 // In the order of their opcodes.
 using CommandBody =
     std::variant<command::Record, command::Wait, command::Hold, command::Copy, command::Fill, command::Gather,
-                 command::Seal, command::Prepare, command::Run, command::Loss, command::Gradient>;
-inline constexpr const char* kCommandNames[] = {"record", "wait",    "hold", "copy", "fill",    "gather",
-                                                "seal",   "prepare", "run",  "loss", "gradient"};
+                 command::Prepare, command::Run, command::Loss, command::Gradient, command::Seal>;
+inline constexpr const char* kCommandNames[] = {"record",  "wait", "hold", "copy",     "fill", "gather",
+                                                "prepare", "run",  "loss", "gradient", "seal"};
 inline constexpr size_t kCommands = std::variant_size_v<CommandBody>;
 static_assert(sizeof kCommandNames / sizeof *kCommandNames == kCommands);
-static_assert(static_cast<size_t>(Opcode::kGradient) == kCommands);
+static_assert(static_cast<size_t>(Opcode::kSeal) == kCommands);
 
 struct Command {
   zo2_stream* stream;

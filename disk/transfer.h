@@ -29,7 +29,7 @@ struct Transfer {
   const File& file;
   Direction direction;
   std::vector<Piece> pieces;
-  // Reads of a direct file, of pieces that are no whole blocks or go to memory of another place in its block: each comes
+  // Reads of a direct file, of pieces that are no whole blocks or go to another place in a block of memory: each comes
   // with all of its blocks, to memory of whoever moves it, and is copied from there while others are under way.
   bool through = false;
 };

@@ -363,7 +363,7 @@ export class WeightStore {
   private writeBlock(to: Span, block: Uint8Array): Promise<void> {
     return this.withHostMemory(DISK_ALIGNMENT, async (staging) => {
       staging.buffer.write(0, block);
-      const declared: Declared = { kind: "work", lane: "compute", work: { kind: "settle" }, reads: [], writes: [] };
+      const declared: Declared = { kind: "work", lane: "compute", work: { kind: "label" }, reads: [], writes: [] };
       await this.queue.submit([declared], (words, stream) => words.copy(stream, to, staging, DISK_ALIGNMENT)).done;
     });
   }

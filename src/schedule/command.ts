@@ -88,6 +88,8 @@ export type Work =
   /** A unit where it rests: to memory elsewhere, and from there. */
   | { readonly kind: "fetch"; readonly unit: number }
   | { readonly kind: "put"; readonly unit: number }
+  /** What is said of units, beside where they rest. */
+  | { readonly kind: "label" }
   /** Nothing, but after everything that the lane was given before. */
   | { readonly kind: "settle" };
 

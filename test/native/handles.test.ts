@@ -219,6 +219,16 @@ function places(handles: Handles): { name: string; needs: Kind; words: number[];
         [9, "Buffer"],
       ],
     },
+    {
+      name: "seal",
+      words: [s, ...span, 0, ...span, 8, ...span],
+      handles: [
+        [0, "Stream"],
+        [1, "Buffer"],
+        [4, "Buffer"],
+        [7, "Buffer"],
+      ],
+    },
   ];
   return lists.flatMap(({ name, words, handles: where }, i) =>
     where.map(([at, needs]) => ({ name, needs, words: [i + 1, words.length, ...words], at: at + 2 })),

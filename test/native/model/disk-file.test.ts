@@ -272,6 +272,50 @@ describe("steps that were dropped", () => {
   });
 });
 
+describe("what stands between steps", () => {
+  it.each(
+    some(
+      [
+        [{ deferredUpdate: false }, {}],
+        [{ deferredUpdate: false, durability: "step" }, { overlap: false }],
+        [{ durability: "never" }, { writeBackEvery: 3, slots: 1 }],
+        [{}, { writeBackEvery: 2, overlap: false }],
+      ] as const,
+      2,
+    ),
+  )("waits for no record that does not come (%j, %j)", async (changed, offload) => {
+    const model = onDisk({ wire: "fp32", ...offload });
+    const options = { ...OPTIONS, ...changed, evaluation: { data: examples.slice(0, 2), every: 1 } };
+    const whole = await wholeRun(onDisk({ wire: "fp32" }), OPTIONS);
+    await withModel(folder(NAME), model, async (loaded) => {
+      const trainer = new Trainer(loaded, { ...options, run: runDir(), snapshots: { every: 2, keep: 1 } });
+      for (const until of [3, 5]) {
+        // Two loops on one model: the second goes on behind the first.
+        for await (const step of trainer.fit(examples)) {
+          if (step.index % 2 === 1) await loaded.evaluate(examples.slice(0, 1));
+          else await loaded.save(path.join(work, "saved"));
+          if (step.index + 1 >= until) break;
+        }
+      }
+    });
+    const { weights, warnings, unitsKept, replayed, units } = await resume(model, options);
+    expect([unitsKept, replayed, disked(warnings)]).toEqual([units, 0, []]);
+    expect(sameBits(weights, whole)).toBe(true);
+  });
+
+  it("leaves one model's file to the run that trains it now", async () => {
+    const run = (n: number) => path.join(work, `run-${n}`);
+    await withModel(folder(NAME), onDisk({ wire: "fp32" }), async (loaded) => {
+      for (const n of [1, 2]) {
+        const trainer = new Trainer(loaded, { ...OPTIONS, seed: n, run: run(n) });
+        for await (const step of trainer.fit(examples)) if (step.index === 1) break;
+        const { path: file } = JSON.parse(fs.readFileSync(path.join(run(n), PLACE_FILE), "utf8"));
+        expect(fs.readdirSync(disk)).toEqual([path.basename(file)]);
+      }
+    });
+  });
+});
+
 describe("a record that is not on the disk", () => {
   it("keeps units with its update from being written, and nothing else", async () => {
     let hold: (() => void) | null = null;
