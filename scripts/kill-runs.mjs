@@ -20,6 +20,7 @@ import { parseArgs } from "node:util";
 import { Random } from "../test/fuzz/lib/random.mjs";
 import { argumentsOf, canResume, CASES, STEPS, writeData } from "./kills/cases.mjs";
 import { placeOf, runChild } from "./kills/child.mjs";
+import { keptIn } from "./kills/kept.mjs";
 import { recordsOf, stepsIn } from "./kills/records.mjs";
 
 const KILLS_OF_A_CHAIN = 6;
@@ -45,6 +46,8 @@ const landed = new Map();
 /** Kills so far, and those on the way. */
 let begun = 0;
 let asked = 0;
+/** Of weights on disk: units there when a run was taken up again, and those of them that were whole. */
+const kept = { units: 0, whole: 0 };
 
 function demand(holds, what) {
   counts[holds ? "passed" : "failed"]++;
@@ -118,6 +121,9 @@ async function chain(name, reference, random) {
     }
     const written = child.operations.filter(({ isStep, ended }) => isStep && ended).length;
     steps = await checkJournal(what, where, reference, steps + written);
+    const left = canResume(name, where.run) ? await keptIn(where.run) : null;
+    kept.units += left?.units ?? 0;
+    kept.whole += left?.whole ?? 0;
     if (!canResume(name, where.run)) {
       demand(steps === 0, `${what}: ${steps} steps, and nothing that resumes them`);
       await checkRefusal(what, name, where);
@@ -131,7 +137,7 @@ async function chain(name, reference, random) {
   const found = await stepsIn(where.run, reference.records);
   demand(found === STEPS, `${what}: the journal in the end: ${found}`);
   const left = fs.readdirSync(where.run, { recursive: true }).filter((file) => /step-.*\.(tmp|old)/.test(file));
-  left.push(...fs.readdirSync(where.folder).filter((file) => file.endsWith(".weights")));
+  left.push(...fs.readdirSync(where.folder).filter((file) => /\.weights(\.new)?$/.test(file)));
   demand(left.length === 0, `${what}: left over: ${left.join(", ")}`);
   fs.rmSync(where.folder, { recursive: true });
 }
@@ -151,6 +157,7 @@ async function main() {
   await Promise.all(Array.from({ length: Number(values.jobs) }, worker));
   console.log(`\n${begun} kills in ${chains} runs of ${STEPS} steps, by place:`);
   for (const [place, n] of [...landed].sort(([, a], [, b]) => b - a)) console.log(`${String(n).padStart(6)}  ${place}`);
+  console.log(`  of ${kept.units} units on disk, ${kept.whole} were whole when their run was taken up again`);
   console.log(`  in ${Math.round((performance.now() - start) / 1000)} s`);
 }
 

@@ -66,6 +66,7 @@ export function placeOf({ operations }, resumes) {
   if (last?.ended === false) {
     if (last.path.includes("snapshots")) return "amid a snapshot";
     if (JOURNAL.test(last.path)) return last.isStep ? "amid a step's record" : "amid another record";
+    if (/\.weights|disk\.json/.test(last.path)) return "amid the name of the file on disk";
     if (/options\.json|metrics\.jsonl/.test(last.path)) return "amid options or metrics";
     return last.path.includes(".run") || last.path.endsWith("run") ? "amid the run's folder" : "amid the saved model";
   }
