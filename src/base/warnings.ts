@@ -8,6 +8,7 @@ export const WARNING_CODES = {
   ZO2_WARN_ROUNDING:
     "a run goes on with another device, build or cut into units, and its steps may be rounded differently from here on",
   ZO2_WARN_SNAPSHOT: "a snapshot of a run could not be written or used, and the run goes on without it",
+  ZO2_WARN_LANES: "the lanes of a step of a run could not be kept, and its report has no picture of them",
   ZO2_WARN_DIVERGED: "a guard has spoken, and steps of a run were dropped",
   ZO2_WARN_LOST_UPDATES: "rounding to nearest undoes most updates of a run's weights",
   ZO2_WARN_DISK:

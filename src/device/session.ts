@@ -192,6 +192,11 @@ export class Session {
     return trace;
   }
 
+  /** Times nothing any more from the next command on. */
+  endTrace(): void {
+    this.passes.trace = null;
+  }
+
   /** Resolves when all that was submitted has run, on every lane: the weights rest. */
   settle(): Promise<void> {
     return this.serialize(() => this.queue.settle());

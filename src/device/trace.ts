@@ -74,6 +74,12 @@ export class Trace {
     return spans;
   }
 
+  /** Forgets what was not taken. */
+  dispose(): void {
+    for (const { events } of this.pending) for (const event of events) event.dispose();
+    this.pending = [];
+  }
+
   private between(
     words: CommandWords,
     stream: Parameters<Encode>[1],

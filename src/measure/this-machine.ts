@@ -4,7 +4,7 @@ import { isAbsolute, join } from "node:path";
 import { z } from "zod";
 import { FLOAT_TYPES } from "../base/dtype.js";
 import { makeFolder, readJsonFile, replaceTextFile } from "../base/files.js";
-import { type DeviceChoice, nativeBuild, openDevice } from "../device/open.js";
+import { type DeviceChoice, type DeviceInfo, nativeBuild, openDevice } from "../device/open.js";
 import { packageVersion } from "../device/package-version.js";
 import type { Hardware } from "../simulate/hardware.js";
 import { measureHardware, type MeasureOptions } from "./measure.js";
@@ -66,16 +66,26 @@ export async function thisMachine(choice: DeviceChoice, o: ThisMachineOptions = 
   return hardware;
 }
 
-/** What figures depend on. */
+/** What is kept for an open device; undefined where nothing is. @param file as `ThisMachineOptions` */
+export async function keptHardware(info: DeviceInfo, file = hardwareFile()): Promise<Hardware | undefined> {
+  const key = keyOf(info);
+  return (await readKept(file)).find((machine) => machine.key === key)?.hardware;
+}
+
 async function identify(choice: DeviceChoice): Promise<{ readonly key: string; readonly name: string }> {
   const device = await openDevice(choice);
   try {
-    const { kind, name, features, threads, memoryTotal } = device.info();
-    const parts = [kind, name, features, `${threads} threads`, `${memoryTotal} bytes`];
-    return { key: [...parts, `zo2 ${packageVersion()}`, nativeBuild().build].join("; "), name };
+    const info = device.info();
+    return { key: keyOf(info), name: info.name };
   } finally {
     await device.close();
   }
+}
+
+/** What figures depend on. */
+function keyOf({ kind, name, features, threads, memoryTotal }: DeviceInfo): string {
+  const parts = [kind, name, features, `${threads} threads`, `${memoryTotal} bytes`];
+  return [...parts, `zo2 ${packageVersion()}`, nativeBuild().build].join("; ");
 }
 
 /** Nothing where there is no file, or one that is no such file. */

@@ -1,11 +1,12 @@
 /** A report as one HTML document, which asks the network for nothing. */
 import { createHash } from "node:crypto";
 import { formatCount } from "../report/units.js";
-import { LICENCES, SCRIPT, STYLE } from "./assets.generated.js";
+import { LICENCES, SCRIPT, STYLE, TIMELINE_STYLE } from "./assets.generated.js";
 import { environmentFacts, optionFacts, planRows, plural, runFacts, timeOf } from "./facts.js";
 import { figureSections } from "./figures.js";
 import { pageOf } from "./frame.js";
 import { html, jsonIn, Markup } from "./html.js";
+import { laneSection, showsLanes } from "./lane-section.js";
 import { pictureOf } from "./picture.js";
 import type { ShownRun } from "./run.js";
 import { spanFor } from "./smoothing.js";
@@ -21,7 +22,8 @@ export function documentOf(runs: readonly ShownRun[], made: Date): string {
   const title = runs.length === 1 ? (runs[0]?.name ?? "") : `${formatCount(runs.length)} runs`;
   const button = html`<button id="theme" type="button">Light or dark</button>`;
   return pageOf({
-    ...{ generator: GENERATOR, title, lead: lead(runs), beside: button, policy: policy(), style: STYLE },
+    ...{ generator: GENERATOR, title, lead: lead(runs), beside: button, policy: policy() },
+    style: showsLanes(runs) ? STYLE + TIMELINE_STYLE : STYLE,
     ...{ licences: LICENCES, made, credits: " Charts: uPlot." },
     body: html`${notices(runs)}
 ${head(runs, span)}
@@ -29,6 +31,7 @@ ${head(runs, span)}
 of them again.</p>
 <noscript><p class="notices">The charts need JavaScript, which is switched off; the tables below do not.</p></noscript>
 ${figureSections(runs, picture, span)}
+${laneSection(runs)}
 ${tables(runs)}
 `,
     scripts: html`<script type="application/json" id="picture">${jsonIn(picture)}</script>

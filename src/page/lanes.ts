@@ -65,6 +65,11 @@ const WIDTH_OF_BAR = 9;
 const CHARACTER = 6.2;
 const TICKS = 10;
 
+/** What stands below a picture. */
+export const AXIS_NOTE = html`<p class="note">Time runs from where the step before has ended to where this one ends
+(upright lines); what stands before or behind belongs to this step too. <span class="screen-only">Point at a bar for
+what it is, its bytes and what it waited for.</span></p>`;
+
 export function lanePicture(steps: readonly LaneStep[], lanes: readonly string[]): Markup {
   const bars = steps.flatMap((step) => step.bars);
   const from = bars.reduce((least, { begin }) => Math.min(least, begin), 0);

@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import type { Journal } from "../journal/read.js";
 import { readRun } from "../journal/read-run.js";
 import { METRICS_FILE } from "../report/metrics.js";
+import { LANES_FILE, readLanes, type RunLanes } from "./lanes-file.js";
 import { readMetrics, type StepMetrics } from "./metrics.js";
 
 /** One run as a page knows it. */
@@ -12,6 +13,8 @@ export interface ShownRun {
   readonly journal: Journal;
   /** Null where none lie beside the journal. */
   readonly metrics: readonly StepMetrics[] | null;
+  /** Of one step; where there are none to show, why. */
+  readonly lanes: RunLanes | { readonly why: string };
 }
 
 /** Where a run's files lie. */
@@ -34,6 +37,7 @@ export async function openRuns(places: readonly RunPlace[]): Promise<ShownRun[]>
       name: names[i] ?? path,
       journal: await readRun(path),
       metrics: folder === null ? null : await readMetrics(join(folder, METRICS_FILE)),
+      lanes: folder === null ? { why: "a journal has none" } : await readLanes(join(folder, LANES_FILE)),
     })),
   );
 }

@@ -4,7 +4,7 @@ import type { TracedSpan } from "../device/trace.js";
 import type { Session } from "../device/session.js";
 import { takeSteps } from "../measure/steps.js";
 import { type Batch, symbolsOf, touchedRows } from "../memory/batch-tables.js";
-import { METHODS } from "../method/index.js";
+import { METHODS, type Probe } from "../method/index.js";
 import type { LaneBar, LaneStep } from "../page/lanes.js";
 import { type Cause, causesOf } from "../simulate/causes.js";
 import type { Hardware, NoiseKind } from "../simulate/hardware.js";
@@ -21,7 +21,7 @@ export interface RecordOptions {
   readonly hardware: Hardware;
 }
 
-/** Takes steps on a batch. Equal micro-batches are predicted as the first. */
+/** Takes steps on a batch. */
 export async function recordSteps(
   session: Session,
   batch: Batch,
@@ -33,36 +33,50 @@ export async function recordSteps(
   const trace = session.trace();
   await takeSteps(session, batch, { ...settings, first: WARM, count: TRACED });
   await session.settle();
-  const measured = measuredStep(trace.take(), session);
+  const spans = trace.take();
+  const count = spans.length / TRACED;
+  const steps = Array.from({ length: TRACED }, (_, i) => spans.slice(i * count, (i + 1) * count));
+  const measured = measuredStep(steps, TRACED - 2, session);
+  const { probes } = METHODS["mezo-sgd"].step({ eps: settings.eps });
+  return { predicted: predictedStep(session, batch, { noise, overlap, hardware, probes }), measured };
+}
+
+export interface PredictOptions extends RecordOptions {
+  readonly probes: readonly Probe[];
+}
+
+/** A step on a batch by the plan in force. Equal micro-batches are predicted as the first. */
+export function predictedStep(session: Session, batch: Batch, { hardware, ...o }: PredictOptions): LaneStep {
   const { plan } = session;
   if (plan === null) throw new Error("steps were taken without a plan");
   const step = simulateStep(plan, session.recording.inputs, hardware, {
-    ...{ noise, overlap, microBatches: batch.length, spans: true },
+    ...{ ...o, microBatches: batch.length, spans: true },
     symbols: symbolsOf(at(batch, 0), session.gathers ? touchedRows(batch) : null),
-    probes: METHODS["mezo-sgd"].step({ eps: settings.eps }).probes,
   });
-  const bars = step.spans.map((span): LaneBar => ({ ...span, ...namesOf(span, span.cause, session) }));
-  return { predicted: { title: "predicted", seconds: step.seconds, bars }, measured };
+  const bars = step.spans.map((span): LaneBar => ({ ...barOf(span), ...namesOf(span, span.cause, session) }));
+  return { title: "predicted", seconds: step.seconds, bars };
 }
 
-function measuredStep(spans: readonly TracedSpan[], session: Session): LaneStep {
-  const count = spans.length / TRACED;
-  const causes = causesOf(spans);
+/** One of several steps that were traced one behind the other, from the second on. */
+export function measuredStep(steps: readonly (readonly TracedSpan[])[], shown: number, session: Session): LaneStep {
+  const causes = causesOf(steps.flat());
   const endOf = (step: number) =>
-    spans
-      .slice(step * count, (step + 1) * count)
-      .reduce((end, span) => (span.lane === "compute" ? Math.max(end, span.end) : end), 0);
-  const shown = TRACED - 2;
+    at(steps, step).reduce((end, span) => (span.lane === "compute" ? Math.max(end, span.end) : end), 0);
   const [origin, end] = [endOf(shown - 1), endOf(shown)];
-  const bars = spans.slice(shown * count, (shown + 1) * count).map((span, i): LaneBar => {
-    const { lane, what, probe, bytes, draws, flops } = span;
-    const cause = at(causes, shown * count + i);
-    return {
-      ...{ lane, what, probe, bytes, draws, flops, begin: span.begin - origin, end: span.end - origin },
-      ...namesOf(span, cause, session),
-    };
-  });
+  const before = steps.slice(0, shown).reduce((sum, { length }) => sum + length, 0);
+  const bars = at(steps, shown).map(
+    (span, i): LaneBar => ({
+      ...barOf({ ...span, begin: span.begin - origin, end: span.end - origin }),
+      ...namesOf(span, at(causes, before + i), session),
+    }),
+  );
   return { title: "measured", seconds: end - origin, bars };
+}
+
+type Bar = Omit<LaneBar, "unit" | "cause">;
+
+function barOf({ lane, what, probe, bytes, draws, flops, begin, end }: Bar): Bar {
+  return { lane, what, probe, bytes, draws, flops, begin, end };
 }
 
 function namesOf(

@@ -23,6 +23,7 @@ import type { StepRecord } from "../journal/record.js";
 import type { RestoreOptions } from "../run/restore.js";
 import { bestOf, droppedWarning, optionsOf, Run } from "../run/run.js";
 import { matchParameters } from "../models/match-parameters.js";
+import { StepLanes } from "../timeline/step-lanes.js";
 import { type Divergence, Guards } from "./guards.js";
 import { LostUpdates } from "./lost-updates.js";
 import { objectiveStep } from "./objective-step.js";
@@ -103,6 +104,7 @@ interface Fit {
   /** What writes the run down; null where nothing is to be kept. */
   readonly kept: Run | null;
   readonly lost: LostUpdates | null;
+  readonly lanes: StepLanes | null;
   /** Steps that were enqueued and not yielded, oldest first. */
   readonly inFlight: InFlight[];
   readonly o: FitOptions;
@@ -193,8 +195,9 @@ export class Trainer {
       await this.setUp(loaded, run, o.signal);
       await using kept = await this.keep(loaded, run, data, o);
       const lost = await this.losing(loaded);
+      using lanes = this.lanesOf(loaded);
       if (run.checked !== null) await o.onChecked?.(run.checked);
-      yield* this.leaving({ loaded, run, kept, lost, inFlight: [], o });
+      yield* this.leaving({ loaded, run, kept, lost, lanes, inFlight: [], o });
     } finally {
       release();
     }
@@ -236,6 +239,13 @@ export class Trainer {
     return LostUpdates.of(loaded, trained, method.noise);
   }
 
+  /** What keeps the lanes of a step; null where nothing is kept, or the caller's objective cuts steps in two. */
+  private lanesOf({ session, options }: Loaded): StepLanes | null {
+    const { run: dir, objective } = this.options;
+    if (dir === undefined || objective !== undefined) return null;
+    return new StepLanes(session, dir, options.offload.overlap);
+  }
+
   /** What writes the run down; null where nothing is to be kept. */
   private async keep(
     loaded: Loaded,
@@ -250,11 +260,11 @@ export class Trainer {
   }
 
   private async *steps(fit: Fit): AsyncGenerator<Step, void, undefined> {
-    const { loaded, run, kept, lost, inFlight, o } = fit;
+    const { loaded, run, kept, lost, lanes, inFlight, o } = fit;
     const { session } = loaded;
     const { onWarning = emitWarning } = o;
     const { steps, deferredUpdate, objective, snapshots } = this.options;
-    const enqueue = this.enqueuing(loaded, run);
+    const enqueue = this.enqueuing(loaded, run, lanes);
     // The caller's objective needs the probes of a step before its coefficients exist, and so before the next step.
     const depth = deferredUpdate && objective === undefined ? STEPS_IN_FLIGHT : 1;
     let next = this.taken;
@@ -278,6 +288,7 @@ export class Trainer {
         });
       const { outcome, divergence } = await this.judged(step);
       if (divergence !== null) {
+        lanes?.interrupt();
         await this.drop(fit, step, outcome, divergence);
         next = this.taken;
       } else {
@@ -288,12 +299,17 @@ export class Trainer {
         await kept?.step(recordOf(step, outcome));
         const warning = lost?.note(outcome.coefficients, step.learningRate) ?? null;
         if (warning !== null) onWarning(warning);
+        const unkept = await lanes?.keep(step.index);
+        if (unkept != null) onWarning(unkept);
         if (!deferredUpdate) await session.flush();
         const now = performance.now();
         yield this.report(step, outcome, (now - last) / 1000);
       }
-      if (this.evaluates(this.taken)) await this.evaluate(fit);
-      if (snapshots !== undefined && this.taken % snapshots.every === 0) await this.snapshot(fit, snapshots.keep);
+      const evaluates = this.evaluates(this.taken);
+      const keeps = snapshots !== undefined && this.taken % snapshots.every === 0;
+      if (evaluates || keeps) lanes?.interrupt();
+      if (evaluates) await this.evaluate(fit);
+      if (keeps) await this.snapshot(fit, snapshots.keep);
       last = performance.now();
     }
   }
@@ -363,11 +379,15 @@ export class Trainer {
   }
 
   /** What puts step `index` on the device; steps come in ascending order. */
-  private enqueuing(loaded: Loaded, { training }: RunData): (index: number) => Promise<InFlight> {
+  private enqueuing(
+    loaded: Loaded,
+    { training }: RunData,
+    lanes: StepLanes | null,
+  ): (index: number) => Promise<InFlight> {
     const { seed, batchSize } = this.options;
     if (training.kind === "loss") {
       const order = new BatchOrder(training.source, seed, batchSize);
-      return async (index) => this.enqueueLoss(loaded, index, await order.batch(index));
+      return async (index) => this.enqueueLoss(loaded, index, await order.batch(index), lanes);
     }
     const order = new BatchOrder(training.dataset, seed, batchSize);
     return async (index) => this.enqueueObjective(loaded, index, await order.batch(index));
@@ -392,11 +412,17 @@ export class Trainer {
     }
   }
 
-  private async enqueueLoss(loaded: Loaded, index: number, examples: readonly EncodedExample[]): Promise<InFlight> {
+  private async enqueueLoss(
+    loaded: Loaded,
+    index: number,
+    examples: readonly EncodedExample[],
+    lanes: StepLanes | null,
+  ): Promise<InFlight> {
     const request = this.request(index);
     const { reduction } = this.options;
     const batch = packGroups(examples, { reduction, limits: runLimits(loaded, this.options).limits });
-    const { result } = await loaded.session.step(batch, request);
+    const step = () => loaded.session.step(batch, request);
+    const { result } = lanes === null ? await step() : await lanes.enqueue(index, batch, request, step);
     // It is awaited in its turn; until then a failure must not count as unhandled.
     result.catch(() => undefined);
     return {

@@ -1,10 +1,11 @@
 /** Reports in a real browser. Skipped where there is none: Debian's is `apt-get install chromium`. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { constants, inflateSync } from "node:zlib";
 import puppeteer, { type Browser, type Page } from "puppeteer-core";
+import { LANES_FILE, lanesText } from "../../src/page/lanes-file.js";
 import { writeReport } from "../../src/page/report.js";
 import { makeCompact, makeRun } from "../support/runs.js";
 import { HEADER } from "../unit/journal/support.js";
@@ -37,6 +38,35 @@ interface Seen {
   readonly colours: readonly string[];
   readonly width: number;
 }
+
+/** A step of a run, of 60 units on three lanes. */
+const UNITS = 60;
+const laneStep = (title: string, pace: number) => ({
+  ...{ title, seconds: UNITS * pace },
+  bars: Array.from({ length: UNITS }, (_, i) =>
+    ["upload", "compute", "offload"].map((lane, k) => ({
+      ...{ lane, what: lane === "compute" ? "run" : lane, unit: `layers.${i}`, bytes: 2 ** 20 },
+      ...{ begin: (i + k - 1) * pace, end: (i + k - 0.3) * pace },
+      cause: { what: "upload", lane: "upload", unit: `layers.${i}` },
+    })),
+  ).flat(),
+});
+const LANES = {
+  ...{ step: 2, device: "a GPU", figures: "another", lanes: ["upload", "compute", "offload"] },
+  steps: [laneStep("predicted", 0.01), laneStep("measured", 0.012)],
+};
+
+/** In the page: bars of lanes, whether each lies within the picture, and the colour of one. */
+const LOOK_AT_LANES = `(() => {
+  const svg = document.querySelector("svg.lanes").getBoundingClientRect();
+  const bars = [...document.querySelectorAll("svg.lanes rect:not(.bar-wait)")].map((r) => r.getBoundingClientRect());
+  return {
+    bars: bars.length,
+    within: bars.every((b) => b.left >= svg.left && b.right <= svg.right + 0.5 && b.width > 0),
+    upload: getComputedStyle(document.querySelector("rect.bar-upload")).fill,
+    waits: document.querySelectorAll("svg.lanes rect.bar-wait").length,
+  };
+})()`;
 
 /** Colours of the first two runs, and of the background. */
 const LIGHT = { runs: ["#1d5fa8", "#b9480f"], background: "rgb(255, 255, 255)" };
@@ -88,6 +118,8 @@ inBrowser("a report in a browser", () => {
     const names = { base: { ...HEADER.base, name: "</script><script>throw 1</script>".repeat(9) } };
     await report("one", a);
     await report("two", a, b);
+    await writeFile(join(a, LANES_FILE), lanesText(LANES));
+    await report("lanes", a, b);
     await report("none", await makeRun(join(dir, "0.run"), { steps: 0 }));
     await report("single", await makeRun(join(dir, "1.run"), { steps: 1, metrics: true, torn: 9, header: names }));
     await report("compact", await makeCompact(a, join(dir, "a.zo2")));
@@ -142,6 +174,21 @@ inBrowser("a report in a browser", () => {
       if (chart !== seen["coefficients"]) expect(chart!.colours).toContain(runs[0]);
     }
     expect(await background()).toBe(back);
+    expect(await overflow()).toBe(0);
+  });
+
+  test("draws the lanes of a step, predicted and measured, in the colours of the page", async () => {
+    await open("lanes");
+    const bars = 2 * 3 * UNITS;
+    const seen = (await page.evaluate(LOOK_AT_LANES)) as { readonly upload: string };
+    expect(seen).toMatchObject({ bars, within: true, waits: bars - 2 * 3 });
+    expect(await overflow()).toBe(0);
+    await page.click("#theme");
+    await settled();
+    const dark = (await page.evaluate(LOOK_AT_LANES)) as { readonly upload: string };
+    expect(dark).toMatchObject({ bars, within: true });
+    expect(dark.upload).not.toBe(seen.upload);
+    await open("lanes", { width: 360 });
     expect(await overflow()).toBe(0);
   });
 
