@@ -74,6 +74,7 @@ Napi::Value open_device(const Napi::CallbackInfo& info) {
   options.delay_seed = integer_option(given, "delaySeed", "openDevice: delaySeed", kLargest, 0);
   options.generic_kernels = flag_option(given, "genericKernels", "openDevice: genericKernels") ? 1 : 0;
   options.no_io_uring = flag_option(given, "noIoUring", "openDevice: noIoUring") ? 1 : 0;
+  options.refuse_allocation = integer_option(given, "refuseAllocation", "openDevice: refuseAllocation", kLargest, 0);
   options.tf32 = flag_option(given, "tf32", "openDevice: tf32") ? 1 : 0;
   return Environment::of(info.Env()).open_device(info.Env(), backend, options);
 }

@@ -41,6 +41,7 @@ Napi::Value info(const Napi::CallbackInfo& info) {
   number("fileBytes", known.file_bytes);
   number("commands", known.commands);
   number("launches", known.launches);
+  number("allocations", known.allocations);
   return out;
 }
 

@@ -30,6 +30,8 @@ export interface DeviceOptions {
   readonly tf32?: boolean;
   /** Reads and writes files by threads, also where io_uring is to be had. */
   readonly noIoUring?: boolean;
+  /** Test mode: which of the allocations that `DeviceInfo` counts is refused, from 1; 0 or absent: none. */
+  readonly refuseAllocation?: number;
 }
 
 /** `zo2_device_info`. */
@@ -52,6 +54,8 @@ export interface DeviceInfo {
   readonly fileBytes: number;
   readonly commands: number;
   readonly launches: number;
+  /** Buffers, layouts, programs and streams that were asked for since the device was opened. */
+  readonly allocations: number;
 }
 
 interface NativeHandle {

@@ -4,7 +4,7 @@
 // `Backend` names what is behind the handles, and says what only the backend knows:
 //
 //   Device, Stream, Event, Gate, Buffer, DeviceLayout, DeviceProgram
-//                     types; all but Device have `Device& device() const`
+//                     types; all but Device have `Device& device() const`, Device has `Shortage& shortage()`
 //   kKind             "cpu", "cuda"
 //   kForked           what a fork of the process that opened a device lacks, and what to do
 //   count_devices()   a DeviceCount
@@ -127,6 +127,13 @@ class Table {
     *handle = reinterpret_cast<Handle*>(object.release());
   }
 
+  // The same for one that holds memory of the device.
+  template <typename Handle, typename Object>
+  static void give_allocated(Handle** handle, std::unique_ptr<Object> object, const char* what, uint64_t bytes = 0) {
+    object->device().shortage().count(what, bytes);
+    give(handle, std::move(object));
+  }
+
   // In a fork it leaks: what the object would give back is not there.
   template <typename Object, typename Handle>
   static void destroy(Handle* handle) {
@@ -166,8 +173,10 @@ class Table {
   }
 
   static zo2_status stream_create(zo2_device* device, const char* name, zo2_stream** stream, zo2_error* error) {
-    return guarded(
-        error, [&] { give(stream, std::make_unique<Stream>(open_device(device), name == nullptr ? "stream" : name)); });
+    return guarded(error, [&] {
+      give_allocated(stream, std::make_unique<Stream>(open_device(device), name == nullptr ? "stream" : name),
+                     "stream");
+    });
   }
 
   static void stream_destroy(zo2_stream* stream) { destroy<Stream>(stream); }
@@ -237,7 +246,8 @@ class Table {
         fail(ZO2_STATUS_INVALID_ARGUMENT,
              "%d is not a kind of buffer that is made so; use 0 (device) or 1 (host), or file_create", number);
       }
-      give(buffer, std::make_unique<Buffer>(open_device(device), kind, bytes));
+      give_allocated(buffer, std::make_unique<Buffer>(open_device(device), kind, bytes),
+                     kind == ZO2_BUFFER_DEVICE ? "device" : "host", bytes);
     });
   }
 
@@ -247,7 +257,7 @@ class Table {
       const zo2_file_options& given = open<const zo2_file_options>(options, "options");
       if (given.folder == nullptr || *given.folder == '\0')
         fail(ZO2_STATUS_INVALID_ARGUMENT, "folder is empty; name the one that the file takes its room in");
-      give(buffer, std::make_unique<Buffer>(open_device(device), given));
+      give_allocated(buffer, std::make_unique<Buffer>(open_device(device), given), "file", given.bytes);
     });
   }
 
@@ -287,7 +297,7 @@ class Table {
     return guarded(error, [&] {
       if (segments == nullptr && count != 0)
         fail(ZO2_STATUS_INVALID_ARGUMENT, "segments is null, but count is %" PRIu64, count);
-      give(layout, std::make_unique<DeviceLayout>(open_device(device), segments, count));
+      give_allocated(layout, std::make_unique<DeviceLayout>(open_device(device), segments, count), "layout");
     });
   }
 
@@ -299,7 +309,8 @@ class Table {
       if (words == nullptr && count != 0)
         fail(ZO2_STATUS_INVALID_ARGUMENT, "words is null, but count is %" PRIu64, count);
       if (space_bytes == nullptr) fail(ZO2_STATUS_INVALID_ARGUMENT, "space_bytes is null");
-      give(program, std::make_unique<DeviceProgram>(open_device(device), words, count, space_bytes));
+      give_allocated(program, std::make_unique<DeviceProgram>(open_device(device), words, count, space_bytes),
+                     "program");
     });
   }
 

@@ -96,6 +96,9 @@ typedef struct zo2_device_options {
   uint32_t tf32;
   /* 1: files are read and written by threads, also where io_uring is to be had. */
   uint32_t no_io_uring;
+  /* Test mode: of the objects that `allocations` of zo2_device_info counts, the n-th, from 1, and no other, fails with
+   * ZO2_STATUS_OUT_OF_MEMORY when it has all of its memory. 0: off. */
+  uint64_t refuse_allocation;
 } zo2_device_options;
 
 typedef struct zo2_device_info {
@@ -113,10 +116,11 @@ typedef struct zo2_device_info {
   uint64_t memory_limit; /* as opened; 0: none */
   uint64_t device_bytes; /* DEVICE buffers that exist now */
   uint64_t device_bytes_peak;
-  uint64_t host_bytes; /* HOST buffers that exist now */
-  uint64_t file_bytes; /* FILE buffers that were made (file_create) and exist now */
-  uint64_t commands;   /* commands executed since the device was opened */
-  uint64_t launches;   /* of these, prepare, run, loss and gradient */
+  uint64_t host_bytes;  /* HOST buffers that exist now */
+  uint64_t file_bytes;  /* FILE buffers that were made (file_create) and exist now */
+  uint64_t commands;    /* commands executed since the device was opened */
+  uint64_t launches;    /* of these, prepare, run, loss and gradient */
+  uint64_t allocations; /* buffers, layouts, programs and streams that were asked for since then */
 } zo2_device_info;
 
 /* The file of a FILE buffer: made without a name, with room for all of its bytes, so that its room is free again when

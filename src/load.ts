@@ -101,6 +101,7 @@ async function loadFrom(
     delayMicroseconds: test?.delayMicroseconds,
     delaySeed: test?.delaySeed,
     genericKernels: test?.genericKernels,
+    refuseAllocation: test?.refuseAllocation,
     tf32: options.tf32,
   });
   let arranged: ArrangedModel;

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <vector>
 
+#include "contract/shortage.h"
 #include "contract/zo2.h"
 #include "cpu/runtime/notifier.h"
 #include "cpu/runtime/pool.h"
@@ -50,6 +51,7 @@ class Device {
   // that of a FILE is its file system's.
   void reserve(zo2_buffer_kind kind, uint64_t bytes);
   void release(zo2_buffer_kind kind, uint64_t bytes);
+  contract::Shortage& shortage() { return shortage_; }
 
   // Whether this process is a fork of the one that opened the device. A fork has none of its threads, and its locks may
   // be held for ever.
@@ -59,6 +61,7 @@ class Device {
   uint64_t& books(zo2_buffer_kind kind);  // with the lock
 
   const zo2_device_options options_;
+  contract::Shortage shortage_{options_.refuse_allocation};
   const bool vectorised_;
   const pid_t process_;
   const std::chrono::steady_clock::time_point opened_ = std::chrono::steady_clock::now();

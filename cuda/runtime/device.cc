@@ -169,6 +169,7 @@ void Device::describe(zo2_device_info* info) {
   info->memory_limit = options_.memory_limit;
   info->commands = commands_;
   info->launches = launches_;
+  info->allocations = shortage_.allocations();
   std::lock_guard<std::mutex> lock(memory_mutex_);
   info->device_bytes = device_bytes_;
   info->device_bytes_peak = device_bytes_peak_;

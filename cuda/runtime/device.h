@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "contract/device_count.h"
+#include "contract/shortage.h"
 #include "contract/zo2.h"
 #include "cuda/launch.h"
 #include "cuda/runtime/clock.h"
@@ -61,6 +62,7 @@ class Device {
   // that of a FILE is its file system's.
   void reserve(zo2_buffer_kind kind, uint64_t bytes);
   void release(zo2_buffer_kind kind, uint64_t bytes);
+  contract::Shortage& shortage() { return shortage_; }
 
   // Whether this process is a fork of the one that opened the device. A fork cannot use CUDA, and has none of the
   // threads.
@@ -70,6 +72,7 @@ class Device {
   uint64_t& books(zo2_buffer_kind kind);  // with the lock
 
   const zo2_device_options options_;
+  contract::Shortage shortage_{options_.refuse_allocation};
   const int ordinal_;
   const pid_t process_;
   Traits traits_{};

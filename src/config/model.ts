@@ -114,6 +114,11 @@ const testSchema = z.strictObject({
   onPass: z.custom<PassObserver>((value) => typeof value === "function", { error: "must be a function" }).optional(),
   /** Uses the portable kernels even where the CPU has better ones. @default false */
   genericKernels: z.boolean().optional(),
+  /**
+   * Which of the device's allocations is refused, once, as if memory were short: a buffer, layout, program or stream,
+   * from 1, as `deviceInfo().allocations` counts them. @default none
+   */
+  refuseAllocation: z.int().min(1).optional(),
 });
 
 export const deviceSchema = z.custom<DeviceName>(

@@ -2,6 +2,7 @@ import type { Buffer, Device } from "zo2/native";
 import { at } from "../base/at.js";
 import { isZo2Error, Zo2Error } from "../base/errors.js";
 import type { RestArena } from "../memory/rest.js";
+import { allocate, USE } from "./allocate.js";
 import { noSpace } from "./disk-space.js";
 
 /**
@@ -74,7 +75,8 @@ export class Arenas {
 
   private async make(index: number, { tier, bytes }: RestArena): Promise<Buffer> {
     this.checkWanted();
-    const buffer = tier === "disk" ? await this.makeFile(bytes) : await this.device.createBuffer(tier, bytes);
+    const use = tier === "device" ? USE.resident : USE.host;
+    const buffer = tier === "disk" ? await this.makeFile(bytes) : await allocate(this.device, tier, bytes, use);
     if (this.disposed) buffer.dispose();
     this.checkWanted();
     this.made[index] = buffer;

@@ -3,6 +3,7 @@ import { at } from "../base/at.js";
 import { type ControlLayout, controlLayout, type StepState } from "../memory/control.js";
 import * as resource from "../schedule/resource.js";
 import { writeCoefficients } from "./readback.js";
+import { allocate, USE } from "./allocate.js";
 import type { Queue } from "./queue.js";
 import { type Place, type Placed, placed } from "./place.js";
 
@@ -34,8 +35,9 @@ export class Control {
   /** @param states of steps. */
   static async create(device: Device, queue: Queue, states: number): Promise<Control> {
     const layout = controlLayout(PROBES, DIRECTIONS, states);
-    const buffer = await device.createBuffer("device", layout.bytes);
-    const control = new Control(layout, buffer, await device.createBuffer("host", layout.bytes), device, queue);
+    const buffer = await allocate(device, "device", layout.bytes, USE.control);
+    const hostBuffer = await allocate(device, "host", layout.bytes, USE.control);
+    const control = new Control(layout, buffer, hostBuffer, device, queue);
     const writes = [...layout.states.map((_, state) => resource.state(state)), resource.STICKY];
     await queue.submit(
       [{ kind: "work", lane: "compute", work: { kind: "clear", what: "control" }, reads: [], writes }],
@@ -59,9 +61,9 @@ export class Control {
     body: (adopt: (coefficients: readonly (readonly number[])[]) => number) => Promise<void>,
   ): Promise<void> {
     const layout = controlLayout(PROBES, DIRECTIONS, most);
-    const buffer = await this.device.createBuffer("device", layout.bytes);
+    const buffer = await allocate(this.device, "device", layout.bytes, USE.control);
     try {
-      const host = await this.device.createBuffer("host", layout.bytes);
+      const host = await allocate(this.device, "host", layout.bytes, USE.control);
       try {
         this.replayed = placed(layout.states, buffer);
         const twins = placed(layout.states, host);

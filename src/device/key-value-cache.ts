@@ -1,6 +1,7 @@
 import type { Buffer, Device } from "zo2/native";
 import type { RowRange } from "../memory/cache-layout.js";
 import type { CacheTier } from "../memory/plan.js";
+import { allocate, USE } from "./allocate.js";
 
 /** Memory for the keys and values of a generation, which lives from pass to pass; its layout is `cacheLayout`'s. */
 export class KeyValueCache {
@@ -11,7 +12,7 @@ export class KeyValueCache {
   ) {}
 
   static async create(device: Device, tier: CacheTier, rows: number, bytes: number): Promise<KeyValueCache> {
-    return new KeyValueCache(tier, rows, await device.createBuffer(tier, bytes));
+    return new KeyValueCache(tier, rows, await allocate(device, tier, bytes, USE.cache));
   }
 
   dispose(): void {

@@ -1,4 +1,5 @@
 import type { Buffer, Device } from "zo2/native";
+import { allocate, USE } from "./allocate.js";
 import type { NoiseSource } from "./pass-data.js";
 
 /** Noise by its distribution, or for tests z itself: fp32, in the canonical order (`canonicalLength` elements). */
@@ -17,7 +18,7 @@ export class NoiseTables {
   async source(noise: Noise, state: number): Promise<NoiseSource> {
     if (typeof noise === "string") return { kind: noise };
     const bytes = this.elements * Float32Array.BYTES_PER_ELEMENT;
-    const buffer = this.buffers.get(state) ?? (await this.device.createBuffer("host", bytes));
+    const buffer = this.buffers.get(state) ?? (await allocate(this.device, "host", bytes, USE.noise));
     this.buffers.set(state, buffer);
     const { z } = noise;
     buffer.write(0, new Uint8Array(z.buffer, z.byteOffset, z.byteLength));

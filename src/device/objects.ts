@@ -7,6 +7,7 @@ import type { Plan } from "../memory/plan.js";
 import type { GatheredTable, TensorSlice, Unit } from "../memory/units.js";
 import type { Parameter } from "../ops/parameter.js";
 import type { Inputs } from "../ops/value.js";
+import { allocate, USE, withAdvice } from "./allocate.js";
 import { type Placed, placed } from "./place.js";
 
 /** What one unit needs on a device. */
@@ -49,24 +50,29 @@ export class PlanObjects {
     inputs: Inputs,
     frozen: ReadonlySet<Parameter>,
   ): Promise<PlanObjects> {
-    const arena = await device.createBuffer("device", plan.device.bytes);
-    let host: Buffer;
+    const made: { dispose(): void }[] = [];
+    const keep = <T extends { dispose(): void }>(handle: T): T => {
+      made.push(handle);
+      return handle;
+    };
     try {
-      host = await device.createBuffer("host", plan.host.bytes);
+      const arena = keep(await allocate(device, "device", plan.device.bytes, USE.plan));
+      const host = keep(await allocate(device, "host", plan.host.bytes, USE.plan));
+      const spaces = spaceBytes(plan);
+      const units = plan.units.map((unit): UnitObjects => {
+        const { gathered } = unit;
+        return {
+          unit,
+          layout: keep(device.createLayout(unitSegments(unit, frozen))),
+          gathered: gathered === null ? null : keep(device.createLayout(gatheredSegment(plan, gathered, frozen))),
+          program: keep(device.createProgram(unitProgram(plan, unit, inputs), spaces)),
+        };
+      });
+      return new PlanObjects(plan, arena, host, units);
     } catch (error) {
-      arena.dispose();
-      throw error;
+      for (const handle of made) handle.dispose();
+      throw withAdvice(error, USE.plan);
     }
-    const spaces = spaceBytes(plan);
-    const units = plan.units.map(
-      (unit): UnitObjects => ({
-        unit,
-        layout: device.createLayout(unitSegments(unit, frozen)),
-        gathered: unit.gathered === null ? null : device.createLayout(gatheredSegment(plan, unit.gathered, frozen)),
-        program: device.createProgram(unitProgram(plan, unit, inputs), spaces),
-      }),
-    );
-    return new PlanObjects(plan, arena, host, units);
   }
 
   unit(index: number): UnitObjects {

@@ -31,6 +31,7 @@ export interface DeviceChoice {
   readonly delayMicroseconds?: number | undefined;
   readonly delaySeed?: number | undefined;
   readonly genericKernels?: boolean | undefined;
+  readonly refuseAllocation?: number | undefined;
   /** CUDA: matrix products with an fp32 weight may round their operands to tf32. */
   readonly tf32?: boolean | undefined;
 }
@@ -56,6 +57,7 @@ export async function openDevice(choice: DeviceChoice): Promise<Device> {
     delayMicroseconds: choice.delayMicroseconds ?? 0,
     delaySeed: choice.delaySeed ?? 0,
     genericKernels: choice.genericKernels ?? false,
+    refuseAllocation: choice.refuseAllocation ?? 0,
     tf32: choice.tf32 ?? false,
   });
 }

@@ -2,10 +2,13 @@ import type { Device, Event, Stream } from "zo2/native";
 import { at } from "../base/at.js";
 import { type Command, type Declared, type Lane, LANES } from "../schedule/command.js";
 import { type Ordered, Timeline } from "../schedule/timeline.js";
+import { USE, withAdvice } from "./allocate.js";
 import { CommandWords } from "./words.js";
 
 /** Adds the native commands of one piece of work to the list. Its lane is the one it runs on. */
 export type Encode = (words: CommandWords, stream: Stream, command: Declared) => void;
+
+type Streams = Readonly<Record<Lane, Stream>>;
 
 /**
  * The one way to a device: every list of commands is put in order by the same timeline, and issued on a stream for
@@ -13,7 +16,8 @@ export type Encode = (words: CommandWords, stream: Stream, command: Declared) =>
  */
 export class Queue {
   private timeline: Timeline;
-  private streams: Readonly<Record<Lane, Stream>>;
+  /** Null where they could not be made anew. */
+  private streams: Streams | null;
   private readonly events: Event[] = [];
   private readonly words = new CommandWords();
 
@@ -27,35 +31,48 @@ export class Queue {
 
   /** Submits a list; the promise of the result resolves when its last command has run, and rejects with its failure. */
   submit(list: readonly Declared[], encode: Encode): { readonly done: Promise<void> } {
-    return this.issue(this.timeline.order(list), encode);
+    // First: what was ordered has to be issued.
+    this.streams ??= this.createStreams();
+    return this.issue(this.streams, this.timeline.order(list), encode);
   }
 
   /** Resolves when every stream has run all that was submitted, so that what is disposed next is freed at once. */
   async settle(): Promise<void> {
-    await this.issue(this.timeline.settle(), () => undefined).done.catch(() => undefined);
+    if (this.streams === null) return;
+    await this.issue(this.streams, this.timeline.settle(), () => undefined).done.catch(() => undefined);
   }
 
-  /** Begins anew on streams that no failure has poisoned. Everything must have settled. */
+  /**
+   * Begins anew on streams that no failure has poisoned. Everything must have settled.
+   * @throws Zo2Error ZO2_ERR_OUT_OF_MEMORY; what is submitted next tries again
+   */
   renew(): void {
     this.dispose();
+    this.streams = null;
     this.timeline = new Timeline(this.overlap);
     this.streams = this.createStreams();
   }
 
   dispose(): void {
     for (const event of this.events.splice(0)) event.dispose();
-    for (const lane of LANES) this.streams[lane].dispose();
+    for (const stream of Object.values(this.streams ?? {})) stream.dispose();
   }
 
-  private createStreams(): Readonly<Record<Lane, Stream>> {
-    const streams = LANES.map((lane) => [lane, this.device.createStream(lane)] as const);
-    return Object.fromEntries(streams) as Record<Lane, Stream>;
+  private createStreams(): Streams {
+    const streams: Partial<Record<Lane, Stream>> = {};
+    try {
+      for (const lane of LANES) streams[lane] = this.device.createStream(lane);
+      return streams as Record<Lane, Stream>;
+    } catch (error) {
+      for (const stream of Object.values(streams)) stream.dispose();
+      throw withAdvice(error, USE.control);
+    }
   }
 
-  private issue({ commands, end }: Ordered, encode: Encode): { readonly done: Promise<void> } {
+  private issue(streams: Streams, { commands, end }: Ordered, encode: Encode): { readonly done: Promise<void> } {
     const { timeline, words } = this;
     words.clear();
-    for (const command of commands) this.encode(words, command, encode);
+    for (const command of commands) this.encode(words, streams[command.lane], command, encode);
     this.device.submit(words.list, words.handles);
     return {
       done: this.event(end.event)
@@ -64,8 +81,7 @@ export class Queue {
     };
   }
 
-  private encode(words: CommandWords, command: Command, encode: Encode): void {
-    const stream = this.streams[command.lane];
+  private encode(words: CommandWords, stream: Stream, command: Command, encode: Encode): void {
     if (command.kind === "work") encode(words, stream, command);
     else if (command.kind === "record") words.record(stream, this.event(command.event));
     else words.wait(stream, this.event(command.event));

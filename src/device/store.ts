@@ -8,6 +8,7 @@ import { type RestLayout, restLayout, type RestPlace, scratchFile, takeSealed } 
 import { sliceBytes, type Unit } from "../memory/units.js";
 import type { Declared, Work } from "../schedule/command.js";
 import { rest } from "../schedule/resource.js";
+import { allocate, USE } from "./allocate.js";
 import { Arenas } from "./arenas.js";
 import { CheckpointFiles, type Reading, type StoredPiece } from "./checkpoint-files.js";
 import { checkDiskBudget, type DiskOptions } from "./disk-space.js";
@@ -284,7 +285,7 @@ export class WeightStore {
 
   /** Calls `body` with host memory that lives as long. */
   async withHostMemory<T>(bytes: number, body: (memory: HostBytes) => Promise<T>): Promise<T> {
-    const buffer = await this.device.createBuffer("host", bytes);
+    const buffer = await allocate(this.device, "host", bytes, USE.staging);
     try {
       return await body({ buffer, offset: 0 });
     } finally {
@@ -338,7 +339,8 @@ export class WeightStore {
     const { rest: from, arena } = at(this.places.units, unit);
     if (from === "disk" || tier === "disk" || arena === null)
       throw new Error("what rests on disk stays there: all of it is one file");
-    const buffer = await this.device.createBuffer(tier, at(this.places.arenas, arena).bytes);
+    const { bytes } = at(this.places.arenas, arena);
+    const buffer = await allocate(this.device, tier, bytes, tier === "device" ? USE.resident : USE.host);
     try {
       await this.copy({ kind: "fetch", unit }, { buffer, offset: 0 });
     } catch (error) {

@@ -364,6 +364,46 @@ void device_memory_is_bounded() {
   rig.buffer(ZO2_BUFFER_DEVICE, 700);
 }
 
+// In the order in which they are asked for; what is refused leaves nothing, and what comes behind it is had.
+void the_test_mode_refuses_one_allocation() {
+  const uint64_t bytes = 12345;
+  for (uint64_t refused = 1; refused <= 5; ++refused) {
+    zo2_device_options options = {};
+    options.refuse_allocation = refused;
+    Rig rig(options);
+    const auto refuses = [&](uint64_t number, const char* what, zo2_status status) {
+      CHECK(status == (number == refused ? ZO2_STATUS_OUT_OF_MEMORY : ZO2_OK), "%s: %s", what, rig.error.message);
+      if (number == refused) CHECK(contains(rig.error, what), "%s", rig.error.message);
+    };
+    zo2_stream* stream = nullptr;
+    zo2_buffer* buffers[3] = {};
+    zo2_layout* layout = nullptr;
+    zo2_segment segment = {};
+    segment.count = 16;
+    refuses(1, "memory for a stream", rig.table->stream_create(rig.device, "s", &stream, &rig.error));
+    const auto create = [&](zo2_buffer_kind kind, int i) {
+      return rig.table->buffer_create(rig.device, kind, bytes, &buffers[i], &rig.error);
+    };
+    refuses(2, "12345 bytes of device memory", create(ZO2_BUFFER_DEVICE, 0));
+    refuses(3, "12345 bytes of host memory", create(ZO2_BUFFER_HOST, 1));
+    const std::string path = "/tmp/zo2-refused-" + std::to_string(getpid());
+    const zo2_file_options file = {path.c_str(), bytes};
+    refuses(4, "12345 bytes of file memory", rig.table->file_create(rig.device, &file, &buffers[2], &rig.error));
+    refuses(5, "memory for a layout", rig.table->layout_create(rig.device, &segment, 1, &layout, &rig.error));
+    CHECK((stream == nullptr) == (refused == 1) && (layout == nullptr) == (refused == 5));
+    const zo2_device_info info = rig.info();
+    CHECK(info.allocations == 5, "%d", static_cast<int>(info.allocations));
+    const uint64_t held[] = {info.device_bytes, info.host_bytes, info.file_bytes};
+    for (int i = 0; i < 3; ++i) {
+      CHECK((buffers[i] == nullptr) == (refused == uint64_t(i) + 2));
+      CHECK(held[i] == (buffers[i] == nullptr ? 0 : bytes), "%d: %d bytes", i, static_cast<int>(held[i]));
+      rig.table->buffer_destroy(buffers[i]);
+    }
+    rig.table->stream_destroy(stream);
+    rig.table->layout_destroy(layout);
+  }
+}
+
 void buffers_are_aligned_and_host_ones_are_zero() {
   Rig rig;
   for (const uint64_t bytes : {uint64_t{0}, uint64_t{1}, uint64_t{4095}, uint64_t{4096}, uint64_t{4097},
@@ -433,6 +473,7 @@ int main() {
   a_device_that_does_not_exist_is_refused();
   info_describes_the_device();
   device_memory_is_bounded();
+  the_test_mode_refuses_one_allocation();
   buffers_are_aligned_and_host_ones_are_zero();
   return zo2::test::report();
 }

@@ -126,6 +126,7 @@ export function fakeContext(script: Script = {}) {
       fileBytes: 0,
       commands: 0,
       launches: 0,
+      allocations: 0,
     }),
     dispose() {
       calls.push(["dispose"]);
