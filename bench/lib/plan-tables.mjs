@@ -151,3 +151,40 @@ export function ablationsBlock(result) {
   ];
   return lines.join("\n");
 }
+
+/** Markdown of `in-place-cpu.json`: MeZO's own order of perturbations against W+ and W- beside the weights. */
+export function inPlaceBlock(result) {
+  const { rows, asked, runs, threads } = result;
+  const percent = (share) => `${(100 * share).toFixed(1)} %`;
+  const size = (value) => (value === 0 ? "0" : value.toExponential(1));
+  const lines = [
+    `One visit of a decoder layer of ${rows[0].weights.toLocaleString("en")} weights (${asked.hidden} wide), without ` +
+      `its forward passes, ${asked.rounds} of each kind by turns on ${runs.name} (${threads} threads); weights after ` +
+      `${asked.steps} visits with a learning rate of 0 and eps ${asked.eps}, in one of its matrices. Drift: root ` +
+      "mean square of the changes over that of the weights.",
+    "",
+    table(
+      [
+        ...["weights", "", "s per visit", "ratio", "scratch, MiB"],
+        ...["weights not restored", "drift", "largest change"],
+      ],
+      rows.flatMap(({ type, outOfPlace, inPlace, ratio }) => [
+        visit(type, "beside the weights, one pass", outOfPlace, "1"),
+        visit(
+          type,
+          "in place, three passes",
+          inPlace,
+          `${ratio.median.toFixed(2)} (${ratio.least.toFixed(2)} to ${ratio.most.toFixed(2)})`,
+        ),
+      ]),
+      2,
+    ),
+    "",
+    provenance(result),
+  ];
+  return lines.join("\n");
+
+  function visit(type, way, { seconds, scratchBytes, changed, drift, most }, ratio) {
+    return [type, way, seconds.toFixed(3), ratio, mib(scratchBytes), percent(changed), size(drift), size(most)];
+  }
+}

@@ -3,7 +3,7 @@ import { table } from "./markdown.mjs";
 import { OPT_125M } from "./opt-shape.mjs";
 import { provenance } from "./provenance.mjs";
 import { journalBlock, replayBlock, smollm2RunBlock } from "./run-tables.mjs";
-import { ablationsBlock, planChoicesBlock, planModelsBlock, predictBlock } from "./plan-tables.mjs";
+import { ablationsBlock, inPlaceBlock, planChoicesBlock, planModelsBlock, predictBlock } from "./plan-tables.mjs";
 import { wireAccuracyBlock, wireLossBlock } from "./wire-tables.mjs";
 
 const KINDS_SHOWN = 6;
@@ -29,6 +29,7 @@ export const TABLES = {
   "plan-models": { results: "plan-models.json", render: planModelsBlock },
   predict: { results: "predict-cpu.json", render: predictBlock },
   ablations: { results: "ablations-cpu.json", render: ablationsBlock },
+  "in-place": { results: "in-place-cpu.json", render: inPlaceBlock },
 };
 
 /** Markdown of `mutants.json`: how many mutants of a sample the tests noticed, by room, and what that leaves open. */
