@@ -118,7 +118,7 @@ async function loadFrom(
     throw error;
   }
   for (const warning of warnings) (o.onWarning ?? emitWarning)(warning);
-  const { units, unitBytes, arrangement, arrange, budgets } = arranged;
+  const { units, unitBytes, arrangement, arrange, activations, budgets } = arranged;
   const session = await Session.create(device, recording, units, {
     ...{ tierOf: (unit) => at(arrangement.tiers, unit), arrange },
     ...{ deviceMemory: budgets.deviceMemory, hostMemory: budgets.hostMemory, totalMemory: budgets.totalMemory },
@@ -126,6 +126,7 @@ async function loadFrom(
     ...{ slots: arrangement.slots, overlap: offload.overlap },
     ...{
       prepareAhead: offload.prepareAhead,
+      activations,
       writeBackEvery: offload.writeBackEvery,
       wire,
       compute: options.dtype,

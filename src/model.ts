@@ -25,7 +25,7 @@ import { predictInputs, type LabelPrediction, type PredictInput, type SpanPredic
 import { scoreInputs, type Score, type ScoreInput } from "./infer/score.js";
 import type { DataSource } from "./infer/source.js";
 import { bindLoaded, generating, type Loaded, loadedOf } from "./loaded.js";
-import { deviceBytes, deviceParts, diskBytes, hostBytes } from "./memory/plan.js";
+import { type Activations, activationsOf, deviceBytes, deviceParts, diskBytes, hostBytes } from "./memory/plan.js";
 import type { Tier } from "./memory/residence.js";
 import { AT_WEIGHTS, METHODS } from "./method/index.js";
 import type { HeadSpec } from "./models/head.js";
@@ -43,7 +43,7 @@ export interface PlanSummary {
   readonly deviceBytes: number;
   /** Most bytes of device memory that are allowed; null: no limit. */
   readonly deviceMemory: number | null;
-  /** Weights at rest in host memory, and staging. */
+  /** Weights and activations at rest in host memory, and staging. */
   readonly hostBytes: number;
   /** Scratch files: of what on disk is trained, or no file of the checkpoint has as it rests. */
   readonly diskBytes: number;
@@ -57,6 +57,8 @@ export interface PlanSummary {
   readonly slots: number;
   /** Whether one unit is prepared while another runs. */
   readonly prepareAhead: boolean;
+  /** Where the activations between units rest, and their bytes. */
+  readonly activations: Activations;
 }
 
 /** What an evaluation tells while it goes on, and what stops it. */
@@ -279,6 +281,7 @@ export class Model implements AsyncDisposable {
       ...{ diskBytes: diskBytes(plan), inPlaceBytes: session.store.inPlaceBytes },
       tokens: plan.options.capacity.rows,
       ...{ unitBytes, slots: plan.device.slots.length, prepareAhead: plan.options.prepareAhead },
+      activations: activationsOf(plan),
     };
   }
 

@@ -38,6 +38,7 @@ export function buildModelOptions(flags: Flags, { training = false } = {}): Mode
       unitBytes: flags.unitBytes,
       slots: flags.slots,
       prepareAhead: flags.prepareAhead,
+      activations: flags.activations,
       writeBackEvery: flags.writeBackEvery,
       overlap: flags.overlap,
     }),
@@ -48,11 +49,12 @@ export function buildModelOptions(flags: Flags, { training = false } = {}): Mode
 export function buildPlanOptions(flags: Flags): PlanModelOptions {
   const { hardware, batchSize, microBatchSize, maxLength, noise, dtype, ignoreConfigFields, offload: to } = flags;
   const { wire, deviceMemory, hostMemory, diskPath, diskMemory, unitBytes, slots, prepareAhead } = flags;
-  const { overlap, revision, measure } = flags;
+  const { activations, overlap, revision, measure } = flags;
   return checked(planOptionsSchema, {
     ...defined({ hardware, measure, batchSize, microBatchSize, maxLength, noise, dtype, ignoreConfigFields }),
     offload: defined({
-      ...{ to, wire, deviceMemory, hostMemory, diskPath, diskMemory, unitBytes, slots, prepareAhead, overlap },
+      ...{ to, wire, deviceMemory, hostMemory, diskPath, diskMemory, unitBytes, slots, prepareAhead },
+      ...{ activations, overlap },
     }),
     ...(revision === undefined ? {} : { hub: { revision } }),
   });

@@ -171,6 +171,12 @@ export const FLAGS = {
     `%: perturb the next unit while one computes (default: ${loading.offload.prepareAhead})`,
     { path: "offload.prepareAhead" },
   ),
+  activations: choice(
+    "--activations <tier>",
+    ["auto", "device", "host"],
+    `%: where activations between units rest (default: ${loading.offload.activations})`,
+    { path: "offload.activations" },
+  ),
   writeBackEvery: number(
     "--write-back-every <n>",
     `visits of a unit for each that writes it back (default: ${loading.offload.writeBackEvery})`,
@@ -314,6 +320,7 @@ export const MODEL_FLAGS = [
   "unitBytes",
   "slots",
   "prepareAhead",
+  "activations",
   "overlap",
 ] as const satisfies readonly FlagName[];
 /** The flags that say how lines become sequences and scores. */

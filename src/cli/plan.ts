@@ -1,4 +1,5 @@
 import type { ModelPlan } from "../planner/summary.js";
+import { activationsText } from "../report/residence.js";
 import { formatBytes, formatCount, formatDuration, formatRate } from "../report/units.js";
 import { HARDWARE_NAMES, THIS_MACHINE } from "../simulate/hardware.js";
 import { buildPlanOptions } from "./build.js";
@@ -18,7 +19,7 @@ export const planCommand: CommandSpec = {
   flags: [
     ...["hardware", "measure", "deviceMemory", "hostMemory", "diskPath", "diskMemory"],
     ...["batchSize", "microBatchSize", "maxLength"],
-    ...["wire", "dtype", "unitBytes", "slots", "prepareAhead", "offload", "noise", "overlap"],
+    ...["wire", "dtype", "unitBytes", "slots", "prepareAhead", "activations", "offload", "noise", "overlap"],
     ...["ignoreConfigFields", "revision", "config", ...COMMON_FLAGS],
   ] as CommandSpec["flags"],
   help: {
@@ -81,7 +82,7 @@ function choiceOf(plan: ModelPlan): string {
       ? `resident: ${weights} in ${formatCount(units)} units of up to ${formatBytes(unitBytes)}`
       : `streamed, ${weights}: ${formatCount(residentUnits)} of ${formatCount(units)} units resident, units of up to ` +
         `${formatBytes(unitBytes)}, ${slots} slots`;
-  return `${how}, ${ahead}, computed in ${dtype}${bound}`;
+  return `${how}, ${ahead}${activationsText(plan)}, computed in ${dtype}${bound}`;
 }
 
 function timeLines({ predicted, hardware }: ModelPlan): string[] {

@@ -60,6 +60,13 @@ const offloadSchema = z.strictObject({
    */
   prepareAhead: z.enum(["auto", "on", "off"]).default("auto"),
   /**
+   * Where the activations between units rest, one area of them for each probe and micro-batch: on the device, or in
+   * host memory, from where three areas at most are on the device at once. It changes no result. `"auto"`: on the
+   * device where there is room; else, or where a step is predicted to be shorter so, in host memory. On the CPU, whose
+   * memory is the host's, it is `"device"`. @default "auto"
+   */
+  activations: z.enum(["auto", "device", "host"]).default("auto"),
+  /**
    * Visits of a streamed unit for each that writes it back. The visits between read the host's copy, which lags by up
    * to `writeBackEvery - 1` steps, and apply the updates that it lacks: less traffic, more noise to draw. It changes no
    * result, and concerns no unit that stays on the device. 1 .. 64. @default 1

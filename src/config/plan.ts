@@ -42,6 +42,8 @@ export const planOptionsSchema = z.strictObject({
       slots: z.int().min(1).optional(),
       unitBytes: byteSizeSchema.optional(),
       prepareAhead: z.enum(["auto", "on", "off"]).default("auto"),
+      /** Where the activations between units rest, as for `loadModel`. @default "auto" */
+      activations: z.enum(["auto", "device", "host"]).default("auto"),
       overlap: z.boolean().default(true),
     })
     .prefault({}),

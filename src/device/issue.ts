@@ -5,6 +5,7 @@ import { NOISE, ROUND } from "../contract/constants.js";
 import type { PackedBatch } from "../data/batch.js";
 import { DISK_ALIGNMENT } from "../memory/arena.js";
 import { symbolsOf } from "../memory/batch-tables.js";
+import { carriedValueBytes } from "../memory/places.js";
 import type { TensorSlice } from "../memory/units.js";
 import type { PendingUpdate } from "../method/index.js";
 import type { Work } from "../schedule/command.js";
@@ -18,6 +19,8 @@ import type { WeightStore } from "./store.js";
 import type { CommandWords, PrepareArgs, RunArgs, SideArgs, Span, UpdateArgs } from "./words.js";
 
 type Of<K extends Work["kind"]> = Extract<Work, { kind: K }>;
+type MovesCarried = Extract<Of<"upload" | "offload">, { what: "carried" }>;
+type Moves = Exclude<Of<"upload" | "offload">, MovesCarried>;
 
 /** What a pass works with besides its numbers. */
 export interface IssueContext {
@@ -81,6 +84,7 @@ export class Issue {
         return this.writeStaged(words, stream, work);
       case "upload":
       case "offload":
+        if (work.what === "carried") return this.moveCarried(words, stream, work);
         return work.what === "weights" ? this.moveWeights(words, stream, work) : this.moveCache(words, stream, work);
       case "prepare": {
         const { layout } = objects.unit(work.unit);
@@ -121,7 +125,7 @@ export class Issue {
       program,
       spaces: {
         weights: work.scratch === null ? this.wire(work) : at(device.scratch, work.scratch),
-        carried: at(device.carried, area),
+        carried: work.carriedSlot === null ? (device.carried[area] ?? null) : at(device.carriedSlots, work.carriedSlot),
         workspace: device.workspace,
         inputs: this.microBatch(work).whole,
         results: at(device.results, area),
@@ -222,7 +226,7 @@ export class Issue {
     if (seal !== null) words.seal(stream, store.sealOf(unit), unit, slot, objects.unit(unit).unit.wireBytes, seal.note);
   }
 
-  private moveWeights(words: CommandWords, stream: Stream, work: Of<"upload" | "offload">): void {
+  private moveWeights(words: CommandWords, stream: Stream, work: Moves): void {
     const { objects, store } = this.context;
     const host = work.hostSlot === null ? store.span(work.unit) : at(objects.host.slots, work.hostSlot);
     const slot = this.wire(work);
@@ -232,7 +236,7 @@ export class Issue {
   }
 
   /** Rows of a unit's piece of the cache: those of earlier passes come, those of this one go. */
-  private moveCache(words: CommandWords, stream: Stream, work: Of<"upload" | "offload">): void {
+  private moveCache(words: CommandWords, stream: Stream, work: Moves): void {
     const { data, context } = this;
     const { plan, device } = context.objects;
     if (data.kind !== "forward" || data.cache === null) throw new Error("the pass has no cache");
@@ -248,6 +252,20 @@ export class Issue {
         const first = offset + start * rowBytes;
         words.copy(stream, offsetBy(to, first), offsetBy(from, first), count * rowBytes);
       }
+    }
+  }
+
+  /** As many rows of each value as the micro-batch has. */
+  private moveCarried(words: CommandWords, stream: Stream, work: MovesCarried): void {
+    const { plan, device, host } = this.context.objects;
+    const { brings, takes } = at(plan.places.carries, work.unit);
+    const symbols = at(this.symbols, work.microBatch);
+    const slot = at(device.carriedSlots, work.slot);
+    const area = at(host.carried, this.area(work));
+    const [to, from, values] = work.kind === "upload" ? [slot, area, brings] : [area, slot, takes];
+    for (const value of values) {
+      const bytes = carriedValueBytes(value, symbols);
+      if (bytes > 0) words.copy(stream, offsetBy(to, value.offset), offsetBy(from, value.offset), bytes);
     }
   }
 
@@ -377,7 +395,10 @@ export class Issue {
       return nan(device.workspace);
     }
     if (work.what === "hostGathered") return nan(host.gathered);
-    const places = { slot: device.slots, hostSlot: host.slots, staging: host.staging.map(({ whole }) => whole) };
+    const places = {
+      ...{ slot: device.slots, carriedSlot: device.carriedSlots, hostSlot: host.slots },
+      staging: host.staging.map(({ whole }) => whole),
+    };
     nan(at(places[work.what], work.index));
   }
 

@@ -1,7 +1,7 @@
 import type { FloatType, WireType } from "../base/dtype.js";
 import type { ControlLayout } from "../memory/control.js";
 import type { Needs } from "../memory/needs.js";
-import type { Arrangement, Tier } from "../memory/residence.js";
+import type { ActivationTier, Arrangement, Tier } from "../memory/residence.js";
 import type { Declared } from "../schedule/command.js";
 import type { Pass } from "../schedule/facts.js";
 import type { DiskRest } from "./store.js";
@@ -14,8 +14,8 @@ export interface SessionOptions {
   /** Where each unit rests, at first where `arrange` is there. */
   readonly tierOf: (unit: number) => Tier;
   /**
-   * Chooses where units rest, how many are on the device at once and whether they are prepared ahead, for passes that
-   * need so much. Absent: all stays as it is.
+   * Chooses where units and activations rest, how many units are on the device at once and whether they are prepared
+   * ahead, for passes that need so much. Absent: all stays as it is.
    * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET
    */
   readonly arrange?: ((needs: Needs, control: ControlLayout) => Arrangement) | undefined;
@@ -25,6 +25,8 @@ export interface SessionOptions {
   readonly overlap: boolean;
   /** Whether units are prepared ahead of what runs; `"auto"`: on a GPU, where there is memory for it. */
   readonly prepareAhead: "auto" | "on" | "off";
+  /** Where the activations between units rest; `"auto"`: on the device where there is room. */
+  readonly activations: "auto" | ActivationTier;
   /** Of the visits of a unit that moves, how many there are for each that stores its pending updates. */
   readonly writeBackEvery: number;
   /** Of most matrices. */

@@ -4,7 +4,7 @@ import { isZo2Error } from "../base/errors.js";
 import { withinBudget } from "../memory/budget.js";
 import { type Batch, capacityOf, holds, joinCapacity, NO_BATCH, touchedRows } from "../memory/batch-tables.js";
 import { type Needs, needsFor } from "../memory/needs.js";
-import { type Plan, planMemory, type PlanOptions } from "../memory/plan.js";
+import { activationTiers, type Plan, planMemory, type PlanOptions } from "../memory/plan.js";
 import type { Capacity } from "../memory/places.js";
 import { type Arrangement, changesOf, residencesOf } from "../memory/residence.js";
 import { schedulePlan } from "../memory/schedule-plan.js";
@@ -42,7 +42,7 @@ export class Plans {
   private current: Active | null = null;
   private frozen: ReadonlySet<Parameter> = new Set();
   /** How units are held, besides where the store has them. */
-  private held: Pick<SessionOptions, "slots" | "prepareAhead">;
+  private held: Pick<SessionOptions, "slots" | "prepareAhead" | "activations">;
   /** Whether rows of a tied embedding are gathered for a batch. */
   readonly gathers: boolean;
   private readonly tables = new WeakMap<Batch, Int32Array>();
@@ -115,8 +115,7 @@ export class Plans {
     if (!sameKind(have, needed)) return this.rebuild(this.planFor(needed));
     const enough = have.probes >= needed.probes && have.sides >= needed.sides;
     if (enough && holds(have.capacity, needed.capacity)) return current;
-    // Two passes that fit one by one may not fit in one plan.
-    return this.rebuild(this.planWithin(joinNeeds(have, needed)) ?? this.planFor(needed));
+    return this.rebuild(this.planJoined(joinNeeds(have, needed), needed));
   }
 
   /**
@@ -129,7 +128,8 @@ export class Plans {
     if (first === undefined) return;
     for (const each of needs) this.planFor(each);
     const all = needs.filter((other) => sameKind(first, other)).reduce(joinNeeds);
-    const needed = this.planWithin(all) === null ? first : all;
+    const { capacity, probes, sides, output, cache } = this.planJoined(all, first).options;
+    const needed: Needs = { capacity, probes, sides, output, cache };
     if (this.options.arrange === undefined) await this.ensure(needed);
     else await this.rebuild(this.planArranged(needed));
   }
@@ -154,14 +154,42 @@ export class Plans {
     this.current = null;
   }
 
+  /**
+   * For passes together, where they fit in one plan; those that fit one by one may not. None has its activations moved
+   * for the sake of the others.
+   */
+  private planJoined(together: Needs, needed: Needs): Plan {
+    const joined = this.planWithin(together);
+    if (joined?.options.activations === "device") return joined;
+    const alone = this.planFor(needed);
+    return joined !== null && alone.options.activations === "host" ? joined : alone;
+  }
+
   private planHeld(needs: Needs): Plan {
-    const { slots, prepareAhead } = this.held;
+    const { arrange, activations } = this.options;
     const { tiers } = this.store;
-    if (prepareAhead !== "auto") return this.planWith(needs, { tiers, slots, prepareAhead: prepareAhead === "on" });
-    const ahead = this.aheadPays
-      ? withinBudget(() => this.planWith(needs, { tiers, slots, prepareAhead: true }))
-      : null;
-    return ahead ?? this.planWith(needs, { tiers, slots, prepareAhead: false });
+    const { slots, prepareAhead, activations: held } = this.held;
+    // Units that may rest elsewhere make room before activations do.
+    const stay = activations === "auto" && arrange !== undefined && held !== "host";
+    const ways = this.waysToHold(needs, { prepareAhead, activations: stay ? "device" : activations });
+    const [last, ...others] = ways.map((way) => () => this.planWith(needs, { tiers, slots, ...way })).reverse();
+    if (last === undefined) throw new Error("there is no way to hold units");
+    for (const plan of others.reverse()) {
+      const fits = withinBudget(plan);
+      if (fits !== null) return fits;
+    }
+    return last();
+  }
+
+  /** By preference. */
+  private waysToHold(
+    needs: Needs,
+    { prepareAhead, activations }: Pick<SessionOptions, "prepareAhead" | "activations">,
+  ): readonly Pick<Arrangement, "prepareAhead" | "activations">[] {
+    const usual = this.aheadPays ? [true, false] : [false];
+    const aheads = prepareAhead === "auto" ? usual : [prepareAhead === "on"];
+    const tiers = activations === "auto" ? activationTiers(needs) : [activations];
+    return tiers.flatMap((tier) => aheads.map((ahead) => ({ prepareAhead: ahead, activations: tier })));
   }
 
   private planArranged(needs: Needs): Plan {
@@ -172,7 +200,7 @@ export class Plans {
 
   private planWith(
     { capacity, probes, sides, output, cache }: Needs,
-    { tiers, slots, prepareAhead }: Arrangement,
+    { tiers, slots, prepareAhead, activations }: Arrangement,
   ): Plan {
     const { deviceMemory, hostMemory, totalMemory, compute } = this.options;
     return planMemory(this.units, {
@@ -181,6 +209,7 @@ export class Plans {
         probes,
         sides,
         prepareAhead,
+        activations,
         output,
         cache,
         slots,
@@ -199,16 +228,25 @@ export class Plans {
     });
   }
 
-  /** Those of the plan; where the device has less memory than was thought, those of one that prepares nothing ahead. */
+  /**
+   * Those of the plan; where the device has less memory than was thought, those of one that prepares nothing ahead, or
+   * that has activations in host memory.
+   */
   private async createObjects(plan: Plan): Promise<PlanObjects> {
-    const create = (of: Plan) => PlanObjects.create(this.device, of, this.recording.inputs, this.frozen);
-    try {
-      return await create(plan);
-    } catch (error) {
-      const spare = this.options.prepareAhead === "auto" && plan.options.prepareAhead;
-      if (!spare || !isZo2Error(error) || error.code !== "ZO2_ERR_OUT_OF_MEMORY") throw error;
-      const { slots } = plan.options;
-      return create(this.planWith(plan.options, { tiers: this.store.tiers, slots, prepareAhead: false }));
+    const { slots, prepareAhead, activations } = plan.options;
+    const ways = this.waysToHold(plan.options, this.options);
+    const own = ways.findIndex((way) => way.prepareAhead === prepareAhead && way.activations === activations);
+    const spares = ways.slice(own + 1).map((way) => () => {
+      return withinBudget(() => this.planWith(plan.options, { tiers: this.store.tiers, slots, ...way }));
+    });
+    for (let tried: Plan = plan; ; ) {
+      try {
+        return await PlanObjects.create(this.device, tried, this.recording.inputs, this.frozen);
+      } catch (error) {
+        const next = spares.shift()?.() ?? null;
+        if (next === null || !isZo2Error(error) || error.code !== "ZO2_ERR_OUT_OF_MEMORY") throw error;
+        tried = next;
+      }
     }
   }
 
@@ -218,10 +256,10 @@ export class Plans {
   }
 
   /** Brings units to where a plan has them. */
-  private async hold({ options: { residences, slots, prepareAhead } }: Plan): Promise<void> {
+  private async hold({ options: { residences, slots, prepareAhead, activations } }: Plan): Promise<void> {
     if (this.options.arrange === undefined) return;
     await this.store.move(residences.map(({ rest }) => rest));
-    this.held = { slots, prepareAhead: prepareAhead ? "on" : "off" };
+    this.held = { slots, prepareAhead: prepareAhead ? "on" : "off", activations };
   }
 
   private async rebuild(wanted: Plan): Promise<Active> {

@@ -33,7 +33,14 @@ export async function openModel(shape: ModelShape, choice: DeviceChoice, dtype: 
   const recording = recordModel(definition, numberParameters(definition.parameters));
   const units = cutUnits(recording, { wire: dtype, compute: dtype });
   const session = await Session.create(await openDevice(choice), recording, units, {
-    ...{ tierOf: () => "host", slots: 2, overlap: false, prepareAhead: "off", writeBackEvery: 1 },
+    ...{
+      tierOf: () => "host",
+      slots: 2,
+      overlap: false,
+      prepareAhead: "off",
+      activations: "device",
+      writeBackEvery: 1,
+    },
     ...{ wire: dtype, compute: dtype, rounding: "nearest", positionRow: definition.positionRow, poison: false },
   });
   return { session, definition, [Symbol.asyncDispose]: () => session.dispose() };

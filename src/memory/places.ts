@@ -24,12 +24,31 @@ export interface Place {
   readonly type: FloatType;
 }
 
+/** A value that passes between units, in its area: its rows lie one behind the other. */
+export interface CarriedValue extends Pick<Place, "offset" | "type">, Pick<Value, "rows" | "columns"> {}
+
+/** Of an area, what has to be there for a unit to run, and what it has changed of that which a later unit uses. */
+export interface Carries {
+  readonly brings: readonly CarriedValue[];
+  readonly takes: readonly CarriedValue[];
+}
+
 export interface Places {
   readonly of: ReadonlyMap<number, Place>;
+  /** By unit. */
+  readonly carries: readonly Carries[];
   /** Bytes of one carried area, of the workspace, and of one result. */
   readonly carriedBytes: number;
   readonly workspaceBytes: number;
   readonly resultBytes: number;
+}
+
+/** Bytes of a value with so many rows. */
+export function carriedValueBytes(
+  { type, rows, columns }: CarriedValue,
+  symbols: Readonly<Record<RowSymbol, number>>,
+): number {
+  return (typeof rows === "number" ? rows : symbols[rows]) * columns * BYTES_OF[type];
 }
 
 interface Life {
@@ -68,11 +87,8 @@ export function placeValues(units: readonly Unit[], capacity: Capacity, compute:
     resultBytes += size.bytes;
   }
 
-  const activations = byUnit.filter((l) => l.value.kind === "activation");
-  const carried = firstFit(
-    activations.filter((l) => l.first !== l.last),
-    sized,
-  );
+  const passing = byUnit.filter(({ value, first, last }) => value.kind === "activation" && first !== last);
+  const carried = firstFit(passing, sized);
   for (const [id, at] of carried.places) of.set(id, { space: "carried", ...at });
 
   let workspaceBytes = 0;
@@ -86,7 +102,28 @@ export function placeValues(units: readonly Unit[], capacity: Capacity, compute:
     const shared = of.get(root.id);
     if (shared !== undefined) of.set(value.id, shared);
   }
-  return { of, carriedBytes: carried.bytes, workspaceBytes, resultBytes };
+  const written = (op: UnitOp) => valuesOf(op.op, output, "out").map((v) => place.get(v) ?? v);
+  const carries = carriesOf(units, passing, carried.places, { used, written });
+  return { of, carries, carriedBytes: carried.bytes, workspaceBytes, resultBytes };
+}
+
+/** What a unit does not touch of an area stays as it is, wherever the area rests. */
+function carriesOf(
+  units: readonly Unit[],
+  passing: readonly Life[],
+  places: ReadonlyMap<number, Omit<Place, "space">>,
+  { used, written }: Readonly<Record<"used" | "written", (op: UnitOp) => readonly Value[]>>,
+): readonly Carries[] {
+  const lifeOf = new Map(passing.map((life) => [life.value.id, life]));
+  return units.map(({ ops }, u) => {
+    const among = (of: (op: UnitOp) => readonly Value[], isWanted: (life: Life) => boolean): CarriedValue[] =>
+      [...new Set(ops.flatMap(of))].flatMap(({ id, rows, columns }) => {
+        const [life, place] = [lifeOf.get(id), places.get(id)];
+        if (life === undefined || place === undefined || !isWanted(life)) return [];
+        return [{ offset: place.offset, type: place.type, rows, columns }];
+      });
+    return { brings: among(used, ({ first }) => first < u), takes: among(written, ({ last }) => last > u) };
+  });
 }
 
 /**

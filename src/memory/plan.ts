@@ -8,7 +8,7 @@ import { type BatchLayout, batchLayout, type BatchRegions, batchRegions } from "
 import { type CacheLayout, cacheLayout } from "./cache-layout.js";
 import { type ControlLayout, STEPS_IN_FLIGHT } from "./control.js";
 import { placeValues, type Capacity, type Places } from "./places.js";
-import type { Residence, Tier } from "./residence.js";
+import type { ActivationTier, Residence, Tier } from "./residence.js";
 import { type HostSlots, hostSlotsOf } from "./host-slots.js";
 import { type RestLayout, restLayout } from "./rest.js";
 import type { Unit } from "./units.js";
@@ -28,6 +28,8 @@ export interface PlanOptions {
   readonly sides: number;
   /** Whether one unit is prepared while another runs, which takes scratch for both. */
   readonly prepareAhead: boolean;
+  /** Where activations rest between units: what a unit needs of those in host memory passes through slots. */
+  readonly activations: ActivationTier;
   readonly capacity: Capacity;
   readonly output: Output;
   /** Rows of the key/value cache and where it rests, when the pass has one. */
@@ -42,6 +44,12 @@ export interface PlanOptions {
   readonly totalMemory?: number | undefined;
   /** Dtype of the perturbed weights and of the activations that only feed the next op. */
   readonly compute: FloatType;
+}
+
+/** Activations between units at rest. */
+export interface Activations {
+  readonly tier: ActivationTier;
+  readonly bytes: number;
 }
 
 /** What comes back from a pass. */
@@ -77,8 +85,10 @@ export interface Plan {
     readonly scratch: readonly Region[];
     /** Wire bytes of the rows gathered for a tied embedding. */
     readonly gathered: Region;
-    /** [probe x micro-batch] carried areas. */
+    /** [probe x micro-batch] carried areas; none where they rest in host memory. */
     readonly carried: readonly Region[];
+    /** Of areas in host memory, those that are worked with. */
+    readonly carriedSlots: readonly Region[];
     readonly workspace: Region;
     /** [probe x micro-batch] results. */
     readonly results: readonly Region[];
@@ -91,6 +101,8 @@ export interface Plan {
     readonly slots: readonly Region[];
     /** Wire bytes of the rows gathered for a tied embedding, of those units that rest on disk. */
     readonly gathered: Region;
+    /** [probe x micro-batch] carried areas; none where they rest on the device. */
+    readonly carried: readonly Region[];
     /** Twins of the device's inputs regions. */
     readonly staging: readonly BatchRegions[];
     /** For each step in flight. */
@@ -101,6 +113,9 @@ export interface Plan {
 
 /** One piece of a cache in host memory is worked with while the next comes and the one before goes. */
 const CACHE_SLOTS = 3;
+
+/** The same of carried areas. */
+export const CARRIED_SLOTS = 3;
 
 /**
  * Turns units and a largest batch into a memory plan.
@@ -113,7 +128,7 @@ export function planMemory(
   options: PlanOptions,
   places: Places = placeValues(units, options.capacity, options.compute, options.output),
 ): Plan {
-  const { capacity, probes, residences } = options;
+  const { capacity, residences } = options;
   const batch = batchLayout(capacity, { cached: options.cache !== null, control: options.control });
   const cache = options.cache === null ? null : cacheLayout(units, options.cache.rows, options.compute);
   const cachePieces = options.cache?.tier === "host" ? (cache?.units ?? []).filter((piece) => piece !== null) : [];
@@ -124,7 +139,8 @@ export function planMemory(
   const tableBytes = Math.max(0, ...units.map((u) => gatheredBytes(u, capacity, u.gathered?.wire)));
 
   const device = new Arena();
-  const areas = probes * capacity.microBatches;
+  const areas = areasOf(options);
+  const inHost = options.activations === "host" ? areas : 0;
   const deviceRegions = {
     slots: device.takeEach(slots, slotBytes),
     cacheSlots: device.takeEach(
@@ -133,7 +149,8 @@ export function planMemory(
     ),
     scratch: device.takeEach(scratchSets(options) * options.sides, scratchBytes),
     gathered: device.take(tableBytes),
-    carried: device.takeEach(areas, places.carriedBytes),
+    carried: device.takeEach(areas - inHost, places.carriedBytes),
+    carriedSlots: device.takeEach(Math.min(CARRIED_SLOTS, inHost), places.carriedBytes),
     workspace: device.take(places.workspaceBytes),
     results: device.takeEach(areas, places.resultBytes),
     inputs: device.takeEach(STEPS_IN_FLIGHT, batch.bytes).map((region) => batchRegions(batch, region)),
@@ -146,6 +163,7 @@ export function planMemory(
     // First, and of whole blocks each: all begin where an arena may, which is at a page.
     slots: host.takeEach(hostSlots.count, hostSlots.bytes),
     gathered: host.take(tableOnDisk ? tableBytes : 0),
+    carried: host.takeEach(inHost, places.carriedBytes),
     staging: host.takeEach(STEPS_IN_FLIGHT, batch.bytes).map((region) => batchRegions(batch, region)),
     readback: Array.from({ length: STEPS_IN_FLIGHT }, () => readbackRegions(host, options, areas, places.resultBytes)),
   };
@@ -170,6 +188,16 @@ export function planMemory(
 export function holdsTable(units: readonly Unit[], { tensors }: Unit): boolean {
   const table = units.find(({ gathered }) => gathered !== null)?.gathered?.parameter;
   return table !== undefined && tensors.some(({ parameter }) => parameter === table);
+}
+
+/** Carried areas, one for each probe and micro-batch. */
+export function areasOf({ probes, capacity }: Pick<PlanOptions, "probes" | "capacity">): number {
+  return probes * capacity.microBatches;
+}
+
+/** Where activations may rest, what is fastest first: only many take less of the device in host memory. */
+export function activationTiers(options: Pick<PlanOptions, "probes" | "capacity">): readonly ActivationTier[] {
+  return areasOf(options) > CARRIED_SLOTS ? ["device", "host"] : ["device"];
 }
 
 /** Each holds the perturbed weights of one unit. */
@@ -219,7 +247,7 @@ export function deviceParts(plan: Plan): { readonly name: string; readonly bytes
     { name: "key/value cache", bytes: deviceCacheBytes(plan) + sum(d.cacheSlots) },
     { name: plan.options.prepareAhead ? "W+ and W- of two units" : "W+ and W-", bytes: sum(d.scratch) },
     { name: "gathered embedding rows", bytes: d.gathered.bytes },
-    { name: "activations between units", bytes: sum(d.carried) },
+    { name: "activations between units", bytes: sum([...d.carried, ...d.carriedSlots]) },
     { name: "activations within a unit", bytes: d.workspace.bytes },
     { name: "results", bytes: sum(d.results) },
     { name: "batches and losses", bytes: sum(d.inputs.map(({ whole }) => whole)) + plan.options.control.bytes },
@@ -236,6 +264,12 @@ export function deviceBytes(plan: Plan): number {
 /** Host memory that a plan takes in all: weights at rest, and staging. */
 export function hostBytes(plan: Plan): number {
   return stagingBytes(plan) + plan.rest.bytes.host;
+}
+
+/** Where the activations between units rest, and the bytes that they take there. */
+export function activationsOf({ options, device, host }: Plan): Activations {
+  const areas = options.activations === "host" ? host.carried : device.carried;
+  return { tier: options.activations, bytes: areas.reduce((sum, { bytes }) => sum + bytes, 0) };
 }
 
 /** Twins of what the device has in its working arena and in its control buffer. */
@@ -260,12 +294,19 @@ function checkBudgets(plan: Plan): void {
 
 function checkHostBudget(plan: Plan, budget: number | undefined, needed: number): void {
   if (budget === undefined || needed <= budget) return;
+  const { tier, bytes } = activationsOf(plan);
+  const activations = tier === "host" ? bytes : 0;
+  const parts = [
+    `weights at rest ${formatBytes(plan.rest.bytes.host)}`,
+    ...(activations > 0 ? [`activations between units ${formatBytes(activations)}`] : []),
+    `staging ${formatBytes(stagingBytes(plan) - activations)}`,
+  ];
+  const less = activations > 0 ? 'set option "offload.activations" = "device", ' : "";
   throw new Zo2Error(
     "ZO2_ERR_MEMORY_BUDGET",
     `the plan needs ${formatBytes(needed)} (${needed} bytes) of host memory, ${formatBytes(budget)} is allowed ` +
-      `(weights at rest ${formatBytes(plan.rest.bytes.host)}, staging ${formatBytes(stagingBytes(plan))}); keep more ` +
-      'on the device (option "offload.to"), choose a narrower dtype as option "offload.wire", or raise option ' +
-      '"offload.hostMemory"',
+      `(${parts.join(", ")}); ${less}keep more on the device (option "offload.to"), choose a narrower dtype as ` +
+      'option "offload.wire", or raise option "offload.hostMemory"',
   );
 }
 
@@ -276,7 +317,13 @@ function checkDeviceBudget(plan: Plan): void {
   const parts = deviceParts(plan)
     .map((p) => `${p.name} ${formatBytes(p.bytes)}`)
     .join(", ");
-  const less = plan.options.prepareAhead ? 'set option "offload.prepareAhead" = "off", ' : "";
+  const { prepareAhead, activations } = plan.options;
+  const less = [
+    ...(prepareAhead ? ['set option "offload.prepareAhead" = "off", '] : []),
+    ...(activations === "device" && areasOf(plan.options) > CARRIED_SLOTS
+      ? ['set option "offload.activations" = "host", ']
+      : []),
+  ].join("");
   const advice =
     plan.device.slots.length === 0
       ? 'stream the weights (option "offload.to" = "host")'

@@ -5,6 +5,9 @@ import type { Unit } from "./units.js";
 /** Where wire bytes rest between visits. */
 export type Tier = "device" | "host" | "disk";
 
+/** Where activations rest between units. */
+export type ActivationTier = Exclude<Tier, "disk">;
+
 export interface Residence {
   readonly rest: Tier;
   /** Whether a visit brings the bytes to a slot of the device, and takes them back where it has changed them. */
@@ -23,6 +26,8 @@ export interface Arrangement {
   readonly slots: number;
   /** Whether one unit is prepared while another runs. */
   readonly prepareAhead: boolean;
+  /** Where the activations between units rest. */
+  readonly activations: ActivationTier;
 }
 
 /** Whether anything in a unit is trained. @param frozen parameters that no update concerns. */

@@ -1,3 +1,4 @@
+import { at } from "../base/at.js";
 import type { Parameter } from "../ops/parameter.js";
 import type { SchedulePlan } from "../schedule/facts.js";
 import { holdsTable, type Plan, scratchSets } from "./plan.js";
@@ -17,8 +18,11 @@ export function schedulePlan(plan: Plan, frozen: ReadonlySet<Parameter>, poison:
         direct: isDirect(unit),
         gathered: unit.gathered === null ? null : { changes: !frozen.has(unit.gathered.parameter) },
         cacheSlot: cached && cacheSlots > 0 ? pieces++ % cacheSlots : null,
+        brings: at(plan.places.carries, unit.index).brings.length > 0,
+        takes: at(plan.places.carries, unit.index).takes.length > 0,
       };
     }),
+    carriedSlots: plan.device.carriedSlots.length,
     gatherSources: plan.units.filter((unit) => holdsTable(plan.units, unit)).map(({ index }) => index),
     sides: plan.options.sides,
     sets: scratchSets(plan.options),

@@ -1,6 +1,6 @@
 /** A model's forward pass as a flat list of ops, block by block: recorded once, whatever runs it. */
 import { type Parameter, rowsOf } from "./parameter.js";
-import type { Op, Operand, OpRow, OpTable, Recordable } from "./row.js";
+import type { Op, Operand, OperandRole, OpRow, OpTable, Recordable } from "./row.js";
 import { OPS } from "./table.js";
 import { type Inputs, type Output, rootOf, SEQUENCE_FIELDS, type Shape, type Value } from "./value.js";
 
@@ -144,9 +144,13 @@ export function isParameter(operand: Operand): operand is Parameter {
   return "canonical" in operand;
 }
 
-/** The values with a place of their own that an op reads and writes in a pass, in the order of its operands. */
-export function valuesOf(op: Op, output: Output): readonly Value[] {
+/**
+ * The values with a place of their own that an op reads and writes in a pass, in the order of its operands.
+ * @param role of those that are wanted: "out" for what it writes; absent: all.
+ */
+export function valuesOf(op: Op, output: Output, role?: OperandRole["role"]): readonly Value[] {
   return Object.entries(op.row.operands).flatMap(([name, operand]) => {
+    if (role !== undefined && operand.role !== role) return [];
     if ("when" in operand && operand.when !== undefined && operand.when !== output) return [];
     const used = op.operands[name] ?? null;
     return used === null || isParameter(used) ? [] : [rootOf(used)];

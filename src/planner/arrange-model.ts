@@ -4,6 +4,7 @@ import type { ResolvedModelOptions } from "../config/model.js";
 import { withinBudget } from "../memory/budget.js";
 import { type ControlLayout, controlLayout, stepStates } from "../memory/control.js";
 import type { Needs } from "../memory/needs.js";
+import { activationTiers } from "../memory/plan.js";
 import type { Arrangement, Tier } from "../memory/residence.js";
 import { type RestLayout, restLayout } from "../memory/rest.js";
 import type { Unit, UnitOptions } from "../memory/units.js";
@@ -35,6 +36,8 @@ export interface ArrangedModel {
   readonly unitBytes: number;
   readonly units: readonly Unit[];
   readonly arrangement: Arrangement;
+  /** Where the activations between units may rest. */
+  readonly activations: ResolvedModelOptions["offload"]["activations"];
   /** Of weights at rest on each tier, where all of them may be trained. */
   readonly restBytes: RestLayout["bytes"];
   /** Of those on disk, what no file of the checkpoint has as it rests: it is written when the model is loaded. */
@@ -61,8 +64,11 @@ export function arrangeModel(
   const overlap = offload.overlap && overlaps;
   const ahead = prepareAhead === "auto" ? undefined : prepareAhead === "on";
   const whole: Tier = offload.to === "auto" ? "host" : offload.to;
+  // In memory that is one they take the same wherever they rest.
+  const activations = offload.activations === "auto" && o.sharesMemory ? "device" : offload.activations;
+  const asked = activations === "auto" ? undefined : activations;
   const pinned: Pinned = {
-    ...{ unitBytes, slots, prepareAhead: ahead },
+    ...{ unitBytes, slots, prepareAhead: ahead, activations: asked },
     tierOf: auto ? undefined : (unit) => tierOf?.(unit) ?? whole,
   };
   const { probes: ofStep, rule } = METHODS["mezo-sgd"].step({ eps: 1 });
@@ -83,8 +89,8 @@ export function arrangeModel(
   const disk = fit.tiers.flatMap((tier, unit) => (tier === "disk" ? [unit] : []));
   const onDisk = budgets.diskMemory === undefined ? undefined : new Set(disk);
   return {
-    ...{ unitBytes: fit.unitBytes, units: fit.units, budgets },
-    arrangement: { ...first, tiers: fit.tiers },
+    ...{ unitBytes: fit.unitBytes, units: fit.units, activations, budgets },
+    arrangement: { ...first, activations: fit.activations, tiers: fit.tiers },
     restBytes: fit.plan.rest.bytes,
     writtenBytes: restLayout(
       fit.units,
@@ -95,9 +101,11 @@ export function arrangeModel(
           arrange: (needs, of) => {
             const room = { ...budgets, needs, control: of, compute, overlap };
             // What was found to be the fastest stays, where it has room.
+            const found = activationTiers(needs).includes(fit.activations) ? fit.activations : "device";
+            const fastest = { ...first, activations: asked ?? found, onDisk };
             return (
-              withinBudget(() => arrangeUnits(fit.units, { ...room, pinned: { ...first, onDisk } })) ??
-              arrangeUnits(fit.units, { ...room, pinned: { slots, prepareAhead: ahead, onDisk } })
+              withinBudget(() => arrangeUnits(fit.units, { ...room, pinned: fastest })) ??
+              arrangeUnits(fit.units, { ...room, pinned: { slots, prepareAhead: ahead, activations: asked, onDisk } })
             );
           },
         }

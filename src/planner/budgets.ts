@@ -1,8 +1,8 @@
 /** What a plan may take, what of it is decided already, and what is said where nothing fits. */
 import { formatBytes } from "../base/bytes.js";
 import { Zo2Error } from "../base/errors.js";
-import { deviceBytes, diskBytes, hostBytes, type Plan } from "../memory/plan.js";
-import type { Tier } from "../memory/residence.js";
+import { activationTiers, deviceBytes, diskBytes, hostBytes, type Plan } from "../memory/plan.js";
+import type { ActivationTier, Tier } from "../memory/residence.js";
 
 /** Memory that may be in use, in bytes; absent: no limit. */
 export interface Budgets {
@@ -19,6 +19,7 @@ export interface Pinned {
   readonly unitBytes?: number | undefined;
   readonly slots?: number | undefined;
   readonly prepareAhead?: boolean | undefined;
+  readonly activations?: ActivationTier | undefined;
   /** Where each unit rests. */
   readonly tierOf?: ((unit: number) => Tier) | undefined;
   /** Units that rest on disk, and stay there; no other does then. */
@@ -66,6 +67,13 @@ export function nothingFits({ device, host }: Met, budgets: Budgets & { readonly
   const advice = [
     ...(pinned.unitBytes === undefined ? [] : ['lower option "offload.unitBytes", or leave it to be chosen']),
     ...(pinned.tierOf?.(0) !== lacking ? [] : [`leave out option "offload.to" = "${lacking}"`]),
+    ...(host === null &&
+    pinned.activations === "device" &&
+    device !== null &&
+    activationTiers(device.options).length > 1
+      ? ['set option "offload.activations" = "host"']
+      : []),
+    ...(host !== null && pinned.activations === "host" ? ['leave out option "offload.activations" = "host"'] : []),
     ...(host === null ? ['lower options "batchSize", "microBatchSize" or "maxLength"'] : []),
     'choose a narrower dtype as option "offload.wire"',
     ...(host === null || deviceMemory === undefined ? [] : ['raise option "offload.deviceMemory"']),

@@ -15,7 +15,7 @@ import type { Output } from "../ops/value.js";
 import type { Hardware } from "../simulate/hardware.js";
 import { type SimulatedStep, simulateStep, type SimulateOptions } from "../simulate/simulate.js";
 import { type Budgets, Met, nothingFits, type Pinned } from "./budgets.js";
-import { type ArrangeOptions, Cut, fitting } from "./fill.js";
+import { type ArrangeOptions, Cut, fitting, tiersOf } from "./fill.js";
 
 export interface ChoiceOptions extends Budgets, Pick<UnitOptions, "wire" | "wires" | "asStored"> {
   readonly compute: FloatType;
@@ -66,20 +66,24 @@ export function choosePlan(recording: Recording, o: ChoiceOptions): Choice {
       if (best === null || predicted.seconds < best.predicted.seconds) best = { ...fit, predicted };
     }
     worse = best === before ? worse + 1 : 0;
-    // Where all is resident nothing is gained by cutting it smaller, nor where the last sizes were slower.
-    if (isResident(best) || worse === PATIENCE) break;
+    // Where all is on the device nothing is gained by cutting it smaller, nor where the last sizes were slower.
+    if (isOnDevice(best) || worse === PATIENCE) break;
   }
   if (best !== null) return best;
   throw nothingFits(met, o);
 }
 
 /**
- * The first that fits, for hardware of which nothing is known: the largest units, the most slots.
+ * The first that fits, for hardware of which nothing is known: activations on the device, the largest units, the most
+ * slots.
  * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET where nothing fits, with the least that would
  */
 export function firstThatFits(recording: Recording, o: RoomOptions): Fit {
   const met = new Met();
-  for (const [first] of fitsOf(recording, o, o.overlap, met)) if (first !== undefined) return first;
+  for (const activations of tiersOf(o.pinned, { probes: o.probes.length, capacity: o.capacity })) {
+    const pinned = { ...o.pinned, activations };
+    for (const [first] of fitsOf(recording, { ...o, pinned }, o.overlap, met)) if (first !== undefined) return first;
+  }
   throw nothingFits(met, o);
 }
 
@@ -104,8 +108,8 @@ function* fitsOf(recording: Recording, o: RoomOptions, overlaps: boolean, met: M
   }
 }
 
-function isResident(choice: Choice | null): boolean {
-  return choice?.tiers.every((tier) => tier === "device") === true;
+function isOnDevice(choice: Choice | null): boolean {
+  return choice?.activations === "device" && choice.tiers.every((tier) => tier === "device");
 }
 
 function simulate(recording: Recording, plan: Plan, o: ChoiceOptions, enough?: number): SimulatedStep {

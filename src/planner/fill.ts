@@ -5,8 +5,8 @@ import { ARENA_ALIGNMENT } from "../memory/arena.js";
 import type { ControlLayout } from "../memory/control.js";
 import type { Needs } from "../memory/needs.js";
 import { type Places, placeValues } from "../memory/places.js";
-import { deviceBytes, hostBytes, type Plan, planMemory } from "../memory/plan.js";
-import { type Arrangement, residencesOf, type Tier } from "../memory/residence.js";
+import { activationTiers, deviceBytes, hostBytes, type Plan, planMemory } from "../memory/plan.js";
+import { type ActivationTier, type Arrangement, residencesOf, type Tier } from "../memory/residence.js";
 import type { Unit } from "../memory/units.js";
 import { type Budgets, type Met, type Pinned, within } from "./budgets.js";
 
@@ -29,14 +29,25 @@ export function fitting(
   overlaps: boolean,
   met: Met,
 ): readonly (Arrangement & { readonly plan: Plan })[] {
-  const filled = layouts(o.pinned, overlaps).map(([slots, prepareAhead]) => fill(cut, slots, prepareAhead, o));
-  for (const { plan } of filled) met.add(plan, o);
-  return filled
-    .filter(({ plan }) => within(plan, o))
-    .map(({ plan, tiers }) => {
-      const { slots, prepareAhead } = plan.options;
-      return { slots, prepareAhead, tiers, plan };
-    });
+  const fits: (Arrangement & { readonly plan: Plan })[] = [];
+  for (const activations of tiersOf(o.pinned, cut.needs)) {
+    for (const [slots, prepareAhead] of layouts(o.pinned, overlaps)) {
+      const { plan, tiers } = fill(cut, { slots, prepareAhead, activations }, o);
+      met.add(plan, o);
+      if (within(plan, o)) fits.push({ slots: plan.options.slots, prepareAhead, activations, tiers, plan });
+    }
+    // Beside weights that are all resident nothing is gained by moving activations.
+    if (fits.some(({ tiers }) => tiers.every((tier) => tier === "device"))) break;
+  }
+  return fits;
+}
+
+/** Where activations may rest, on the device first. */
+export function tiersOf(
+  { activations }: Pick<Pinned, "activations">,
+  needs: Pick<Needs, "probes" | "capacity">,
+): readonly ActivationTier[] {
+  return activations === undefined ? activationTiers(needs) : [activations];
 }
 
 /** Units, and what does not depend on where they rest. */
@@ -77,12 +88,12 @@ type FillOptions = Pick<ArrangeOptions, "control" | "pinned" | keyof Budgets>;
  * As many units as have room stay on the device, evenly spread, so that what moves hides behind what does not. The
  * others rest in host memory; where that has no room for them, what is left on disk.
  */
-function fill(cut: Cut, slots: number, prepareAhead: boolean, o: FillOptions): Filled {
+function fill(cut: Cut, layout: Omit<Arrangement, "tiers">, o: FillOptions): Filled {
   const { units } = cut;
   const { tierOf, onDisk } = o.pinned;
   const planOf = (tier: (unit: number) => Tier): Filled => {
     const tiers = units.map(({ index }) => tier(index));
-    return { tiers, plan: planFor(cut, { tiers, slots, prepareAhead }, o.control) };
+    return { tiers, plan: planFor(cut, { tiers, ...layout }, o.control) };
   };
   if (tierOf !== undefined) return planOf(tierOf);
   const inMemory = fillDevice(cut, planOf, (unit) => (onDisk?.has(unit) === true ? "disk" : "host"), o);
@@ -165,9 +176,9 @@ function spread(count: number): readonly number[] {
 
 function planFor(
   { units, needs, compute, places }: Cut,
-  { tiers, slots, prepareAhead }: Arrangement,
+  { tiers, slots, prepareAhead, activations }: Arrangement,
   control: ControlLayout,
 ): Plan {
   const residences = residencesOf(units, (unit) => at(tiers, unit), new Set());
-  return planMemory(units, { ...needs, prepareAhead, control, slots, compute, residences }, places);
+  return planMemory(units, { ...needs, prepareAhead, activations, control, slots, compute, residences }, places);
 }

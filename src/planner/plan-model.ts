@@ -75,7 +75,7 @@ export function planConfig(
   const stored = storedType(config);
   const deviceMemory = o.offload.deviceMemory ?? hardware?.deviceBytes;
   const workload = workloadOf(definition, o);
-  const room = roomOptions(o, workload, stored ?? "fp32", deviceMemory);
+  const room = roomOptions(o, workload, stored ?? "fp32", { deviceMemory, hardware });
   const found = choose(recording, hardware, room, workload, o.noise);
   return summaryOf(found, {
     ...{ name, parameters: recording.parameters, workload, hardware, hardwareName: o.hardware ?? null },
@@ -93,10 +93,12 @@ function roomOptions(
   { offload, dtype }: ResolvedPlanOptions,
   { capacity, output }: Workload,
   stored: FloatType,
-  deviceMemory: number | undefined,
+  { deviceMemory, hardware }: { readonly deviceMemory: number | undefined; readonly hardware: Hardware | null },
 ): RoomOptions {
   const { to: tier, unitBytes, slots, prepareAhead, overlap, hostMemory, diskPath } = offload;
   const diskMemory = diskPath === undefined ? undefined : (offload.diskMemory ?? Number.POSITIVE_INFINITY);
+  // A CPU's memory is the host's: activations take the same wherever they rest.
+  const activations = offload.activations === "auto" && hardware?.overlaps === false ? "device" : offload.activations;
   const { probes, rule } = METHODS["mezo-sgd"].step({ eps: 1 });
   return {
     ...{ deviceMemory, hostMemory, diskMemory, compute: dtype, capacity, probes, output, overlap },
@@ -106,6 +108,7 @@ function roomOptions(
       unitBytes,
       slots,
       prepareAhead: prepareAhead === "auto" ? undefined : prepareAhead === "on",
+      activations: activations === "auto" ? undefined : activations,
     },
     control: controlLayout(probes.length, rule.differences.length, stepStates(1)),
   };

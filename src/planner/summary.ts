@@ -1,6 +1,6 @@
 /** A plan that was chosen, as others read it. */
 import { BYTES_OF, type FloatType, type WireType } from "../base/dtype.js";
-import { deviceBytes, deviceParts, diskBytes, hostBytes } from "../memory/plan.js";
+import { type Activations, activationsOf, deviceBytes, deviceParts, diskBytes, hostBytes } from "../memory/plan.js";
 import type { Parameter } from "../ops/parameter.js";
 import { type Lane, LANES } from "../schedule/command.js";
 import type { Hardware } from "../simulate/hardware.js";
@@ -41,6 +41,8 @@ export interface ModelPlan {
   readonly unitBytes: number;
   readonly slots: number;
   readonly prepareAhead: boolean;
+  /** Where the activations between units rest, and their bytes. */
+  readonly activations: Activations;
   readonly residentUnits: number;
   readonly streamedUnits: number;
   /** Device memory by purpose. */
@@ -85,7 +87,14 @@ export function summaryOf(
         : { name: hardwareName, title: hardware.name, source: hardware.source },
     ...{ deviceMemory, deviceBytes: deviceBytes(plan), hostBytes: hostBytes(plan), diskBytes: diskBytes(plan) },
     weightBytes: units.reduce((sum, unit) => sum + unit.wireBytes, 0),
-    ...{ unitBytes, slots, prepareAhead, residentUnits, streamedUnits: units.length - residentUnits },
+    ...{
+      unitBytes,
+      slots,
+      prepareAhead,
+      activations: activationsOf(plan),
+      residentUnits,
+      streamedUnits: units.length - residentUnits,
+    },
     parts: deviceParts(plan),
     predicted: predicted === null ? null : predictionOf(predicted, rows),
   };

@@ -5,11 +5,21 @@ import { formatBytes } from "./units.js";
 export interface Held {
   readonly units: readonly { readonly tier: Tier; readonly bytes: number }[];
   readonly slots: number;
+  readonly activations: { readonly tier: Tier; readonly bytes: number };
   readonly deviceMemory: number | null;
 }
 
-/** How the weights are held, and why. */
-export function residenceText({ units, slots, deviceMemory }: Held): string {
+/** How the weights are held, and why; and the activations between units where they are not on the device. */
+export function residenceText(held: Held): string {
+  return weightsText(held) + activationsText(held);
+}
+
+/** Behind how the weights are held; empty where activations are on the device. */
+export function activationsText({ activations: { tier, bytes } }: Pick<Held, "activations">): string {
+  return tier === "device" ? "" : `, activations in ${tier} memory (${formatBytes(bytes)})`;
+}
+
+function weightsText({ units, slots, deviceMemory }: Held): string {
   const on = (tier: Tier) => units.filter((unit) => unit.tier === tier).length;
   if (on("device") === units.length) return "resident on the device";
   const largest = Math.max(0, ...units.map(({ tier, bytes }) => (tier === "device" ? 0 : bytes)));

@@ -37,6 +37,15 @@ export type Work =
       readonly slot: number;
       readonly hostSlot: number | null;
     }
+  /** What a unit needs of an area of activations, and what it leaves there for later ones. */
+  | {
+      readonly kind: "upload" | "offload";
+      readonly what: "carried";
+      readonly unit: number;
+      readonly probe: number;
+      readonly microBatch: number;
+      readonly slot: number;
+    }
   /**
    * Pending updates in (`update`), updated wire bytes out (`store`), the sides of one direction out, each to a scratch
    * of the set.
@@ -61,7 +70,10 @@ export type Work =
       readonly signs: readonly Probe["sign"][];
       readonly set: number;
     }
-  /** `scratch`: null to read the wire bytes as they are, in their slot or where they rest. */
+  /**
+   * `scratch`: null to read the wire bytes as they are, in their slot or where they rest. `carriedSlot`: null to work
+   * in the area itself.
+   */
   | {
       readonly kind: "run";
       readonly unit: number;
@@ -71,6 +83,7 @@ export type Work =
       readonly scratch: number | null;
       readonly slot: number | null;
       readonly cacheSlot: number | null;
+      readonly carriedSlot: number | null;
     }
   | { readonly kind: "loss"; readonly probe: number; readonly microBatch: number; readonly ring: number }
   | { readonly kind: "coefficients" }
@@ -78,7 +91,7 @@ export type Work =
   | { readonly kind: "inject"; readonly ring: number }
   | { readonly kind: "readback"; readonly ring: number; readonly results: boolean }
   /** Test mode: fills with NaN what nothing may read any more. */
-  | { readonly kind: "poison"; readonly what: "slot" | "hostSlot" | "staging"; readonly index: number }
+  | { readonly kind: "poison"; readonly what: "slot" | "carriedSlot" | "hostSlot" | "staging"; readonly index: number }
   | { readonly kind: "poison"; readonly what: "hostGathered" }
   | { readonly kind: "poison"; readonly what: "scratch"; readonly sets: readonly number[] }
   /** Outside of passes: zeroes the states and the flags, or the flags alone. */

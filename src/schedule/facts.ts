@@ -16,7 +16,12 @@ export interface SchedulePlan {
     readonly gathered: { readonly changes: boolean } | null;
     /** Where its piece of a cache is brought to, when the cache moves; null for a unit without one. */
     readonly cacheSlot: number | null;
+    /** Whether it needs activations that earlier units have left, and leaves some for later ones. */
+    readonly brings: boolean;
+    readonly takes: boolean;
   }[];
+  /** Where activations between units are brought to; 0 where they are used where they rest. */
+  readonly carriedSlots: number;
   /** Units whose wire bytes hold the rows that are gathered. */
   readonly gatherSources: readonly number[];
   /** Scratches of a set: for the perturbed weights of one unit along one direction. */

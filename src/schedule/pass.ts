@@ -1,4 +1,5 @@
 import { drawsOf } from "../method/index.js";
+import { CarriedSlots } from "./carried.js";
 import type { Declared, Emit } from "./command.js";
 import type { Pass, SchedulePlan } from "./facts.js";
 import * as resource from "./resource.js";
@@ -20,12 +21,13 @@ export function emitPass(plan: SchedulePlan, pass: Pass, emit: Emit): void {
     emit,
     pending: pass.pending.map(resource.state),
     sets: new ScratchSets(plan),
+    carried: new CarriedSlots(plan, emit),
   };
   const runs = pass.probes.length > 0;
   const visits = plan.units.map((_, unit) => new Visit(tour, unit));
   if (runs) bringBatch(tour, visits);
   for (const [unit, visit] of visits.entries()) {
-    if (runs) visit.forward();
+    if (runs) visit.forward(visits[unit + 1]);
     else if (pass.only?.includes(unit) ?? true) visit.flush();
   }
   if (pass.yields === "coefficients" && pass.state !== null) {

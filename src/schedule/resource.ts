@@ -14,6 +14,8 @@ const SHARED = [
   ...STAGED,
   "cacheRest",
   "cacheSlot",
+  "carriedRest",
+  "carriedSlot",
   "inputs",
   "staging",
   "readback",
@@ -40,7 +42,10 @@ export const hostSlot = make("hostSlot");
 export const deviceCache = make("deviceCache");
 /** Perturbed weights, by set and side. */
 export const scratch = make("scratch");
-/** Activations between units, and what the head leaves behind, by area (probe x micro-batch). */
+/** Activations between units that rest elsewhere, by area (probe x micro-batch), and a place to work with an area. */
+export const carriedRest = make("carriedRest");
+export const carriedSlot = make("carriedSlot");
+/** Activations between units where they are worked with, and what the head leaves behind, by area. */
 export const carried = make("carried");
 export const results = make("results");
 /** Losses and coefficients, by step state. */

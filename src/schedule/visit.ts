@@ -1,5 +1,6 @@
 /** All that happens to one unit in a pass. */
 import { at } from "../base/at.js";
+import type { CarriedSlots } from "./carried.js";
 import type { Draw } from "../method/index.js";
 import type { Emit, Lane } from "./command.js";
 import type { Pass, SchedulePlan } from "./facts.js";
@@ -16,6 +17,7 @@ export interface Tour {
   /** What a unit reads whose pending updates are worked out. */
   readonly pending: readonly Resource[];
   readonly sets: ScratchSets;
+  readonly carried: CarriedSlots;
 }
 
 /** The sets of scratches, taken in turns, and the lane that fills them. */
@@ -79,11 +81,15 @@ export class Visit {
     this.release("offload");
   }
 
-  /** Runs every probe: those of one direction share a prepare, and all share what was brought. */
-  forward(): void {
+  /**
+   * Runs every probe: those of one direction share a prepare, and all share what was brought.
+   * @param next the visit behind it, whose unit comes ahead of the activations that the runs of this one bring.
+   */
+  forward(next: Visit | undefined): void {
     const draws = this.draws();
     const direct = this.unit.direct && !this.updates && draws.every(({ direction }) => direction === null);
     this.bring();
+    if (this.tour.carried.move && next?.unit.slot !== this.unit.slot) next?.bring();
     draws.forEach((draw, d) => {
       const first = d === 0;
       const set = direct ? null : this.takeSet();
@@ -187,7 +193,7 @@ export class Visit {
 
   /** @param set null to read the wire bytes as they are. */
   private run({ probes, signs }: Draw, set: number | null): void {
-    const { plan, pass, emit } = this.tour;
+    const { plan, pass, emit, carried } = this.tour;
     const { microBatches, ring, yields, state } = pass;
     const { slot } = this.unit;
     const yieldsLoss = yields === "coefficients" && state !== null && this.index === plan.units.length - 1;
@@ -197,15 +203,29 @@ export class Visit {
         const scratch = set === null ? null : set * plan.sides + Math.min(side, signs.length - 1);
         const area = probe * microBatches + microBatch;
         const results = resource.results(area);
+        const carriedRun = { unit: this.index, probe, microBatch, area };
+        const carriedSlot = carried.bring(carriedRun);
         const reads = [resource.inputs(ring), scratch === null ? this.place : resource.scratch(scratch)];
-        const writes = [resource.carried(area), resource.WORKSPACE, results];
+        const place = carriedSlot === null ? resource.carried(area) : resource.carriedSlot(carriedSlot);
+        const writes = [place, resource.WORKSPACE, results];
         if (pass.cache !== null && this.unit.cacheSlot !== null) writes.push(this.cachePlace());
         emit(
           "compute",
-          { kind: "run", unit: this.index, probe, microBatch, ring, scratch, slot, cacheSlot: this.cacheSlot },
+          {
+            kind: "run",
+            unit: this.index,
+            probe,
+            microBatch,
+            ring,
+            scratch,
+            slot,
+            cacheSlot: this.cacheSlot,
+            carriedSlot,
+          },
           reads,
           writes,
         );
+        carried.take(carriedRun, carriedSlot);
         if (yieldsLoss)
           emit(
             "compute",

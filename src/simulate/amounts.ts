@@ -2,6 +2,7 @@
 import { at } from "../base/at.js";
 import { BYTES_OF, storageType } from "../base/dtype.js";
 import { loweredOps } from "../memory/operands.js";
+import { carriedValueBytes } from "../memory/places.js";
 import type { Plan } from "../memory/plan.js";
 import type { GatheredTable } from "../memory/units.js";
 import { attentionCost, productCost, rowsIn } from "../ops/cost.js";
@@ -44,7 +45,7 @@ export function amountsOf(plan: Plan, inputs: Inputs, work: Work, sizes: PassSiz
       return { diskBytes: at(plan.units, work.unit).wireBytes };
     case "upload":
     case "offload":
-      return work.what === "weights" ? { bytes: at(plan.units, work.unit).wireBytes } : {};
+      return movedAmounts(plan, work, sizes);
     case "gather": {
       const gathered = plan.units.find((unit) => unit.gathered !== null)?.gathered ?? null;
       if (gathered === null) return {};
@@ -77,6 +78,14 @@ export function amountsOf(plan: Plan, inputs: Inputs, work: Work, sizes: PassSiz
     default:
       return {};
   }
+}
+
+function movedAmounts(plan: Plan, work: Work & { readonly kind: "upload" | "offload" }, sizes: PassSizes): Amounts {
+  if (work.what !== "carried") return work.what === "weights" ? { bytes: at(plan.units, work.unit).wireBytes } : {};
+  const { brings, takes } = at(plan.places.carries, work.unit);
+  const symbols = sizes.symbolsOf(work.microBatch);
+  const values = work.kind === "upload" ? brings : takes;
+  return { bytes: values.reduce((sum, value) => sum + carriedValueBytes(value, symbols), 0) };
 }
 
 function drawingsOf(work: { readonly direction: number | null; readonly update: boolean }, sizes: PassSizes): number {

@@ -6,6 +6,7 @@ export const SESSION_OPTIONS: SessionOptions = {
   slots: 2,
   overlap: true,
   prepareAhead: "auto",
+  activations: "auto",
   writeBackEvery: 1,
   wire: "fp32",
   compute: "fp32",

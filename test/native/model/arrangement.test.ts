@@ -44,6 +44,7 @@ function cases(count: number): readonly Case[] {
           ...{ to: "auto", wire: among(["stored", "fp32", "bf16"] as const), slots: among([undefined, 1, 2, 4]) },
           ...{ writeBackEvery: among([1, 1, 3]), overlap: draw() < 0.8, prepareAhead: among(["auto", "on", "off"]) },
           ...(draw() < 0.4 ? { unitBytes: Math.floor(2000 + draw() * 60_000) } : {}),
+          activations: among(["auto", "device", "host", "host"]),
         },
         ...(draw() < 0.5 ? { workload: { batchSize, maxLength: length } } : {}),
       },

@@ -104,6 +104,7 @@ export function fakeContext(script: Script = {}) {
       deviceBytes: 6 * 2 ** 20,
       deviceMemory: null,
       ...{ unitBytes: 2 ** 20, slots: 3, prepareAhead: false },
+      activations: { tier: "device", bytes: 0 },
       hostBytes: 17 * 2 ** 20,
       diskBytes: 0,
       inPlaceBytes: 0,

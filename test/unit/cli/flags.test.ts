@@ -33,10 +33,10 @@ test("`zo2 train` has the flags that users know", () => {
     "model revision ignore-config-fields data out steps batch-size micro-batch-size learning-rate lr-schedule " +
     "warmup-steps eps weight-decay noise seed device dtype tf32 threads offload wire device-memory host-memory " +
     "disk-path disk-memory " +
-    "unit-bytes slots prepare-ahead no-overlap no-deferred-update rounding write-back-every max-length truncation " +
-    "freeze prompt choices completion label-field label-map reduction no-check-data skip-bad-lines eval-data " +
-    "eval-every no-keep-best metrics save-dtype run resume durability save-every keep on-divergence config json " +
-    "debug quiet";
+    "unit-bytes slots prepare-ahead activations no-overlap no-deferred-update rounding write-back-every max-length " +
+    "truncation freeze prompt choices completion label-field label-map reduction no-check-data skip-bad-lines " +
+    "eval-data eval-every no-keep-best metrics save-dtype run resume durability save-every keep on-divergence " +
+    "config json debug quiet";
   const train = COMMANDS.find((command) => command.name === "train");
   expect((train?.flags ?? []).map(longFlag).sort()).toEqual(
     expected

@@ -86,6 +86,21 @@ test("flags decide what would be chosen", async () => {
   });
 });
 
+test("activations that rest in host memory are said to, with their bytes", async () => {
+  const args = ["--max-length", "64", "--batch-size", "8", "--micro-batch-size", "1"];
+  const [device, host] = [await jsonOf(...args), await jsonOf(...args, "--activations", "host")];
+  // The hidden state of 64 tokens, for two probes of eight micro-batches.
+  const bytes = 2 * 8 * 64 * 256 * 4;
+  expect([device.activations, host.activations]).toEqual([
+    { tier: "device", bytes },
+    { tier: "host", bytes },
+  ]);
+  expect(host.hostBytes - device.hostBytes).toBe(bytes);
+  const { out } = await zo2(["plan", dir, ...args, "--activations", "host"]);
+  expect(out).toMatch(/^plan .*, activations in host memory \(1 MiB\), computed in fp32$/m);
+  expect((await zo2(["plan", dir, ...args])).out).not.toContain("activations in");
+});
+
 test("a config that names no dtype is taken for fp32, and says so", async () => {
   const { torch_dtype: _, ...config } = optConfig(SHAPE);
   await write(config);

@@ -20,7 +20,7 @@ describe("train", () => {
         ).split(" "),
         ...(
           "--device cpu --threads 2 --offload host --wire bf16 --device-memory 4GiB --unit-bytes 1MiB --slots 4 " +
-          "--prepare-ahead on --write-back-every 7 --no-overlap --rounding stochastic " +
+          "--prepare-ahead on --activations host --write-back-every 7 --no-overlap --rounding stochastic " +
           "--max-length 64 --truncation left --reduction sum --save-dtype " +
           "fp32 --label-field y"
         ).split(" "),
@@ -43,7 +43,7 @@ describe("train", () => {
           workload: { training: true, batchSize: 8, microBatchSize: 2, maxLength: 64 },
           offload: {
             ...{ to: "host", wire: "bf16", deviceMemory: 2 ** 32, unitBytes: 2 ** 20, slots: 4 },
-            ...{ prepareAhead: "on", writeBackEvery: 7, overlap: false },
+            ...{ prepareAhead: "on", activations: "host", writeBackEvery: 7, overlap: false },
           },
         },
       ],

@@ -31,7 +31,7 @@ test("functions of an objective are taken as they are, and nothing else is in th
 test("what is known beside an unknown option is what stands on its level", () => {
   expect(messageOf(modelOptionsSchema, { offload: { zzzzzzzzz: 1 } })).toContain(
     'unknown option "offload.zzzzzzzzz"; known here: to, wire, deviceMemory, hostMemory, diskPath, diskMemory, ' +
-      "slots, unitBytes, prepareAhead, writeBackEvery, overlap",
+      "slots, unitBytes, prepareAhead, activations, writeBackEvery, overlap",
   );
 });
 
@@ -136,7 +136,10 @@ describe("resolved options", () => {
       hub: {},
       ignoreConfigFields: [],
       journals: [],
-      offload: { to: "auto", wire: "stored", prepareAhead: "auto", writeBackEvery: 1, overlap: true },
+      offload: {
+        ...{ to: "auto", wire: "stored", prepareAhead: "auto", activations: "auto" },
+        ...{ writeBackEvery: 1, overlap: true },
+      },
       workload: { training: true, batchSize: 1 },
       dtype: "fp32",
       tf32: false,

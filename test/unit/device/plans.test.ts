@@ -119,6 +119,68 @@ it("is made anew when other parameters are frozen, and only then", () =>
     expect(session.plan?.options.residences.every(({ changes }) => changes)).toBe(true);
   }));
 
+describe("that has activations in host memory", () => {
+  const both = [along(0, 1), along(0, -1)];
+  const micros = (count: number, length = 20) => Array.from({ length: count }, () => batchOf(length)).flat();
+  const planned = async (o: Parameters<typeof withSession>[1], batch = micros(4)) => {
+    let plan: Plan | null = null;
+    await withSession(async (session) => {
+      await session.probe(batch, request(both));
+      plan = session.plan;
+    }, o);
+    return plan as unknown as Plan;
+  };
+  const tierOf = async (...given: Parameters<typeof planned>) => (await planned(...given)).options.activations;
+  const pinned = { prepareAhead: "off" } as const;
+
+  it("is made when asked for, and else where the budget or the device has no room for them there", async () => {
+    for (const activations of ["device", "host"] as const) expect(await tierOf({ activations })).toBe(activations);
+    expect(await tierOf(pinned)).toBe("device");
+    const needed = deviceBytes(await planned(pinned));
+    expect(await tierOf({ ...pinned, deviceMemory: needed })).toBe("device");
+    expect(await tierOf({ ...pinned, deviceMemory: needed - 1 })).toBe("host");
+    await expect(tierOf({ ...pinned, deviceMemory: needed - 1, activations: "device" })).rejects.toMatchObject({
+      code: "ZO2_ERR_MEMORY_BUDGET",
+    });
+    const { bytes } = (await planned(pinned)).device;
+    expect(await tierOf({ ...pinned, memory: bytes })).toBe("device");
+    expect(await tierOf({ ...pinned, memory: bytes - 1 })).toBe("host");
+    await expect(tierOf({ ...pinned, memory: bytes - 1, activations: "device" })).rejects.toMatchObject({
+      code: "ZO2_ERR_OUT_OF_MEMORY",
+    });
+  });
+
+  it("is made after one that prepares nothing ahead has been found too large", async () => {
+    const ways = (
+      await Promise.all(
+        (["device", "host"] as const).flatMap((activations) =>
+          (["on", "off"] as const).map((prepareAhead) => planned({ kind: "cuda", activations, prepareAhead })),
+        ),
+      )
+    ).map((plan) => [deviceBytes(plan), plan.options.activations, plan.options.prepareAhead] as const);
+    for (const [deviceMemory] of ways) {
+      const { options } = await planned({ kind: "cuda", deviceMemory });
+      const first = ways.find(([bytes]) => bytes <= deviceMemory);
+      expect([options.activations, options.prepareAhead]).toEqual(first?.slice(1));
+    }
+  });
+
+  it("is not made for the sake of other passes: those have a plan of their own", async () => {
+    const [many, long] = [micros(6, 20), micros(1, 90)];
+    const most = Math.max(...(await Promise.all([many, long].map((batch) => planned(pinned, batch)))).map(deviceBytes));
+    await withSession(
+      async (session) => {
+        for (const batch of [many, long, many]) {
+          await session.probe(batch, request(both));
+          expect(session.plan?.options.activations).toBe("device");
+          expect(session.plan?.options.capacity.microBatches).toBe(batch.length);
+        }
+      },
+      { ...pinned, deviceMemory: most },
+    );
+  });
+});
+
 describe("that prepares ahead", () => {
   const both = [along(0, 1), along(0, -1)];
   const planned = async (o: Parameters<typeof withSession>[1]) => {

@@ -10,8 +10,15 @@ import { controlLayout } from "../../../src/memory/control.js";
 import { storageTypes } from "../../../src/memory/storage.js";
 import { spaceBytes, unitProgram } from "../../../src/memory/operands.js";
 import { capacityOf, touchedRows } from "../../../src/memory/batch-tables.js";
-import { placeValues } from "../../../src/memory/places.js";
-import { deviceBytes, deviceParts, type Plan } from "../../../src/memory/plan.js";
+import { type Carries, placeValues } from "../../../src/memory/places.js";
+import {
+  activationsOf,
+  CARRIED_SLOTS,
+  deviceBytes,
+  deviceParts,
+  hostBytes,
+  type Plan,
+} from "../../../src/memory/plan.js";
 import { cutUnits, type UnitOptions } from "../../../src/memory/units.js";
 import { optionalValue, parameterOf, operandValue } from "./ops.js";
 import { lostValues, touchedValues } from "./shadow.js";
@@ -217,6 +224,51 @@ describe.each(cases)("$name cut into $cut", ({ config, options }) => {
   });
 });
 
+// To look for what could stay where it rests takes a pass for each value that moves.
+describe.each(cases.filter(({ cut }) => cut === "whole blocks"))(
+  "$name with activations that rest elsewhere",
+  (one) => {
+    const { units, causal } = model(one.options, one.config);
+    const outputs: Output[] = causal ? ["logprobs", "logits"] : ["logits"];
+
+    it("units bring and take what passes between them, and no value that could stay where it rests", () => {
+      const small = { ...capacity, rows: 5, headRows: 3, targets: 4 };
+      for (const output of outputs) {
+        const places = placeValues(units, small, "fp32", output);
+        expect(lostValues(units, places, small, output, true)).toEqual([]);
+        const without = (unit: number, way: keyof Carries, index: number) =>
+          places.carries.map((carries, u) =>
+            u === unit ? { ...carries, [way]: carries[way].filter((_, i) => i !== index) } : carries,
+          );
+        // What is added onto rows that are there has the same tags as they.
+        const adds = (unit: number) => unit > 0 && units[unit].ops.every(({ op }) => op.name === "embed");
+        const spare = places.carries.flatMap((carries, unit) =>
+          (["brings", "takes"] as const).flatMap((way) =>
+            carries[way].flatMap((_, index) => {
+              const lost = lostValues(units, { ...places, carries: without(unit, way, index) }, small, output, true);
+              return lost.length > 0 || (way === "takes" && adds(unit)) ? [] : [`unit ${unit} ${way} ${index}`];
+            }),
+          ),
+        );
+        expect(spare).toEqual([]);
+      }
+    });
+  },
+);
+
+it.each(["OPT", "GPT-2", "Llama 3, tied"])(
+  "%s in small units brings and takes all that passes between them",
+  (name) => {
+    const small = { ...capacity, rows: 5, headRows: 3, targets: 4 };
+    for (const unitBytes of [20_000, 3_000]) {
+      const { units } = model({ unitBytes }, CONFIGS[name]);
+      const places = placeValues(units, small, "bf16", "logprobs");
+      expect(lostValues(units, places, small, "logprobs", true)).toEqual([]);
+      expect(Math.max(...places.carries.map(({ brings }) => brings.length))).toBeGreaterThan(1);
+    }
+  },
+);
+
 const WEIGHTS = 0;
 const CACHE = 5;
 
@@ -334,7 +386,7 @@ describe("a memory plan", () => {
     expect(() => planOf(units, { prepareAhead: true, deviceMemory: deviceBytes(off) })).toThrow(
       expect.objectContaining({
         code: "ZO2_ERR_MEMORY_BUDGET",
-        message: expect.stringContaining('set option "offload.prepareAhead" = "off", lower'),
+        message: expect.stringContaining('set option "offload.prepareAhead" = "off", set option '),
       }),
     );
   });
@@ -362,6 +414,56 @@ describe("a memory plan", () => {
         ...["results", "batches and losses", ...(options.cache === undefined ? [] : ["key/value cache"])],
       ].sort(),
     );
+  });
+
+  describe("with activations in host memory", () => {
+    const { units } = model({ unitBytes: 20_000 });
+    const many = (microBatches: number, o: Changed = {}) =>
+      planOf(units, { capacity: { ...capacity, microBatches }, ...o });
+    const round = (bytes: number) => Math.ceil(bytes / 256) * 256;
+
+    it("has an area for each probe and micro-batch there, and a few slots on the device, to the byte", () => {
+      for (const microBatches of [1, 2, 7]) {
+        const [device, host] = [many(microBatches), many(microBatches, { activations: "host" })];
+        const [areas, area] = [2 * microBatches, round(device.places.carriedBytes)];
+        const slots = Math.min(CARRIED_SLOTS, areas);
+        expect([device.device.carried, device.device.carriedSlots].map((of) => of.length)).toEqual([areas, 0]);
+        expect([host.device.carried, host.device.carriedSlots].map((of) => of.length)).toEqual([0, slots]);
+        expect(deviceBytes(device) - deviceBytes(host)).toBe((areas - slots) * area);
+        expect(hostBytes(host) - hostBytes(device)).toBe(areas * area);
+        expect(activationsOf(host)).toEqual({ tier: "host", bytes: areas * host.places.carriedBytes });
+        expect(activationsOf(device)).toEqual({ tier: "device", bytes: areas * host.places.carriedBytes });
+        const { carried, staging, readback } = host.host;
+        const others = [...staging, ...readback].map(({ whole }) => whole);
+        expectApart([...carried, ...others], { offset: 0, bytes: host.host.bytes });
+        const { slots: weights, scratch, workspace, carriedSlots, results } = host.device;
+        const regions = [...weights, ...scratch, workspace, ...carriedSlots, ...results];
+        expectApart(regions, { offset: 0, bytes: host.device.bytes });
+        const part = deviceParts(host).find(({ name }) => name === "activations between units");
+        expect(part?.bytes).toBe(slots * host.places.carriedBytes);
+      }
+    });
+
+    it("is what a budget of device memory advises where there are many areas, and leaves out for a host's", () => {
+      const needed = deviceBytes(many(7));
+      const message = (o: Changed, microBatches = 7): string => {
+        try {
+          many(microBatches, o);
+        } catch (error) {
+          expect(error).toMatchObject({ code: "ZO2_ERR_MEMORY_BUDGET" });
+          return String(error);
+        }
+        return "it fits";
+      };
+      expect(message({ deviceMemory: needed - 1 })).toContain('set option "offload.activations" = "host"');
+      expect(message({ deviceMemory: needed - 1, activations: "host" })).toBe("it fits");
+      expect(message({ deviceMemory: deviceBytes(many(1)) - 1 }, 1)).not.toContain("offload.activations");
+      const inHost = many(7, { activations: "host" });
+      expect(message({ hostMemory: hostBytes(inHost) - 1, activations: "host" })).toMatch(
+        /activations between units [\d.]+ KiB, staging [\d.]+ KiB\); set option "offload.activations" = "device", /,
+      );
+      expect(message({ hostMemory: hostBytes(many(7)) - 1 })).not.toContain("offload.activations");
+    });
   });
 
   it("shrinks with the units, below the size of the model", () => {

@@ -1,6 +1,12 @@
 import type { Op } from "../../../src/ops/row.js";
 import type { Output, Value } from "../../../src/ops/value.js";
-import type { Capacity, Place, Places } from "../../../src/memory/places.js";
+import {
+  type CarriedValue,
+  type Capacity,
+  carriedValueBytes,
+  type Place,
+  type Places,
+} from "../../../src/memory/places.js";
 import type { UnitOp } from "../../../src/ops/encode.js";
 import type { Unit } from "../../../src/memory/units.js";
 import { optionalValue, operandValue } from "./ops.js";
@@ -33,7 +39,8 @@ function accesses({ op, slice }: UnitOp, output: Output): Access[] {
   const [out] = "out" in op.operands ? whole("out") : [];
   switch (op.name) {
     case "embed":
-      return op.attributes["accumulate"] === true
+      // A later part of the table leaves the rows alone that are of an earlier one.
+      return op.attributes["accumulate"] === true || slice?.first === false
         ? [{ reads: [out], writes: [out], over: out }]
         : [{ reads: [], writes: [out], over: null }];
     case "linear": {
@@ -82,8 +89,16 @@ export function touchedValues(op: UnitOp, output: Output): Set<number> {
 /**
  * Runs a pass over memory that knows, half word by half word, which element of which value was written there last.
  * Returns what is read and is not there any more, and which results lie on operands that they must not destroy.
+ * @param elsewhere whether carried values rest elsewhere: a unit finds what it brings alone, and leaves what it takes.
  */
-export function lostValues(units: readonly Unit[], places: Places, capacity: Capacity, output: Output): string[] {
+export function lostValues(
+  units: readonly Unit[],
+  places: Places,
+  capacity: Capacity,
+  output: Output,
+  elsewhere = false,
+): string[] {
+  const atRest = new Float64Array(places.carriedBytes / 2);
   const memory = {
     carried: new Float64Array(places.carriedBytes / 2),
     workspace: new Float64Array(places.workspaceBytes / 2),
@@ -121,6 +136,17 @@ export function lostValues(units: readonly Unit[], places: Places, capacity: Cap
   };
   for (const unit of units) {
     memory.workspace.fill(0);
+    const { brings, takes } = places.carries[unit.index];
+    const move = (values: readonly CarriedValue[], from: Float64Array, to: Float64Array) => {
+      for (const value of values) {
+        const [begin, halves] = [value.offset / 2, carriedValueBytes(value, capacity) / 2];
+        to.set(from.subarray(begin, begin + halves), begin);
+      }
+    };
+    if (elsewhere) {
+      memory.carried.fill(0);
+      move(brings, atRest, memory.carried);
+    }
     for (const unitOp of unit.ops) {
       for (const { reads, writes, over } of accesses(unitOp, output)) {
         for (const part of reads) read(part, unitOp.op, unit);
@@ -139,6 +165,7 @@ export function lostValues(units: readonly Unit[], places: Places, capacity: Cap
         }
       }
     }
+    if (elsewhere) move(takes, memory.carried, atRest);
   }
   const last = units.at(-1);
   const head = last?.ops.at(-1)?.op;

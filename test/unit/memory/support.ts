@@ -24,6 +24,7 @@ export function planOf(units: readonly Unit[], { tier = "host", ...o }: Changed 
     probes: 2,
     sides: 2,
     prepareAhead: false,
+    activations: "device",
     capacity,
     output: "logprobs",
     cache: null,

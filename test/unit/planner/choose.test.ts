@@ -14,8 +14,9 @@ import { cutUnits } from "../../../src/memory/units.js";
 import { defineModel, recordModel } from "../../../src/models/index.js";
 import { numberParameters } from "../../../src/ops/parameter.js";
 import type { Budgets } from "../../../src/planner/budgets.js";
-import { type Choice, choosePlan, firstThatFits } from "../../../src/planner/choose.js";
-import { choiceOptions, type OptShape, recordOpt } from "./support.js";
+import { type Choice, type ChoiceOptions, choosePlan, firstThatFits } from "../../../src/planner/choose.js";
+import type { Hardware } from "../../../src/simulate/hardware.js";
+import { choiceOptions, H100, type OptShape, recordOpt } from "./support.js";
 
 const SHAPES: readonly OptShape[] = [
   { layers: 4, hidden: 64, vocab: 300 },
@@ -136,6 +137,75 @@ it("takes the largest units, three slots and preparing ahead where nothing is kn
   const fit = firstThatFits(model.recording, choiceOptions(model, { deviceMemory: all - 1 }));
   expect(fit).toMatchObject({ slots: 3, prepareAhead: true });
   expect(fit).not.toHaveProperty("predicted");
+});
+
+describe("activations of many micro-batches", () => {
+  const model = recordOpt({ layers: 6, hidden: 128, vocab: 1000 });
+  const { recording } = model;
+  const batch = { batchSize: 12, microBatchSize: 1 };
+  const o = (deviceMemory: number | undefined, pinned: ChoiceOptions["pinned"] = {}) =>
+    choiceOptions(model, { deviceMemory, batch, pinned });
+  const leastWith = (activations: "device" | "host") =>
+    deviceBytes(firstThatFits(recording, o(undefined, { activations, ...STREAMED })).plan);
+  const STREAMED = { tierOf: () => "host" as const, slots: 2, prepareAhead: false, unitBytes: 200_000 };
+  const [device, host] = [leastWith("device"), leastWith("host")];
+  const unitBytes = STREAMED.unitBytes;
+
+  it("rest in host memory where that alone makes a plan fit", () => {
+    expect(host).toBeLessThan(device);
+    for (const choose of [choosePlan, firstThatFits]) {
+      const between = choose(recording, o(device - 1, { unitBytes }) as ChoiceOptions);
+      expect(between.activations).toBe("host");
+      expect(deviceBytes(between.plan)).toBeLessThan(device);
+      expect(() => choose(recording, o(device - 1, { unitBytes, activations: "device" }) as ChoiceOptions)).toThrow(
+        expect.objectContaining({
+          code: "ZO2_ERR_MEMORY_BUDGET",
+          message: expect.stringContaining('set option "offload.activations" = "host"'),
+        }),
+      );
+    }
+  });
+
+  it("rest on the device where there is room for all", () => {
+    for (const choose of [choosePlan, firstThatFits])
+      expect(choose(recording, o(undefined) as ChoiceOptions).activations).toBe("device");
+  });
+
+  it("are on the device first where nothing is known of the hardware, and units are cut smaller for that", () => {
+    // Short sequences: a cut within a layer frees more than it passes on.
+    const short = (deviceMemory?: number, pinned: ChoiceOptions["pinned"] = {}) =>
+      choiceOptions(model, { deviceMemory, batch: { batchSize: 2, microBatchSize: 1, maxLength: 8 }, pinned });
+    const pinned = { ...STREAMED, unitBytes: undefined, activations: "device" } as const;
+    const whole = firstThatFits(recording, short(undefined, pinned));
+    const fit = firstThatFits(recording, short(deviceBytes(whole.plan) - 1));
+    expect(fit.activations).toBe("device");
+    expect(fit.unitBytes).toBeLessThan(whole.unitBytes);
+  });
+
+  it("make room for resident units where a step is predicted to be shorter so, and only there", () => {
+    const all = deviceBytes(choosePlan(recording, o(undefined, { activations: "device" })).plan);
+    const deviceMemory = all - 1;
+    const pinned = { unitBytes: 400_000 };
+    const seconds = (activations: "device" | "host", hardware: Hardware) =>
+      choosePlan(recording, { ...o(deviceMemory, { ...pinned, activations }), hardware }).predicted.seconds;
+    const chosen = (hardware: Hardware) => choosePlan(recording, { ...o(deviceMemory, pinned), hardware });
+    // Links on which activations cost less than weights that move, and one that hides neither.
+    for (const factor of [1, 1e-2, 1e-4]) {
+      const hardware = { ...H100, upload: H100.upload * factor, offload: H100.offload * factor };
+      const times = [seconds("device", hardware), seconds("host", hardware)] as const;
+      const { activations, predicted } = chosen(hardware);
+      expect(predicted.seconds).toBeCloseTo(Math.min(...times), 12);
+      if (times[1] < times[0]) expect(activations).toBe("host");
+    }
+  });
+
+  it("are never looked for in host memory where a few areas are all there are", () => {
+    const few = choiceOptions(model, { deviceMemory: device, batch: { batchSize: 1 }, pinned: { unitBytes } });
+    expect(choosePlan(recording, few).activations).toBe("device");
+    expect(() => choosePlan(recording, { ...few, deviceMemory: 1000 })).toThrow(
+      expect.not.objectContaining({ message: expect.stringContaining("offload.activations") }),
+    );
+  });
 });
 
 describe("every family", () => {

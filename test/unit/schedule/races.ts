@@ -59,10 +59,14 @@ function touches(plan: SchedulePlan, pass: Pass, work: Work): readonly Touch[] {
     case "write":
       return [r(`hostSlot ${work.hostSlot}`), w(rest(work.unit))];
     case "upload":
+      if (work.what === "carried")
+        return [r(`carriedRest ${area(work.probe, work.microBatch)}`), w(`carriedSlot ${work.slot}`)];
       return work.what === "weights"
         ? [r(host(work.unit, "read")), w(`slot ${work.slot}`)]
         : [r(`cacheRest ${work.unit}`), w(`cacheSlot ${work.slot}`)];
     case "offload":
+      if (work.what === "carried")
+        return [r(`carriedSlot ${work.slot}`), w(`carriedRest ${area(work.probe, work.microBatch)}`)];
       return work.what === "weights"
         ? [r(`slot ${work.slot}`), w(host(work.unit, "write"))]
         : [r(`cacheSlot ${work.slot}`), w(`cacheRest ${work.unit}`)];
@@ -75,8 +79,9 @@ function touches(plan: SchedulePlan, pass: Pass, work: Work): readonly Touch[] {
       const piece = pass.cache?.moves === false ? `deviceCache ${work.unit}` : `cacheSlot ${work.cacheSlot}`;
       const cached = pass.cache !== null && plan.units[work.unit].cacheSlot !== null;
       const own = area(work.probe, work.microBatch);
+      const carried = plan.carriedSlots === 0 ? `carried ${own}` : `carriedSlot ${work.carriedSlot}`;
       return [
-        ...[r(weights), r(`inputs ${work.ring}`), w(`carried ${own}`), w("workspace 0"), w(`results ${own}`)],
+        ...[r(weights), r(`inputs ${work.ring}`), w(carried), w("workspace 0"), w(`results ${own}`)],
         ...(cached ? [w(piece)] : []),
       ];
     }
@@ -202,6 +207,8 @@ export interface PlanShape {
   /** Whether wire bytes are what programs read; `mixed`: in every other unit. */
   readonly direct?: boolean | "mixed";
   readonly cacheSlots?: number;
+  /** Of activations that rest elsewhere; 0: they are used where they rest. */
+  readonly carriedSlots?: number;
   /** Whether units are prepared on a lane of their own. */
   readonly prepareAhead?: boolean;
   /** Units in which nothing is trained. */
@@ -213,7 +220,7 @@ export interface PlanShape {
  */
 export function planOf(shape: PlanShape): Planned {
   const { tier, slots, units, overlap = true, poison = false, tied = true, direct = true, cacheSlots = 3 } = shape;
-  const { frozen = [], prepareAhead = false, hostSlots = 2 } = shape;
+  const { frozen = [], prepareAhead = false, hostSlots = 2, carriedSlots = 0 } = shape;
   let moving = 0;
   let pieces = 0;
   const staged = { read: 0, write: 0 };
@@ -236,8 +243,11 @@ export function planOf(shape: PlanShape): Planned {
         gathered: gathers ? { changes: !frozen.includes(units - 1) } : null,
         direct: !gathers && (direct === "mixed" ? u % 2 === 0 : direct),
         cacheSlot: u > 0 && u < units - 1 ? pieces++ % cacheSlots : null,
+        brings: u > 0,
+        takes: u < units - 1,
       };
     }),
+    carriedSlots,
   };
   return { plan, overlap };
 }

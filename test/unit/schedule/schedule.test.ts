@@ -114,6 +114,11 @@ const shapes: PlanShape[] = [
   { tier: "blend", slots: 2, units: 9 },
   { tier: "blend", slots: 3, units: 13, poison: true, direct: "mixed" },
   { tier: "blend", slots: 2, units: 8, hostSlots: 1, tied: false, poison: true },
+  { tier: "host", slots: 1, units: 3, carriedSlots: 1 },
+  { tier: "host", slots: 2, units: 4, carriedSlots: 3, cacheSlots: 2, direct: "mixed" },
+  { tier: "mixed", slots: 2, units: 4, carriedSlots: 2, poison: true, frozen: [2] },
+  { tier: "disk", slots: 2, units: 3, carriedSlots: 3, hostSlots: 1, tied: false },
+  { tier: "device", slots: 0, units: 3, carriedSlots: 3, poison: true, cacheSlots: 1 },
   { tier: "device", slots: 0, units: 4, direct: false },
   { tier: "device", slots: 0, units: 5, cacheSlots: 2, frozen: [2] },
   { tier: "device", slots: 0, units: 4, poison: true, direct: "mixed" },
@@ -149,13 +154,11 @@ describe.each(plans)("the schedule of %o", (shape) => {
       expect(readsOfPoison(plan, passes)).toEqual([]);
       for (const pass of passes) {
         const list = passCommands(plan, pass).map(({ work }) => work);
-        const poisoned = list.flatMap((work) => (work.kind === "poison" && work.what === "slot" ? [work.index] : []));
-        expect(poisoned).toEqual(movesOf(list, "upload", "weights").map(([, slot]) => slot));
+        expect(poisonedOf(list, "slot")).toEqual(movesOf(list, "upload", "weights").map(([, slot]) => slot));
         const left = [...ofKind(list, "read"), ...ofKind(list, "write")].map(({ hostSlot }) => hostSlot);
-        const emptied = list.flatMap((work) =>
-          work.kind === "poison" && work.what === "hostSlot" ? [work.index] : [],
-        );
-        expect(emptied.sort()).toEqual(left.sort());
+        expect(poisonedOf(list, "hostSlot").sort()).toEqual(left.sort());
+        const worked = ofKind(list, "run").flatMap(({ carriedSlot }) => carriedSlot ?? []);
+        expect(poisonedOf(list, "carriedSlot")).toEqual(worked);
       }
     });
 
@@ -201,7 +204,7 @@ it.each(Array.from({ length: FEW ? 5 : 40 }, (_, seed) => seed))(
       ...{ units, tier: (["host", "mixed", "device", "disk", "blend"] as const)[draw(5)], slots: 1 + draw(4) },
       hostSlots: 1 + draw(3),
       ...{ poison: draw(3) === 0, tied: draw(2) === 0, prepareAhead: draw(2) === 0 },
-      ...{ direct: ([true, false, "mixed"] as const)[draw(3)] },
+      ...{ direct: ([true, false, "mixed"] as const)[draw(3)], carriedSlots: draw(2) * (1 + draw(3)) },
       frozen: Array.from({ length: units }, (_, u) => u).filter(() => draw(4) === 0),
     };
     const list = issue(planOf(shape), randomRun(draw, [1, 2, 7][draw(3)]));
@@ -235,6 +238,10 @@ function ofKind<K extends Kind>(list: readonly Work[], kind: K): Extract<Work, {
 
 function movesOf(list: readonly Work[], kind: "upload" | "offload", what: "weights" | "cache") {
   return ofKind(list, kind).flatMap((work) => (work.what === what ? [[work.unit, work.slot]] : []));
+}
+
+function poisonedOf(list: readonly Work[], what: "slot" | "carriedSlot" | "hostSlot"): number[] {
+  return ofKind(list, "poison").flatMap((work) => (work.what === what && "index" in work ? [work.index] : []));
 }
 
 /** The commands of one lane in front of the first that `is` finds. */
@@ -557,6 +564,70 @@ describe("a pass with a key/value cache", () => {
     const piece = ahead(list, "upload", (work) => work.kind === "upload" && work.what === "cache" && work.unit === 2);
     const waits = waitsOf(list);
     expect(onlyWaits(piece).filter((entry) => waits.get(entry)?.includes("run"))).toEqual([]);
+  });
+});
+
+describe("a pass whose activations rest elsewhere", () => {
+  const elsewhere: PlanShape = { tier: "host", slots: 2, units: 4, tied: false, carriedSlots: 3 };
+
+  it("works with each area as the unit before has left it, and leaves it for the next", () => {
+    for (const carriedSlots of [1, 2, 3])
+      for (const microBatches of [1, 3])
+        for (const directions of [1, 2]) {
+          const list = workOf({ ...elsewhere, carriedSlots }, passOf("train", { microBatches, directions }));
+          // By place, which unit has written it last, and for which area.
+          const places = new Map<string, string>();
+          const areaOf = ({ probe, microBatch }: { probe: number; microBatch: number }) => `${probe}.${microBatch}`;
+          for (const work of list) {
+            if ((work.kind === "upload" || work.kind === "offload") && work.what === "carried") {
+              const [rest, slot] = [`rest ${areaOf(work)}`, `slot ${work.slot}`];
+              const [to, from] = work.kind === "upload" ? [slot, rest] : [rest, slot];
+              places.set(to, places.get(from) ?? "nothing");
+            }
+            if (work.kind !== "run") continue;
+            const slot = `slot ${work.carriedSlot}`;
+            if (work.unit > 0) expect(places.get(slot)).toBe(`area ${areaOf(work)} of unit ${work.unit - 1}`);
+            places.set(slot, `area ${areaOf(work)} of unit ${work.unit}`);
+          }
+          expect(ofKind(list, "run")).toHaveLength(4 * 2 * directions * microBatches);
+          const moved = list.filter((work) => "what" in work && work.what === "carried");
+          expect(moved).toHaveLength(2 * 3 * 2 * directions * microBatches);
+        }
+  });
+
+  it("runs units, probes and micro-batches in the same order as one that has them where it works", () => {
+    const runsOf = (shape: PlanShape) =>
+      ofKind(workOf(shape, passOf("train", { directions: 2 })), "run").map(({ carriedSlot: _, ...run }) => run);
+    expect(runsOf(elsewhere)).toEqual(runsOf({ ...elsewhere, carriedSlots: 0 }));
+  });
+
+  it("lets an area come and another go while a third is worked with", () => {
+    const list = issue(planOf(elsewhere), [passOf("train", { microBatches: 3 })]);
+    const waits = waitsOf(list);
+    // The sixth area of a unit: its slot was that of the third, which is on its way back.
+    const comes = ahead(list, "upload", (work) => isArea(work, "upload", 1, { probe: 1, microBatch: 2 }));
+    const last = onlyWaits(comes).map((entry) => waits.get(entry));
+    expect(last.filter((wait) => wait?.includes("compute's run 1"))).toEqual([]);
+    expect(last.at(-1)).toBe("upload waits for offload's offload carried 1");
+  });
+
+  const isArea = (work: Work, kind: Kind, unit: number, area: { probe: number; microBatch: number }) =>
+    work.kind === kind &&
+    "what" in work &&
+    work.what === "carried" &&
+    work.unit === unit &&
+    work.probe === area.probe &&
+    work.microBatch === area.microBatch;
+
+  it("brings the next unit ahead of the areas that this one works with, where it has a slot of its own", () => {
+    for (const slots of [1, 2, 3]) {
+      const list = passCommands(planOf({ ...elsewhere, slots }).plan, passOf("train", { update: true }));
+      const order = list.flatMap(({ lane, work }) =>
+        lane === "upload" && work.kind === "upload" ? [`${work.what} ${work.unit}`] : [],
+      );
+      const [weights, areas] = ["weights 2", "carried 1"].map((text) => order.indexOf(text));
+      expect([slots, weights < areas]).toEqual([slots, slots > 1]);
+    }
   });
 });
 

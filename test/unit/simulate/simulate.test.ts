@@ -199,6 +199,26 @@ test("micro-batches run one behind the other in one visit", () => {
   expect(two.busy.upload).toBeCloseTo(one.busy.upload, 12);
 });
 
+test("activations in host memory come and go for each run, and take the time of their bytes", () => {
+  const choice = choosePlan(
+    recording,
+    choiceOptions(model, {
+      // A layer in each unit.
+      pinned: { tierOf: () => "host", slots: 3, prepareAhead: true, activations: "host", unitBytes: 2 ** 20 },
+      batch: { batchSize: 3, microBatchSize: 1 },
+    }),
+  );
+  const o = { microBatches: 3 };
+  // The hidden state of all tokens but the last passes to the next unit, for two probes of three micro-batches.
+  const passed = (choice.units.length - 1) * 2 * 3 * 63 * 64 * 4;
+  const { upload } = simulate({ ...INSTANT, upload: RATE }, choice, o).busy;
+  expect(upload).toBeCloseTo((bytes + gathered + passed) / RATE, 12);
+  expect(simulate({ ...INSTANT, offload: RATE }, choice, o).busy.offload).toBeCloseTo((bytes + passed) / RATE, 12);
+  const { plan } = choice;
+  const atRest = { ...choice, plan: planMemory(choice.units, { ...plan.options, activations: "device" }) };
+  expect(simulate({ ...INSTANT, offload: RATE }, atRest, o).busy.offload).toBeCloseTo(bytes / RATE, 12);
+});
+
 test("hardware has names, figures that are finite, and a source", () => {
   expect(HARDWARE_NAMES).toContain("rtx-4090");
   for (const name of HARDWARE_NAMES) {
