@@ -58,7 +58,7 @@ async function round(asked, o, first) {
     const [, ...seconds] = await takeSteps(session, batch, { ...settings, first, count: 1 + o.steps });
     await new Promise((resolve) => setTimeout(resolve, o.rest * (performance.now() - begin)));
     const table = session.gathers ? touchedRows(batch) : null;
-    const { probes } = METHODS["mezo-sgd"].step({ eps: 1 });
+    const { probes } = METHODS["mezo-sgd"].step({ eps: 1, directions: 1 });
     // A pass of its own for the update is not among what is simulated.
     const predicted = asked.flushes === true ? [] : GPUS;
     const predict = (gpu) =>

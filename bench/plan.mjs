@@ -56,12 +56,12 @@ function sessionOf({ definition, recording }, { to = "host", unitBytes, onPass }
 
 function requestOf(step) {
   const settings = { seed: 1n, step, noise: "gaussian", eps: 1e-3, learningRate: 1e-6, weightDecay: 0 };
-  return { ...settings, ...MEZO.step(settings) };
+  return { ...settings, ...MEZO.step({ eps: settings.eps, directions: 1 }) };
 }
 
 async function memoryOf(name, shape, batch) {
   const model = recordOpt(shape);
-  const { probes } = MEZO.step({ eps: 1 });
+  const { probes } = MEZO.step({ eps: 1, directions: 1 });
   const planned = async (o) => {
     const session = await sessionOf(model, o);
     const plan = session.planForBatch(batch, probes);

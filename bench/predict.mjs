@@ -104,7 +104,11 @@ async function measure(plan, o, hardware, first) {
     const table = session.gathers ? touchedRows(batch) : null;
     const step = { noise: plan.noise, overlap: plan.overlap, microBatches: batch.length };
     const predicted = simulateStep(session.plan, session.recording.inputs, hardware, {
-      ...{ ...step, symbols: symbolsOf(batch[0], table), probes: METHODS["mezo-sgd"].step({ eps: 1 }).probes },
+      ...{
+        ...step,
+        symbols: symbolsOf(batch[0], table),
+        probes: METHODS["mezo-sgd"].step({ eps: 1, directions: 1 }).probes,
+      },
     });
     return { units: session.units.length, predicted: predicted.seconds, warm, steps, foreign };
   } finally {

@@ -89,13 +89,15 @@ command::Gradient decode_gradient(WordReader& in) {
   args.probe_count = in.integer32("probe count");
   args.total = in.finite("total");
   args.divisor = in.finite("divisor");
+  args.shaping = in.choice("shaping", ZO2_SHAPING_RANK);
+  args.normalised = in.flag("normalised");
   args.coefficients = in.span("coefficients");
   args.step = in.integer32("step");
   args.sticky = in.span("sticky");
   args.direction_count = in.count("difference count");
   for (uint32_t i = 0; i < args.direction_count; ++i) {
     const uint32_t minuend = in.integer32("minuend");
-    out.differences.push_back({minuend, in.integer32("subtrahend")});
+    out.differences.push_back({minuend, in.optional_integer32("subtrahend", ZO2_NO_PROBE)});
   }
   return out;
 }

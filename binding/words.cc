@@ -87,6 +87,12 @@ zo2_span WordReader::span(const char* meaning) {
   return {buffer->as<zo2_buffer>(), offset};
 }
 
+uint32_t WordReader::optional_integer32(const char* meaning, uint32_t none) {
+  if (next_ == end_ || words_[next_] != -1) return integer32(meaning);
+  ++next_;
+  return none;
+}
+
 zo2_span WordReader::optional_span(const char* meaning) {
   if (next_ < end_ && words_[next_] == -1) {
     ++next_;

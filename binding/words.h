@@ -26,6 +26,8 @@ class WordReader {
 
   uint64_t integer(const char* meaning, uint64_t largest = kMaxInteger);
   uint32_t integer32(const char* meaning) { return static_cast<uint32_t>(integer(meaning, UINT32_MAX)); }
+  // -1 stands for `none`.
+  uint32_t optional_integer32(const char* meaning, uint32_t none);
   // How many entries of a list follow: at most as many as there are words, so that a lying count reserves nothing.
   uint32_t count(const char* meaning) {
     return static_cast<uint32_t>(integer(meaning, std::min<uint64_t>(left(), UINT32_MAX)));

@@ -198,11 +198,19 @@ GradientCommand resolve_gradient(const void* device, const zo2_gradient_args& ar
     fail(ZO2_STATUS_INVALID_ARGUMENT, "gradient: differences is null, but direction_count is %" PRIu32,
          args.direction_count);
   }
+  const int shaping = raw(args.shaping);
+  if (shaping < ZO2_SHAPING_NONE || shaping > ZO2_SHAPING_RANK) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "gradient: shaping %d is none of the contract's", shaping);
+  }
+  if (shaping == ZO2_SHAPING_RANK && args.probe_count < 2) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "gradient: probe_count is %" PRIu32 ", but ranks need at least 2 probes",
+         args.probe_count);
+  }
   GradientCommand command{};
   for (uint32_t d = 0; d < args.direction_count; ++d) {
     const zo2_difference& difference = args.differences[d];
     check_probe(d, "minuend", difference.minuend, args.probe_count);
-    check_probe(d, "subtrahend", difference.subtrahend, args.probe_count);
+    if (difference.subtrahend != ZO2_NO_PROBE) check_probe(d, "subtrahend", difference.subtrahend, args.probe_count);
     command.differences[d] = difference;
   }
   std::vector<Place> written;
@@ -222,6 +230,8 @@ GradientCommand resolve_gradient(const void* device, const zo2_gradient_args& ar
   command.direction_count = args.direction_count;
   command.total = args.total;
   command.divisor = args.divisor;
+  command.shaping = args.shaping;
+  command.normalised = args.normalised != 0;
   command.step = args.step;
   return command;
 }

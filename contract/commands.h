@@ -154,6 +154,8 @@ struct GradientCommand {
   zo2_difference differences[kMaxDirections];
   double total;
   double divisor;
+  zo2_shaping shaping;
+  bool normalised;
   zo2_coefficient* coefficients;  // [direction_count]
   uint32_t step;
   zo2_sticky* sticky;

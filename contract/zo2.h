@@ -407,20 +407,37 @@ typedef struct zo2_loss_args {
   uint32_t first;
 } zo2_loss_args;
 
+/* In the place of a probe: there is none, and 0 in the place of its loss. */
+#define ZO2_NO_PROBE UINT32_MAX
+
 /* Which losses a coefficient is the difference of: numbers of probes, which may be the same. */
 typedef struct zo2_difference {
   uint32_t minuend;
-  uint32_t subtrahend;
+  uint32_t subtrahend; /* or ZO2_NO_PROBE */
 } zo2_difference;
+
+/* What the losses of a step's probes, P of them, become before differences are taken. */
+typedef enum zo2_shaping {
+  ZO2_SHAPING_NONE = 0,   /* they stay as they are */
+  ZO2_SHAPING_ZSCORE = 1, /* (loss - mean) / (s + 1e-8), s the deviation over P */
+  /* rank / (P - 1) - 1/2 with ranks from 0 for the smallest loss; equal losses share the mean of their ranks. Where one
+   * loss is not finite, none of them is. */
+  ZO2_SHAPING_RANK = 2
+} zo2_shaping;
 
 /*
  * gradient: the end of a step. Divides every loss by `total` (labelled tokens or examples of the whole batch), in fp64
- * and in place; then, for each direction d,
- *   coefficients[d].value = fp32((losses[minuend] - losses[subtrahend]) / divisor), computed in fp64 and rounded once,
- * with the losses of differences[d]. A value that is not finite sets NOT_FINITE in `sticky` with `step`. What is
- * written (losses, coefficients, sticky) shares no byte.
+ * and in place; shapes them, which changes `losses` no more; then, for each direction d,
+ *   coefficients[d].value = fp32((shaped[minuend] - shaped[subtrahend]) / divisor)
+ * with the probes of differences[d], and `normalised` divides that in fp64 by the deviation of the D directions' losses
+ *   s = sqrt(sum of (losses[minuend] - mean)^2 / (D - 1)); where s is 0, coefficients are 0.
+ * Every operation is one of fp64, sums run in the order of probes or directions and count the losses from their first,
+ * and the end is rounded to fp32 once (numerics/coefficients.h). A value that is not finite sets NOT_FINITE in `sticky`
+ * with `step`. What is written (losses, coefficients, sticky) shares no byte.
  *
- * MeZO (arXiv 2305.17333) has the probes w + eps z and w - eps z, one difference {0, 1} and the divisor 2 eps.
+ * MeZO (arXiv 2305.17333) has the probes w + eps z and w - eps z, one difference {0, 1} and the divisor 2 eps; FZOO
+ * (arXiv 2506.09034) the probes w, w + eps u_1, ..., the differences {1, 0}, {2, 0}, ... normalised and the divisor
+ * eps.
  */
 typedef struct zo2_gradient_args {
   zo2_span losses; /* f64 [probe_count], DEVICE */
@@ -429,7 +446,9 @@ typedef struct zo2_gradient_args {
   const zo2_difference* differences;
   uint32_t direction_count; /* 1..64 */
   double divisor;           /* positive */
-  zo2_span coefficients;    /* direction_count consecutive zo2_coefficient, DEVICE */
+  zo2_shaping shaping;      /* RANK: of 2 probes or more */
+  uint32_t normalised;
+  zo2_span coefficients; /* direction_count consecutive zo2_coefficient, DEVICE */
   uint32_t step;
   zo2_span sticky;
 } zo2_gradient_args;

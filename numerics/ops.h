@@ -47,8 +47,10 @@ __device__ static inline float f32_fma(float a, float b, float c) { return __fma
 __device__ static inline float f32_sqrt(float a) { return __fsqrt_rn(a); }
 __device__ static inline float f32_from_i32(int32_t a) { return __int2float_rn(a); }
 __device__ static inline double f64_mul(double a, double b) { return __dmul_rn(a, b); }
+__device__ static inline double f64_add(double a, double b) { return __dadd_rn(a, b); }
 __device__ static inline double f64_sub(double a, double b) { return __dsub_rn(a, b); }
 __device__ static inline double f64_div(double a, double b) { return __ddiv_rn(a, b); }
+__device__ static inline double f64_sqrt(double a) { return __dsqrt_rn(a); }
 __device__ static inline float f32_from_f64(double a) { return __double2float_rn(a); }
 
 #else
@@ -66,8 +68,10 @@ ZO2_HD static inline float f32_fma(float a, float b, float c) {
 ZO2_HD static inline float f32_sqrt(float a) { return sqrtf(a); }
 ZO2_HD static inline float f32_from_i32(int32_t a) { return static_cast<float>(a); }
 ZO2_HD static inline double f64_mul(double a, double b) { return a * b; }
+ZO2_HD static inline double f64_add(double a, double b) { return a + b; }
 ZO2_HD static inline double f64_sub(double a, double b) { return a - b; }
 ZO2_HD static inline double f64_div(double a, double b) { return a / b; }
+ZO2_HD static inline double f64_sqrt(double a) { return sqrt(a); }
 ZO2_HD static inline float f32_from_f64(double a) { return static_cast<float>(a); }
 
 #endif

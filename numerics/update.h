@@ -28,9 +28,4 @@ ZO2_HD static inline float update_end(float w, float u) { return f32_sub(w, u); 
 // The weight of one side, fp32, before it is rounded to the compute dtype.
 ZO2_HD static inline float perturb(float eps, float z, float w) { return f32_fma(eps, z, w); }
 
-// g = (minuend - subtrahend) / divisor in fp64, rounded once.
-ZO2_HD static inline float difference_quotient(double minuend, double subtrahend, double divisor) {
-  return f32_from_f64(f64_div(f64_sub(minuend, subtrahend), divisor));
-}
-
 }  // namespace zo2::numerics

@@ -5,6 +5,7 @@ import type { FloatType } from "./base/dtype.js";
 import { weightSources } from "./checkpoint/weights.js";
 import { evaluateOptionsSchema, type EvaluateOptions } from "./config/evaluate.js";
 import { generateOptionsSchema, type GenerateOptions } from "./config/generate.js";
+import { plannedStep } from "./config/methods/index.js";
 import type { ResolvedModelOptions } from "./config/model.js";
 import { parseOptions } from "./config/parse.js";
 import { packBatch, type CheckProgress } from "./data/index.js";
@@ -27,7 +28,7 @@ import type { DataSource } from "./infer/source.js";
 import { bindLoaded, generating, type Loaded, loadedOf } from "./loaded.js";
 import { type Activations, activationsOf, deviceBytes, deviceParts, diskBytes, hostBytes } from "./memory/plan.js";
 import type { Tier } from "./memory/residence.js";
-import { AT_WEIGHTS, METHODS } from "./method/index.js";
+import { AT_WEIGHTS } from "./method/index.js";
 import type { HeadSpec } from "./models/head.js";
 import type { Parameter } from "./ops/parameter.js";
 import type { RunReference } from "./run/reference.js";
@@ -254,14 +255,14 @@ export class Model implements AsyncDisposable {
   /**
    * The memory plan in force. Before the first batch, that of one sequence: of `maxLength` tokens, or where that is not
    * given, of as many of the model's positions as option `offload.deviceMemory` has room for.
-   * @param o.training for a step of training, which needs perturbed weights to both sides; else for a forward pass
-   *   alone. @default true
+   * @param o.training for a step of training by option `workload.method`, which needs perturbed weights; else for a
+   *   forward pass alone. @default true
    * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET where `maxLength` tokens do not fit, or not even two; ZO2_ERR_LENGTH past
    *   the model's positions
    */
   plan(maxLength?: number, { training = true }: { readonly training?: boolean } = {}): PlanSummary {
     const { session, unitBytes } = loadedOf(this);
-    const probes = training ? METHODS["mezo-sgd"].step({ eps: 1 }).probes : [AT_WEIGHTS];
+    const probes = training ? plannedStep(this.options.workload.method).probes : [AT_WEIGHTS];
     const ahead = { session, head: this.head, vocabSize: this.vocabSize, probes };
     const plan =
       session.plan ??

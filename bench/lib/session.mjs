@@ -1,5 +1,5 @@
 /** A model's session and its MeZO steps, below the public surface: what the benches measure. */
-import { METHODS } from "../../dist/esm/method/index.js";
+import { METHODS, reportOf } from "../../dist/esm/method/index.js";
 import { loadedOf } from "../../dist/esm/loaded.js";
 
 export function sessionOf(model) {
@@ -13,9 +13,9 @@ export function sessionOf(model) {
  * @returns its losses and projected gradient
  */
 export async function mezoStep(session, batch, settings) {
-  const method = METHODS["mezo-sgd"];
-  const { result } = await session.step(batch, { ...settings, ...method.step(settings) });
+  const method = METHODS["mezo-sgd"].step({ eps: settings.eps, directions: 1 });
+  const { result } = await session.step(batch, { ...settings, ...method });
   const outcome = await result;
   session.commit();
-  return method.report(outcome);
+  return reportOf(method, outcome);
 }

@@ -5,9 +5,16 @@
 #include <vector>
 
 #include "contract/fault.h"
-#include "numerics/update.h"
+#include "numerics/coefficients.h"
 
 namespace zo2::cpu {
+
+using numerics::Shaping;
+static_assert(static_cast<int>(Shaping::kNone) == ZO2_SHAPING_NONE &&
+                  static_cast<int>(Shaping::kZscore) == ZO2_SHAPING_ZSCORE &&
+                  static_cast<int>(Shaping::kRank) == ZO2_SHAPING_RANK,
+              "numerics/ has the contract's numbers");
+
 namespace {
 
 using contract::fail_with;
@@ -130,9 +137,7 @@ void run_gradient(const contract::GradientCommand& command) {
   for (uint32_t p = 0; p < command.probe_count; ++p) command.losses[p] /= command.total;
   bool finite = true;
   for (uint32_t d = 0; d < command.direction_count; ++d) {
-    const zo2_difference& difference = command.differences[d];
-    const float value = numerics::difference_quotient(command.losses[difference.minuend],
-                                                      command.losses[difference.subtrahend], command.divisor);
+    const float value = numerics::coefficient_of(command, ZO2_NO_PROBE, d);
     const bool good = numerics::f32_is_finite(value);
     command.coefficients[d] = {value, good ? 1u : 0u};
     finite = finite && good;

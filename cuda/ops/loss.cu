@@ -3,7 +3,7 @@
 #include "cuda/kernel.h"
 #include "cuda/ops/raise.cuh"
 #include "cuda/ops/sticky.cuh"
-#include "numerics/update.h"
+#include "numerics/coefficients.h"
 
 namespace zo2::cuda {
 namespace {
@@ -208,9 +208,7 @@ __global__ void __launch_bounds__(kGradientThreads)
   __syncthreads();
   bool finite = true;
   if (threadIdx.x < c.direction_count) {
-    const zo2_difference difference = c.differences[threadIdx.x];
-    const float value =
-        numerics::difference_quotient(c.losses[difference.minuend], c.losses[difference.subtrahend], c.divisor);
+    const float value = numerics::coefficient_of(c, ZO2_NO_PROBE, threadIdx.x);
     finite = numerics::f32_is_finite(value);
     c.coefficients[threadIdx.x] = {value, finite ? 1u : 0u};
   }

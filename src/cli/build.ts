@@ -10,13 +10,15 @@ import { trainerOptionsSchema, type TrainerOptions } from "../config/trainer.js"
 import { Zo2Error } from "../base/errors.js";
 import { COMMAND_LINE, longFlag, type FlagName, type Flags } from "./flags.js";
 
+const DEFAULT_METHOD = "mezo-sgd";
+
 /**
  * @param training whether the model is going to be trained.
  * @throws Zo2Error `ZO2_ERR_CONFIG`
  */
 export function buildModelOptions(flags: Flags, { training = false } = {}): ModelOptions {
   const { batchSize, microBatchSize, maxLength } = flags;
-  const workload = { training, ...defined({ batchSize, microBatchSize, maxLength }) };
+  const workload = { training, ...probesOf(flags), ...defined({ batchSize, microBatchSize, maxLength }) };
   return checked(modelOptionsSchema, {
     ...defined({
       device: flags.device,
@@ -52,6 +54,7 @@ export function buildPlanOptions(flags: Flags): PlanModelOptions {
   const { activations, overlap, revision, measure } = flags;
   return checked(planOptionsSchema, {
     ...defined({ hardware, measure, batchSize, microBatchSize, maxLength, noise, dtype, ignoreConfigFields }),
+    ...probesOf(flags),
     offload: defined({
       ...{ to, wire, deviceMemory, hostMemory, diskPath, diskMemory, unitBytes, slots, prepareAhead },
       ...{ activations, overlap },
@@ -67,6 +70,7 @@ export function buildTimelineOptions(flags: Flags): TimelineOptions {
   const { workload: _, ...model } = buildModelOptions(flags);
   return checked(timelineOptionsSchema, {
     ...defined({ batchSize, microBatchSize, maxLength, noise, measure }),
+    ...probesOf(flags),
     model,
   });
 }
@@ -106,8 +110,11 @@ export function buildTrainerOptions(flags: Flags): TrainerOptions {
         };
   return checked(trainerOptionsSchema, {
     method: {
-      name: "mezo-sgd",
+      name: flags.method ?? DEFAULT_METHOD,
       ...defined({
+        directions: flags.directions,
+        antithetic: flags.antithetic,
+        fitness: flags.fitness,
         learningRate: flags.learningRate,
         eps: flags.eps,
         weightDecay: flags.weightDecay,
@@ -146,6 +153,13 @@ export function requireFlags<N extends FlagName>(
     );
   }
   return flags as Flags & { readonly [K in N]-?: NonNullable<Flags[K]> };
+}
+
+/** What decides on the probes of a step, where a flag says something of it. */
+function probesOf({ method, directions, antithetic }: Flags): { readonly method?: object } {
+  const given = defined({ directions, antithetic });
+  if (method === undefined && Object.keys(given).length === 0) return {};
+  return { method: { name: method ?? DEFAULT_METHOD, ...given } };
 }
 
 function snapshotsOf({ saveEvery, keep }: Flags): Record<string, unknown> {

@@ -7,6 +7,7 @@ import { byteSizeSchema } from "../config/bytes.js";
 import { evaluateOptionsSchema } from "../config/evaluate.js";
 import { generateOptionsSchema } from "../config/generate.js";
 import { deviceSchema, modelOptionsSchema } from "../config/model.js";
+import { METHOD_NAMES, methodProbesSchema } from "../config/methods/index.js";
 import { seedSchema } from "../config/seed.js";
 import { trainerOptionsSchema } from "../config/trainer.js";
 import { HARDWARE_NAMES, THIS_MACHINE } from "../simulate/hardware.js";
@@ -57,6 +58,8 @@ const choice = <const C extends readonly [string, ...string[]]>(
 
 // The defaults that the help names are those of the schemas.
 const training = trainerOptionsSchema.parse({ method: { name: "mezo-sgd", learningRate: 1 }, steps: 1 });
+const usualDirections = (name: (typeof METHOD_NAMES)[number]) =>
+  `${methodProbesSchema.parse({ name }).directions} of ${name}`;
 const loading = modelOptionsSchema.parse({});
 const evaluating = evaluateOptionsSchema.parse({});
 const generating = generateOptionsSchema.parse({});
@@ -81,7 +84,27 @@ export const FLAGS = {
   microBatchSize: number("--micro-batch-size <n>", "examples on the device at once (default: all of a batch)", {
     path: "microBatchSize",
   }),
-  learningRate: number("--learning-rate <x>", "learning rate of MeZO, far below that of Adam: 1e-7 to 1e-4", {
+  method: choice(
+    "--method <name>",
+    METHOD_NAMES,
+    `%: what the losses become, and where they are looked at (default: ${training.method.name})`,
+    { path: "method.name" },
+  ),
+  directions: number(
+    "--directions <n>",
+    `random directions of a step (default: ${METHOD_NAMES.map(usualDirections).join(", ")})`,
+    { path: "method.directions" },
+  ),
+  fitness: choice(
+    "--fitness <kind>",
+    ["zscore", "rank"],
+    "%: of losses among those of a step, by es (default: zscore)",
+    {
+      path: "method.fitness",
+    },
+  ),
+  antithetic: toggle("--antithetic", "evaluate each direction of es to both sides", { path: "method.antithetic" }),
+  learningRate: number("--learning-rate <x>", "learning rate, far below that of Adam: 1e-7 to 1e-4 by MeZO", {
     path: "method.learningRate",
   }),
   lrSchedule: choice(
@@ -95,7 +118,7 @@ export const FLAGS = {
     `steps over which the learning rate first rises (default: ${training.method.schedule.warmupSteps})`,
     { path: "method.schedule.warmupSteps" },
   ),
-  eps: number("--eps <x>", `distance of the two evaluations from the weights (default: ${training.method.eps})`, {
+  eps: number("--eps <x>", `distance of the evaluations from the weights (default: ${training.method.eps})`, {
     path: "method.eps",
   }),
   weightDecay: number("--weight-decay <x>", `decoupled weight decay (default: ${training.method.weightDecay})`, {
@@ -104,7 +127,7 @@ export const FLAGS = {
   noise: choice(
     "--noise <kind>",
     ["gaussian", "rademacher"],
-    `%: distribution of the direction (default: ${training.method.noise})`,
+    `%: distribution of the directions (default: ${training.method.noise}, rademacher alone for fzoo)`,
     { path: "method.noise" },
   ),
   seed: {

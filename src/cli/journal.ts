@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { Zo2Error } from "../base/errors.js";
 import { messageOf } from "../base/guards.js";
 import { countedSteps } from "../journal/counted.js";
-import { lossesOf } from "../journal/record.js";
+import { lossesOf, lossOf } from "../journal/record.js";
 import type { Journal } from "../journal/read.js";
 import { writeCompact } from "../journal/writer.js";
 import { formatBytes, formatCount, formatLoss } from "../report/units.js";
@@ -51,7 +51,6 @@ async function info(journal: Journal, _flags: Flags, _context: Context, output: 
   const { header, sessions, steps, dropped, evaluations, bytes, torn, closed, compact: short } = journal;
   const { base, method, numerics, data, training } = header;
   const last = steps.at(-1);
-  const losses = last === undefined ? [] : lossesOf(last);
   const matrices = new Set(base.tensors.filter(({ shape }) => shape.length > 1).map(({ wire }) => wire));
   const best = evaluations.findLast((evaluation) => evaluation.best);
   const end = closed
@@ -71,9 +70,7 @@ async function info(journal: Journal, _flags: Flags, _context: Context, output: 
       ({ step, count, guard }) =>
         `dropped   ${count === 1 ? `step ${step}` : `steps ${step - count + 1} to ${step}`} (${guard})`,
     ),
-    ...(losses.length === 0
-      ? []
-      : [`loss      ${formatLoss(losses.reduce((a, b) => a + b, 0) / losses.length)} at the last step`]),
+    ...(last === undefined || short ? [] : [`loss      ${formatLoss(lossOf(last, method.inPlace))} at the last step`]),
     ...(best === undefined ? [] : [`best      loss ${formatLoss(best.loss)} after step ${best.step}`]),
     `journal   ${formatBytes(bytes)}${short ? ", coefficients alone" : ""}`,
   ];

@@ -16,7 +16,8 @@ export const timelineCommand: CommandSpec = {
   arguments: "<model>",
   flags: [
     ...MODEL_FLAGS.filter((name) => name !== "model"),
-    ...(["rounding", "writeBackEvery", "batchSize", "microBatchSize", "maxLength", "noise", "measure"] as const),
+    ...(["rounding", "writeBackEvery", "batchSize", "microBatchSize", "maxLength", "measure"] as const),
+    ...(["method", "directions", "antithetic", "noise"] as const),
     ...(["out", "config", ...COMMON_FLAGS] as const),
   ],
   help: {

@@ -10,7 +10,7 @@ export function describeIssue(issue: z.core.$ZodIssue, schema: z.core.$ZodType):
   const given = showValue(issue.input);
   switch (issue.code) {
     case "unrecognized_keys":
-      return issue.keys.map((key) => describeUnknown(key, issue.path, schema));
+      return issue.keys.map((key) => describeUnknown(key, issue.path, issue.input, schema));
     case "invalid_type": {
       const wanted =
         typeof issue.input === "number" && issue.expected === "number"
@@ -59,10 +59,12 @@ const EXPECTED: Readonly<Record<string, string>> = {
   object: "an object of options",
 };
 
-function describeUnknown(key: string, path: readonly PropertyKey[], schema: z.core.$ZodType): string {
+function describeUnknown(key: string, path: readonly PropertyKey[], parent: unknown, schema: z.core.$ZodType): string {
   const all = knownPaths(schema);
   const prefix = pathText(path);
   const siblings = all.filter((p) => parentOf(p) === prefix).map((p) => p.slice(prefix === "" ? 0 : prefix.length + 1));
+  // Of several forms that an object may have, another one has it.
+  if (siblings.includes(key)) return `option "${pathText([...path, key])}" does not go with ${formOf(parent, schema)}`;
   const meant = nearestName(key, siblings);
   if (meant !== undefined)
     return `unknown option "${pathText([...path, key])}"; did you mean "${pathText([...path, meant])}"?`;
@@ -70,6 +72,21 @@ function describeUnknown(key: string, path: readonly PropertyKey[], schema: z.co
   const elsewhere = leaf === undefined ? undefined : all.find((p) => leafOf(p) === leaf);
   if (elsewhere !== undefined) return `unknown option "${pathText([...path, key])}"; did you mean "${elsewhere}"?`;
   return `unknown option "${pathText([...path, key])}"; known here: ${siblings.join(", ")}`;
+}
+
+/** What tells an object's form from others: `name "es"`. */
+function formOf(object: unknown, schema: z.core.$ZodType): string {
+  const value = (key: string): unknown =>
+    typeof object === "object" && object !== null ? Reflect.get(object, key) : undefined;
+  const key = discriminators(schema).find((name) => value(name) !== undefined);
+  return key === undefined ? "the others" : `${key} ${showValue(value(key))}`;
+}
+
+/** The options by which objects of several forms are told apart. */
+function discriminators(schema: z.core.$ZodType): string[] {
+  const { discriminator, shape = {}, innerType, in: from, options = [] } = definitionOf(schema);
+  const inner = [...Object.values(shape), ...[innerType, from].filter((one) => one !== undefined), ...options];
+  return [...(discriminator === undefined ? [] : [discriminator]), ...inner.flatMap(discriminators)];
 }
 
 function describeChoice(name: string, value: unknown, options: readonly unknown[]): string {
@@ -80,15 +97,23 @@ function describeChoice(name: string, value: unknown, options: readonly unknown[
   return `${place(name)} is ${showValue(value)}; must be ${list}`;
 }
 
+/** The parts of a zod type's definition that lead to others. */
+interface Definition {
+  readonly type: string;
+  readonly shape?: Record<string, z.core.$ZodType>;
+  readonly innerType?: z.core.$ZodType;
+  readonly in?: z.core.$ZodType;
+  readonly options?: readonly z.core.$ZodType[];
+  readonly discriminator?: string;
+}
+
+function definitionOf(schema: z.core.$ZodType): Definition {
+  return schema._zod.def as Definition;
+}
+
 /** Every option that `schema` knows, as dotted paths, outer ones first. */
 export function knownPaths(schema: z.core.$ZodType, prefix = ""): string[] {
-  const def = schema._zod.def as {
-    type: string;
-    shape?: Record<string, z.core.$ZodType>;
-    innerType?: z.core.$ZodType;
-    in?: z.core.$ZodType;
-    options?: readonly z.core.$ZodType[];
-  };
+  const def = definitionOf(schema);
   if (def.shape !== undefined) {
     const names = Object.entries(def.shape).map(
       ([key, inner]) => [prefix === "" ? key : `${prefix}.${key}`, inner] as const,

@@ -4,6 +4,7 @@ import type { DeviceName } from "../device/open.js";
 import type { PassObserver } from "../device/options.js";
 import type { Tier } from "../memory/residence.js";
 import { byteSizeSchema } from "./bytes.js";
+import { methodProbesSchema } from "./methods/index.js";
 import type { Frozen } from "./parse.js";
 
 /** With this many updates in one visit, drawing noise takes far longer than any transfer. */
@@ -98,6 +99,8 @@ export const hubSchema = z.strictObject({
 const workloadSchema = z.strictObject({
   /** Whether it is a step of training, or a forward pass alone. @default true */
   training: z.boolean().default(true),
+  /** The method of the training, and how many evaluations its step has. @default MeZO-SGD with one direction */
+  method: methodProbesSchema,
   /** Sequences of one training step. @default 1 */
   batchSize: z.int().min(1).default(1),
   /** Sequences of one forward pass. @default batchSize */

@@ -25,11 +25,14 @@ export interface TextOutput {
   readonly text: string;
 }
 
-/** Where an objective is asked: one branch of one step. */
+/** Where an objective is asked: one evaluation of one step. */
 export interface ObjectiveContext {
   /** From 0. */
   readonly step: number;
-  readonly branch: "plus" | "minus";
+  /** The side of the direction that the weights stand to; `"weights"`: they are in their place. */
+  readonly branch: "plus" | "minus" | "weights";
+  /** Which of the step's directions, from 0; null in their place. */
+  readonly direction: number | null;
 }
 
 const functionOf = <F>(what: string) =>
@@ -46,7 +49,7 @@ const logitObjective = z.strictObject({
     functionOf<(ids: readonly number[], record: Readonly<Record<string, unknown>>) => readonly number[]>(
       "a function of the ids",
     ).optional(),
-  /** Most bytes of logits that a step may bring to host memory, both branches together. @default "256MiB" */
+  /** Most bytes of logits that a step may bring to host memory, all evaluations together. @default "256MiB" */
   maxBytes: byteSizeSchema.default(256 * 2 ** 20),
 });
 
@@ -56,7 +59,10 @@ const textObjective = z.strictObject({
   loss: functionOf<(outputs: readonly TextOutput[], context: ObjectiveContext) => number | Promise<number>>(
     "a function of the texts",
   ),
-  /** How text is generated, as for `model.generate`; both branches draw alike. @default greedy, at most 64 tokens */
+  /**
+   * How text is generated, as for `model.generate`; all evaluations of a step draw alike. @default greedy, at most 64
+   * tokens
+   */
   generate: generateOptionsSchema.prefault({ maxNewTokens: 64 }),
 });
 

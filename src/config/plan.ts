@@ -2,54 +2,59 @@ import { z } from "zod";
 import { WIRE_TYPES } from "../base/dtype.js";
 import { HARDWARE_NAMES, THIS_MACHINE } from "../simulate/hardware.js";
 import { byteSizeSchema } from "./bytes.js";
+import { methodProbesSchema, noiseOption, refineNoise } from "./methods/index.js";
 import { hubSchema } from "./model.js";
 
 /** What `planModel` takes. What is left out of `offload` is chosen. */
-export const planOptionsSchema = z.strictObject({
-  /**
-   * What the model is to run on, `"this"` for this machine; without it nothing is predicted, and the first plan that
-   * fits is taken.
-   */
-  hardware: z.enum([THIS_MACHINE, ...HARDWARE_NAMES]).optional(),
-  /** With `hardware: "this"`, whether the machine is measured anew where its figures are kept. @default false */
-  measure: z.boolean().default(false),
-  /** Sequences of one training step. @default 1 */
-  batchSize: z.int().min(1).default(1),
-  /** Sequences of one forward pass. @default batchSize */
-  microBatchSize: z.int().min(1).optional(),
-  /** Tokens of each sequence. @default the model's positions */
-  maxLength: z.int().min(1).optional(),
-  /** Largest number of tokens in one micro-batch. @default 8 sequences of the longest length */
-  maxTokens: z.int().min(1).optional(),
-  /** Distribution of the direction. @default "gaussian" */
-  noise: z.enum(["gaussian", "rademacher"]).default("gaussian"),
-  /** Dtype of the matrix products, as for `loadModel`. @default "fp32" */
-  dtype: z.enum(["fp32", "fp16", "bf16"]).default("fp32"),
-  offload: z
-    .strictObject({
-      /** Where weights rest, as for `loadModel`. @default "auto" */
-      to: z.enum(["auto", "host", "device", "disk"]).default("auto"),
-      /** Dtype at rest and in transfer. @default "stored": the one that `config.json` names, or fp32 */
-      wire: z.enum(["stored", ...WIRE_TYPES]).default("stored"),
-      /** Most bytes of device memory. @default that of the hardware, where it is named */
-      deviceMemory: byteSizeSchema.optional(),
-      /** Most bytes of host memory. @default no limit */
-      hostMemory: byteSizeSchema.optional(),
-      /** A folder that weights may rest in, which is not looked at. @default none */
-      diskPath: z.string().min(1).optional(),
-      /** Most bytes there. @default no limit */
-      diskMemory: byteSizeSchema.optional(),
-      slots: z.int().min(1).optional(),
-      unitBytes: byteSizeSchema.optional(),
-      prepareAhead: z.enum(["auto", "on", "off"]).default("auto"),
-      /** Where the activations between units rest, as for `loadModel`. @default "auto" */
-      activations: z.enum(["auto", "device", "host"]).default("auto"),
-      overlap: z.boolean().default(true),
-    })
-    .prefault({}),
-  hub: hubSchema.prefault({}),
-  ignoreConfigFields: z.array(z.string().min(1)).readonly().default([]),
-});
+export const planOptionsSchema = z
+  .strictObject({
+    /**
+     * What the model is to run on, `"this"` for this machine; without it nothing is predicted, and the first plan that
+     * fits is taken.
+     */
+    hardware: z.enum([THIS_MACHINE, ...HARDWARE_NAMES]).optional(),
+    /** With `hardware: "this"`, whether the machine is measured anew where its figures are kept. @default false */
+    measure: z.boolean().default(false),
+    /** Sequences of one training step. @default 1 */
+    batchSize: z.int().min(1).default(1),
+    /** Sequences of one forward pass. @default batchSize */
+    microBatchSize: z.int().min(1).optional(),
+    /** Tokens of each sequence. @default the model's positions */
+    maxLength: z.int().min(1).optional(),
+    /** Largest number of tokens in one micro-batch. @default 8 sequences of the longest length */
+    maxTokens: z.int().min(1).optional(),
+    /** The method whose step is planned, and how many evaluations it has. @default MeZO-SGD with one direction */
+    method: methodProbesSchema,
+    /** Distribution of the directions. @default that of the method */
+    noise: noiseOption,
+    /** Dtype of the matrix products, as for `loadModel`. @default "fp32" */
+    dtype: z.enum(["fp32", "fp16", "bf16"]).default("fp32"),
+    offload: z
+      .strictObject({
+        /** Where weights rest, as for `loadModel`. @default "auto" */
+        to: z.enum(["auto", "host", "device", "disk"]).default("auto"),
+        /** Dtype at rest and in transfer. @default "stored": the one that `config.json` names, or fp32 */
+        wire: z.enum(["stored", ...WIRE_TYPES]).default("stored"),
+        /** Most bytes of device memory. @default that of the hardware, where it is named */
+        deviceMemory: byteSizeSchema.optional(),
+        /** Most bytes of host memory. @default no limit */
+        hostMemory: byteSizeSchema.optional(),
+        /** A folder that weights may rest in, which is not looked at. @default none */
+        diskPath: z.string().min(1).optional(),
+        /** Most bytes there. @default no limit */
+        diskMemory: byteSizeSchema.optional(),
+        slots: z.int().min(1).optional(),
+        unitBytes: byteSizeSchema.optional(),
+        prepareAhead: z.enum(["auto", "on", "off"]).default("auto"),
+        /** Where the activations between units rest, as for `loadModel`. @default "auto" */
+        activations: z.enum(["auto", "device", "host"]).default("auto"),
+        overlap: z.boolean().default(true),
+      })
+      .prefault({}),
+    hub: hubSchema.prefault({}),
+    ignoreConfigFields: z.array(z.string().min(1)).readonly().default([]),
+  })
+  .superRefine(refineNoise);
 
 /** Options of `planModel`, as a caller writes them. */
 export type PlanModelOptions = z.input<typeof planOptionsSchema>;

@@ -1,36 +1,9 @@
 import { z } from "zod";
 import type { Frozen } from "./parse.js";
+import { methodSchema } from "./methods/index.js";
 import { objectiveSchema } from "./objective.js";
 import { seedSchema } from "./seed.js";
 import { refineCheck, textOptions } from "./text.js";
-
-const scheduleSchema = z.strictObject({
-  /**
-   * How the learning rate goes on after the warm-up: stays, or falls to 0 at the last step along a line or half a
-   * cosine. @default "constant"
-   */
-  name: z.enum(["constant", "linear", "cosine"]).default("constant"),
-  /** Steps over which the learning rate first rises from 0. @default 0 */
-  warmupSteps: z.int().min(0).default(0),
-});
-
-/**
- * MeZO-SGD: Malladi et al. 2023, "Fine-Tuning Language Models with Just Forward Passes" (arXiv 2305.17333), algorithm
- * 1.
- */
-const mezoSgdSchema = z.strictObject({
-  name: z.literal("mezo-sgd"),
-  /** Learning rate before the schedule. Required; MeZO works with rates far below those of Adam: 1e-7 to 1e-4. */
-  learningRate: z.number().positive(),
-  /** How far the two evaluations stand from the weights along the direction. @default 1e-3 */
-  eps: z.number().positive().default(1e-3),
-  /** Decoupled weight decay; biases and norm gains are left out. @default 0 */
-  weightDecay: z.number().min(0).default(0),
-  /** Distribution of the direction. @default "gaussian" */
-  noise: z.enum(["gaussian", "rademacher"]).default("gaussian"),
-  /** Learning-rate schedule. @default constant, without a warm-up */
-  schedule: scheduleSchema.prefault({}),
-});
 
 const evaluationSchema = z.strictObject({
   /** Held-out data: the path of a JSON Lines file, or example objects. */
@@ -63,15 +36,15 @@ const perStep = <T>() =>
 const testSchema = z.strictObject({
   /** z of a step, fp32, in the canonical order, instead of drawn noise. @default none */
   noise: perStep<Float32Array>().optional(),
-  /** The projected gradient of a step instead of that of its losses. @default none */
-  projectedGradient: perStep<number>().optional(),
+  /** The coefficients of a step, or that of its one direction, instead of those of its losses. @default none */
+  projectedGradient: perStep<number | readonly number[]>().optional(),
 });
 
 /** What `new Trainer(model, options)` takes. */
 export const trainerOptionsSchema = z
   .strictObject({
     /** The method and its own options, told apart by `name`. */
-    method: z.discriminatedUnion("name", [mezoSgdSchema]),
+    method: methodSchema,
     /** Steps to take. Required. */
     steps: z.int().min(1),
     /** Examples in one step. @default 16 */

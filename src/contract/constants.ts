@@ -24,6 +24,8 @@ export const TILE = { first: 1, last: 2 } as const;
 
 export const LOSS = { tokens: 0, choicesMean: 1, choicesSum: 2, binary: 3, squared: 4, spans: 5 } as const;
 
+export const SHAPING = { none: 0, zscore: 1, rank: 2 } as const;
+
 /** Bytes of a loss (fp64), and of `zo2_coefficient`, whose value comes first and whether it is finite second. */
 export const LOSS_BYTES = 8;
 export const COEFFICIENT_BYTES = 8;

@@ -7,10 +7,6 @@ import { allocate, USE } from "./allocate.js";
 import type { Queue } from "./queue.js";
 import { type Place, type Placed, placed } from "./place.js";
 
-/** Probes and directions of a step at most. */
-const PROBES = 2;
-const DIRECTIONS = 1;
-
 /** What steps leave on the device for later visits: losses, coefficients, and the flags of updates that went wrong. */
 export class Control {
   readonly sticky: Place;
@@ -34,7 +30,7 @@ export class Control {
 
   /** @param states of steps. */
   static async create(device: Device, queue: Queue, states: number): Promise<Control> {
-    const layout = controlLayout(PROBES, DIRECTIONS, states);
+    const layout = controlLayout(states);
     const buffer = await allocate(device, "device", layout.bytes, USE.control);
     const hostBuffer = await allocate(device, "host", layout.bytes, USE.control);
     const control = new Control(layout, buffer, hostBuffer, device, queue);
@@ -60,7 +56,7 @@ export class Control {
     most: number,
     body: (adopt: (coefficients: readonly (readonly number[])[]) => number) => Promise<void>,
   ): Promise<void> {
-    const layout = controlLayout(PROBES, DIRECTIONS, most);
+    const layout = controlLayout(most);
     const buffer = await allocate(this.device, "device", layout.bytes, USE.control);
     try {
       const host = await allocate(this.device, "host", layout.bytes, USE.control);

@@ -1,7 +1,7 @@
 import type { Program, Stream } from "zo2/native";
 import { at } from "../base/at.js";
 import { align, BYTES_OF, isBlocked, scaleBytes, scaleOffsetOf } from "../base/dtype.js";
-import { NOISE, ROUND } from "../contract/constants.js";
+import { NOISE, ROUND, SHAPING } from "../contract/constants.js";
 import type { PackedBatch } from "../data/batch.js";
 import { DISK_ALIGNMENT } from "../memory/arena.js";
 import { symbolsOf } from "../memory/batch-tables.js";
@@ -362,6 +362,8 @@ export class Issue {
       total: labelled,
       differences: rule.differences,
       divisor: rule.divisor,
+      shaping: SHAPING[rule.shaping],
+      normalised: rule.normalised,
       coefficients,
       step: perturbation.step,
       sticky: control.sticky,

@@ -57,8 +57,8 @@ export interface ForwardOptions {
   readonly output?: Output | undefined;
   /** The key/value cache that attention reads and adds to. */
   readonly cache?: CacheUse | undefined;
-  /** Where the weights stand. @default in their place */
-  readonly probe?: { readonly of: Direction; readonly sign: Probe["sign"] } | undefined;
+  /** Where the weights stand, of a step's probes. @default in their place */
+  readonly probe?: { readonly of: Direction; readonly at: Probe } | undefined;
 }
 
 /** The update of a step that was taken before. */
@@ -85,7 +85,7 @@ export interface PlannedUse {
   readonly output: Output;
 }
 
-/** Steps whose updates one visit applies: its transfer costs little beside their noise then. */
+/** Directions whose updates one visit applies: its transfer costs little beside their noise then. */
 const REPLAYED_AT_ONCE = 256;
 
 /** Working out a pending update takes noise for every weight; a flush takes that and one transfer more. */
@@ -317,8 +317,8 @@ export class Session {
       if (!coefficients.every(Number.isFinite)) {
         throw new StepError(
           request.step,
-          `: the losses ${losses.join(" and ")} give a projected gradient of ${coefficients.join(", ")}; the ` +
-            "objective must return finite numbers",
+          `: the losses ${someOf(losses)} give a projected gradient of ${someOf(coefficients)}; the objective must ` +
+            "return finite numbers",
         );
       }
       await this.plans.ensure(null);
@@ -379,7 +379,8 @@ export class Session {
 
   /**
    * Applies updates of steps that were taken before, on this device or another, in their order: to the same bytes as
-   * the steps did. Each visit applies up to `REPLAYED_AT_ONCE` of them. What is committed is applied before.
+   * the steps did. Each visit applies up to `REPLAYED_AT_ONCE` of their directions. What is committed is applied
+   * before.
    * @param o.units those that lack them, where others have them already.
    * @throws Zo2Error ZO2_ERR_NOT_FINITE naming the step whose update went wrong, ZO2_ERR_OUT_OF_MEMORY, ZO2_ERR_ABORTED
    *   with a part of them applied
@@ -388,8 +389,10 @@ export class Session {
     await this.flush();
     // One that ends amid them leaves some applied.
     if (updates.length > 0) this.changes++;
+    const directions = Math.max(1, ...updates.map(({ coefficients }) => coefficients.length));
+    const atOnce = Math.max(1, Math.floor(REPLAYED_AT_ONCE / directions));
     await this.serialize(() =>
-      this.control.replay(REPLAYED_AT_ONCE, async (adopt) => {
+      this.control.replay(atOnce, async (adopt) => {
         await this.plans.makeRoom();
         const active = await this.plans.ensure(null);
         for (let done = 0; done < updates.length; ) {
@@ -398,7 +401,7 @@ export class Session {
               cause: o.signal.reason,
             });
           }
-          const part = updates.slice(done, done + REPLAYED_AT_ONCE);
+          const part = updates.slice(done, done + atOnce);
           const first = adopt(part.map(({ coefficients }) => coefficients));
           const pending = part.map(({ coefficients, noise, ...update }, i) => ({
             ...update,
@@ -447,7 +450,7 @@ export class Session {
   async forward(batch: Batch, { output, cache, probe }: ForwardOptions = {}): Promise<Float32Array[]> {
     if (this.forwards >= APPLIED_AT_MOST) await this.flush();
     const { end } = await this.serialize(async () => {
-      const probes: Probe[] = [probe === undefined ? AT_WEIGHTS : { direction: 0, sign: probe.sign }];
+      const probes = [probe?.at ?? AT_WEIGHTS];
       const active = await this.plans.ensure({
         ...this.plans.needsOf(batch, probes, output),
         cache: cache === undefined ? null : { tier: cache.cache.tier, rows: cache.cache.rows },
@@ -591,6 +594,11 @@ export class Session {
   private async perturbation({ seed, step, eps, noise }: Direction, state: number): Promise<Perturbation> {
     return { seed, step, eps, noise: await this.noise.source(noise, state) };
   }
+}
+
+/** The first of them. */
+function someOf(numbers: readonly number[]): string {
+  return `${numbers.slice(0, 4).join(" and ")}${numbers.length > 4 ? " and others" : ""}`;
 }
 
 /** Updates that may wait to be stored, wherever units will rest. */

@@ -124,5 +124,5 @@ function sizesOf(data: PassData): PassSizes {
     if (data.kind === "flush") throw new Error("a flush runs nothing");
     return symbolsOf(at(data.batch, microBatch), data.table);
   };
-  return { pending: data.pending.length, symbolsOf: symbols };
+  return { pending: data.pending.reduce((sum, { directions }) => sum + directions, 0), symbolsOf: symbols };
 }

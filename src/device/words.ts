@@ -72,8 +72,10 @@ export interface GradientArgs {
   readonly losses: Span;
   readonly probes: number;
   readonly total: number;
-  readonly differences: readonly { readonly minuend: number; readonly subtrahend: number }[];
+  readonly differences: readonly { readonly minuend: number; readonly subtrahend: number | null }[];
   readonly divisor: number;
+  readonly shaping: number;
+  readonly normalised: boolean;
   readonly coefficients: Span;
   readonly step: number;
   readonly sticky: Span;
@@ -241,13 +243,15 @@ export class CommandWords {
     this.word(args.probes);
     this.word(args.total);
     this.word(args.divisor);
+    this.word(args.shaping);
+    this.word(args.normalised ? 1 : 0);
     this.span(args.coefficients);
     this.word(args.step);
     this.span(args.sticky);
     this.word(args.differences.length);
     for (const { minuend, subtrahend } of args.differences) {
       this.word(minuend);
-      this.word(subtrahend);
+      this.word(subtrahend ?? -1);
     }
     this.close();
   }

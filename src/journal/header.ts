@@ -47,6 +47,8 @@ export const runHeaderSchema = z.strictObject({
     /** Losses of a step, and coefficients. */
     probes: z.int().min(1).max(128),
     directions: z.int().min(1).max(64),
+    /** Places of the probes that stand at the weights, whose loss is the step's; absent: it is the mean of all. */
+    inPlace: z.array(count).min(1).optional(),
     noise: z.enum(["gaussian", "rademacher"]),
     weightDecay: z.number().min(0),
     /** Parameters that no update concerns, by name. */

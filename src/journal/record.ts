@@ -141,6 +141,13 @@ export function decodeEvaluation(payload: Uint8Array): EvaluationRecord | null {
   };
 }
 
+/** The loss of a step: that at the weights where a probe stands there, else the mean of all probes'. */
+export function lossOf(record: StepRecord, inPlace: readonly number[] | undefined): number {
+  const losses = lossesOf(record);
+  const own = inPlace === undefined ? losses : inPlace.map((p) => at(losses, p));
+  return own.reduce((sum, loss) => sum + loss, 0) / own.length;
+}
+
 /** The losses of the whole batch, by probe: those of the shards by weight, added up in their order, in fp64. */
 export function lossesOf({ shards }: StepRecord): number[] {
   const [only] = shards;

@@ -1,11 +1,11 @@
-/** Steps of MeZO on tokens that mean nothing, for whoever wants to know how long they take. */
+/** Steps on tokens that mean nothing, for whoever wants to know how long they take. */
 import { at } from "../base/at.js";
 import { packBatch } from "../data/index.js";
 import type { Session } from "../device/session.js";
 import { exampleOf } from "../infer/plan-ahead.js";
 import type { Batch } from "../memory/batch-tables.js";
 import { STEPS_IN_FLIGHT } from "../memory/control.js";
-import { METHODS } from "../method/index.js";
+import { METHODS, type MethodStep } from "../method/index.js";
 import type { HeadSpec } from "../models/head.js";
 import type { NoiseKind } from "../simulate/hardware.js";
 
@@ -26,6 +26,8 @@ export function batchOfShape(head: HeadSpec, vocabSize: number, { microBatches, 
 }
 
 export interface StepsOptions {
+  /** What a step is. @default MeZO's, along one direction */
+  readonly method?: MethodStep;
   readonly noise: NoiseKind;
   readonly eps: number;
   readonly learningRate: number;
@@ -41,7 +43,7 @@ export interface StepsOptions {
  * @returns seconds of each, from the end of the one before it
  */
 export async function takeSteps(session: Session, batch: Batch, o: StepsOptions): Promise<number[]> {
-  const { probes, rule } = METHODS["mezo-sgd"].step({ eps: o.eps });
+  const { probes, rule } = o.method ?? METHODS["mezo-sgd"].step({ eps: o.eps, directions: 1 });
   const depth = o.flushes === true ? 1 : STEPS_IN_FLIGHT;
   const inFlight: Promise<unknown>[] = [];
   const seconds: number[] = [];

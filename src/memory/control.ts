@@ -2,6 +2,9 @@ import { COEFFICIENT_BYTES, LOSS_BYTES, STICKY_BYTES } from "../contract/constan
 import { align } from "../base/dtype.js";
 import type { Region } from "./arena.js";
 
+/** Probes and directions of a step at most: what `contract/zo2.h` allows, to both sides. */
+const MOST = { directions: 64, probes: 128 };
+
 /** At most this many steps are on the device at once. */
 export const STEPS_IN_FLIGHT = 2;
 
@@ -33,10 +36,10 @@ export interface ControlLayout {
 
 const ALIGNMENT = 32;
 
-/** @param probes, directions of a step at most. */
-export function controlLayout(probes: number, directions: number, count: number): ControlLayout {
-  const losses = probes * LOSS_BYTES;
-  const coefficients = directions * COEFFICIENT_BYTES;
+/** @param count of step states; each has room for the step of any method. */
+export function controlLayout(count: number): ControlLayout {
+  const losses = MOST.probes * LOSS_BYTES;
+  const coefficients = MOST.directions * COEFFICIENT_BYTES;
   const stride = align(losses + coefficients, ALIGNMENT);
   const states = Array.from({ length: count }, (_, s) => ({
     losses: { offset: s * stride, bytes: losses },

@@ -241,11 +241,12 @@ function readbackRegions(host: Arena, options: PlanOptions, areas: number, resul
 export function deviceParts(plan: Plan): { readonly name: string; readonly bytes: number }[] {
   const sum = (regions: readonly Region[]) => regions.reduce((a, r) => a + r.bytes, 0);
   const d = plan.device;
+  const perturbed = plan.options.sides === 2 ? "W+ and W-" : "perturbed weights";
   return [
     { name: "resident weights", bytes: plan.rest.bytes.device },
     { name: `${d.slots.length} slots`, bytes: sum(d.slots) },
     { name: "key/value cache", bytes: deviceCacheBytes(plan) + sum(d.cacheSlots) },
-    { name: plan.options.prepareAhead ? "W+ and W- of two units" : "W+ and W-", bytes: sum(d.scratch) },
+    { name: `${perturbed}${plan.options.prepareAhead ? " of two units" : ""}`, bytes: sum(d.scratch) },
     { name: "gathered embedding rows", bytes: d.gathered.bytes },
     { name: "activations between units", bytes: sum([...d.carried, ...d.carriedSlots]) },
     { name: "activations within a unit", bytes: d.workspace.bytes },

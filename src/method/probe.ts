@@ -1,5 +1,4 @@
-import { at } from "../base/at.js";
-/** Where a step evaluates the loss, and how the losses become one coefficient for each direction. */
+/** Where a step evaluates the loss. */
 
 /** One evaluation: `sign` eps away from the weights along a direction, or at the weights themselves. */
 export interface Probe {
@@ -34,14 +33,27 @@ export function drawsOf(probes: readonly Probe[]): readonly Draw[] {
   return draws;
 }
 
-/** coefficient of direction d = (loss of `minuend` - loss of `subtrahend`) / divisor; probes by their place. */
-export interface CoefficientRule {
-  readonly differences: readonly { readonly minuend: number; readonly subtrahend: number }[];
-  readonly divisor: number;
+/** Probes to both sides of each direction, and to each direction the places of its two. */
+export function twoSided(directions: number): {
+  readonly probes: readonly Probe[];
+  readonly places: readonly { readonly plus: number; readonly minus: number }[];
+} {
+  const all = Array.from({ length: directions }, (_, direction) => direction);
+  return {
+    probes: all.flatMap((direction): Probe[] => [
+      { direction, sign: 1 },
+      { direction, sign: -1 },
+    ]),
+    places: all.map((direction) => ({ plus: 2 * direction, minus: 2 * direction + 1 })),
+  };
 }
 
-/** The coefficients as the device computes them: in fp64, rounded once to fp32. */
-export function coefficientsOf({ differences, divisor }: CoefficientRule, losses: readonly number[]): number[] {
-  const loss = (probe: number) => at(losses, probe);
-  return differences.map(({ minuend, subtrahend }) => Math.fround((loss(minuend) - loss(subtrahend)) / divisor));
+/** A probe to the plus side of each direction. */
+export function oneSided(directions: number): readonly Probe[] {
+  return Array.from({ length: directions }, (_, direction) => ({ direction, sign: 1 }));
+}
+
+/** How many directions probes stand along. */
+export function directionsOf(probes: readonly Probe[]): number {
+  return new Set(probes.flatMap(({ direction }) => direction ?? [])).size;
 }

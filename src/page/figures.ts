@@ -48,7 +48,7 @@ function courseCaption(runs: number, span: number, raw: string): Markup {
 function lossFigure(picture: Picture, span: number, none: string | null): Figure {
   return {
     ...{ id: "loss", title: "Loss", wide: true },
-    caption: html`${courseCaption(picture.runs.length, span, "each step, the mean of its forward passes")}:
+    caption: html`${courseCaption(picture.runs.length, span, "each step's")}:
 exponentially weighted mean, &alpha; = 2/(${formatCount(span)} + 1), bias-corrected`,
     empty: picture.runs.some(({ loss }) => loss !== null) ? null : (none ?? "A compact journal has no losses."),
   };
@@ -80,7 +80,11 @@ function coefficientFigures(runs: readonly ShownRun[], none: string | null): Fig
   return [
     {
       ...{ id: "coefficients", title: "At each step", empty: none },
-      caption: html`difference of the losses at both sides over their distance: the step's coefficient`,
+      caption: html`${
+        runs.every(({ journal }) => journal.header.method.directions === 1)
+          ? "difference of the losses at both sides over their distance: the step's coefficient"
+          : "what the losses came to for each direction: its coefficient"
+      }`,
     },
     {
       ...{ id: "distribution", title: "Distribution", empty: none },

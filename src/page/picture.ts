@@ -1,7 +1,7 @@
 /** The numbers that a page draws, from journals and metrics. */
 import { at } from "../base/at.js";
 import type { Journal } from "../journal/read.js";
-import { lossesOf } from "../journal/record.js";
+import { lossOf } from "../journal/record.js";
 import type { Course, EvaluationLines, Picture, RunPicture } from "./data.js";
 import { binsOf, sharesOf } from "./histogram.js";
 import { lineOf, MAX_POINTS, rounded } from "./lines.js";
@@ -44,9 +44,9 @@ function runPictureOf({ name, journal, metrics }: ShownRun, bins: readonly numbe
   };
 }
 
-/** The mean over a step's probes, as `Step.loss`. None in a compact journal. */
-export function lossesOfSteps({ steps, compact }: Pick<Journal, "steps" | "compact">): number[] {
-  return compact ? [] : steps.map((step) => meanOf(lossesOf(step)));
+/** As `Step.loss`. None in a compact journal. */
+export function lossesOfSteps({ steps, compact, header }: Pick<Journal, "steps" | "compact" | "header">): number[] {
+  return compact ? [] : steps.map((step) => lossOf(step, header.method.inPlace));
 }
 
 export function allCoefficients({ steps }: Pick<Journal, "steps">): number[] {

@@ -1,5 +1,6 @@
 /** How a model that is being loaded is held: cut, put to rest, and arranged anew when a pass needs more room. */
 import type { FloatType } from "../base/dtype.js";
+import { noiseOf, plannedStep } from "../config/methods/index.js";
 import type { ResolvedModelOptions } from "../config/model.js";
 import { withinBudget } from "../memory/budget.js";
 import { type ControlLayout, controlLayout, stepStates } from "../memory/control.js";
@@ -8,7 +9,7 @@ import { activationTiers } from "../memory/plan.js";
 import type { Arrangement, Tier } from "../memory/residence.js";
 import { type RestLayout, restLayout } from "../memory/rest.js";
 import type { Unit, UnitOptions } from "../memory/units.js";
-import { AT_WEIGHTS, METHODS, type Probe } from "../method/index.js";
+import { AT_WEIGHTS, type Probe } from "../method/index.js";
 import { SHORTEST } from "../infer/plan-ahead.js";
 import type { ModelDefinition } from "../models/family.js";
 import type { Recording } from "../ops/record.js";
@@ -71,14 +72,14 @@ export function arrangeModel(
     ...{ unitBytes, slots, prepareAhead: ahead, activations: asked },
     tierOf: auto ? undefined : (unit) => tierOf?.(unit) ?? whole,
   };
-  const { probes: ofStep, rule } = METHODS["mezo-sgd"].step({ eps: 1 });
-  const control = controlLayout(ofStep.length, rule.differences.length, stepStates(offload.writeBackEvery));
+  const { probes: ofStep } = plannedStep(workload.method);
+  const control = controlLayout(stepStates(offload.writeBackEvery));
   const chooseFor = (maxLength: number, probes: readonly Probe[]): Fit => {
     const step = { ...workload, maxTokens: options.maxTokens, maxLength };
     const { capacity, output, symbols } = workloadOf(definition, step);
     const room = { ...budgets, wire, wires, asStored, compute, pinned, capacity, probes, output, control, overlap };
     if (hardware === null) return firstThatFits(recording, room);
-    return choosePlan(recording, { ...room, hardware, step: { noise: "gaussian", symbols } });
+    return choosePlan(recording, { ...room, hardware, step: { noise: noiseOf(workload.method, undefined), symbols } });
   };
   const { maxPositions } = definition;
   const fit =

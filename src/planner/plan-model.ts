@@ -5,15 +5,15 @@ import { FLOAT_TYPES, type FloatType, TORCH_DTYPE } from "../base/dtype.js";
 import { readJsonFile } from "../base/files.js";
 import { isRecord } from "../base/guards.js";
 import { CONFIG_FILE } from "../checkpoint/checkpoint.js";
+import { noiseOf, plannedStep } from "../config/methods/index.js";
 import { parseOptions } from "../config/parse.js";
 import { type PlanModelOptions, planOptionsSchema, type ResolvedPlanOptions } from "../config/plan.js";
 import { resolveModel } from "../hub/index.js";
 import { controlLayout, stepStates } from "../memory/control.js";
-import { METHODS } from "../method/index.js";
 import { defineModel, recordModel } from "../models/index.js";
 import { numberParameters } from "../ops/parameter.js";
 import type { Recording } from "../ops/record.js";
-import { type Hardware, hardwareNamed, THIS_MACHINE } from "../simulate/hardware.js";
+import { type Hardware, hardwareNamed, type NoiseKind, THIS_MACHINE } from "../simulate/hardware.js";
 import type { SimulatedStep } from "../simulate/simulate.js";
 import { choosePlan, type Fit, firstThatFits, type RoomOptions } from "./choose.js";
 import { type ModelPlan, summaryOf } from "./summary.js";
@@ -26,7 +26,7 @@ export interface PlanModelHooks {
 }
 
 /**
- * How a step of MeZO-SGD would hold this model in the memory that is allowed, and how long it would take by the figures
+ * How a step would hold this model in the memory that is allowed, and how long it would take by the figures
  * of a data sheet, or of this machine, which is measured for it. Of a Hub repository only `config.json` is fetched.
  *
  * @param nameOrDir as for `loadModel`; a folder needs no weights.
@@ -76,7 +76,7 @@ export function planConfig(
   const deviceMemory = o.offload.deviceMemory ?? hardware?.deviceBytes;
   const workload = workloadOf(definition, o);
   const room = roomOptions(o, workload, stored ?? "fp32", { deviceMemory, hardware });
-  const found = choose(recording, hardware, room, workload, o.noise);
+  const found = choose(recording, hardware, room, workload, noiseOf(o.method, o.noise));
   return summaryOf(found, {
     ...{ name, parameters: recording.parameters, workload, hardware, hardwareName: o.hardware ?? null },
     ...{ stored, wire: room.wire, compute: o.dtype, deviceMemory: deviceMemory ?? null },
@@ -90,7 +90,7 @@ function storedType(config: unknown): FloatType | null {
 }
 
 function roomOptions(
-  { offload, dtype }: ResolvedPlanOptions,
+  { offload, dtype, method }: ResolvedPlanOptions,
   { capacity, output }: Workload,
   stored: FloatType,
   { deviceMemory, hardware }: { readonly deviceMemory: number | undefined; readonly hardware: Hardware | null },
@@ -99,9 +99,9 @@ function roomOptions(
   const diskMemory = diskPath === undefined ? undefined : (offload.diskMemory ?? Number.POSITIVE_INFINITY);
   // A CPU's memory is the host's: activations take the same wherever they rest.
   const activations = offload.activations === "auto" && hardware?.overlaps === false ? "device" : offload.activations;
-  const { probes, rule } = METHODS["mezo-sgd"].step({ eps: 1 });
   return {
-    ...{ deviceMemory, hostMemory, diskMemory, compute: dtype, capacity, probes, output, overlap },
+    ...{ deviceMemory, hostMemory, diskMemory, compute: dtype, capacity, output, overlap },
+    probes: plannedStep(method).probes,
     wire: offload.wire === "stored" ? stored : offload.wire,
     pinned: {
       tierOf: tier === "auto" ? undefined : () => tier,
@@ -110,7 +110,7 @@ function roomOptions(
       prepareAhead: prepareAhead === "auto" ? undefined : prepareAhead === "on",
       activations: activations === "auto" ? undefined : activations,
     },
-    control: controlLayout(probes.length, rule.differences.length, stepStates(1)),
+    control: controlLayout(stepStates(1)),
   };
 }
 
@@ -119,7 +119,7 @@ function choose(
   hardware: Hardware | null,
   room: RoomOptions,
   { symbols }: Workload,
-  noise: ResolvedPlanOptions["noise"],
+  noise: NoiseKind,
 ): Fit & { readonly predicted: SimulatedStep | null } {
   if (hardware === null) return { ...firstThatFits(recording, room), predicted: null };
   return choosePlan(recording, { ...room, hardware, step: { noise, symbols } });

@@ -9,6 +9,8 @@ export interface ProgressStep {
   readonly tokens: number;
   /** Most bytes of device memory in use so far. */
   readonly deviceBytes: number;
+  /** Whether it went along no direction. @default false */
+  readonly skipped?: boolean;
 }
 
 export interface ProgressOptions {
@@ -31,6 +33,8 @@ export interface ProgressState {
   readonly tokensPerSecond: number;
   readonly deviceBytes: number;
   readonly secondsLeft: number;
+  /** Steps that went along no direction. */
+  readonly skipped: number;
 }
 
 /** Share of the past that a new step leaves standing in a smoothed value: about twenty steps count. */
@@ -65,6 +69,7 @@ export class Progress implements Disposable {
   private readonly bar: SingleBar | undefined;
   private barShown = false;
   private done = 0;
+  private skipped = 0;
   private deviceBytes = 0;
   private lastStep: number;
   private lastPlain = -Infinity;
@@ -98,6 +103,7 @@ export class Progress implements Disposable {
       loss: this.loss.value,
       tokensPerSecond: this.stepTokens.value / seconds,
       deviceBytes: this.deviceBytes,
+      skipped: this.skipped,
       secondsLeft: this.done >= this.steps ? 0 : seconds * (this.steps - this.done),
     };
   }
@@ -121,6 +127,7 @@ export class Progress implements Disposable {
     this.lastStep = now;
     this.deviceBytes = Math.max(this.deviceBytes, step.deviceBytes);
     this.done++;
+    if (step.skipped === true) this.skipped++;
     if (this.bar !== undefined) {
       if (!this.barShown) this.bar.start(this.steps, this.done);
       else this.bar.update(this.done);
@@ -171,6 +178,7 @@ export function plainLine(state: ProgressState): string {
   return [
     `step ${state.done}/${state.steps}`,
     `loss ${formatLoss(state.loss)}`,
+    ...skippedText(state),
     formatRate(state.tokensPerSecond, "tokens"),
     `device ${formatBytes(state.deviceBytes)}`,
     timeLeft(state),
@@ -181,7 +189,7 @@ export function plainLine(state: ProgressState): string {
 export function progressLine(state: ProgressState, look: Look): string {
   const head = `${String(state.done).padStart(String(state.steps).length)}/${state.steps}`;
   const parts = [
-    `loss ${formatLoss(state.loss)}`,
+    [`loss ${formatLoss(state.loss)}`, ...skippedText(state)].join("  "),
     formatRate(state.tokensPerSecond, "tok"),
     formatBytes(state.deviceBytes),
     timeLeft(state),
@@ -194,6 +202,10 @@ export function progressLine(state: ProgressState, look: Look): string {
     if (parts.length === 1) return room >= -2 ? `${head}  ${tail}` : head.slice(0, Math.max(look.width - 1, 1));
     parts.splice(parts.length === 4 ? 2 : 1, 1);
   }
+}
+
+function skippedText({ skipped }: ProgressState): string[] {
+  return skipped === 0 ? [] : [`${skipped} skipped`];
 }
 
 function timeLeft(state: ProgressState): string {

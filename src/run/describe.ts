@@ -9,7 +9,7 @@ import { packageVersion } from "../device/package-version.js";
 import { FORMAT_VERSION, type RunHeader, type RunSession } from "../journal/header.js";
 import type { Loaded } from "../loaded.js";
 import { deviceBytes, deviceParts, hostBytes, type Plan } from "../memory/plan.js";
-import { METHODS } from "../method/index.js";
+import { stepOf } from "../method/index.js";
 import { matchParameters } from "../models/match-parameters.js";
 import type { Parameter } from "../ops/parameter.js";
 
@@ -32,7 +32,8 @@ export async function headerOf(
 ): Promise<RunHeader> {
   const { method, seed, freeze } = options;
   const { parameters } = loaded;
-  const { probes, rule } = METHODS[method.name].step(method);
+  const { probes, rule } = stepOf(method);
+  const inPlace = probes.flatMap(({ sign }, p) => (sign === 0 ? [p] : []));
   const frozen = matchParameters(parameters, freeze);
   return {
     format: FORMAT_VERSION,
@@ -42,6 +43,7 @@ export async function headerOf(
     training: trainingOf(options),
     method: {
       ...{ probes: probes.length, directions: rule.differences.length },
+      ...(inPlace.length === 0 ? {} : { inPlace }),
       ...{ noise: method.noise, weightDecay: method.weightDecay, seed: String(seed) },
       frozen: parameters.filter((parameter) => frozen.has(parameter)).map((parameter) => parameter.name),
     },

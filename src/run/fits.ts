@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { Zo2Error } from "../base/errors.js";
+import { methodSchema } from "../config/methods/index.js";
 import type { RunHeader } from "../journal/header.js";
 
 /**
@@ -66,7 +67,7 @@ export function checkFits(run: RunHeader, asked: RunHeader, where: string): void
     ["dtype", run.numerics.compute, asked.numerics.compute],
     ["tf32", run.numerics.tf32, asked.numerics.tf32],
     ...[...new Set([...Object.keys(run.training), ...Object.keys(asked.training)])].map(
-      (name): [string, unknown, unknown] => [name, run.training[name], asked.training[name]],
+      (name): [string, unknown, unknown] => [name, optionOf(run, name), asked.training[name]],
     ),
   ];
   for (const [name, then, now] of given) checkOption(name, then, now, where);
@@ -77,6 +78,12 @@ export function checkFits(run: RunHeader, asked: RunHeader, where: string): void
         "same data",
     );
   }
+}
+
+/** An option of a run; what a method has got since the run began has its default. */
+function optionOf({ training }: RunHeader, name: string): unknown {
+  const value = training[name];
+  return name === "method" ? (methodSchema.safeParse(value).data ?? value) : value;
 }
 
 function dataText({ data }: RunHeader): string {

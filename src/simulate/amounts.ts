@@ -32,7 +32,7 @@ export type Symbols = Readonly<Record<RowSymbol, number>>;
 
 /** What a pass is made for. */
 export interface PassSizes {
-  /** Updates that a visit applies. */
+  /** Directions of the updates that a visit applies. */
   readonly pending: number;
   readonly symbolsOf: (microBatch: number) => Symbols;
 }

@@ -2,7 +2,7 @@
 import { at } from "../base/at.js";
 import type { Plan } from "../memory/plan.js";
 import { schedulePlan } from "../memory/schedule-plan.js";
-import type { Probe } from "../method/index.js";
+import { directionsOf, type Probe } from "../method/index.js";
 import type { Inputs } from "../ops/value.js";
 import { type Lane, LANE_NUMBER, LANES, type Work } from "../schedule/command.js";
 import type { Pass } from "../schedule/facts.js";
@@ -59,7 +59,11 @@ const ROUNDING = 1e-9;
  * @param inputs of the recording that the plan is of.
  */
 export function simulateStep(plan: Plan, inputs: Inputs, hardware: Hardware, o: SimulateOptions): SimulatedStep {
-  const costs = new Costs(plan, inputs, hardware, o.noise, { pending: 1, symbolsOf: () => o.symbols });
+  const costs = new Costs(plan, inputs, hardware, o.noise, {
+    // Behind a forward pass alone as behind a step along one direction.
+    pending: Math.max(1, directionsOf(o.probes)),
+    symbolsOf: () => o.symbols,
+  });
   const emitStep = stepEmitter(plan, costs, o);
   if (o.overlap && !hardware.overlaps) return shared(emitStep, hardware.threads, o.spans === true);
   const free = new Float64Array(LANES.length);

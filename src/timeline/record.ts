@@ -4,7 +4,7 @@ import type { TracedSpan } from "../device/trace.js";
 import type { Session } from "../device/session.js";
 import { takeSteps } from "../measure/steps.js";
 import { type Batch, symbolsOf, touchedRows } from "../memory/batch-tables.js";
-import { METHODS, type Probe } from "../method/index.js";
+import type { MethodStep, Probe } from "../method/index.js";
 import type { LaneBar, LaneStep } from "../page/lanes.js";
 import { type Cause, causesOf } from "../simulate/causes.js";
 import type { Hardware, NoiseKind } from "../simulate/hardware.js";
@@ -16,6 +16,7 @@ const WARM = 2;
 const TRACED = 4;
 
 export interface RecordOptions {
+  readonly method: MethodStep;
   readonly noise: NoiseKind;
   readonly overlap: boolean;
   readonly hardware: Hardware;
@@ -25,9 +26,9 @@ export interface RecordOptions {
 export async function recordSteps(
   session: Session,
   batch: Batch,
-  { noise, overlap, hardware }: RecordOptions,
+  { method, noise, overlap, hardware }: RecordOptions,
 ): Promise<{ readonly predicted: LaneStep; readonly measured: LaneStep }> {
-  const settings = { noise, eps: 1e-3, learningRate: 1e-7 };
+  const settings = { method, noise, eps: 1e-3, learningRate: 1e-7 };
   await takeSteps(session, batch, { ...settings, first: 0, count: WARM });
   await session.settle();
   const trace = session.trace();
@@ -37,11 +38,11 @@ export async function recordSteps(
   const count = spans.length / TRACED;
   const steps = Array.from({ length: TRACED }, (_, i) => spans.slice(i * count, (i + 1) * count));
   const measured = measuredStep(steps, TRACED - 2, session);
-  const { probes } = METHODS["mezo-sgd"].step({ eps: settings.eps });
+  const { probes } = method;
   return { predicted: predictedStep(session, batch, { noise, overlap, hardware, probes }), measured };
 }
 
-export interface PredictOptions extends RecordOptions {
+export interface PredictOptions extends Omit<RecordOptions, "method"> {
   readonly probes: readonly Probe[];
 }
 

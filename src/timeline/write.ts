@@ -2,6 +2,7 @@ import { formatBytes } from "../base/bytes.js";
 import { Zo2Error } from "../base/errors.js";
 import { replaceTextFile } from "../base/files.js";
 import { messageOf } from "../base/guards.js";
+import { noiseOf, plannedStep } from "../config/methods/index.js";
 import { parseOptions } from "../config/parse.js";
 import { type TimelineOptions, timelineOptionsSchema } from "../config/timeline.js";
 import { checkLength } from "../infer/limits.js";
@@ -34,7 +35,7 @@ export interface TimelineHooks extends LoadOptions {
 const USUAL_LENGTH = 128;
 
 /**
- * Loads a model, takes a few steps of MeZO-SGD on tokens that mean nothing, and draws one of them to an HTML file: when
+ * Loads a model, takes a few steps on tokens that mean nothing, and draws one of them to an HTML file: when
  * each command began and ended on its lane, below what was predicted for this machine. Nothing of the model is saved.
  *
  * @throws Zo2Error ZO2_ERR_CONFIG, ZO2_ERR_LENGTH, ZO2_ERR_IO, and what `loadModel` throws
@@ -54,21 +55,28 @@ export async function writeTimeline(
   );
   const { batchSize, microBatchSize, maxLength = USUAL_LENGTH } = o;
   const workload = { batchSize, maxLength, ...(microBatchSize === undefined ? {} : { microBatchSize }) };
-  await using model = await loadModel(name, { ...options.model, workload }, hooks);
+  await using model = await loadModel(name, { ...options.model, workload: { ...workload, method: o.method } }, hooks);
   const { session, definition, parameters } = loadedOf(model);
   const positions = definition.maxPositions;
   const length = Math.max(SHORTEST, checkLength(o.maxLength ?? Math.min(USUAL_LENGTH, positions), positions));
   const microBatches = shared(batchSize, microBatchSize ?? batchSize);
   const batch = batchOfShape(definition.head, definition.vocabSize, { microBatches, length });
   const { overlap } = model.options.offload;
-  const { predicted, measured } = await recordSteps(session, batch, { noise: o.noise, overlap, hardware });
+  const noise = noiseOf(o.method, o.noise);
+  const { predicted, measured } = await recordSteps(session, batch, {
+    ...{ method: plannedStep(o.method), noise, overlap, hardware },
+  });
   const { plan } = session;
   if (plan === null) throw new Error("steps were taken without a plan");
   const elements = parameters.reduce((sum, { count }) => sum + count, 0);
   const sequences = `${batchSize} ${batchSize === 1 ? "sequence" : "sequences"} of ${length} tokens`;
   const text = timelineDocument(
     {
-      ...{ title: name, lead: `one MeZO step on ${sequences}, ${hardware.name}`, steps: [predicted, measured] },
+      ...{
+        title: name,
+        lead: `one ${o.method.name} step on ${sequences}, ${hardware.name}`,
+        steps: [predicted, measured],
+      },
       lanes: LANES.filter((lane) => [predicted, measured].some(({ bars }) => bars.some((bar) => bar.lane === lane))),
       facts: [
         ["parameters", elements.toLocaleString("en-US")],
@@ -79,7 +87,7 @@ export async function writeTimeline(
           "batch",
           `${sequences}, in ${microBatches.length === 1 ? "one pass" : `${microBatches.length} micro-batches`}`,
         ],
-        ["noise", o.noise],
+        ["noise", noise],
         ["figures of the prediction", `${hardware.name}, ${hardware.source}`],
       ],
     },

@@ -5,8 +5,10 @@ import { at } from "../base/at.js";
 import { Zo2Error } from "../base/errors.js";
 import type { Journal } from "../journal/read.js";
 import { type DroppedRecord, type Guard, lossesOf } from "../journal/record.js";
-import type { StepOutcome } from "../method/index.js";
+import { rootMeanSquare, type StepOutcome } from "../method/index.js";
 
+/** Losses that a message names at most. */
+const SHOWN = 4;
 /** Coefficients that a new one is compared with, and how many of them there have to be. */
 const WINDOW = 128;
 const ENOUGH = 64;
@@ -55,12 +57,12 @@ export class Guards {
 
   /** Null where nothing is wrong. Only such a step is one that later ones are compared with. */
   judge({ losses, coefficients }: StepOutcome, step: number): Divergence | null {
-    const g = coefficients.join(", ");
+    const g = textOf(coefficients);
     if (![...losses, ...coefficients].every(Number.isFinite)) {
       return wrong(
         "not-finite",
         step,
-        `the projected gradient is not a finite number (${g}, of the losses ${losses.join(" and ")}); lower the ` +
+        `the projected gradient is not a finite number (${g}, of the losses ${lossesText(losses)}); lower the ` +
           "learning rate or eps, and check the batch of that step",
       );
     }
@@ -109,6 +111,12 @@ function wrong(guard: Guard, step: number, what: string): Divergence {
   return { guard, since: step, error: new Zo2Error(code, `step ${step}: ${what}`) };
 }
 
-function rootMeanSquare(values: readonly number[]): number {
-  return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length);
+function lossesText(losses: readonly number[]): string {
+  return `${losses.slice(0, SHOWN).join(" and ")}${losses.length > SHOWN ? " and others" : ""}`;
+}
+
+/** The one, or what all of them come to. */
+function textOf(coefficients: readonly number[]): string {
+  if (coefficients.length === 1) return String(coefficients[0]);
+  return `${rootMeanSquare(coefficients)}, as the root mean square of ${coefficients.length} directions`;
 }

@@ -112,10 +112,14 @@ export class LostUpdates {
   note(coefficients: readonly number[], learningRate: number): Warning | null {
     if (this.squares.length === FIRST_STEPS) return null;
     const sum = coefficients.reduce((total, g) => total + g * g, 0);
+    // Of a step that wants no change nothing is lost.
+    if (sum === 0) return null;
     this.squares.push((learningRate / coefficients.length) ** 2 * sum);
     if (this.squares.length < FIRST_STEPS) return null;
     const size = Math.sqrt(this.squares.reduce((total, square) => total + square, 0) / FIRST_STEPS);
-    const share = lostShare(this.halfGaps, size, this.noise);
+    // Along several directions an update is a sum of as many numbers.
+    const noise = coefficients.length > 1 ? "gaussian" : this.noise;
+    const share = lostShare(this.halfGaps, size, noise);
     if (share < WORTH_A_WARNING) return null;
     return {
       code: "ZO2_WARN_LOST_UPDATES",

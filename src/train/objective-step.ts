@@ -4,7 +4,7 @@ import type { ObjectiveContext } from "../config/objective.js";
 import type { Example } from "../data/index.js";
 import type { StepRequest } from "../device/session.js";
 import type { Loaded } from "../loaded.js";
-import { StepError, type StepOutcome } from "../method/index.js";
+import { type Probe, StepError, type StepOutcome } from "../method/index.js";
 import { logitBatch, logitOutputs } from "./logit-outputs.js";
 import { encodePrompts, type EncodedPrompt, type Objective, type ObjectiveLimits } from "./prompts.js";
 import { generateAt } from "./text-losses.js";
@@ -15,9 +15,6 @@ export interface ObjectiveStep {
   /** Tokens that went through the model, each once per forward pass of a probe. */
   readonly tokens: number;
 }
-
-/** What the caller's function is told of each probe. */
-type Sides = readonly ObjectiveContext["branch"][];
 
 /**
  * One step whose losses come from the caller. Nothing overlaps: all probes run, their results are brought to host
@@ -32,14 +29,19 @@ export async function objectiveStep(
   examples: readonly Example[],
   limits: ObjectiveLimits,
   request: StepRequest,
-  sides: Sides,
 ): Promise<ObjectiveStep> {
   const prompts = encodePrompts(loaded, examples, limits);
-  const contexts = request.probes.map((_, p): ObjectiveContext => ({ step: request.step, branch: at(sides, p) }));
+  const contexts = request.probes.map((probe) => contextOf(probe, request.step));
   const { losses, tokens } = await (objective.from === "text"
     ? lossesOfText(loaded, objective, prompts, limits, request, contexts)
     : lossesOfLogits(loaded, objective, prompts, limits, request, contexts));
   return { outcome: await loaded.session.finish(request, losses), tokens };
+}
+
+/** What the caller's function is told of a probe. */
+function contextOf({ direction, sign }: Probe, step: number): ObjectiveContext {
+  const branch = sign === 0 ? "weights" : sign === 1 ? "plus" : "minus";
+  return { step, branch, direction };
 }
 
 interface Losses {
@@ -84,10 +86,11 @@ async function lossesOfLogits(
   return { losses, tokens: wanted.batch.reduce((sum, b) => sum + b.tokens.length, 0) };
 }
 
-function checked(loss: unknown, { step, branch }: ObjectiveContext): number {
+function checked(loss: unknown, { step, branch, direction }: ObjectiveContext): number {
   if (typeof loss === "number" && Number.isFinite(loss)) return loss;
+  const where = direction === null ? branch : `${branch} of direction ${direction}`;
   throw new StepError(
     step,
-    `, branch ${branch}: the objective returned ${String(loss)}; it must return a finite number`,
+    `, branch ${where}: the objective returned ${String(loss)}; it must return a finite number`,
   );
 }

@@ -33,7 +33,7 @@ export async function generateAt(
       generating(loaded, limits.tokens),
       group.map(({ ids }) => ids),
       { ...generate, seed },
-      { firstSequence: outputs.length, probe: { of: request, sign: probe.sign } },
+      { firstSequence: outputs.length, probe: { of: request, at: probe } },
     );
     group.forEach(({ record, ids }, i) => {
       const { ids: generated, text } = at(results, i);

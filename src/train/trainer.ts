@@ -16,7 +16,15 @@ import { checkLength } from "../infer/limits.js";
 import type { DataSource } from "../infer/source.js";
 import { type Loaded, loadedOf } from "../loaded.js";
 import { STEPS_IN_FLIGHT } from "../memory/control.js";
-import { learningRateAt, METHODS, type MethodReport, StepError, type StepOutcome } from "../method/index.js";
+import {
+  learningRateAt,
+  type MethodReport,
+  type MethodStep,
+  reportOf,
+  StepError,
+  type StepOutcome,
+  stepOf,
+} from "../method/index.js";
 import type { Model } from "../model.js";
 import { readRun } from "../journal/read-run.js";
 import type { StepRecord } from "../journal/record.js";
@@ -105,15 +113,17 @@ interface Fit {
   readonly kept: Run | null;
   readonly lost: LostUpdates | null;
   readonly lanes: StepLanes | null;
+  /** Whether it was said that a step was skipped. */
+  saidSkipped: boolean;
   /** Steps that were enqueued and not yielded, oldest first. */
   readonly inFlight: InFlight[];
   readonly o: FitOptions;
 }
 
 /**
- * Fine-tunes a model with MeZO-SGD (arXiv 2305.17333): two forward passes a step, in which the weights stand eps to
- * either side of their place along a random direction. The weights are never moved there: W+ and W- are made beside
- * them.
+ * Fine-tunes a model with forward passes only: the loss where the weights stand eps away from their place along random
+ * directions says how far to go along each; option `method` says where exactly, and how (docs/methods.md). The weights
+ * are never moved there: W+ and W- are made beside them, and one transfer of each weight serves all of them.
  */
 export class Trainer {
   readonly options: ResolvedTrainerOptions;
@@ -122,6 +132,8 @@ export class Trainer {
   /** Steps that had been taken at the last evaluation. */
   private evaluatedAt = 0;
   private guards: Guards;
+  /** What every step is. */
+  private readonly method: MethodStep;
   /** Why no more steps can be taken on the weights that there are. */
   private broken: Zo2Error | null = null;
 
@@ -134,6 +146,7 @@ export class Trainer {
     checkLength(this.options.maxLength, model.maxPositions);
     matchParameters(model.parameters, this.options.freeze);
     this.guards = new Guards(this.lossesFrom);
+    this.method = stepOf(this.options.method);
   }
 
   /**
@@ -197,7 +210,7 @@ export class Trainer {
       const lost = await this.losing(loaded);
       using lanes = this.lanesOf(loaded);
       if (run.checked !== null) await o.onChecked?.(run.checked);
-      yield* this.leaving({ loaded, run, kept, lost, lanes, inFlight: [], o });
+      yield* this.leaving({ loaded, run, kept, lost, lanes, saidSkipped: false, inFlight: [], o });
     } finally {
       release();
     }
@@ -228,8 +241,7 @@ export class Trainer {
     await session.freeze(matchParameters(parameters, this.options.freeze));
     await session.makeRoom();
     await session.clearSticky();
-    const { probes } = METHODS[this.options.method.name].step(this.options.method);
-    await planRun(loaded, this.options, run, probes, this.taken, signal);
+    await planRun(loaded, this.options, run, this.method.probes, this.taken, signal);
   }
 
   private losing(loaded: Loaded): Promise<LostUpdates | null> {
@@ -303,7 +315,12 @@ export class Trainer {
         if (unkept != null) onWarning(unkept);
         if (!deferredUpdate) await session.flush();
         const now = performance.now();
-        yield this.report(step, outcome, (now - last) / 1000);
+        const report = this.report(step, outcome, (now - last) / 1000);
+        if (report.skipped && !fit.saidSkipped) {
+          fit.saidSkipped = true;
+          onWarning(skippedWarning(report));
+        }
+        yield report;
       }
       const evaluates = this.evaluates(this.taken);
       const keeps = snapshots !== undefined && this.taken % snapshots.every === 0;
@@ -323,8 +340,7 @@ export class Trainer {
       return { outcome, divergence: counts ? null : divergence };
     } catch (error) {
       if (!(error instanceof StepError)) throw error;
-      const { method } = this.options;
-      const { probes, rule } = METHODS[method.name].step(method);
+      const { probes, rule } = this.method;
       const outcome = { losses: probes.map(() => Number.NaN), coefficients: rule.differences.map(() => Number.NaN) };
       return { outcome, divergence: { guard: "not-finite", since: error.step, error } };
     }
@@ -394,14 +410,13 @@ export class Trainer {
   }
 
   private async enqueueObjective(loaded: Loaded, index: number, examples: readonly Example[]): Promise<InFlight> {
-    const { objective, method } = this.options;
+    const { objective } = this.options;
     if (objective === undefined) throw new Error("prompts without an objective");
     const request = this.request(index);
-    const { sides } = METHODS[method.name];
     const limits = runLimits(loaded, this.options);
     const common = { index, learningRate: request.learningRate, examples: examples.length, labelled: examples.length };
     try {
-      const step = await objectiveStep(loaded, objective, examples, limits, request, sides);
+      const step = await objectiveStep(loaded, objective, examples, limits, request);
       return { ...common, result: Promise.resolve(step.outcome), tokens: step.tokens };
     } catch (error) {
       if (!(error instanceof StepError)) throw error;
@@ -439,17 +454,17 @@ export class Trainer {
     const injected = test?.projectedGradient?.(step);
     return {
       ...{ step, seed, eps, weightDecay },
-      ...METHODS[method.name].step(method),
+      ...this.method,
       learningRate: learningRateAt(method.learningRate, schedule, step, steps),
       noise: test?.noise === undefined ? method.noise : { z: test.noise(step) },
-      coefficients: injected === undefined ? undefined : [injected],
+      coefficients: typeof injected === "number" ? [injected] : injected,
     };
   }
 
   private report({ result: _, index, ...step }: InFlight, outcome: StepOutcome, seconds: number): Step {
     return {
       index,
-      ...METHODS[this.options.method.name].report(outcome),
+      ...reportOf(this.method, outcome),
       ...step,
       seconds,
       tokensPerSecond: step.tokens / seconds,
@@ -491,6 +506,16 @@ export class Trainer {
 
 function recordOf({ index, learningRate, labelled }: InFlight, { losses, coefficients }: StepOutcome): StepRecord {
   return { step: index, coefficients, learningRate, shards: [{ labelled, losses }] };
+}
+
+function skippedWarning({ index, lossPlus, coefficients }: Step): Warning {
+  return {
+    code: "ZO2_WARN_SKIPPED_STEP",
+    message:
+      `step ${index}: the losses along all ${coefficients.length} directions are ${lossPlus}, so that none is better ` +
+      "than another: the step goes along none, and so will others like it, which are not told of; where there are " +
+      "many, raise eps, use fp32 or bf16 as dtype and wire, or give an objective that takes more values",
+  };
 }
 
 function inVain(error: Zo2Error): Zo2Error {

@@ -4,6 +4,7 @@ import {
   LOSS_BYTES,
   NOISE,
   ROUND,
+  SHAPING,
   SPACE,
   STICKY_BYTES,
 } from "../../src/contract/constants.js";
@@ -284,6 +285,7 @@ test("a step of three probes along two directions moves the weights, and two sid
           { minuend: 2, subtrahend: 1 },
         ],
         divisor: 2,
+        ...{ shaping: SHAPING.none, normalised: false },
         coefficients: span(coefficients),
         step: 0,
         sticky: span(sticky),

@@ -114,7 +114,7 @@ expectType<
     : true
 >();
 expectType<Common & { objective: { from: "logits" } } extends TrainerOptions ? false : true>();
-expectType<Equal<ObjectiveContext["branch"], "plus" | "minus">>();
+expectType<Equal<ObjectiveContext["branch"], "plus" | "minus" | "weights">>();
 
 // The Hub, and chats.
 expectType<Equal<typeof resolveModel, (nameOrDir: string, o?: ResolveModelOptions) => Promise<string>>>();

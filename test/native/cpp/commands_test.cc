@@ -153,7 +153,7 @@ struct Losses {
   // Of two probes, along one direction.
   void gradient(double total, double divisor, uint32_t step) {
     static constexpr zo2_difference kDifference = {0, 1};
-    const zo2_gradient_args args = {{losses, 0},       2,    total,      &kDifference, 1, divisor,
+    const zo2_gradient_args args = {{losses, 0},       2,    total,      &kDifference, 1, divisor, ZO2_SHAPING_NONE, 0,
                                     {coefficients, 0}, step, {sticky, 0}};
     rig.launched(rig.table->gradient(stream, &args, &rig.error));
   }
@@ -353,8 +353,9 @@ void a_step_may_have_many_probes_and_directions() {
   std::vector<zo2_difference> differences;
   for (uint32_t d = 0; d + 1 < kDirections; ++d) differences.push_back({2 * d, kProbes - 1});
   differences.push_back({5, 5});
-  const zo2_gradient_args args = {{losses, 0}, kProbes,           7, differences.data(), kDirections,
-                                  3e-3,        {coefficients, 0}, 4, {sticky, 0}};
+  const zo2_gradient_args args = {{losses, 0}, kProbes,          7, differences.data(), kDirections,
+                                  3e-3,        ZO2_SHAPING_NONE, 0, {coefficients, 0},  4,
+                                  {sticky, 0}};
   rig.launched(rig.table->gradient(stream, &args, &rig.error));
   const std::vector<double> found = rig.read<double>(stream, losses, kProbes);
   for (uint32_t p = 0; p < kProbes; ++p) CHECK(found[p] == sums[p] / 7, "probe %u: %.17g", p, found[p]);
@@ -366,6 +367,71 @@ void a_step_may_have_many_probes_and_directions() {
   }
   CHECK(written[kDirections].finite == 0xa5a5a5a5u, "a coefficient behind the last was written");
   CHECK(rig.read<zo2_sticky>(stream, sticky, 1)[0].flags == 0);
+}
+
+// What a rule makes of losses, on this backend.
+struct Ruled {
+  std::vector<zo2_coefficient> coefficients;
+  zo2_sticky sticky;
+};
+
+Ruled ruled(const std::vector<double>& losses, const std::vector<zo2_difference>& differences, zo2_shaping shaping,
+            uint32_t normalised) {
+  Rig rig;
+  zo2_stream* const stream = rig.stream("compute");
+  const auto probes = static_cast<uint32_t>(losses.size()), directions = static_cast<uint32_t>(differences.size());
+  zo2_buffer* const sums = rig.on_device(stream, losses);
+  zo2_buffer* const found = rig.on_device(stream, std::vector<zo2_coefficient>(directions, {-7, 9}));
+  zo2_buffer* const sticky = rig.on_device(stream, std::vector<zo2_sticky>{{0, 0}});
+  const zo2_gradient_args args = {{sums, 0},  probes,     1, differences.data(), directions, 0.5, shaping,
+                                  normalised, {found, 0}, 6, {sticky, 0}};
+  rig.launched(rig.table->gradient(stream, &args, &rig.error));
+  const std::vector<double> kept = rig.read<double>(stream, sums, probes);
+  for (uint32_t p = 0; p < probes; ++p)
+    CHECK(kept[p] == losses[p] || losses[p] != losses[p], "shaping changed loss %u", p);
+  return {rig.read<zo2_coefficient>(stream, found, directions), rig.read<zo2_sticky>(stream, sticky, 1)[0]};
+}
+
+void expect_values(const Ruled& found, const std::vector<double>& expected) {
+  for (size_t d = 0; d < expected.size(); ++d) {
+    const double value = static_cast<double>(found.coefficients[d].value);
+    CHECK(std::fabs(value - expected[d]) <= 1e-7 * std::fabs(expected[d]) && found.coefficients[d].finite == 1,
+          "direction %zu: %.9g, not %.9g", d, value, expected[d]);
+  }
+  CHECK(found.sticky.flags == 0);
+}
+
+void expect_not_finite(const Ruled& found) {
+  for (const zo2_coefficient& coefficient : found.coefficients) CHECK(coefficient.finite == 0);
+  CHECK(found.sticky.flags == ZO2_STICKY_NOT_FINITE && found.sticky.step == 6);
+}
+
+void losses_are_shaped_before_differences_are_taken() {
+  const std::vector<zo2_difference> alone = {{0, ZO2_NO_PROBE}, {1, ZO2_NO_PROBE}, {2, ZO2_NO_PROBE}};
+  // Mean 3, deviation sqrt(14 / 3); over the divisor 1/2.
+  const double s = std::sqrt(14.0 / 3) + 1e-8;
+  expect_values(ruled({1, 2, 6}, alone, ZO2_SHAPING_ZSCORE, 0), {-4 / s, -2 / s, 6 / s});
+  expect_values(ruled({1, 2, 6}, {{0, 2}}, ZO2_SHAPING_ZSCORE, 0), {-10 / s});
+  // Equal losses deviate by nothing, though their sum is rounded.
+  expect_values(ruled({0.1, 0.1, 0.1}, alone, ZO2_SHAPING_ZSCORE, 0), {0, 0, 0});
+  expect_values(ruled({5, -2, 3}, alone, ZO2_SHAPING_RANK, 0), {1, -1, 0});
+  expect_values(ruled({7, -2, 7}, alone, ZO2_SHAPING_RANK, 0), {0.5, -1, 0.5});
+  expect_values(ruled({4, 4, 4}, alone, ZO2_SHAPING_RANK, 0), {0, 0, 0});
+  expect_values(ruled({9, 4, 6, 5}, {{0, 1}, {2, 3}}, ZO2_SHAPING_RANK, 0), {2, 2.0 / 3});
+  for (const double wrong : {static_cast<double>(NAN), static_cast<double>(INFINITY)})
+    for (const zo2_shaping shaping : {ZO2_SHAPING_ZSCORE, ZO2_SHAPING_RANK})
+      expect_not_finite(ruled({1, wrong, 6}, alone, shaping, 0));
+}
+
+void differences_are_normalised_by_the_deviation_of_the_directions() {
+  const std::vector<zo2_difference> from_base = {{1, 0}, {2, 0}, {3, 0}};
+  // The deviation of 1, 2, 6 with D - 1; the base is none of them.
+  const double s = std::sqrt(14.0 / 2);
+  expect_values(ruled({-1, 1, 2, 6}, from_base, ZO2_SHAPING_NONE, 1), {4 / s, 6 / s, 14 / s});
+  expect_values(ruled({-1, 0.1, 0.1, 0.1}, from_base, ZO2_SHAPING_NONE, 1), {0, 0, 0});
+  expect_values(ruled({-1, 5}, {{1, 0}}, ZO2_SHAPING_NONE, 1), {0});
+  expect_not_finite(ruled({-1, 1, NAN, 6}, from_base, ZO2_SHAPING_NONE, 1));
+  expect_not_finite(ruled({INFINITY, 2, 2, 2}, from_base, ZO2_SHAPING_NONE, 1));
 }
 
 void a_coefficient_that_is_not_finite_raises_the_flag_of_the_first_step() {
@@ -387,7 +453,8 @@ void a_coefficient_that_is_not_finite_raises_the_flag_of_the_first_step() {
   Losses one;
   one.add(ZO2_LOSS_TOKENS, {-INFINITY}, {}, {}, 1, 1);
   const zo2_difference differences[] = {{0, 1}, {0, 2}};
-  const zo2_gradient_args args = {{one.losses, 0}, 3, 1, differences, 2, 2, {one.coefficients, 0}, 5, {one.sticky, 0}};
+  const zo2_gradient_args args = {
+      {one.losses, 0}, 3, 1, differences, 2, 2, ZO2_SHAPING_NONE, 0, {one.coefficients, 0}, 5, {one.sticky, 0}};
   one.rig.launched(one.rig.table->gradient(one.stream, &args, &one.rig.error));
   CHECK(one.coefficient(0).finite == 0 && one.coefficient(1).finite == 1 && one.coefficient(1).value == -111);
   CHECK(one.read_sticky().flags == ZO2_STICKY_NOT_FINITE && one.read_sticky().step == 5);
@@ -397,7 +464,8 @@ void gradient_refuses_what_it_cannot_use() {
   Losses l;
   std::vector<zo2_difference> differences(65, {0, 1});
   const auto refused = [&](const char* text, auto change) {
-    zo2_gradient_args args = {{l.losses, 0}, 2, 1, differences.data(), 1, 1, {l.coefficients, 0}, 0, {l.sticky, 0}};
+    zo2_gradient_args args = {
+        {l.losses, 0}, 2, 1, differences.data(), 1, 1, ZO2_SHAPING_NONE, 0, {l.coefficients, 0}, 0, {l.sticky, 0}};
     change(args);
     invalid(l.rig, l.rig.table->gradient(l.stream, &args, &l.rig.error), text);
   };
@@ -424,10 +492,15 @@ void gradient_refuses_what_it_cannot_use() {
   refused("sticky (8 bytes) overlaps coefficients (8 bytes)", [&](auto& a) { a.sticky = {l.coefficients, 4}; });
   differences[1] = {2, 0};
   refused("gradient: differences[1].minuend is 2, but there are 2 probes", [](auto& a) { a.direction_count = 2; });
-  differences[1] = {0, UINT32_MAX};
-  refused("gradient: differences[1].subtrahend is 4294967295, but there are 2 probes",
+  differences[1] = {0, UINT32_MAX - 1};
+  refused("gradient: differences[1].subtrahend is 4294967294, but there are 2 probes",
           [](auto& a) { a.direction_count = 2; });
   refused("gradient: differences[0].minuend is 0, but there are 0 probes", [](auto& a) { a.probe_count = 0; });
+  refused("gradient: shaping 3 is none of the contract's", [](auto& a) { a.shaping = static_cast<zo2_shaping>(3); });
+  refused("gradient: probe_count is 1, but ranks need at least 2 probes", [](auto& a) {
+    a.shaping = ZO2_SHAPING_RANK;
+    a.probe_count = 1;
+  });
   CHECK(l.loss(0) == 111 && l.read_sticky().flags == 0);
   CHECK(l.rig.info().launches == 0);
 }
@@ -491,6 +564,8 @@ int main() {
   spans_add_half_the_entropy_of_their_start_and_of_their_end();
   spans_out_of_bounds_poison_the_stream();
   a_step_may_have_many_probes_and_directions();
+  losses_are_shaped_before_differences_are_taken();
+  differences_are_normalised_by_the_deviation_of_the_directions();
   a_coefficient_that_is_not_finite_raises_the_flag_of_the_first_step();
   loss_refuses_what_it_cannot_use();
   gradient_refuses_what_it_cannot_use();

@@ -191,6 +191,7 @@ contract::GradientCommand gradient_command(double* losses, uint32_t probes, zo2_
   std::copy(differences.begin(), differences.end(), command.differences);
   command.total = 7;
   command.divisor = 2e-3;
+  command.shaping = ZO2_SHAPING_NONE;
   command.coefficients = coefficients;
   command.step = 12;
   command.sticky = sticky;

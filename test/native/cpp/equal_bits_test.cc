@@ -286,14 +286,66 @@ Step step_on(const zo2_backend* backend, const std::vector<Losses>& batches, dou
     }
   }
   const zo2_difference differences[] = {{0, 1}, {2, 0}};
-  const zo2_gradient_args args = {{losses, 0}, kProbes,           37, differences, 2,
-                                  divisor,     {coefficients, 0}, 12, {sticky, 0}};
+  const zo2_gradient_args args = {{losses, 0}, kProbes,           37, differences, 2, divisor, ZO2_SHAPING_NONE,
+                                  0,           {coefficients, 0}, 12, {sticky, 0}};
   rig.launched(rig.table->gradient(stream, &args, &rig.error));
   Step step;
   step.losses = rig.read<double>(stream, losses, kProbes);
   step.coefficients = rig.read<zo2_coefficient>(stream, coefficients, 2);
   step.sticky = rig.read<zo2_sticky>(stream, sticky, 1)[0];
   return step;
+}
+
+// The coefficients of a rule, as bits.
+std::vector<uint32_t> ruled_on(const zo2_backend* backend, const std::vector<double>& losses,
+                               const std::vector<zo2_difference>& differences, zo2_shaping shaping,
+                               uint32_t normalised) {
+  Rig rig({}, backend);
+  zo2_stream* const stream = rig.stream("gradient");
+  const auto probes = static_cast<uint32_t>(losses.size()), directions = static_cast<uint32_t>(differences.size());
+  zo2_buffer* const sums = rig.on_device(stream, losses);
+  zo2_buffer* const found = rig.buffer(ZO2_BUFFER_DEVICE, directions * sizeof(zo2_coefficient));
+  zo2_buffer* const sticky = rig.on_device(stream, std::vector<zo2_sticky>{{0, 0}});
+  const zo2_gradient_args args = {{sums, 0},  probes,     3, differences.data(), directions, 2e-3, shaping,
+                                  normalised, {found, 0}, 6, {sticky, 0}};
+  rig.launched(rig.table->gradient(stream, &args, &rig.error));
+  std::vector<uint32_t> bits;
+  for (const zo2_coefficient& c : rig.read<zo2_coefficient>(stream, found, directions)) {
+    uint32_t value;
+    std::memcpy(&value, &c.value, sizeof value);
+    // A NaN's sign and payload are each processor's own.
+    bits.insert(bits.end(), {std::isnan(c.value) ? 0x7fc00000u : value, c.finite});
+  }
+  bits.push_back(rig.read<zo2_sticky>(stream, sticky, 1)[0].flags);
+  return bits;
+}
+
+void test_rules() {
+  Random random(11);
+  for (const uint32_t directions : {1, 2, 3, 7, 64}) {
+    for (const bool antithetic : {false, true}) {
+      std::vector<zo2_difference> differences;
+      for (uint32_t d = 0; d < directions; d++) {
+        differences.push_back({2 * d, antithetic ? 2 * d + 1 : ZO2_NO_PROBE});
+        if (!antithetic) differences.back().minuend = d + 1;
+      }
+      for (const int kind : {0, 1, 2, 3}) {
+        std::vector<double> losses;
+        for (uint32_t p = 0; p < 2 * directions + 1; p++) {
+          const double loss = 2 + 1e-3 * random.real();
+          // Few values, one that is not finite, all the same.
+          losses.push_back(kind == 1 ? std::round(random.real() * 3) : kind == 3 ? 0.1 : loss);
+        }
+        if (kind == 2) losses[1] = std::numeric_limits<double>::infinity();
+        for (const zo2_shaping shaping : {ZO2_SHAPING_NONE, ZO2_SHAPING_ZSCORE, ZO2_SHAPING_RANK})
+          for (const uint32_t normalised : {0, 1})
+            CHECK(ruled_on(zo2_cuda_backend(), losses, differences, shaping, normalised) ==
+                      ruled_on(zo2_cpu_backend(), losses, differences, shaping, normalised),
+                  "%u directions, antithetic %d, losses of kind %d, shaping %d, normalised %u", directions, antithetic,
+                  kind, shaping, normalised);
+      }
+    }
+  }
 }
 
 void test_loss() {
@@ -351,5 +403,6 @@ int main() {
   test_every_prepare();
   test_noise();
   test_loss();
+  test_rules();
   return zo2::test::report();
 }

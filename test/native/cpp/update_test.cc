@@ -8,6 +8,7 @@
 
 #include "cpu/ops/noise.h"
 #include "cpu/ops/prepare_range.h"
+#include "numerics/coefficients.h"
 #include "numerics/update.h"
 #include "test/native/cpp/check.h"
 #include "test/native/cpp/prepare_reference.h"
@@ -253,8 +254,8 @@ static void coefficients_are_rounded_once() {
   CHECK(numerics::decay_coefficient(1e-7, 0.1) == 1e-8f, "%a",
         static_cast<double>(numerics::decay_coefficient(1e-7, 0.1)));
   // The losses agree in 9 digits; fp32 losses would give 0.
-  const float g = numerics::difference_quotient(2.0000000012, 2.0, 2e-3);
-  CHECK(fabs(static_cast<double>(g) / 6e-7 - 1) < 1e-6, "%g", static_cast<double>(g));
+  const double g = numerics::difference_quotient(2.0000000012, 2.0, 2e-3);
+  CHECK(fabs(g / 6e-7 - 1) < 1e-6, "%g", g);
 }
 
 int main() {

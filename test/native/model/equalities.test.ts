@@ -311,7 +311,7 @@ describe.each(some(rhythmic, 1))("$name, $rhythm", ({ name, rhythm }) => {
           for (let i = 0; i < passes; i++) {
             await sessionOf(model).forward([held]);
             const sign = i % 2 === 0 ? 1 : -1;
-            await sessionOf(model).forward([held], { probe: { of: request(9), sign } });
+            await sessionOf(model).forward([held], { probe: { of: request(9), at: { direction: 0, sign } } });
           }
           await model.evaluate(
             sequences.map((ids) => ({ ids: [...ids] })),
@@ -344,7 +344,9 @@ describe.each(some(rhythmic, 1))("$name, $rhythm", ({ name, rhythm }) => {
       await takeSteps(model, stepBatches.slice(0, 1), request);
       const sides = [];
       for (const sign of [1, -1] as const)
-        sides.push(meanLoss(await sessionOf(model).forward([held], { probe: { of: request(1), sign } })));
+        sides.push(
+          meanLoss(await sessionOf(model).forward([held], { probe: { of: request(1), at: { direction: 0, sign } } })),
+        );
       const { lossPlus, lossMinus } = await takeStep(model, [held], request(1));
       expect(sides).toEqual([lossPlus, lossMinus]);
       expect(lossPlus).not.toBe(lossMinus);

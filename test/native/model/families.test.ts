@@ -135,7 +135,7 @@ describe.each(MODELS)("the update of %s", (name) => {
       const losses: number[] = [];
       for (const sign of [1, -1] as const) {
         const [logprobs] = await sessionOf(model).forward([batch], {
-          probe: { of: { seed: 0n, step: 0, eps: 1e-3, noise: { z } }, sign },
+          probe: { of: { seed: 0n, step: 0, eps: 1e-3, noise: { z } }, at: { direction: 0, sign } },
         });
         losses.push(-logprobs.reduce((sum, l) => sum + l, 0) / logprobs.length);
       }

@@ -186,7 +186,7 @@ describe("decode", () => {
         const logprobs: (number | null)[] = [];
         for await (const [{ logprob }] of decode(sessionOf(model), [Int32Array.from(prompt)], {
           ...settings,
-          ...(sign === undefined ? {} : { probe: { of, sign } }),
+          ...(sign === undefined ? {} : { probe: { of, at: { direction: 0, sign } } }),
         }))
           logprobs.push(logprob);
         return logprobs;

@@ -198,7 +198,7 @@ describe("the losses of a training step, on the device", () => {
       for (const sign of [1, -1] as const) {
         const logits = await sessionOf(model).forward(batch, {
           output: "logits",
-          probe: { of: { ...STEP, step: 0 }, sign },
+          probe: { of: { ...STEP, step: 0 }, at: { direction: 0, sign } },
         });
         expected.push(batch.reduce((sum, b, i) => sum + logitLoss(b, logits[i]).sum, 0) / count);
       }
@@ -227,7 +227,7 @@ describe("the losses of a training step, on the device", () => {
       const [own, other]: number[][] = [[], []];
       for (const sign of [1, -1] as const) {
         const of = { ...STEP, step: 0 };
-        const logprobs = await sessionOf(model).forward(pack(reduction), { probe: { of, sign } });
+        const logprobs = await sessionOf(model).forward(pack(reduction), { probe: { of, at: { direction: 0, sign } } });
         own.push(lossOf(reduction, logprobs));
         other.push(lossOf(reduction === "mean" ? "sum" : "mean", logprobs));
       }

@@ -5,7 +5,7 @@ import { packBatch, type PackedBatch } from "../../../src/data/index.js";
 import { unpackPadded, type PaddedBatch } from "../../support/padded.js";
 import { loadModel } from "../../../src/load.js";
 import { loadedOf } from "../../../src/loaded.js";
-import { METHODS, type MethodReport } from "../../../src/method/index.js";
+import { METHODS, type MethodReport, reportOf } from "../../../src/method/index.js";
 import type { Model } from "../../../src/model.js";
 import type { ModelOptions } from "../../../src/config/model.js";
 import type { Direction, Session, StepRequest } from "../../../src/device/session.js";
@@ -60,17 +60,17 @@ export interface MezoStep extends Direction {
   readonly projectedGradient?: number;
 }
 
-const MEZO = METHODS["mezo-sgd"];
+const mezoOf = ({ eps }: Pick<Direction, "eps">) => METHODS["mezo-sgd"].step({ eps, directions: 1 });
 
 export function mezo({ projectedGradient, ...step }: MezoStep): StepRequest {
   const coefficients = projectedGradient === undefined ? undefined : [projectedGradient];
-  return { ...step, ...MEZO.step(step), coefficients };
+  return { ...step, ...mezoOf(step), coefficients };
 }
 
 /** Takes one step of MeZO, and does not commit it. */
 export async function takeStep(model: Model, batch: readonly PackedBatch[], step: MezoStep): Promise<MethodReport> {
   const { result } = await sessionOf(model).step(batch, mezo(step));
-  return MEZO.report(await result);
+  return reportOf(mezoOf(step), await result);
 }
 
 /** Takes the given steps one after another, each committed, and returns what they came to. */

@@ -26,8 +26,8 @@ it.each([
     const alone = { place: [] as Float32Array[], plus: [] as Float32Array[], minus: [] as Float32Array[] };
     for (const micro of batch) {
       alone.place.push(...(await session.forward([micro])));
-      alone.plus.push(...(await session.forward([micro], { probe: { of, sign: 1 } })));
-      alone.minus.push(...(await session.forward([micro], { probe: { of, sign: -1 } })));
+      alone.plus.push(...(await session.forward([micro], { probe: { of, at: { direction: 0, sign: 1 } } })));
+      alone.minus.push(...(await session.forward([micro], { probe: { of, at: { direction: 0, sign: -1 } } })));
     }
     const together = await session.forward(batch);
     together.forEach((values, i) => expectClose(values, alone.place[i]));

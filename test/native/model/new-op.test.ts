@@ -67,7 +67,7 @@ async function stepOf(cast: boolean) {
         { direction: 0, sign: 1 },
         { direction: 0, sign: -1 },
       ],
-      rule: { differences: [{ minuend: 0, subtrahend: 1 }], divisor: 2e-2 },
+      rule: { differences: [{ minuend: 0, subtrahend: 1 }], divisor: 2e-2, shaping: "none", normalised: false },
     });
     const { losses } = await result;
     session.commit();

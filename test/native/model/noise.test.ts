@@ -29,7 +29,7 @@ function drawn(noise: Kind, seed?: bigint): Promise<Float32Array> {
 /** Log-probabilities with the weights eps to a side along a direction. */
 const standing = (noise: Kind | { z: Float32Array }, sign: 1 | -1, seed?: bigint) =>
   withModel(dir, { offload: { wire: "fp32" } }, async (model) => {
-    const probe = { of: { ...of("gaussian", seed), noise }, sign };
+    const probe = { of: { ...of("gaussian", seed), noise }, at: { direction: 0, sign } };
     return (await sessionOf(model).forward([batch], { probe }))[0];
   });
 const most = (a: Float32Array, b: Float32Array) =>

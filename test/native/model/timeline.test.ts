@@ -5,6 +5,7 @@ import { measureHardware } from "../../../src/measure/measure.js";
 import { batchOfShape, takeSteps } from "../../../src/measure/steps.js";
 import { loadedOf } from "../../../src/loaded.js";
 import type { Model } from "../../../src/model.js";
+import { METHODS } from "../../../src/method/index.js";
 import type { LaneStep } from "../../../src/page/lanes.js";
 import { recordSteps } from "../../../src/timeline/record.js";
 import { DEVICE } from "../device.js";
@@ -14,11 +15,16 @@ const dir = join(fixtures, "models", "llama");
 const shape = { layers: 1, hidden: 32, heads: 2, ffn: 64, vocab: 64, positions: 64 };
 const sizes = { model: shape, tiny: shape, repeats: 1, batches: [{ microBatches: [1], length: 9 }] };
 
+const method = METHODS["mezo-sgd"].step({ eps: 1e-3, directions: 1 });
+
 async function record(model: Model, microBatches: readonly number[], overlap: boolean) {
   const hardware = await measureHardware({ device: DEVICE, threads: 2 }, { sizes });
   const { definition, session } = loadedOf(model);
   const batch = batchOfShape(definition.head, definition.vocabSize, { microBatches, length: 8 });
-  return { ...(await recordSteps(session, batch, { noise: "gaussian", overlap, hardware })), units: session.units };
+  return {
+    ...(await recordSteps(session, batch, { method, noise: "gaussian", overlap, hardware })),
+    units: session.units,
+  };
 }
 
 const named = ({ bars }: LaneStep, what: string) => bars.filter((bar) => bar.what === what);

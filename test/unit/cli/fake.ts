@@ -153,6 +153,7 @@ export function fakeContext(script: Script = {}) {
           lossPlus: 2,
           lossMinus: 1,
           projectedGradient: 500,
+          ...{ coefficients: [500], skipped: false },
           learningRate: 1e-4,
           examples: 4,
           tokens: 100,

@@ -30,7 +30,8 @@ test("every option that a flag says it sets is one of the library's", () => {
 
 test("`zo2 train` has the flags that users know", () => {
   const expected =
-    "model revision ignore-config-fields data out steps batch-size micro-batch-size learning-rate lr-schedule " +
+    "model revision ignore-config-fields data out steps batch-size micro-batch-size method directions fitness " +
+    "antithetic learning-rate lr-schedule " +
     "warmup-steps eps weight-decay noise seed device dtype tf32 threads offload wire device-memory host-memory " +
     "disk-path disk-memory " +
     "unit-bytes slots prepare-ahead activations no-overlap no-deferred-update rounding write-back-every max-length " +

@@ -101,6 +101,24 @@ test("activations that rest in host memory are said to, with their bytes", async
   expect((await zo2(["plan", dir, ...args])).out).not.toContain("activations in");
 });
 
+test("a method has the probes of its step, and one side or both in scratch", async () => {
+  const host = ["--offload", "host", "--unit-bytes", "1MiB", "--slots", "2", "--prepare-ahead", "off"];
+  const bytesOf = async (...flags: string[]) => {
+    const { parts } = await jsonOf(...host, ...flags);
+    const of = (name: string) => parts.find((part) => part.name === name)?.bytes ?? 0;
+    return { both: of("W+ and W-"), one: of("perturbed weights"), between: of("activations between units") };
+  };
+  const mezo = await bytesOf();
+  const between = (probes: number) => (mezo.between / 2) * probes;
+  expect(await bytesOf("--directions", "4")).toEqual({ both: mezo.both, one: 0, between: between(8) });
+  expect(await bytesOf("--method", "fzoo")).toEqual({ both: 0, one: mezo.both / 2, between: between(9) });
+  expect(await bytesOf("--method", "es", "--directions", "3", "--antithetic")).toEqual({
+    ...{ both: mezo.both, one: 0, between: between(6) },
+  });
+  const { err } = await zo2(["plan", dir, "--method", "fzoo", "--noise", "gaussian"]);
+  expect(err).toContain('--noise is "gaussian"; must be "rademacher" for method "fzoo"');
+});
+
 test("a config that names no dtype is taken for fp32, and says so", async () => {
   const { torch_dtype: _, ...config } = optConfig(SHAPE);
   await write(config);

@@ -102,6 +102,18 @@ describe("train", () => {
     expect(JSON.parse(out)).toMatchObject({ steps: 4 });
   });
 
+  test("hands a method and its own options on, to the trainer and to what memory is planned for", async () => {
+    const flags = "--method es --directions 6 --antithetic --fitness rank".split(" ");
+    const { named } = await zo2(train(...flags));
+    const probes = { name: "es", directions: 6, antithetic: true };
+    expect(named("loadModel")[0]?.[1]).toMatchObject({ workload: { method: probes } });
+    expect(named("createTrainer")[0]?.[0]).toMatchObject({
+      method: { ...probes, fitness: "rank", learningRate: 1e-4 },
+    });
+    const wrong = await zo2(train("--fitness", "rank"));
+    expect([wrong.code, wrong.err]).toEqual([2, expect.stringContaining('--fitness does not go with name "mezo-sgd"')]);
+  });
+
   test("evaluates before, during and after, and what is saved is the best, which nothing worse replaces", async () => {
     const evaluations = [
       { loss: 0.9, accuracy: 0.5 },
@@ -184,6 +196,7 @@ describe("train", () => {
       lossPlus: 2,
       lossMinus: 1,
       projectedGradient: 500,
+      ...{ coefficients: [500], skipped: false },
       learningRate: 1e-4,
       examples: 4,
       tokens: 100,

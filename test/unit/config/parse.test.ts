@@ -5,6 +5,7 @@ import { parseOptions } from "../../../src/config/parse.js";
 import { trainerOptionsSchema } from "../../../src/config/trainer.js";
 import { isZo2Error } from "../../../src/base/errors.js";
 
+const mezo = { name: "mezo-sgd", learningRate: 1e-6 };
 const required = { method: { name: "mezo-sgd", learningRate: 1e-6 }, steps: 10 };
 
 function messageOf(schema: z.ZodType, input: unknown): string {
@@ -85,7 +86,33 @@ describe("wrong values", () => {
       { ...required, method: { name: "mezo-sgd", learningRate: Infinity } },
       'option "method.learningRate" is Infinity; must be a finite number',
     ],
-    [{ ...required, method: { name: "mezo", learningRate: 1 } }, 'option "method.name" is "mezo"; must be "mezo-sgd"'],
+    [
+      { ...required, method: { name: "mezo", learningRate: 1 } },
+      'option "method.name" is "mezo"; must be "mezo-sgd", "fzoo" or "es"',
+    ],
+    [{ ...required, method: { ...mezo, directions: 0 } }, 'option "method.directions" is 0; must be at least 1'],
+    [{ ...required, method: { ...mezo, directions: 65 } }, 'option "method.directions" is 65; must be at most 64'],
+    [{ ...required, method: { ...mezo, fitness: "rank" } }, 'option "method.fitness" does not go with name "mezo-sgd"'],
+    [
+      { ...required, method: { ...mezo, direction: 2 } },
+      'unknown option "method.direction"; did you mean "method.directions"?',
+    ],
+    [
+      { ...required, method: { ...mezo, name: "fzoo", directions: 1 } },
+      'option "method.directions" is 1; must be at least 2',
+    ],
+    [
+      { ...required, method: { ...mezo, name: "fzoo", noise: "gaussian" } },
+      'option "method.noise" is "gaussian"; must be "rademacher"',
+    ],
+    [
+      { ...required, method: { ...mezo, name: "es", directions: 1 } },
+      'option "method.directions" is 1; must be at least 2, or antithetic: one loss alone is neither good nor bad',
+    ],
+    [
+      { ...required, method: { ...mezo, name: "es", fitness: "ranks" } },
+      'option "method.fitness" is "ranks"; must be "zscore" or "rank"',
+    ],
     [{ ...required, truncation: "lft" }, 'option "truncation" is "lft"; must be "error", "left" or "right"'],
     [{ ...required, freeze: ["a", 3] }, 'option "freeze[1]" is 3; must be text'],
     [{ ...required, freeze: "a" }, 'option "freeze" is "a"; must be a list'],
@@ -140,7 +167,7 @@ describe("resolved options", () => {
         ...{ to: "auto", wire: "stored", prepareAhead: "auto", activations: "auto" },
         ...{ writeBackEvery: 1, overlap: true },
       },
-      workload: { training: true, batchSize: 1 },
+      workload: { training: true, method: { name: "mezo-sgd", directions: 1 }, batchSize: 1 },
       dtype: "fp32",
       tf32: false,
       rounding: "auto",
@@ -148,6 +175,7 @@ describe("resolved options", () => {
     expect(parseOptions(trainerOptionsSchema, required, "t")).toEqual({
       method: {
         name: "mezo-sgd",
+        directions: 1,
         learningRate: 1e-6,
         eps: 1e-3,
         weightDecay: 0,
@@ -165,6 +193,14 @@ describe("resolved options", () => {
       onDivergence: "stop",
       checkData: true,
       skipBadLines: false,
+    });
+    const methodOf = (method: object) => parseOptions(trainerOptionsSchema, { ...required, method }, "t").method;
+    const { method: own } = parseOptions(trainerOptionsSchema, required, "t");
+    expect(methodOf({ name: "fzoo", learningRate: 1e-6 })).toEqual({
+      ...{ ...own, name: "fzoo", directions: 8, noise: "rademacher" },
+    });
+    expect(methodOf({ name: "es", learningRate: 1e-6 })).toEqual({
+      ...{ ...own, name: "es", directions: 30, antithetic: false, fitness: "zscore" },
     });
     expect(parseOptions(evaluateOptionsSchema, {}, "e")).toEqual({
       batchSize: 16,

@@ -43,7 +43,7 @@ const of: Direction = { seed: 1n, step: 0, noise: "gaussian", eps: 1e-3 };
 const along = (direction: number, sign: 1 | -1): Probe => ({ direction, sign });
 const rule = (directions: number): CoefficientRule => ({
   differences: Array.from({ length: directions }, (_, d) => ({ minuend: d, subtrahend: directions })),
-  divisor: 1,
+  ...{ divisor: 1, shaping: "none", normalised: false },
 });
 const request = (probes: Probe[], directions = 1) => ({
   ...{ ...of, probes, rule: rule(directions), learningRate: 1, weightDecay: 0 },

@@ -514,7 +514,7 @@ describe("what comes back from a pass", () => {
         // What JavaScript reads as fp32 numbers, and a copy brings at full speed.
         expect(offset % 256).toBe(0);
       }
-      expect([losses.bytes, coefficients.bytes, sticky.bytes]).toEqual([2 * 8, 8, 8]);
+      expect([losses.bytes, coefficients.bytes, sticky.bytes]).toEqual([128 * 8, 64 * 8, 8]);
       expectApart([sticky, losses, coefficients, ...results], whole);
     }
     expectApart(plan.device.results, { offset: 0, bytes: plan.device.bytes });
@@ -523,7 +523,7 @@ describe("what comes back from a pass", () => {
 
 describe("a key/value cache", () => {
   const ROWS = 100;
-  const CONTROL_BYTES = controlLayout(2, 1, 4).bytes;
+  const CONTROL_BYTES = controlLayout(4).bytes;
   const cached = (tier: "host" | "device", o: Changed = {}, config = CONFIGS["Llama 3, tied"]) =>
     planOf(model({ unitBytes: 30_000 }, config).units, {
       probes: 1,

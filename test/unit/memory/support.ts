@@ -19,7 +19,7 @@ export type Changed = Partial<PlanOptions> & { readonly tier?: Tier };
 export function planOf(units: readonly Unit[], { tier = "host", ...o }: Changed = {}): Plan {
   return planMemory(units, {
     residences: residencesOf(units, () => tier, new Set()),
-    control: controlLayout(2, 1, 4),
+    control: controlLayout(4),
     slots: 3,
     probes: 2,
     sides: 2,

@@ -1,4 +1,4 @@
-import { AT_WEIGHTS, coefficientsOf, drawsOf, METHODS, type Probe, UpdateLog } from "../../../src/method/index.js";
+import { AT_WEIGHTS, drawsOf, type Probe, UpdateLog } from "../../../src/method/index.js";
 
 const probe = (direction: number, sign: 1 | -1): Probe => ({ direction, sign });
 
@@ -27,26 +27,6 @@ describe("probes are drawn for", () => {
       [1, [1]],
       [0, [2]],
     ]);
-  });
-});
-
-describe("coefficients", () => {
-  it("are differences of losses over the divisor, rounded once to fp32", () => {
-    const differences = [
-      { minuend: 1, subtrahend: 0 },
-      { minuend: 2, subtrahend: 0 },
-    ];
-    expect(coefficientsOf({ differences, divisor: 0.5 }, [1, 1.25, 0.1])).toEqual([0.5, Math.fround(-1.8)]);
-  });
-
-  it("of MeZO are g = (loss+ - loss-) / (2 eps) (arXiv 2305.17333, algorithm 1)", () => {
-    const { probes, rule } = METHODS["mezo-sgd"].step({ eps: 1e-2 });
-    expect(probes).toEqual([probe(0, 1), probe(0, -1)]);
-    expect(coefficientsOf(rule, [3.5, 3.25])).toEqual([12.5]);
-  });
-
-  it("that lack a loss are refused, and not taken for 0", () => {
-    expect(() => coefficientsOf({ differences: [{ minuend: 0, subtrahend: 1 }], divisor: 1 }, [2])).toThrow(RangeError);
   });
 });
 
@@ -108,13 +88,4 @@ describe("the log of what is pending", () => {
     log.commit();
     expect(log.taken).toEqual([update(1)]);
   });
-});
-
-it("MeZO says the loss to both sides, their mean, and its one coefficient as the projected gradient", () => {
-  const { probes, rule } = METHODS["mezo-sgd"].step({ eps: 0.25 });
-  const losses = [3, 1.5];
-  expect(METHODS["mezo-sgd"].report({ losses, coefficients: coefficientsOf(rule, losses) })).toEqual({
-    ...{ lossPlus: 3, lossMinus: 1.5, loss: 2.25, projectedGradient: 3 },
-  });
-  expect(METHODS["mezo-sgd"].sides).toEqual(probes.map(({ sign }) => (sign === 1 ? "plus" : "minus")));
 });

@@ -41,11 +41,11 @@ export function choiceOptions(
     ...o
   }: Partial<ChoiceOptions> & { wire?: FloatType; batch?: Partial<WorkloadOptions> } = {},
 ): ChoiceOptions {
-  const { probes } = METHODS["mezo-sgd"].step({ eps: 1 });
+  const { probes } = METHODS["mezo-sgd"].step({ eps: 1, directions: 1 });
   const { capacity, output, symbols } = workloadOf(definition, { batchSize: 1, maxLength: 64, ...batch });
   return {
     ...{ wire, compute: "fp32", pinned: {}, capacity, probes, output, overlap: true, hardware: H100 },
-    control: controlLayout(2, 1, stepStates(1)),
+    control: controlLayout(stepStates(1)),
     step: { noise: "gaussian", symbols },
     ...o,
   };

@@ -7,6 +7,7 @@ const state: ProgressState = {
   tokensPerSecond: 8123,
   deviceBytes: 6.1 * 2 ** 20,
   secondsLeft: 62,
+  skipped: 0,
 };
 
 /** A stream that is no terminal, a clock, and steps of one second. */

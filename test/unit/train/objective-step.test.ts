@@ -13,7 +13,7 @@ import { tokenSession } from "../generate/support.js";
 
 const COLUMNS = 4;
 const MEZO = METHODS["mezo-sgd"];
-const request = { ...{ seed: 4n, step: 7, eps: 0.5, noise: "gaussian" }, ...MEZO.step({ eps: 0.5 }) };
+const request = { ...{ seed: 4n, step: 7, eps: 0.5, noise: "gaussian" }, ...MEZO.step({ eps: 0.5, directions: 1 }) };
 const ids = [[3, 9, 4], [7], [1, 2, 3, 5], [8, 8]];
 const prompt = (own: number[], i: number): Example => ({
   ...{ kind: "prompt", place: `train.jsonl:${i + 1}`, prompt: { ids: own }, record: { line: i } },
@@ -55,7 +55,6 @@ async function step(
     examples,
     { maxLength, limits: { items, tokens } },
     request as unknown as StepRequest,
-    MEZO.sides,
   );
   return { ...result, finished, batches };
 }
@@ -82,8 +81,8 @@ describe("over logits", () => {
     const positions = (own: readonly number[]) => (own.length > 1 ? [0, own.length - 1] : [0]);
     const { outcome, tokens, finished, batches } = await step({ from: "logits", loss, positions }, o);
     expect(heard.map(({ context }) => context)).toEqual([
-      { step: 7, branch: "plus" },
-      { step: 7, branch: "minus" },
+      { step: 7, branch: "plus", direction: 0 },
+      { step: 7, branch: "minus", direction: 0 },
     ]);
     expect(batches[0].map(({ sequences }) => sequences.length / 5)).toEqual(sizes);
     const microOf = sizes.flatMap((size, m) => new Array<number>(size).fill(m));
@@ -145,7 +144,7 @@ describe("over logits", () => {
   ])("whose losses are %p is refused at %s, and takes no step", async (losses, branch, said) => {
     const { heard, loss } = hearing(losses);
     await expect(step({ from: "logits", loss })).rejects.toThrow(
-      failure("ZO2_ERR_NOT_FINITE", `step 7, branch ${branch}: the objective returned ${said};`),
+      failure("ZO2_ERR_NOT_FINITE", `step 7, branch ${branch} of direction 0: the objective returned ${said};`),
     );
     expect(heard).toHaveLength(branch === "plus" ? 1 : 2);
   });

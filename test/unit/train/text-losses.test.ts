@@ -86,10 +86,10 @@ it("the text is what the tokenizer says of what was written, and empty without o
 it("both probes of a step draw alike, another step or seed does not", async () => {
   const { ids, asked, request } = await generated(drawing);
   expect(asked).toHaveLength(8);
-  for (const probe of asked) expect(probe).toEqual({ of: request, sign: 1 });
+  for (const probe of asked) expect(probe).toEqual({ of: request, at: { direction: 0, sign: 1 } });
   const minus = await generated(drawing, { sign: -1 });
   expect(minus.ids).toEqual(ids);
-  for (const probe of minus.asked) expect(probe).toEqual({ of: request, sign: -1 });
+  for (const probe of minus.asked) expect(probe).toEqual({ of: request, at: { direction: 0, sign: -1 } });
   expect((await generated(drawing, { step: 1 })).ids).not.toEqual(ids);
   expect((await generated({ ...drawing, seed: 13n })).ids).not.toEqual(ids);
 });

@@ -68,7 +68,10 @@ describe("a step", () => {
         ...{ eps: 0.25, weightDecay: 0.125, noise: "rademacher", seed: 77n, coefficients: undefined },
       });
       expect(probes.map(({ sign }) => sign)).toEqual([1, -1]);
-      expect(rule).toEqual({ differences: [{ minuend: 0, subtrahend: 1 }], divisor: 0.5 });
+      expect(rule).toEqual({
+        ...{ shaping: "none", normalised: false, divisor: 0.5 },
+        differences: [{ minuend: 0, subtrahend: 1 }],
+      });
     }
   });
 
