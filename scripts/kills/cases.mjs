@@ -11,6 +11,8 @@ export const STEPS = 24;
 
 const FP16 = ["--wire", "fp16", "--rounding", "stochastic"];
 const FROZEN = ["--wire", "fp32", "--freeze", "*wte*", "*mlp*"];
+/** Several coefficients in each record. */
+const FZOO = ["--method", "fzoo", "--directions", "3", "--learning-rate", "1e-6"];
 const SNAPSHOTS = ["--save-every", "5", "--keep", "2"];
 
 /** The names of the cases, with the flags of each; a case without flags is `rollback.mjs`. */
@@ -24,6 +26,7 @@ export const CASES = {
   "device, frozen, snapshots": ["--offload", "device", ...FROZEN, ...SNAPSHOTS],
   "disk, fp32": ["--offload", "disk", "--wire", "fp32"],
   "disk, fp16 stochastic, snapshots": ["--offload", "disk", ...FP16, "--unit-bytes", "20KB", ...SNAPSHOTS],
+  "disk, fp32, fzoo": ["--offload", "disk", "--wire", "fp32", "--write-back-every", "3", ...FZOO],
   "disk, frozen": ["--offload", "disk", ...FROZEN, "--write-back-every", "3"],
   "rollback, snapshots": null,
 };
