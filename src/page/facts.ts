@@ -43,9 +43,9 @@ export function runFacts(runs: readonly ShownRun[]): Fact[] {
     row("data fingerprint", ({ header: { data } }) => data.hash),
     row("begun", ({ header }) => timeOf(header.created)),
     row("steps taken", (journal) => `${formatCount(journal.steps.length)} of ${formatCount(stepsAsked(journal))}`),
-    row("steps skipped", ({ steps }) => {
-      const skipped = steps.filter(({ coefficients }) => coefficients.every((value) => value === 0)).length;
-      return skipped === 0 ? null : `${formatCount(skipped)}: their coefficients are 0`;
+    row("steps along no direction", ({ steps }) => {
+      const count = steps.filter(({ coefficients }) => coefficients.every((value) => value === 0)).length;
+      return count === 0 ? null : `${formatCount(count)}: their coefficients are 0`;
     }),
     row("projected gradient", (journal) => {
       const spread = spreadOf(allCoefficients(journal));
