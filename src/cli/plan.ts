@@ -13,8 +13,8 @@ export const planCommand: CommandSpec = {
   summary: "what training a model would take in memory and time, from its config.json alone",
   details:
     "For one step of training on --batch-size sequences of --max-length tokens: how the weights are cut, how many " +
-    "stay on the device, bytes by purpose, and with --hardware the predicted time. No weight is read or downloaded, and " +
-    "no native addon is needed but for --hardware this: it measures this machine once, and keeps its figures.",
+    "stay on the device, bytes by purpose, and with --hardware the predicted time. No weight is read or downloaded, " +
+    "and no native addon is needed but for --hardware this: it measures this machine once, and keeps its figures.",
   arguments: "<model>",
   flags: [
     ...["hardware", "measure", "deviceMemory", "hostMemory", "diskPath", "diskMemory"],

@@ -124,8 +124,8 @@ describe("a loss written in TypeScript", () => {
       await train({ steps: 3, microBatchSize: 2, objective: { from: "logits", positions: asked, loss } });
       expect(contexts).toEqual(
         [0, 1, 2].flatMap((step) => [
-          { step, branch: "plus" },
-          { step, branch: "minus" },
+          { step, branch: "plus", direction: 0 },
+          { step, branch: "minus", direction: 0 },
         ]),
       );
       for (const { outputs, copy } of kept) {
@@ -266,7 +266,7 @@ describe("logits that an objective asks for", () => {
   it.each(NO_LOSS)("whose loss is %p stop the run, which names the step and the branch", async (value) => {
     const loss = (_: readonly LogitOutput[], { branch }: ObjectiveContext) =>
       branch === "minus" ? (value as number) : 1;
-    const message = expect.stringMatching(/^step 0, branch minus: the objective returned/);
+    const message = expect.stringMatching(/^step 0, branch minus of direction 0: the objective returned/);
     await expect(run({ from: "logits", loss })).rejects.toMatchObject({ code: "ZO2_ERR_NOT_FINITE", message });
   });
 
