@@ -1,15 +1,14 @@
 /** One configuration per kind of test; `scripts/test.mjs` says which run where. */
+const swc = (syntax) => ["@swc/jest", { jsc: { target: "es2022", parser: { syntax } }, module: { type: "commonjs" } }];
+/** Packages that are ES modules only. */
+const MODULES = "hyparquet|hyparquet-compressors|hysnappy";
 const base = {
   rootDir: __dirname,
   testEnvironment: "node",
   // dist/cjs names itself "zo2" too, for its own self-reference.
   modulePathIgnorePatterns: ["<rootDir>/dist/"],
-  transform: {
-    "^.+\\.ts$": [
-      "@swc/jest",
-      { jsc: { target: "es2022", parser: { syntax: "typescript" } }, module: { type: "commonjs" } },
-    ],
-  },
+  transform: { "^.+\\.ts$": swc("typescript"), [`/node_modules/(${MODULES})/.+\\.js$`]: swc("ecmascript") },
+  transformIgnorePatterns: [`/node_modules/(?!(${MODULES})/)`],
   // Sources import "./x.js" as Node's ESM resolver wants it; the tests run the TypeScript itself.
   moduleNameMapper: {
     "^(\\.{1,2}/.*)\\.js$": "$1",

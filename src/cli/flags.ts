@@ -73,7 +73,7 @@ export const FLAGS = {
   ignoreConfigFields: texts("--ignore-config-fields <name...>", "unknown fields of config.json that change nothing", {
     path: "ignoreConfigFields",
   }),
-  data: text("--data <file>", "JSON Lines to train or evaluate on"),
+  data: text("--data <file>", "JSON Lines or Parquet to train or evaluate on"),
   out: text("--out <dir>", "folder for the tuned model"),
   input: text("--input <file>", "JSON Lines to score (default: standard input)"),
 
@@ -271,7 +271,7 @@ export const FLAGS = {
     { path: "cache" },
   ),
 
-  evalData: text("--eval-data <file>", "held-out JSON Lines, evaluated before, during and after", {
+  evalData: text("--eval-data <file>", "held-out lines or rows, evaluated before, during and after", {
     path: "evaluation.data",
   }),
   evalEvery: number("--eval-every <n>", "steps between evaluations (default: only at the end)", {

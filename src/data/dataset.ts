@@ -1,13 +1,11 @@
 import { at } from "../base/at.js";
-import { open, type FileHandle } from "node:fs/promises";
-import { messageOf } from "../base/guards.js";
 import { Zo2Error } from "../base/errors.js";
 import { untilAborted } from "../base/until-aborted.js";
-import { Check, checkAborted, type CheckOptions, type CheckResult } from "./check.js";
+import { Check, type CheckOptions, type CheckResult } from "./check.js";
 import { exampleParser } from "./examples.js";
 import type { Example, ExampleOptions, ExampleParser } from "./example.js";
-import { parseLine } from "./jsonl.js";
-import { splitLines } from "./lines.js";
+import { openRecordFile } from "./record-file.js";
+import type { RecordFile } from "./records.js";
 import { UnknownFields } from "./unknown-fields.js";
 
 /** What messages call records that are no file. */
@@ -20,7 +18,7 @@ export interface Indexed<T> {
   at(index: number): Promise<T>;
 }
 
-/** Examples by index. Of a file only the place of each line is held in memory. */
+/** Examples by index. Of a file only the place of each line or row is held in memory. */
 export interface Dataset extends Indexed<Example>, AsyncDisposable {
   /** What messages call it: the path, or "examples". */
   readonly name: string;
@@ -35,7 +33,7 @@ export interface DatasetOptions extends ExampleOptions, CheckOptions {
   readonly maxLineBytes?: number;
 }
 
-/** The path of a JSON Lines file, or the records themselves, in the shapes that lines have. */
+/** The path of a JSON Lines or Parquet file, or the records themselves, in the shapes that lines have. */
 export type DatasetSource = string | Iterable<unknown> | AsyncIterable<unknown>;
 
 /** A data set that was opened, and what its check has found; null where there was none. */
@@ -51,9 +49,9 @@ export interface OpenedDataset {
 export type Examine = (example: Example, index: number) => void | Promise<void>;
 
 /**
- * Opens a data set. A file is read through once, in bounded memory; records are held. Throws `ZO2_ERR_DATA` for an
- * empty data set or for bad lines, all together (`DataError`), `ZO2_ERR_IO` for what is no regular file,
- * `ZO2_ERR_CONFIG` for a bad template, `ZO2_ERR_ABORTED`.
+ * Opens a data set. A file is read through once, in bounded memory (of Parquet one row group); records are held. Throws
+ * `ZO2_ERR_DATA` for an empty data set, a damaged Parquet file, or for bad lines, all together (`DataError`),
+ * `ZO2_ERR_IO` for what is no regular file, `ZO2_ERR_CONFIG` for a bad template, `ZO2_ERR_ABORTED`.
  */
 export async function openDataset(source: DatasetSource, options: DatasetOptions = {}): Promise<Dataset> {
   return (await readDataset(source, options)).dataset;
@@ -97,7 +95,7 @@ export async function checkDataset(
 }
 
 function empty(name: string): Zo2Error {
-  return new Zo2Error("ZO2_ERR_DATA", `${name}: has no example; give at least one line`);
+  return new Zo2Error("ZO2_ERR_DATA", `${name}: has no example; give at least one`);
 }
 
 function checkIndex(dataset: Dataset, index: number): void {
@@ -187,141 +185,51 @@ class HeldDataset implements Dataset {
   }
 }
 
-/** Where each line is: 16 bytes per line, in arrays that double. */
-class LineIndex {
-  size = 0;
-  private offsets = new Float64Array(1024);
-  private lengths = new Uint32Array(1024);
-  private numbers = new Uint32Array(1024);
-
-  add(offset: number, length: number, number: number): void {
-    if (this.size === this.offsets.length) {
-      this.offsets = grown(this.offsets, new Float64Array(this.size * 2));
-      this.lengths = grown(this.lengths, new Uint32Array(this.size * 2));
-      this.numbers = grown(this.numbers, new Uint32Array(this.size * 2));
-    }
-    this.offsets[this.size] = offset;
-    this.lengths[this.size] = length;
-    this.numbers[this.size] = number;
-    this.size++;
-  }
-
-  at(index: number): { offset: number; length: number; number: number } {
-    return { offset: at(this.offsets, index), length: at(this.lengths, index), number: at(this.numbers, index) };
-  }
-}
-
-function grown<T extends Float64Array | Uint32Array>(from: T, to: T): T {
-  to.set(from);
-  return to;
-}
-
 async function openFile(
   path: string,
   parse: ExampleParser,
   options: DatasetOptions,
   examine: Examine,
 ): Promise<OpenedDataset> {
-  if (path === "-")
-    throw new Zo2Error(
-      "ZO2_ERR_IO",
-      "standard input can be read only once, and a data set is read in every epoch; save it to a file first",
-    );
-  let file: FileHandle;
+  const file = await openRecordFile(path, options.maxLineBytes);
   try {
-    file = await open(path, "r");
-  } catch (error) {
-    throw new Zo2Error("ZO2_ERR_IO", `${path}: cannot be read: ${messageOf(error)}`, { cause: error });
-  }
-  try {
-    const stat = await file.stat();
-    if (!stat.isFile()) {
-      throw new Zo2Error(
-        "ZO2_ERR_IO",
-        `${path}: not a regular file, and a data set is read more than once; save it to a file first`,
-      );
-    }
-    const index = new LineIndex();
-    const check = (options.check ?? true) ? new Check(path, "lines", options) : null;
-    for await (const line of splitLines(chunks(file, path, options.signal), path, options.maxLineBytes)) {
-      const { bytes, number, offset } = line;
-      const place = `${path}:${number}`;
-      // A file that grows while it is read is no more than whole.
-      const share = Math.min(1, (offset + bytes.byteLength) / stat.size);
-      const look = () => examine(parse(parseLine(bytes, place), place), index.size);
-      if (check === null || (await check.passes({ place, line: number, share }, look)))
-        index.add(offset, bytes.byteLength, number);
+    const check = (options.check ?? true) ? new Check(path, file.unit, options) : null;
+    for await (const scanned of file.scan(options.signal)) {
+      const look = () => examine(parse(scanned.record(), scanned.place), file.size);
+      if (check === null || (await check.passes(scanned, look))) scanned.keep();
     }
     const result = check?.end() ?? null;
-    if (index.size === 0) throw empty(path);
-    return { dataset: new FileDataset(path, file, index, parse), check: result };
+    if (file.size === 0) throw empty(path);
+    return { dataset: new FileDataset(file, parse), check: result };
   } catch (error) {
     await file.close();
     throw error;
   }
 }
 
-async function* chunks(
-  file: FileHandle,
-  path: string,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  const chunk = new Uint8Array(1 << 20);
-  for (let position = 0; ; ) {
-    checkAborted(path, signal);
-    const bytesRead = await readAt(file, path, chunk, 0, position);
-    if (bytesRead === 0) return;
-    yield chunk.subarray(0, bytesRead);
-    position += bytesRead;
-  }
-}
-
-async function readAt(
-  file: FileHandle,
-  path: string,
-  into: Uint8Array,
-  from: number,
-  position: number,
-): Promise<number> {
-  try {
-    return (await file.read(into, from, into.byteLength - from, position)).bytesRead;
-  } catch (error) {
-    throw new Zo2Error("ZO2_ERR_IO", `${path}: cannot be read: ${messageOf(error)}`, { cause: error });
-  }
-}
-
+/** The examples that the records of a file make. */
 class FileDataset implements Dataset {
-  private closed: Promise<void> | undefined;
-
   constructor(
-    readonly name: string,
-    private readonly file: FileHandle,
-    private readonly index: LineIndex,
+    private readonly file: RecordFile,
     private readonly parse: ExampleParser,
   ) {}
 
+  get name(): string {
+    return this.file.name;
+  }
+
   get size(): number {
-    return this.index.size;
+    return this.file.size;
   }
 
   async at(index: number): Promise<Example> {
-    if (this.closed !== undefined) throw new Zo2Error("ZO2_ERR_DISPOSED", `data set ${this.name}: read after close`);
     checkIndex(this, index);
-    const { offset, length, number } = this.index.at(index);
-    const place = `${this.name}:${number}`;
-    const bytes = new Uint8Array(length);
-    for (let done = 0; done < length; ) {
-      const bytesRead = await readAt(this.file, this.name, bytes, done, offset + done);
-      if (bytesRead === 0)
-        throw new Zo2Error("ZO2_ERR_IO", `${place}: the file has become shorter since it was opened`);
-      done += bytesRead;
-    }
-    return this.parse(parseLine(bytes, place), place);
+    const { record, place } = await this.file.at(index);
+    return this.parse(record, place);
   }
 
   close(): Promise<void> {
-    this.closed ??= this.file.close();
-    return this.closed;
+    return this.file.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

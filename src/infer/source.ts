@@ -9,7 +9,7 @@ import {
   type ExampleOptions,
 } from "../data/index.js";
 
-/** Examples, a path to JSON Lines, or a data set that is open already (and stays open). */
+/** Examples, a path to JSON Lines or Parquet, or a data set that is open already (and stays open). */
 export type DataSource = DatasetSource | Dataset;
 
 /** A data set, what its check has found, and what closes it if it was opened for this. */
