@@ -1,6 +1,6 @@
 /** Choices that their scores cannot tell apart, although their texts may differ. */
 import type { Reduction } from "./batch.js";
-import type { EncodedChoices } from "./encoded.js";
+import { type EncodedChoices, isRight } from "./encoded.js";
 import { LineError } from "./issue.js";
 import { commonPrefix } from "./tokens.js";
 
@@ -9,11 +9,12 @@ import { commonPrefix } from "./tokens.js";
  * never scores higher than that. Undefined where nothing is; throws `ZO2_ERR_DATA` beginning with `place` where a wrong
  * choice is the right one, token for token.
  */
-export function choicesRemark({ choices, label }: EncodedChoices, reduction: Reduction, place: string) {
+export function choicesRemark(example: EncodedChoices, reduction: Reduction, place: string) {
+  const { choices, label } = example;
   const right = choices[label]?.ids ?? new Int32Array(0);
   let remark: string | undefined;
   for (const [i, { ids }] of choices.entries()) {
-    if (i === label || commonPrefix(ids, right) < ids.length) continue;
+    if (isRight(example, i) || commonPrefix(ids, right) < ids.length) continue;
     if (ids.length === right.length)
       throw new LineError("choices", place, `choices ${label} (the right one) and ${i} are the same tokens`);
     if (reduction === "sum")

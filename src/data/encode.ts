@@ -24,18 +24,18 @@ export function encodeExample(tokenizer: Tokenizer | null, example: Example, opt
   const context = { tokenizer, options, place: example.place };
   switch (example.kind) {
     case "text":
-      return encodeWhole(context, tokenize(context, example.text));
+      return encodeWhole(context, tokenize(context, example.text), example.startId);
     case "ids":
       checkIds(example.ids, example.place, options.vocabSize);
       return encodeWhole(context, example.ids);
     case "completion": {
-      const { sequences, from } = encodeContinuations(context, example.prompt, [example.completion]);
-      const ids = sequences[0] ?? new Int32Array(0);
+      const { ids, from } = at(encodeContinuations(context, example, [example.completion]), 0);
       return { kind: "tokens", ids, labels: ids.map((id, t) => (t < from ? NOT_SCORED : id)) };
     }
     case "choices": {
-      const { sequences, from } = encodeContinuations(context, example.prompt, example.choices);
-      return { kind: "choices", choices: sequences.map((ids) => ({ ids, from })), label: example.label };
+      const { label, right } = example;
+      const choices = encodeContinuations(context, example, example.choices);
+      return { kind: "choices", choices, label, ...(right === undefined ? {} : { right }) };
     }
     case "prompt":
       throw new Zo2Error("ZO2_ERR_DATA", `${example.place}: is a prompt, and has no labels of its own`);
@@ -107,13 +107,19 @@ function without(ids: readonly number[], begin: number, count: number): number[]
   return [...ids.slice(0, begin), ...ids.slice(begin + count)];
 }
 
-function encodeWhole(context: Context, all: readonly number[]): EncodedTokens {
+/** Puts `startId` where the tokenizer has put its start token. */
+function startedWith(startId: number | undefined, context: Context, ids: Int32Array): Int32Array {
+  if (startId !== undefined && leading(context, ids) === 1) ids[0] = startId;
+  return ids;
+}
+
+function encodeWhole(context: Context, all: readonly number[], startId?: number): EncodedTokens {
   const { maxLength, truncation = "error", allowUnlabelled = false } = context.options;
   const excess = Math.max(0, all.length - maxLength);
   if (excess > 0 && truncation === "error") throw tooLong(context, all.length, CHOOSE);
   if (excess > 0) context.options.onCut?.(all.length);
   const begin = truncation === "right" ? maxLength : Math.min(leading(context, all), maxLength - 1);
-  const ids = Int32Array.from(excess > 0 ? without(all, begin, excess) : all);
+  const ids = startedWith(startId, context, Int32Array.from(excess > 0 ? without(all, begin, excess) : all));
   if (ids.length < 2 && !allowUnlabelled) {
     throw new Zo2Error(
       "ZO2_ERR_DATA",
@@ -123,20 +129,46 @@ function encodeWhole(context: Context, all: readonly number[]): EncodedTokens {
   return { kind: "tokens", ids, labels: ids.map((id, t) => (t === 0 ? NOT_SCORED : id)) };
 }
 
-/**
- * The sequences prompt + continuation, and where scoring begins in all of them: after the tokens that every one of them
- * shares with the prompt alone. A continuation may merge with the prompt's last token; that token is then scored in
- * each.
- */
-function encodeContinuations(
-  context: Context,
-  prompt: string,
-  continuations: readonly string[],
-): { sequences: Int32Array[]; from: number } {
+/** A sequence, and the first of its tokens that is scored. */
+interface Scored {
+  readonly ids: Int32Array;
+  readonly from: number;
+}
+
+/** The sequences prompt + continuation. What is cut of them is cut of all alike, and never of a continuation. */
+function encodeContinuations(context: Context, example: Continuations, continuations: readonly string[]): Scored[] {
   const { maxLength, truncation = "error" } = context.options;
+  const before = example.before ?? "";
+  const all = continuations.map((continuation) => tokenize(context, before + example.prompt + continuation));
+  const froms =
+    example.border === "counted"
+      ? countedBorders(context, example, continuations, all)
+      : sharedBorders(context, before + example.prompt, all);
+  const excess = Math.max(0, Math.max(...all.map((ids) => ids.length)) - maxLength);
+  const started = (ids: readonly number[]) => startedWith(example.startId, context, Int32Array.from(ids));
+  if (excess === 0) return all.map((ids, i) => ({ ids: started(ids), from: at(froms, i) }));
+  const longest = maxLength + excess;
+  if (truncation === "error") throw tooLong(context, longest, CHOOSE);
+  const from = Math.min(...froms);
+  if (from - excess < 1)
+    throw tooLong(
+      context,
+      longest,
+      `, of which ${longest - from} follow the prompt and are never cut; raise option "maxLength"`,
+    );
+  context.options.onCut?.(longest);
+  const begin = truncation === "left" ? Math.min(leading(context, at(all, 0)), from - excess) : from - excess;
+  return all.map((ids, i) => ({ ids: started(without(ids, begin, excess)), from: at(froms, i) - excess }));
+}
+
+type Continuations = Extract<Example, { kind: "completion" | "choices" }>;
+
+/**
+ * Where scoring begins in all of them: after the tokens that every one of them shares with the prompt alone. A
+ * continuation may merge with the prompt's last token; that token is then scored in each.
+ */
+function sharedBorders(context: Context, prompt: string, all: readonly (readonly number[])[]): number[] {
   const alone = tokenize(context, prompt);
-  const all = continuations.map((continuation) => tokenize(context, prompt + continuation));
-  const longest = Math.max(...all.map((ids) => ids.length));
   const from = Math.min(...all.map((ids) => Math.min(commonPrefix(alone, ids), ids.length - 1)));
   if (from < 1) {
     throw new Zo2Error(
@@ -145,18 +177,24 @@ function encodeContinuations(
         "predicted; the prompt must not be empty",
     );
   }
-  const excess = Math.max(0, longest - maxLength);
-  if (excess === 0) return { sequences: all.map((ids) => Int32Array.from(ids)), from };
-  if (truncation === "error") throw tooLong(context, longest, CHOOSE);
-  if (from - excess < 1)
-    throw tooLong(
-      context,
-      longest,
-      `, of which ${longest - from} follow the prompt and are never cut; raise option "maxLength"`,
-    );
-  context.options.onCut?.(longest);
-  const begin = truncation === "left" ? Math.min(leading(context, alone), from - excess) : from - excess;
-  return { sequences: all.map((ids) => Int32Array.from(without(ids, begin, excess))), from: from - excess };
+  return all.map(() => from);
+}
+
+/** As many from the end of each as it has more, without what stands before, than the prompt alone. */
+function countedBorders(
+  context: Context,
+  { prompt, before }: Continuations,
+  continuations: readonly string[],
+  all: readonly (readonly number[])[],
+): number[] {
+  const alone = tokenize(context, prompt).length;
+  return all.map((ids, i) => {
+    const whole = before === undefined ? ids : tokenize(context, prompt + at(continuations, i));
+    const count = whole.length - alone;
+    if (count < 1 || count >= ids.length)
+      throw new LineError("tokens", context.place, `${JSON.stringify(at(continuations, i))} has no token of its own`);
+    return ids.length - count;
+  });
 }
 
 /**

@@ -16,6 +16,13 @@ export interface EncodedChoices {
   readonly kind: "choices";
   readonly choices: readonly { readonly ids: Int32Array; readonly from: number }[];
   readonly label: number;
+  /** Of all that count as right, where these are several. @default `label` alone */
+  readonly right?: readonly number[];
+}
+
+/** Whether a prediction is right. */
+export function isRight({ label, right }: EncodedChoices, prediction: number): boolean {
+  return right === undefined ? prediction === label : right.includes(prediction);
 }
 
 /** A text whose last token gives the scores of labels. */

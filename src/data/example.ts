@@ -19,19 +19,38 @@ interface Placed {
   readonly place: string;
 }
 
+/** How a text begins, where it is not by the tokenizer alone. */
+interface Begun {
+  /** Stands in place of the tokenizer's start token. @default none: the start token stays */
+  readonly startId?: number | undefined;
+}
+
+/** A prompt with what follows it. Tasks say more of it than lines can. */
+interface Continued extends Begun {
+  readonly prompt: string;
+  /** Text in front of the prompt, such as demonstrations. @default "" */
+  readonly before?: string | undefined;
+  /**
+   * Where a continuation begins in tokens: behind those that all sequences share with the prompt alone, or, as MeZO
+   * counts, behind as many as the prompt alone has, which is without `before`. @default "shared"
+   */
+  readonly border?: "shared" | "counted" | undefined;
+}
+
 /** One example, in one of the shapes that a line may have. */
 export type Example = Placed &
   (
-    | { readonly kind: "text"; readonly text: string }
+    | ({ readonly kind: "text"; readonly text: string } & Begun)
     | { readonly kind: "ids"; readonly ids: readonly number[] }
-    | { readonly kind: "completion"; readonly prompt: string; readonly completion: string }
-    | {
+    | ({ readonly kind: "completion"; readonly completion: string } & Continued)
+    | ({
         readonly kind: "choices";
-        readonly prompt: string;
         readonly choices: readonly string[];
         /** Index of the right choice. */
         readonly label: number;
-      }
+        /** Of all that count as right, where these are several. @default `label` alone */
+        readonly right?: readonly number[];
+      } & Continued)
     | {
         readonly kind: "labelled";
         readonly input: string | readonly number[];

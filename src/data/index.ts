@@ -32,6 +32,7 @@ export {
 } from "./issue.js";
 export { encodeExample, encodeExampleInSlices } from "./encode.js";
 export {
+  isRight,
   NOT_SCORED,
   type EncodedChoices,
   type EncodedExample,

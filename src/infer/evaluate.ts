@@ -1,7 +1,6 @@
-import { batchLoss, choiceScores, inOrder, logitLoss } from "../data/index.js";
+import { batchLoss, choiceScores, type EncodedChoices, inOrder, isRight, logitLoss } from "../data/index.js";
 import { at } from "../base/at.js";
 import { Zo2Error } from "../base/errors.js";
-import { EXAMPLE_FIELDS } from "../data/batch.js";
 import type { HeadSpec } from "../models/head.js";
 import type { Output } from "../ops/value.js";
 import type { Session } from "../device/session.js";
@@ -56,6 +55,8 @@ export async function evaluateSource(
       );
     const batch = packGroups(group, options);
     const results = await session.forward(batch, { output: evaluationOutput(head) });
+    const withChoices = group.filter((example): example is EncodedChoices => example.kind === "choices");
+    let next = 0;
     batch.forEach((micro, i) => {
       const values = at(results, i);
       const loss =
@@ -66,11 +67,10 @@ export async function evaluateSource(
       called += loss.called;
       correct += loss.correct ?? 0;
       if (micro.objective.kind !== "choices") return;
-      const labels = micro.objective.examples;
-      choiceScores(micro, values).predictions.forEach((prediction, e) => {
+      for (const prediction of choiceScores(micro, values).predictions) {
         called++;
-        if (prediction === labels[(e + 1) * EXAMPLE_FIELDS - 1]) correct++;
-      });
+        if (isRight(at(withChoices, next++), prediction)) correct++;
+      }
     });
     examples += group.length;
   }
