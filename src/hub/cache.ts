@@ -1,5 +1,5 @@
 /**
- * The folder of one model in the cache that all tools of Hugging Face share:
+ * The folder of one model in the cache that all tools of Hugging Face share (of a data set: `datasets--org--name`):
  *
  *     models--org--name/blobs/<etag>                    the bytes, named by their checksum
  *                       blobs/<etag>.incomplete         what has come so far
@@ -14,7 +14,7 @@ import { dirname, join, relative } from "node:path";
 import { exists, makeFolder, readTextFile } from "../base/files.js";
 import { errnoOf, messageOf } from "../base/guards.js";
 import { Zo2Error } from "../base/errors.js";
-import { isCommit } from "./repository.js";
+import { isCommit, type Repository } from "./repository.js";
 
 const NO_LINKS = new Set(["EPERM", "ENOSYS", "EOPNOTSUPP", "ENOTSUP"]);
 const READ_ONLY = new Set(["EROFS", "EACCES", "EPERM"]);
@@ -30,9 +30,9 @@ export class RepositoryCache {
 
   constructor(
     readonly cacheDir: string,
-    id: string,
+    { kind, id }: Pick<Repository, "kind" | "id">,
   ) {
-    const name = `models--${id.split("/").join("--")}`;
+    const name = `${kind}s--${id.split("/").join("--")}`;
     this.folder = join(cacheDir, name);
     this.locks = join(cacheDir, ".locks", name);
   }

@@ -96,7 +96,12 @@ export class HubClient {
   }
 
   fileUrl(commit: string, name: string): string {
-    return `${this.settings.endpoint}/${this.repository.id}/resolve/${commit}/${encodeURIComponent(name)}`;
+    return `${this.pageUrl}/resolve/${commit}/${name.split("/").map(encodeURIComponent).join("/")}`;
+  }
+
+  private get pageUrl(): string {
+    const { kind, id } = this.repository;
+    return `${this.settings.endpoint}/${kind === "dataset" ? "datasets/" : ""}${id}`;
   }
 
   /** For errors: what is talked about. */
@@ -118,10 +123,7 @@ export class HubClient {
   readonly api: typeof globalThis.fetch = async (input, init) => {
     const url = input instanceof Request ? input.url : String(input);
     if (++this.apiRequests > MAX_API_REQUESTS) {
-      throw new Zo2Error(
-        "ZO2_ERR_IO",
-        `${shown(url)}: more than ${MAX_API_REQUESTS} pages; this is no list of a model's files`,
-      );
+      throw new Zo2Error("ZO2_ERR_IO", `${shown(url)}: more than ${MAX_API_REQUESTS} pages; this is no list of files`);
     }
     const attempts = new Attempts(this, shown(url));
     for (;;) {
@@ -222,7 +224,7 @@ export class HubClient {
     const { status, headers } = response;
     const where = `${shown(target)}: status ${status}`;
     const { endpoint, token } = this.settings;
-    const { id, revision } = this.repository;
+    const { kind, id, revision } = this.repository;
     // A signed address of a content server may have run out: the Hub gives a new one.
     const foreign = target.origin !== this.origin;
     if (status === 408 || status === 429 || status >= 500 || (foreign && (status === 401 || status === 403))) {
@@ -237,7 +239,7 @@ export class HubClient {
           : "wait until access is granted, or set HF_TOKEN to the token of an account that has it";
       return new Zo2Error(
         "ZO2_ERR_CHECKPOINT",
-        `${id}: gated; accept the licence at ${endpoint}/${id} and ${access} (${where})`,
+        `${id}: gated; accept the licence at ${this.pageUrl} and ${access} (${where})`,
       );
     }
     if (said === "RevisionNotFound")
@@ -249,8 +251,8 @@ export class HubClient {
         token === undefined ? "if it is private, set HF_TOKEN" : "if it is private, the token in use may not read it";
       return new Zo2Error(
         "ZO2_ERR_CHECKPOINT",
-        `${id}: no folder of that name here, and no such repository at ${endpoint}; check the name, and ` +
-          `${hint} (${where})`,
+        `${id}: ${kind === "model" ? "no folder of that name here, and no such repository" : "no such data set"} at ` +
+          `${endpoint}; check the name, and ${hint} (${where})`,
       );
     }
     return new Zo2Error("ZO2_ERR_IO", where);
@@ -274,10 +276,7 @@ async function collect(response: HubResponse, url: string): Promise<Buffer> {
   for await (const chunk of response.chunks) {
     bytes += chunk.byteLength;
     if (bytes > MAX_API_BYTES) {
-      throw new Zo2Error(
-        "ZO2_ERR_IO",
-        `${shown(url)}: more than ${MAX_API_BYTES} bytes; this is no list of a model's files`,
-      );
+      throw new Zo2Error("ZO2_ERR_IO", `${shown(url)}: more than ${MAX_API_BYTES} bytes; this is no list of files`);
     }
     parts.push(chunk);
   }

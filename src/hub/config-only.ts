@@ -6,7 +6,8 @@ import { RepositoryCache } from "./cache.js";
 import { HubClient } from "./client.js";
 import { isCommit, type Repository } from "./repository.js";
 import type { HubSettings } from "./settings.js";
-import { latest, listRoot, missingOf, type SnapshotOptions } from "./snapshot.js";
+import { latest, listRoot } from "./listing.js";
+import { missingOf, type SnapshotOptions } from "./snapshot.js";
 
 /** The folder of the snapshot of `repository`, which has its `config.json` and may lack all else. */
 export async function configFolder(
@@ -15,7 +16,7 @@ export async function configFolder(
   o: Omit<SnapshotOptions, "onProgress">,
 ): Promise<string> {
   const { id, revision } = repository;
-  const cache = new RepositoryCache(settings.cacheDir, id);
+  const cache = new RepositoryCache(settings.cacheDir, repository);
   const known = await cache.commitOf(revision);
   const held = known !== undefined && (await cache.has(known, CONFIG_FILE)) ? cache.snapshot(known) : undefined;
   if (settings.offline) {

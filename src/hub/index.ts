@@ -2,11 +2,13 @@ import { stat } from "node:fs/promises";
 import { errnoOf, messageOf } from "../base/guards.js";
 import { Zo2Error } from "../base/errors.js";
 import { configFolder } from "./config-only.js";
+import { datasetFiles, type SplitOf } from "./dataset.js";
 import type { DownloadProgress } from "./progress.js";
 import { parseRepository } from "./repository.js";
 import { hubSettings } from "./settings.js";
 import { snapshotFolder } from "./snapshot.js";
 
+export type { SplitOf } from "./dataset.js";
 export type { DownloadProgress } from "./progress.js";
 
 const TIMING = { retryMs: 500, stallMs: 30_000 };
@@ -64,6 +66,27 @@ export async function resolveModel(nameOrDir: string, o: ResolveModelOptions = {
     ...how,
     ...(o.onProgress === undefined ? {} : { onProgress: o.onProgress }),
   });
+}
+
+/** How a data set of the Hub is found; the same as of a model. */
+export type ResolveDatasetOptions = Omit<ResolveModelOptions, "configOnly">;
+
+/**
+ * The Parquet files of splits of the Hub's data set "org/name" or "org/name@revision", in the shared cache, where they
+ * are downloaded to as a model's are.
+ * @returns for each of `splits` its files, in order
+ * @throws Zo2Error ZO2_ERR_CHECKPOINT for no such data set or no Parquet of these splits; else as `resolveModel`
+ */
+export async function resolveDataset(
+  name: string,
+  splits: readonly SplitOf[],
+  o: ResolveDatasetOptions = {},
+): Promise<string[][]> {
+  const repository = parseRepository(name, o.revision, "dataset");
+  if (repository === undefined)
+    throw new Zo2Error("ZO2_ERR_CONFIG", `${name}: is not the id of a data set of the Hub ("org/name")`);
+  const settings = await hubSettings(o, o.env ?? process.env);
+  return datasetFiles(repository, splits, settings, { timing: TIMING, signal: o.signal, onProgress: o.onProgress });
 }
 
 /** @throws Zo2Error ZO2_ERR_CHECKPOINT for a file, ZO2_ERR_IO for what cannot be looked at */

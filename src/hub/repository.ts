@@ -1,8 +1,12 @@
 /** What a name given for a model may mean on the Hub. Names end up in paths and URLs: nothing unusual gets through. */
 import { Zo2Error } from "../base/errors.js";
 
-/** A model repository of the Hub, at a branch, a tag or a commit. */
+/** What a repository holds; each kind has its own names on the Hub, and its own folders in the cache. */
+export type RepositoryKind = "model" | "dataset";
+
+/** A repository of the Hub, at a branch, a tag or a commit. */
 export interface Repository {
+  readonly kind: RepositoryKind;
   /** "org/name", or "name" for a few old ones. */
   readonly id: string;
   readonly revision: string;
@@ -24,7 +28,11 @@ export function isCommit(revision: string): boolean {
  *
  * @throws Zo2Error ZO2_ERR_CONFIG for a revision that cannot be one, or two that differ
  */
-export function parseRepository(text: string, revision?: string): Repository | undefined {
+export function parseRepository(
+  text: string,
+  revision?: string,
+  kind: RepositoryKind = "model",
+): Repository | undefined {
   const at = text.indexOf("@");
   const id = at === -1 ? text : text.slice(0, at);
   const parts = id.split("/");
@@ -39,7 +47,7 @@ export function parseRepository(text: string, revision?: string): Repository | u
         `${JSON.stringify(revision)}; give one`,
     );
   }
-  return { id, revision: checkRevision(own ?? revision ?? DEFAULT_REVISION, id) };
+  return { kind, id, revision: checkRevision(own ?? revision ?? DEFAULT_REVISION, id) };
 }
 
 function checkRevision(revision: string, id: string): string {

@@ -1,21 +1,18 @@
 /** A snapshot from the cache where it holds one, and otherwise from the Hub. */
-import { access, constants, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { CONFIG_FILE } from "../checkpoint/checkpoint.js";
-import { makeFolder, readJsonFile } from "../base/files.js";
+import { readJsonFile } from "../base/files.js";
 import { messageOf } from "../base/guards.js";
 import { isZo2Error, Zo2Error } from "../base/errors.js";
 import { fetchFile, type RemoteFile } from "./blob.js";
-import { isReadOnly, RepositoryCache, sizeOf, writing } from "./cache.js";
+import { isReadOnly, RepositoryCache } from "./cache.js";
 import { HubClient, type Timing } from "./client.js";
-import { type DownloadProgress, Meter } from "./progress.js";
+import { fetchFiles } from "./fetch-files.js";
+import { latest, listRoot } from "./listing.js";
+import type { DownloadProgress } from "./progress.js";
 import { isCommit, type Repository } from "./repository.js";
 import { companionsOf, shardsOf, TELLING_FILES, WEIGHT_FORMS, type WeightForm } from "./select.js";
 import type { HubSettings } from "./settings.js";
-
-const PARALLEL_FILES = 4;
-/** A repository of a model has dozens. */
-const MAX_LISTED_FILES = 100_000;
 
 export interface SnapshotOptions {
   readonly signal?: AbortSignal;
@@ -29,7 +26,7 @@ export async function snapshotFolder(
   settings: HubSettings,
   o: SnapshotOptions,
 ): Promise<string> {
-  const cache = new RepositoryCache(settings.cacheDir, repository.id);
+  const cache = new RepositoryCache(settings.cacheDir, repository);
   const known = await cache.commitOf(repository.revision);
   if (settings.offline) return offlineFolder(cache, repository, known);
   if (known !== undefined && isCommit(repository.revision) && (await isSettled(cache, known)))
@@ -176,39 +173,6 @@ function weightForm(repository: Repository, names: ReadonlySet<string>): WeightF
   );
 }
 
-/** The commit that the revision stands at now, and the names of its files: one request. */
-export async function latest(client: HubClient): Promise<{ commit: string; names: Set<string> }> {
-  const { endpoint } = client.settings;
-  const { id, revision } = client.repository;
-  const { modelInfo } = await import("@huggingface/hub");
-  const info = await understood(client, () =>
-    modelInfo({ name: id, revision, hubUrl: endpoint, fetch: client.api, additionalFields: ["sha", "filePaths"] }),
-  );
-  const { sha, filePaths } = info as { sha?: unknown; filePaths?: unknown };
-  if (typeof sha !== "string" || !isCommit(sha) || (isCommit(revision) && sha !== revision)) {
-    throw new Zo2Error(
-      "ZO2_ERR_IO",
-      `${endpoint}: names ${JSON.stringify(sha)} as the commit of ${client.label}; is it a Hub?`,
-    );
-  }
-  const names = Array.isArray(filePaths) ? filePaths.filter((name): name is string => typeof name === "string") : [];
-  return { commit: sha, names: new Set(names) };
-}
-
-async function understood<T>(client: HubClient, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof Zo2Error) throw error;
-    throw new Zo2Error(
-      "ZO2_ERR_IO",
-      `${client.settings.endpoint}: its answer about ${client.label} cannot be understood: ${messageOf(error)}; ` +
-        `is it a Hub?`,
-      { cause: error },
-    );
-  }
-}
-
 /** Small files first: where the weights are complete, so is the rest. */
 async function download(
   client: HubClient,
@@ -232,93 +196,5 @@ async function download(
   if (form.kind === "index") await fetchFile(client, cache, commit, find(form.name), () => undefined);
   const small = [...new Set([...companions, ...(form.kind === "index" ? [form.name] : [])])].map(find);
   const weights = (await weightFiles(cache, commit, form)).map(find);
-  const files = [...small, ...weights];
-  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
-  await checkRoom(cache, files);
-  const meter = new Meter(bytes, onProgress);
-  await inParallel(client, files, (stoppable, file) =>
-    fetchFile(stoppable, cache, commit, file, meter.file(file.name, file.bytes)),
-  );
-}
-
-/** The files at the root of the commit, with what each must be: folders hold other frameworks' weights. */
-export async function listRoot(client: HubClient, commit: string): Promise<Map<string, RemoteFile>> {
-  const { listFiles } = await import("@huggingface/hub");
-  const { id } = client.repository;
-  return understood(client, async () => {
-    const files = new Map<string, RemoteFile>();
-    const where = { repo: { type: "model", name: id }, revision: commit, hubUrl: client.settings.endpoint } as const;
-    for await (const entry of listFiles({ ...where, fetch: client.api })) {
-      if (entry.type !== "file") continue;
-      const bytes = entry.lfs?.size ?? entry.size;
-      const etag = entry.lfs?.oid ?? entry.oid ?? "";
-      // The checksum becomes a file's name.
-      const right =
-        Number.isSafeInteger(bytes) &&
-        bytes >= 0 &&
-        (entry.lfs === undefined ? /^[0-9a-f]{40}$/ : /^[0-9a-f]{64}$/).test(etag);
-      if (!right)
-        throw new Error(`${JSON.stringify(entry.path)} with ${bytes} bytes and checksum ${JSON.stringify(etag)}`);
-      files.set(entry.path, { name: entry.path, bytes, etag });
-      if (files.size > MAX_LISTED_FILES) throw new Error(`more than ${MAX_LISTED_FILES} files`);
-    }
-    return files;
-  });
-}
-
-/** Better now than after some hours. */
-async function checkRoom(cache: RepositoryCache, files: readonly RemoteFile[]): Promise<void> {
-  let needed = 0;
-  for (const { etag, bytes } of new Map(files.map((file) => [file.etag, file])).values()) {
-    if ((await sizeOf(cache.blob(etag))) !== bytes)
-      needed += bytes - Math.min(bytes, (await sizeOf(cache.partial(etag))) ?? 0);
-  }
-  await writing(cache.folder, async () => {
-    await makeFolder(cache.folder);
-    // Before the room is looked at: of a disk that is read-only none is free.
-    await access(cache.folder, constants.W_OK);
-  });
-  const disk = await statfs(cache.folder).catch(() => undefined);
-  const free = disk === undefined ? Number.POSITIVE_INFINITY : disk.bavail * disk.bsize;
-  if (needed > free) {
-    throw new Zo2Error(
-      "ZO2_ERR_IO",
-      `${cache.folder}: ${needed} bytes are to be downloaded, ${free} are free; make room, ` +
-        `or set HF_HUB_CACHE to a folder on another disk`,
-    );
-  }
-}
-
-/** The first failure stops the others, and is thrown when they have stopped. */
-async function inParallel(
-  client: HubClient,
-  files: readonly RemoteFile[],
-  work: (client: HubClient, file: RemoteFile) => Promise<void>,
-): Promise<void> {
-  const control = new AbortController();
-  const { signal } = client;
-  const stop = () => control.abort(signal?.reason);
-  signal?.addEventListener("abort", stop, { once: true });
-  if (signal?.aborted === true) stop();
-  const stoppable = new HubClient(client.settings, client.repository, control.signal, client.timing);
-  const queue = files.values();
-  const failures: unknown[] = [];
-  const worker = async () => {
-    for (const file of queue) {
-      try {
-        await work(stoppable, file);
-      } catch (error) {
-        failures.push(error);
-        control.abort();
-      }
-      if (control.signal.aborted) return;
-    }
-  };
-  try {
-    await Promise.all(Array.from({ length: PARALLEL_FILES }, worker));
-  } finally {
-    signal?.removeEventListener("abort", stop);
-  }
-  if (failures.length > 0) throw failures[0];
-  client.checkAborted();
+  await fetchFiles(client, cache, commit, [...small, ...weights], onProgress);
 }

@@ -250,7 +250,7 @@ describe("what goes wrong on the way", () => {
     hub.repositories.set("org/model", repo);
     hub.cut = { after: 100_000, times: 1, silent: true };
     const settings = await hubSettings({}, env);
-    const folder = await snapshotFolder({ id: "org/model", revision: "main" }, settings, {
+    const folder = await snapshotFolder({ kind: "model", id: "org/model", revision: "main" }, settings, {
       timing: { retryMs: 1, stallMs: 300 },
     });
     expect(await digestsIn(folder)).toEqual(digests(without(repo.files, "README.md")));
@@ -340,7 +340,7 @@ describe("what goes wrong on the way", () => {
     failures = Number.POSITIVE_INFINITY;
     const settings = await hubSettings({}, env);
     const before = hub.log.length;
-    const asked = snapshotFolder({ id: "org/new", revision: "main" }, settings, { timing: QUICK });
+    const asked = snapshotFolder({ kind: "model", id: "org/new", revision: "main" }, settings, { timing: QUICK });
     await expect(asked).rejects.toEqual(
       failure("ZO2_ERR_IO", `${hub.endpoint}/api/models/org/new/revision/main`, "5 attempts", "status 503"),
     );
@@ -355,9 +355,11 @@ describe("what goes wrong on the way", () => {
     const settings = await hubSettings({}, env);
     const warn = jest.spyOn(process, "emitWarning").mockImplementation(() => undefined);
     try {
-      expect(await snapshotFolder({ id: "org/model", revision: "main" }, settings, { timing: QUICK })).toBe(folder);
+      expect(
+        await snapshotFolder({ kind: "model", id: "org/model", revision: "main" }, settings, { timing: QUICK }),
+      ).toBe(folder);
       expect(warn).toHaveBeenCalledWith(expect.stringContaining(`commit ${COMMIT}`), "Zo2Warning");
-      const other = snapshotFolder({ id: "org/other", revision: "main" }, settings, { timing: QUICK });
+      const other = snapshotFolder({ kind: "model", id: "org/other", revision: "main" }, settings, { timing: QUICK });
       await expect(other).rejects.toEqual(failure("ZO2_ERR_IO", hub.endpoint, "ECONNREFUSED"));
     } finally {
       warn.mockRestore();

@@ -122,7 +122,7 @@ describe("the token", () => {
     const settings = await hubSettings({ token: "hf_secret" }, env);
     for (const status of [400, 401, 403, 404, 410, 500]) {
       hub.fault = (host, _, response) => host === "cdn" && (refuse(response, status, ""), true);
-      const error: unknown = await snapshotFolder({ id: "org/model", revision: "main" }, settings, {
+      const error: unknown = await snapshotFolder({ kind: "model", id: "org/model", revision: "main" }, settings, {
         timing: QUICK,
       }).catch((e: unknown) => e);
       expect(error).toEqual(failure("ZO2_ERR_IO", `status ${status}`));

@@ -34,7 +34,7 @@ type Answer = (request: IncomingMessage, response: ServerResponse, url: URL) => 
 export const sha256 = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
 export const gitSha1 = (bytes: Buffer): string =>
   createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
-export const isLarge = (name: string): boolean => /\.(safetensors|bin|h5|gguf)$/.test(name);
+export const isLarge = (name: string): boolean => /\.(safetensors|bin|h5|gguf|parquet)$/.test(name);
 export const etagOf = (name: string, bytes: Buffer): string => (isLarge(name) ? sha256(bytes) : gitSha1(bytes));
 
 /**
@@ -43,6 +43,8 @@ export const etagOf = (name: string, bytes: Buffer): string => (isLarge(name) ? 
  */
 export class FakeHub {
   readonly repositories = new Map<string, FakeRepository>();
+  /** Data sets by their id, and by "id@revision" for another branch than the main one. */
+  readonly datasets = new Map<string, FakeRepository>();
   readonly log: Logged[] = [];
   fault: Fault = () => false;
   /** After so many bytes of a file the connection is cut, or falls silent, this many times. */
@@ -110,9 +112,13 @@ export class FakeHub {
   }
 
   private hub(request: IncomingMessage, response: ServerResponse, url: URL): void {
-    const api = /^\/api\/models\/(.+)\/(revision|tree)\/([^/]+)$/.exec(url.pathname);
-    const file = /^\/(.+)\/resolve\/([^/]+)\/(.+)$/.exec(url.pathname);
-    const repository = this.repositories.get(api?.[1] ?? file?.[1] ?? "");
+    const api = /^\/api\/(?:models|datasets)\/(.+)\/(revision|tree)\/([^/]+)$/.exec(url.pathname);
+    const file = /^\/(?:datasets\/)?(.+)\/resolve\/([^/]+)\/(.+)$/.exec(url.pathname);
+    const id = api?.[1] ?? file?.[1] ?? "";
+    const asked = decodeURIComponent(api?.[3] ?? file?.[2] ?? "");
+    const repository = /^\/(?:api\/)?datasets\//.test(url.pathname)
+      ? this.dataset(id, asked)
+      : this.repositories.get(id);
     const token = request.headers.authorization?.replace("Bearer ", "");
     if (
       repository === undefined ||
@@ -139,6 +145,13 @@ export class FakeHub {
     response.setHeader("x-linked-etag", `"${sha256(bytes)}"`);
     response.setHeader("x-linked-size", bytes.length);
     response.writeHead(302, { location: `${this.cdn}/${sha256(bytes)}/${name}?Signature=secret` }).end();
+  }
+
+  /** The branch of a data set, by its name or the commit that it stands at. */
+  private dataset(id: string, revision: string): FakeRepository | undefined {
+    const branches = [...this.datasets].filter(([key]) => key === id || key.startsWith(`${id}@`));
+    const branch = branches.find(([key, { commit }]) => key === `${id}@${revision}` || commit === revision);
+    return branch?.[1] ?? this.datasets.get(id);
   }
 
   private info(response: ServerResponse, url: URL, id: string, repository: FakeRepository): void {
@@ -178,11 +191,11 @@ export class FakeHub {
     await this.gate;
     const [, etag, name] = url.pathname.split("/");
     if (url.searchParams.get("Signature") !== "secret") return refuse(response, 403, "");
-    for (const repository of this.repositories.values()) {
-      const bytes = repository.files[decodeURIComponent(name)];
-      if (bytes === undefined || sha256(bytes) !== etag) continue;
+    const all = [...this.repositories.values(), ...this.datasets.values()];
+    for (const bytes of all.flatMap(({ files }) => Object.values(files))) {
+      if (sha256(bytes) !== etag) continue;
       response.setHeader("etag", `"cdn-${etag.slice(0, 8)}"`);
-      return this.send(request, response, this.tampered.get(name) ?? bytes);
+      return this.send(request, response, this.tampered.get(decodeURIComponent(name)) ?? bytes);
     }
     refuse(response, 404, "");
   }
