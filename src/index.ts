@@ -42,6 +42,24 @@ export {
   type RenderChatOptions,
   type Tokenizer,
 } from "./tokenizer/index.js";
+export {
+  loadTask,
+  registerTask,
+  taskNames,
+  type AnswerExample,
+  type AnswerTask,
+  type ChoiceExample,
+  type ChoiceTask,
+  type F1Objective,
+  type LoadTaskHooks,
+  type Task,
+  type TaskData,
+  type TaskEvaluation,
+  type TaskRow,
+  type TaskSizes,
+  type TaskSource,
+} from "./tasks/index.js";
+export type { TaskEvaluateOptions, TaskOptions } from "./config/task.js";
 export type { ModelOptions, ResolvedModelOptions } from "./config/model.js";
 export type { LogitOutput, ObjectiveContext, TextOutput } from "./config/objective.js";
 export type { ResolvedTrainerOptions, TrainerOptions } from "./config/trainer.js";

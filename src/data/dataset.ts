@@ -163,7 +163,8 @@ class Selection implements Dataset {
   }
 }
 
-class HeldDataset implements Dataset {
+/** Examples that are in memory. */
+export class HeldDataset implements Dataset {
   constructor(
     readonly name: string,
     private readonly examples: readonly Example[],

@@ -114,7 +114,7 @@ function paths(cache: RepositoryCache, commit: string, files: readonly (readonly
 
 /** The files of every split, of those that `names` has; undefined where one has none, or not all of its parts. */
 function chosen(names: readonly string[], splits: readonly SplitOf[]): string[][] | undefined {
-  const files = splits.map((split) => filesOf(names, split));
+  const files = splits.map((split) => splitFiles(names, split));
   return files.every((own): own is string[] => own !== undefined) ? files : undefined;
 }
 
@@ -122,7 +122,7 @@ function chosen(names: readonly string[], splits: readonly SplitOf[]): string[][
  * As repositories name them: `CONFIG/SPLIT-00000-of-00002.parquet`, for the only config `data/` or the root, and on the
  * branch of converted files `CONFIG/SPLIT/0000.parquet`.
  */
-function filesOf(names: readonly string[], { config, split }: SplitOf): string[] | undefined {
+export function splitFiles(names: readonly string[], { config, split }: SplitOf): string[] | undefined {
   const folders = config === "" || config === "default" ? ["default/", "data/", ""] : [`${config}/`];
   for (const folder of folders) {
     const parts = names.flatMap((name) => {

@@ -2,13 +2,13 @@ import { stat } from "node:fs/promises";
 import { errnoOf, messageOf } from "../base/guards.js";
 import { Zo2Error } from "../base/errors.js";
 import { configFolder } from "./config-only.js";
-import { datasetFiles, type SplitOf } from "./dataset.js";
+import { datasetFiles, splitFiles, type SplitOf } from "./dataset.js";
 import type { DownloadProgress } from "./progress.js";
 import { parseRepository } from "./repository.js";
 import { hubSettings } from "./settings.js";
 import { snapshotFolder } from "./snapshot.js";
 
-export type { SplitOf } from "./dataset.js";
+export { splitFiles, type SplitOf };
 export type { DownloadProgress } from "./progress.js";
 
 const TIMING = { retryMs: 500, stallMs: 30_000 };

@@ -124,12 +124,15 @@ export async function* generateMany(
   }
 }
 
-/** Continues prompts as one batch. For objectives over generated text, `probe` says where the weights stand. */
+/**
+ * Continues prompts as one batch. For objectives over generated text, `probe` says where the weights stand; `endIds`
+ * stand in place of the model's end tokens.
+ */
 export async function generateGroup(
   model: GenerateModel,
   prompts: readonly Int32Array[],
   options: ResolvedGenerateOptions,
-  o: Pick<DecodeSettings, "firstSequence" | "signal" | "probe"> = {},
+  o: Pick<DecodeSettings, "firstSequence" | "signal" | "probe" | "endIds"> = {},
 ): Promise<Generated[]> {
   const continuations = prompts.map((ids) => newContinuation(model, ids, options));
   const { signal, ...rest } = o;
