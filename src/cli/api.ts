@@ -10,6 +10,9 @@ import type { EvaluateHooks, Model } from "../model.js";
 import type { Evaluation } from "../infer/evaluate.js";
 import type { ReplayRunOptions } from "../run/replay.js";
 import type { TimelineHooks, WrittenTimeline } from "../timeline/write.js";
+import type { TaskOptions } from "../config/task.js";
+import type { DataSource } from "../infer/source.js";
+import type { LoadTaskHooks, TaskData } from "../tasks/index.js";
 import type { BestEvaluation, FitOptions, Step } from "../train/trainer.js";
 
 export interface ModelView
@@ -28,13 +31,24 @@ export interface ModelView
     | "deviceInfo"
     | "dispose"
   > {
-  evaluate(data: string, options?: EvaluateOptions & EvaluateHooks): Promise<Evaluation>;
+  evaluate(data: DataSource, options?: EvaluateOptions & EvaluateHooks): Promise<Evaluation>;
 }
 
 export interface TrainerView {
   readonly stepsTaken: number;
   readonly bestEvaluation: BestEvaluation | null;
-  fit(data: string, options?: FitOptions): AsyncIterable<Step>;
+  fit(data: DataSource, options?: FitOptions): AsyncIterable<Step>;
+}
+
+/** A task's data, for a model that `loadModel` returned. */
+export interface TaskView {
+  readonly sizes: TaskData["sizes"];
+  readonly options: TaskData["options"];
+  close(): Promise<void>;
+  train(model: ModelView): ReturnType<TaskData["train"]>;
+  dev(model: ModelView): ReturnType<TaskData["dev"]>;
+  objective(model: ModelView, maxLength?: number): ReturnType<TaskData["objective"]>;
+  evaluate(model: ModelView, options: Parameters<TaskData["evaluate"]>[1]): ReturnType<TaskData["evaluate"]>;
 }
 
 /** What is compiled into the addon, and what this machine has for it. */
@@ -67,6 +81,7 @@ export interface Api {
     options: TrainerOptions,
     o: Omit<ReplayRunOptions, "steps">,
   ): Promise<TrainerView>;
+  loadTask(name: string, options: TaskOptions, hooks: LoadTaskHooks): Promise<TaskView>;
   writeTimeline(name: string, out: string, options: TimelineOptions, hooks: TimelineHooks): Promise<WrittenTimeline>;
   systemInfo(options: { threads?: number }): Promise<SystemView>;
 }

@@ -5,9 +5,16 @@ import { generateOptionsSchema, type GenerateOptions } from "../config/generate.
 import { modelOptionsSchema, type ModelOptions } from "../config/model.js";
 import { parseOptions } from "../config/parse.js";
 import { planOptionsSchema, type PlanModelOptions } from "../config/plan.js";
+import {
+  taskEvaluateOptionsSchema,
+  type TaskEvaluateOptions,
+  type TaskOptions,
+  taskOptionsSchema,
+} from "../config/task.js";
 import { timelineOptionsSchema, type TimelineOptions } from "../config/timeline.js";
 import { trainerOptionsSchema, type TrainerOptions } from "../config/trainer.js";
 import { Zo2Error } from "../base/errors.js";
+import type { DataSource } from "../infer/source.js";
 import { COMMAND_LINE, longFlag, type FlagName, type Flags } from "./flags.js";
 
 const DEFAULT_METHOD = "mezo-sgd";
@@ -80,6 +87,53 @@ export function buildEvaluateOptions(flags: Flags): EvaluateOptions {
   return checked(evaluateOptionsSchema, { ...defined({ batchSize: flags.batchSize }), ...textOptionsOf(flags) });
 }
 
+/** What a task says itself. */
+const OF_A_TASK = [
+  ...(["data", "evalData", "prompt", "choices", "completion", "labelField", "labelMap", "truncation"] as const),
+  "reduction",
+] as const satisfies readonly FlagName[];
+
+/**
+ * The task that the flags name, and what of its data; undefined where they name data.
+ * @throws Zo2Error `ZO2_ERR_CONFIG` for both, for none, or for flags that go with the other
+ */
+export function buildTask(flags: Flags): { readonly name: string; readonly options: TaskOptions } | undefined {
+  const {
+    task: name,
+    taskData: data,
+    taskTrain: train,
+    taskDev: dev,
+    taskTest: test,
+    taskSeed: seed,
+    faithful,
+  } = flags;
+  const options = defined({ data, train, dev, test, seed, faithful });
+  if (name === undefined) {
+    const [stray] = (
+      ["taskData", "taskTrain", "taskDev", "taskTest", "taskSeed", "faithful", "shots", "objective"] as const
+    ).filter((flag) => flags[flag] !== undefined);
+    if (stray !== undefined) throw new Zo2Error("ZO2_ERR_CONFIG", `${longFlag(stray)} needs ${longFlag("task")} NAME`);
+    return undefined;
+  }
+  const clash = OF_A_TASK.find((flag) => flags[flag] !== undefined);
+  if (clash !== undefined)
+    throw new Zo2Error(
+      "ZO2_ERR_CONFIG",
+      `${longFlag(clash)} and ${longFlag("task")} are both given; a task has its own data, prompts and scores`,
+    );
+  return { name, options: checked(taskOptionsSchema, options) };
+}
+
+/** The flag of the data, where no task has it. */
+export function dataOrTask({ task }: Flags): readonly "data"[] {
+  return task === undefined ? ["data"] : [];
+}
+
+/** @throws Zo2Error `ZO2_ERR_CONFIG` */
+export function buildTaskEvaluateOptions({ shots, batchSize, maxLength }: Flags): TaskEvaluateOptions {
+  return checked(taskEvaluateOptionsSchema, defined({ shots, batchSize, maxLength }));
+}
+
 /** @throws Zo2Error `ZO2_ERR_CONFIG` */
 export function buildGenerateOptions(flags: Flags): GenerateOptions {
   const { maxNewTokens, temperature, topK, topP, seed, stop, ignoreEos, batchSize, cache } = flags;
@@ -91,23 +145,14 @@ export function buildGenerateOptions(flags: Flags): GenerateOptions {
 
 /** @throws Zo2Error `ZO2_ERR_CONFIG` */
 export function buildTrainerOptions(flags: Flags): TrainerOptions {
-  if (flags.evalData === undefined && flags.evalEvery !== undefined) {
+  if (flags.evalData === undefined && flags.task === undefined && flags.evalEvery !== undefined) {
     throw new Zo2Error(
       "ZO2_ERR_CONFIG",
       `${longFlag("evalEvery")} is ${flags.evalEvery} and there is nothing to evaluate; give ` +
         `${longFlag("evalData")} FILE`,
     );
   }
-  const evaluation =
-    flags.evalData === undefined
-      ? {}
-      : {
-          evaluation: {
-            data: flags.evalData,
-            every: flags.evalEvery ?? flags.steps,
-            ...defined({ keepBest: flags.keepBest, batchSize: flags.batchSize }),
-          },
-        };
+  const evaluation = flags.evalData === undefined ? {} : { evaluation: evaluationOf(flags, flags.evalData) };
   return checked(trainerOptionsSchema, {
     method: {
       name: flags.method ?? DEFAULT_METHOD,
@@ -137,6 +182,11 @@ export function buildTrainerOptions(flags: Flags): TrainerOptions {
     ...textOptionsOf(flags),
     ...evaluation,
   });
+}
+
+/** The evaluation during training that the flags ask for, on `data`. */
+export function evaluationOf({ steps, evalEvery, keepBest, batchSize }: Flags, data: DataSource) {
+  return { data, every: evalEvery ?? steps ?? 1, ...defined({ keepBest, batchSize }) };
 }
 
 /** @throws Zo2Error `ZO2_ERR_CONFIG` that names the flags that are missing */

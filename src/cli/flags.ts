@@ -75,6 +75,15 @@ export const FLAGS = {
   }),
   data: text("--data <file>", "JSON Lines or Parquet to train or evaluate on"),
   out: text("--out <dir>", "folder for the tuned model"),
+  task: text("--task <name>", "one of MeZO's tasks, instead of data: sst2, rte, cb, boolq, wsc, wic, multirc, ..."),
+  taskData: text("--task-data <dir>", "folder with the task's train and validation files (default: from the Hub)"),
+  taskTrain: number("--task-train <n>", "examples to train on (default: 1000)", { path: "train" }),
+  taskDev: number("--task-dev <n>", "examples to select by (default: 500, of cb and copa 100)", { path: "dev" }),
+  taskTest: number("--task-test <n>", "examples to evaluate on (default: 1000)", { path: "test" }),
+  taskSeed: number("--task-seed <n>", "seed of the draw of all three (default: 0)"),
+  faithful: toggle("--faithful", "follow MeZO where it errs, too", { path: "faithful" }),
+  shots: number("--shots <n>", "demonstrations before each prompt of a task (default: 0)", { path: "shots" }),
+  objective: choice("--objective <name>", ["f1"], "%: train on the task's metric instead of a loss (default: none)"),
   input: text("--input <file>", "JSON Lines to score (default: standard input)"),
 
   steps: number("--steps <n>", "steps to take", { path: "steps" }),
@@ -358,6 +367,16 @@ export const TEXT_FLAGS = [
   "reduction",
   "checkData",
   "skipBadLines",
+] as const satisfies readonly FlagName[];
+/** The flags that say which task, and what of its data. */
+export const TASK_FLAGS = [
+  "task",
+  "taskData",
+  "taskTrain",
+  "taskDev",
+  "taskTest",
+  "taskSeed",
+  "faithful",
 ] as const satisfies readonly FlagName[];
 /** The flags that every command has. */
 export const COMMON_FLAGS = ["json", "debug", "quiet"] as const satisfies readonly FlagName[];

@@ -1,5 +1,5 @@
 import { nativeBuild, openDevice } from "../device/open.js";
-import { loadModel, Trainer, writeTimeline, type Model } from "../index.js";
+import { loadModel, loadTask, Trainer, writeTimeline, type Model } from "../index.js";
 import type { Api, ModelView } from "./api.js";
 
 /** The package itself behind the types of the command line. */
@@ -8,6 +8,17 @@ export const api: Api = {
   writeTimeline,
   createTrainer: (model, options) => new Trainer(asModel(model), options),
   resumeTrainer: (model, dir, options, o) => Trainer.resume(asModel(model), dir, options, o),
+  async loadTask(name, options, hooks) {
+    const task = await loadTask(name, options, hooks);
+    return {
+      ...{ sizes: task.sizes, options: task.options },
+      close: () => task.close(),
+      train: (model) => task.train(asModel(model)),
+      dev: (model) => task.dev(asModel(model)),
+      objective: (model, maxLength) => task.objective(asModel(model), maxLength),
+      evaluate: (model, o) => task.evaluate(asModel(model), o),
+    };
+  },
   async systemInfo(options) {
     const device = await openDevice({ device: "cpu", ...options });
     try {

@@ -4,6 +4,7 @@ import { checkedLines, CheckView, type CheckState } from "../report/check.js";
 import { MetricsWriter } from "../report/metrics.js";
 import { Progress } from "../report/progress.js";
 import { formatDuration, formatLoss, formatShare } from "../report/units.js";
+import type { DataSource } from "../infer/source.js";
 import type { FloatType } from "../base/dtype.js";
 import type { Warning } from "../base/warnings.js";
 import type { ReplayProgress } from "../run/replay.js";
@@ -19,8 +20,8 @@ import type { Output } from "./output.js";
 export interface TrainingRun {
   readonly model: ModelView;
   readonly options: TrainerOptions;
-  /** Path of the training data. */
-  readonly data: string;
+  /** Path of the training data, or that of a task. */
+  readonly data: DataSource;
   /** Folder for the tuned model; none: nothing is saved. */
   readonly out: string | undefined;
   readonly saveDtype: FloatType | "wire" | undefined;

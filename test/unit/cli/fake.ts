@@ -9,6 +9,7 @@ import type { TrainerOptions } from "../../../src/config/trainer.js";
 import { type DataIssues, exampleParser } from "../../../src/data/index.js";
 import { Zo2Error } from "../../../src/base/errors.js";
 import { encodePrompt, Generation, type Generated } from "../../../src/infer/generate/index.js";
+import { HeldDataset } from "../../../src/data/dataset.js";
 import type { Evaluation } from "../../../src/infer/evaluate.js";
 import type { BestEvaluation, Step, TrainingEvaluation } from "../../../src/train/trainer.js";
 
@@ -140,7 +141,11 @@ export function fakeContext(script: Script = {}) {
     async *fit(data, o = {}) {
       calls.push(["fit", data]);
       if (options.checkData !== false) {
-        const report = { ...REPORT, name: data, skipped: script.skipped ?? NOTHING };
+        const report = {
+          ...REPORT,
+          name: typeof data === "string" ? data : "a task",
+          skipped: script.skipped ?? NOTHING,
+        };
         await o.onChecked?.({ training: report, evaluation: null });
       }
       let best = Infinity;
@@ -187,6 +192,35 @@ export function fakeContext(script: Script = {}) {
     resumeTrainer(_, dir, options) {
       calls.push(["resumeTrainer", dir, options]);
       return Promise.resolve(trainer(options, script.resumedAt ?? 0));
+    },
+    loadTask(name, options) {
+      calls.push(["loadTask", name, options]);
+      const part = (of: string) => new HeldDataset(of, []);
+      return Promise.resolve({
+        ...{ sizes: { train: 1000, dev: 500, test: 1000 }, options: { truncation: "left" } as const },
+        train: () => part("train"),
+        dev: () => part("dev"),
+        objective: () => ({
+          data: part("prompts"),
+          objective: { from: "text" as const, loss: () => 0, generate: { maxNewTokens: 50 } },
+        }),
+        evaluate(_model, { signal: _s, ...o } = {}) {
+          calls.push(["evaluateTask", o]);
+          const metric = {
+            task: name,
+            shots: o.shots ?? 0,
+            metric: "f1",
+            accuracy: null,
+            f1: 0.5,
+            exactMatch: 0.25,
+          } as const;
+          return Promise.resolve({ ...metric, loss: null, examples: 1000, tokens: 9000, seconds: 2 });
+        },
+        close() {
+          calls.push(["closeTask"]);
+          return Promise.resolve();
+        },
+      });
     },
     writeTimeline(name, out, options) {
       calls.push(["writeTimeline", name, out, options]);

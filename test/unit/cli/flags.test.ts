@@ -5,6 +5,7 @@ import { evaluateOptionsSchema } from "../../../src/config/evaluate.js";
 import { generateOptionsSchema } from "../../../src/config/generate.js";
 import { planOptionsSchema } from "../../../src/config/plan.js";
 import { modelOptionsSchema } from "../../../src/config/model.js";
+import { taskEvaluateOptionsSchema, taskOptionsSchema } from "../../../src/config/task.js";
 import { trainerOptionsSchema } from "../../../src/config/trainer.js";
 
 const names = Object.keys(FLAGS) as FlagName[];
@@ -18,9 +19,10 @@ test("a flag's key is its long name in camelCase, without `no`", () => {
 
 test("every option that a flag says it sets is one of the library's", () => {
   const known = new Set(
-    [trainerOptionsSchema, modelOptionsSchema, evaluateOptionsSchema, generateOptionsSchema, planOptionsSchema].flatMap(
-      (schema) => knownPaths(schema),
-    ),
+    [
+      ...[trainerOptionsSchema, modelOptionsSchema, evaluateOptionsSchema, generateOptionsSchema, planOptionsSchema],
+      ...[taskOptionsSchema, taskEvaluateOptionsSchema],
+    ].flatMap((schema) => knownPaths(schema)),
   );
   for (const name of names) {
     const flag = FLAGS[name];
@@ -37,7 +39,7 @@ test("`zo2 train` has the flags that users know", () => {
     "unit-bytes slots prepare-ahead activations no-overlap no-deferred-update rounding write-back-every max-length " +
     "truncation freeze prompt choices completion label-field label-map reduction no-check-data skip-bad-lines " +
     "eval-data eval-every no-keep-best metrics save-dtype run resume durability save-every keep on-divergence " +
-    "config json debug quiet";
+    "config json debug quiet task task-data task-train task-dev task-test task-seed faithful objective";
   const train = COMMANDS.find((command) => command.name === "train");
   expect((train?.flags ?? []).map(longFlag).sort()).toEqual(
     expected
