@@ -42,8 +42,7 @@ std::vector<Piece> cut(std::vector<Piece> pieces) {
 
 void fail_transfer(const Transfer& transfer, const Fault& fault) {
   const char* const what = transfer.direction == Direction::kRead ? "reading" : "writing";
-  contract::fail(ZO2_STATUS_IO,
-                 "%s %" PRIu64 " bytes at offset %" PRIu64 " of a file buffer failed: %s: %s", what,
+  contract::fail(ZO2_STATUS_IO, "%s %" PRIu64 " bytes at offset %" PRIu64 " of a file buffer failed: %s: %s", what,
                  fault.piece.bytes, fault.piece.offset,
                  fault.error == 0 ? "the file ends there, so somebody has cut it" : reason(fault.error).c_str(),
                  transfer.file.place().c_str());

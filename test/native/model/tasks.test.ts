@@ -150,7 +150,7 @@ test("the objective of answers trains on minus their F1, which has no gradient",
     }
     const record = { answers: ["a dog", "the sea"] };
     const output = (text: string) => ({ record, ids: [], generated: [], text });
-    expect(objective.loss([output(" the dog"), output("cat")], { step: 0, branch: "plus" })).toBe(-0.5);
+    expect(objective.loss([output(" the dog"), output("cat")], { step: 0, direction: 0, branch: "plus" })).toBe(-0.5);
     await using sst2 = await load("sst2");
     expect(() => sst2.objective(model)).toThrow("sst2: the objective f1");
   });
