@@ -10,6 +10,7 @@ const lineOf = (plan: object) =>
       plan: () => ({
         units: [{ name: "layer", tier: "disk", bytes: 2 ** 30 }],
         ...{ parts: [], slots: 3, deviceMemory: null, deviceBytes: 2 ** 33, hostBytes: 2 ** 31, tokens: 2048 },
+        activations: { tier: "device", bytes: 0 },
         ...plan,
       }),
     } as unknown as ModelView,

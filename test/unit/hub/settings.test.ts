@@ -90,7 +90,7 @@ describe("what a name may mean", () => {
     ["a_b/c.d-e_f@v1.0", "a_b/c.d-e_f", "v1.0"],
     ["org/name@refs/pr/1", "org/name", "refs/pr/1"],
   ])("%s is repository %s at %s", (text, id, revision) => {
-    expect(parseRepository(text)).toEqual({ id, revision });
+    expect(parseRepository(text)).toEqual({ kind: "model", id, revision });
   });
 
   const notIds = [

@@ -78,7 +78,7 @@ test("what its checkpoint's files have rests there, vectors beside it in host me
     );
   const { arenas, units: places, bytes } = bytesOf([]);
   expect(arenas).toEqual([
-    { tier: "disk", bytes: 4096 },
+    { tier: "disk", bytes: 3 * 4096 },
     { tier: "host", bytes: 1024 },
     { tier: "host", bytes: 768 },
   ]);
@@ -88,8 +88,11 @@ test("what its checkpoint's files have rests there, vectors beside it in host me
     ...[null, null, null],
     { arena: 2, offset: 512, bytes: 128 },
   ]);
-  expect(bytes).toEqual({ device: 0, host: 1792, disk: 4096 });
-  // What is to be written needs blocks of its own; what has some is not counted twice.
-  expect(bytesOf([true, true, true, false, false]).bytes.disk).toBe(4096 + 8192 + 4096);
-  expect(bytesOf([true, true, true, false, true]).bytes.disk).toBe(4096 + 8192 + 4096 + 4096);
+  const [head, seal] = [4096, 4096];
+  const first = head + seal + 4096;
+  expect(bytes).toEqual({ device: 0, host: 1792, disk: first });
+  // What is to be written needs a file with blocks of its own; what has some is not counted twice.
+  const later = head + (seal + 8192) + (seal + 4096);
+  expect(bytesOf([true, true, true, false, false]).bytes.disk).toBe(first + later);
+  expect(bytesOf([true, true, true, false, true]).bytes.disk).toBe(first + later + seal + 4096);
 });

@@ -44,6 +44,7 @@ export function trainedModel(o: {
     reserve: () => () => undefined,
     freeze: async () => note("freeze"),
     clearSticky: async () => undefined,
+    makeRoom: async () => undefined,
     commit: () => note("commit"),
     discard: () => note("discard"),
     flush: async () => note("flush"),
