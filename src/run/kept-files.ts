@@ -145,8 +145,18 @@ export async function openKept(
     if (place.identity !== identity) throw new Error("the weights are cut into other units now");
     const kept = await KeptFiles.of(loaded, run);
     const head = headOf(identity, kept.checksum);
-    for (const file of place.files) await kept.add(file, head).catch((error: unknown) => warn(file.path, error));
-    return kept;
+    let used = false;
+    for (const file of place.files) {
+      try {
+        await kept.add(file, head);
+        used = true;
+      } catch (error) {
+        warn(file.path, error);
+      }
+    }
+    if (used) return kept;
+    await kept[Symbol.asyncDispose]();
+    return null;
   } catch (error) {
     warn(join(dir, PLACE_FILE), error);
     return null;

@@ -211,12 +211,12 @@ function places(handles: Handles): { name: string; needs: Kind; words: number[];
     },
     {
       name: "gradient",
-      words: [s, ...span, 2, 1, 1, ...span, 0, ...span, 1, 0, 1],
+      words: [s, ...span, 2, 1, 1, 0, 0, ...span, 0, ...span, 1, 0, 1],
       handles: [
         [0, "Stream"],
         [1, "Buffer"],
-        [6, "Buffer"],
-        [9, "Buffer"],
+        [8, "Buffer"],
+        [11, "Buffer"],
       ],
     },
     {

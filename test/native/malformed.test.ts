@@ -58,7 +58,7 @@ async function everything(device: Device): Promise<Target> {
     ],
     [0, 6, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, 0, 0, 0, 0, 0],
     [0, 0, 3, 0, 4, -1, 0, -1, 0, 0, -1, 0, 0, 3, 3584, 0, 1],
-    [0, 3, 3584, 2, 4, 2e-3, 3, 3648, 1, 3, 3072, 1, 0, 1],
+    [0, 3, 3584, 2, 4, 2e-3, 0, 0, 3, 3648, 1, 3, 3072, 1, 0, 1],
   ];
   return { handles, words: commands.flatMap((words, i) => [i + 1, words.length, ...words]) };
 }
@@ -73,7 +73,7 @@ function mutate(words: readonly number[], next: () => number): number[] {
         out[at] = WEIRD[pick(WEIRD.length)];
         break;
       case 1:
-        out[at] = pick(12) - 2;
+        out[at] = pick(13) - 2;
         break;
       case 2:
         out.splice(at, 1 + pick(3));
@@ -161,7 +161,7 @@ test("messages name the word, its meaning and the bound", async () => {
     const buffer = await device.createBuffer("host", 8);
     const message = async (...words: number[]) =>
       (await errorOf(() => device.submit(Float64Array.from(words), [stream, buffer]))).message;
-    expect(await message(11, 0)).toBe("submit: command 0, word 0: 11 is not an opcode (1 .. 10)");
+    expect(await message(12, 0)).toBe("submit: command 0, word 0: 12 is not an opcode (1 .. 11)");
     expect(await message(5)).toBe("submit: command 0 (fill) ends at word 1, before its length");
     expect(await message(5, 9, 0)).toBe("submit: command 0 (fill), word 1: a length of 9 with 1 words left");
     expect(await message(5, 3, 0, 1, 0)).toMatch(/command 0 \(fill\) ends at word 5, before its "byte"/);
@@ -171,9 +171,9 @@ test("messages name the word, its meaning and the bound", async () => {
     expect(await message(5, 5, 0, 2, 0, 0, 8)).toMatch(/word 3 .*2 is not an index into the 2 handles/);
     expect(await message(4, 6, 0, 1, 0, 1, 4, 8)).toMatch(/bytes at the source.*8 bytes from offset 4/);
     expect(await message(10, 9, 0, 1, 0, 2, NaN, 1, 0, 1, 0)).toMatch(/\(total\): nan is not a finite number/);
-    const gradient = [10, 14, 0, 1, 0, 2, 4, 1, 1, 0, 0, 1, 0];
-    expect(await message(...gradient, 9, 0, 1)).toMatch(/word 13 \(difference count\): 9 is not an integer of 0 .. 3/);
-    expect(await message(...gradient, 2, 0, 1)).toMatch(/command 0 \(gradient\) ends at word 16, before its "minuend"/);
+    const gradient = [10, 16, 0, 1, 0, 2, 4, 1, 0, 0, 1, 0, 0, 1, 0];
+    expect(await message(...gradient, 9, 0, 1)).toMatch(/word 15 \(difference count\): 9 is not an integer of 0 .. 3/);
+    expect(await message(...gradient, 2, 0, 1)).toMatch(/command 0 \(gradient\) ends at word 18, before its "minuend"/);
   });
 });
 

@@ -309,7 +309,7 @@ describe("what stands between steps", () => {
       for (const n of [1, 2]) {
         const trainer = new Trainer(loaded, { ...OPTIONS, seed: n, run: run(n) });
         for await (const step of trainer.fit(examples)) if (step.index === 1) break;
-        const { path: file } = JSON.parse(fs.readFileSync(path.join(run(n), PLACE_FILE), "utf8"));
+        const [{ path: file }] = JSON.parse(fs.readFileSync(path.join(run(n), PLACE_FILE), "utf8")).files;
         expect(fs.readdirSync(disk)).toEqual([path.basename(file)]);
       }
     });
