@@ -10,6 +10,8 @@ import { type Place, type Placed, placed } from "./place.js";
 /** What steps leave on the device for later visits: losses, coefficients, and the flags of updates that went wrong. */
 export class Control {
   readonly sticky: Place;
+  /** In host memory. */
+  readonly notes: Placed<ControlLayout["notes"]>;
   private readonly states: Placed<ControlLayout["states"]>;
   /** Their twins in host memory, for coefficients that the host computed. */
   private readonly adopted: Placed<ControlLayout["states"]>;
@@ -26,6 +28,7 @@ export class Control {
     this.sticky = placed(layout.sticky, buffer);
     this.states = placed(layout.states, buffer);
     this.adopted = placed(layout.states, hostBuffer);
+    this.notes = placed(layout.notes, hostBuffer);
   }
 
   /** @param states of steps. */

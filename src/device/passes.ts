@@ -57,7 +57,7 @@ export class Passes {
     await this.ringFree[ring];
     const { probes, stores, yields, state = null, coefficients, cache, only, note } = kind;
     const writes = stores && plan.stagingOf.some((staging) => staging !== null && staging.write !== null);
-    const seal = writes && note !== undefined ? await this.seals.create(number) : null;
+    const seal = writes && note !== undefined ? this.seals.create(number) : null;
     const pass: Pass = {
       ...{ probes, stores, yields, state, ring, ...(only === undefined ? {} : { only }) },
       injects: coefficients !== undefined,

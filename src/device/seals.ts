@@ -1,6 +1,6 @@
-import type { Buffer, Device, Gate } from "zo2/native";
+import type { Device, Gate } from "zo2/native";
+import { at } from "../base/at.js";
 import { SEAL_NOTE_BYTES } from "../contract/constants.js";
-import { STEPS_IN_FLIGHT } from "../memory/control.js";
 import type { Span } from "./words.js";
 
 /** Knows what the seals of units say that have an update in them. */
@@ -18,26 +18,20 @@ export interface PassSeal {
   readonly note: Span;
 }
 
-/**
- * Notes that may be read at once. When a pass begins, the one `STEPS_IN_FLIGHT` before it has ended; that one has
- * brought every unit, or waited for what was written, and so come after all writes of the pass before it.
- */
-export const NOTES = STEPS_IN_FLIGHT + 1;
-
 /** Says that a unit is one that nobody knows. */
 const NOBODYS = new Uint8Array(SEAL_NOTE_BYTES);
 
-/** The notes of passes, and the gates that their writes to a file stand before. */
+/** The gates that the writes of passes to a file stand before, and where their notes are. */
 export class Seals {
-  private notes: Buffer | null = null;
+  /** @param notes as many as may be read at once: see `NOTES`. */
+  constructor(
+    private readonly device: Device,
+    private readonly notes: readonly Span[],
+  ) {}
 
-  constructor(private readonly device: Device) {}
-
-  /** @param pass its number: of passes in a row `NOTES` have a note at a time. */
-  async create(pass: number): Promise<PassSeal> {
-    this.notes ??= await this.device.createBuffer("host", NOTES * SEAL_NOTE_BYTES);
-    const note = { buffer: this.notes, offset: (pass % NOTES) * SEAL_NOTE_BYTES };
-    return { gate: this.device.createGate(), note };
+  /** @param pass its number: passes in a row have a note each. */
+  create(pass: number): PassSeal {
+    return { gate: this.device.createGate(), note: at(this.notes, pass % this.notes.length) };
   }
 
   /** Lets the writes of a pass that was submitted go on, once the note is known. */
@@ -46,9 +40,5 @@ export class Seals {
     // Where the model was disposed nothing is written any more.
     if (!buffer.disposed) buffer.write(offset, note ?? NOBODYS);
     gate.dispose();
-  }
-
-  dispose(): void {
-    this.notes?.dispose();
   }
 }

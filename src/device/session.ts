@@ -103,7 +103,6 @@ export class Session {
   private readonly passes: Passes;
   private readonly log: UpdateLog<NoiseSource>;
   private readonly noise: NoiseTables;
-  private readonly seals: Seals;
   /** Null where nobody wants to know what is in units that rest in a file. */
   private notes: NoteSource | null = null;
   /** The step state that was used last. */
@@ -129,8 +128,7 @@ export class Session {
     private readonly options: SessionOptions,
   ) {
     this.log = new UpdateLog(mostPending(units, options));
-    this.seals = new Seals(device);
-    this.passes = new Passes(queue, this.seals, options);
+    this.passes = new Passes(queue, new Seals(device, control.notes), options);
     const idle = () => this.passes.idle();
     this.plans = new Plans(device, queue, store, control, recording, units, options, idle);
     this.noise = new NoiseTables(device, canonicalLength(recording.parameters));
@@ -516,7 +514,6 @@ export class Session {
     await this.passes.idle();
     this.plans.dispose();
     this.noise.dispose();
-    this.seals.dispose();
     this.control.dispose();
     this.store.dispose();
     this.queue.dispose();

@@ -1,4 +1,4 @@
-import { COEFFICIENT_BYTES, LOSS_BYTES, STICKY_BYTES } from "../contract/constants.js";
+import { COEFFICIENT_BYTES, LOSS_BYTES, SEAL_NOTE_BYTES, STICKY_BYTES } from "../contract/constants.js";
 import { align } from "../base/dtype.js";
 import type { Region } from "./arena.js";
 
@@ -7,6 +7,12 @@ const MOST = { directions: 64, probes: 128 };
 
 /** At most this many steps are on the device at once. */
 export const STEPS_IN_FLIGHT = 2;
+
+/**
+ * Notes of seals that may be read at once. When a pass begins, the one `STEPS_IN_FLIGHT` before it has ended; that one
+ * has brought every unit, or waited for what was written, and so come after all writes of the pass before it.
+ */
+export const NOTES = STEPS_IN_FLIGHT + 1;
 
 /**
  * How many step states there are where up to `pending` updates wait to be stored: one for each of them, for the steps
@@ -27,10 +33,14 @@ export interface StepState {
   readonly coefficients: Region;
 }
 
-/** The control buffer on the device, which outlives a plan: the states of the last steps, and the sticky flags. */
+/**
+ * The control buffer on the device, which outlives a plan: the states of the last steps, and the sticky flags. In its
+ * twin in host memory, also the notes of seals.
+ */
 export interface ControlLayout {
   readonly states: readonly StepState[];
   readonly sticky: Region;
+  readonly notes: readonly Region[];
   readonly bytes: number;
 }
 
@@ -46,5 +56,10 @@ export function controlLayout(count: number): ControlLayout {
     coefficients: { offset: s * stride + losses, bytes: coefficients },
   }));
   const sticky = { offset: count * stride, bytes: STICKY_BYTES };
-  return { states, sticky, bytes: sticky.offset + align(STICKY_BYTES) };
+  const first = sticky.offset + align(STICKY_BYTES);
+  const notes = Array.from({ length: NOTES }, (_, n) => ({
+    offset: first + n * SEAL_NOTE_BYTES,
+    bytes: SEAL_NOTE_BYTES,
+  }));
+  return { states, sticky, notes, bytes: first + align(NOTES * SEAL_NOTE_BYTES) };
 }

@@ -1,4 +1,4 @@
-import { NOTES } from "../../../src/device/seals.js";
+import { NOTES } from "../../../src/memory/control.js";
 import { passCommands } from "../../../src/schedule/pass.js";
 import type { Command, Declared, Work } from "../../../src/schedule/command.js";
 import type { Pass, SchedulePlan } from "../../../src/schedule/facts.js";
