@@ -7,30 +7,18 @@
 #include <string>
 #include <vector>
 
-#include "file_folders.h"
+#include "file_rig.h"
 #include "random.h"
-#include "rig.h"
 
+using zo2::test::bytes_of;
+using zo2::test::contains;
 using zo2::test::Folder;
+using zo2::test::kMiB;
 using zo2::test::Random;
 using zo2::test::Rig;
+using zo2::test::World;
 
 namespace {
-
-constexpr uint64_t kMiB = uint64_t{1} << 20;
-
-struct World {
-  const Folder& folder;
-  zo2_device_options options;
-};
-
-bool contains(const zo2_error& error, const std::string& text) {
-  return strstr(error.message, text.c_str()) != nullptr;
-}
-
-uint8_t* bytes_of(Rig& rig, zo2_buffer* buffer) {
-  return static_cast<uint8_t*>(rig.table->buffer_host_pointer(buffer));
-}
 
 // A file of random bytes in the folder, written without the code under test; gone with the object.
 class Stored {
