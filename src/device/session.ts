@@ -4,13 +4,11 @@ import { isZo2Error, Zo2Error } from "../base/errors.js";
 import { labelledCount } from "../data/batch.js";
 import type { Batch } from "../memory/batch-tables.js";
 import { stepStates } from "../memory/control.js";
-import type { Capacity } from "../memory/places.js";
 import type { Needs } from "../memory/needs.js";
 import type { CacheTier, Plan } from "../memory/plan.js";
 import type { Unit } from "../memory/units.js";
 import {
   AT_WEIGHTS,
-  type CoefficientRule,
   coefficientsOf,
   type PendingUpdate,
   type Probe,
@@ -20,70 +18,19 @@ import {
 } from "../method/index.js";
 import { canonicalLength, type Parameter } from "../ops/parameter.js";
 import type { Recording } from "../ops/record.js";
-import type { Output } from "../ops/value.js";
 import { Control } from "./control.js";
-import { type CacheUse, KeyValueCache } from "./key-value-cache.js";
-import { type Noise, NoiseTables } from "./noise.js";
+import { KeyValueCache } from "./key-value-cache.js";
+import { NoiseTables } from "./noise.js";
 import type { SessionOptions } from "./options.js";
 import type { NoiseSource, PassData, Perturbation, StepData } from "./pass-data.js";
 import { Passes } from "./passes.js";
 import { type Active, Plans } from "./plans.js";
 import { Queue } from "./queue.js";
 import { readOutcome, readResults } from "./readback.js";
+import type { Direction, ForwardOptions, PlannedUse, ReplayedUpdate, ReplayOptions, StepRequest } from "./requests.js";
 import { type NoteSource, Seals } from "./seals.js";
 import { WeightStore } from "./store.js";
 import { Trace } from "./trace.js";
-
-/** Along what weights are perturbed: z is a function of (seed, step, direction, element). `step`: 0 .. 2^32 - 1. */
-export interface Direction {
-  readonly seed: bigint;
-  readonly step: number;
-  readonly noise: Noise;
-  readonly eps: number;
-}
-
-/** One zeroth-order step: where the loss is evaluated, what the losses become, and how that is applied later. */
-export interface StepRequest extends Direction {
-  readonly probes: readonly Probe[];
-  readonly rule: CoefficientRule;
-  readonly learningRate: number;
-  readonly weightDecay: number;
-  /** Replace the coefficients of the losses, one for each direction. For tests. */
-  readonly coefficients?: readonly number[] | undefined;
-}
-
-export interface ForwardOptions {
-  /** What the head leaves behind. @default what the batch's objective needs */
-  readonly output?: Output | undefined;
-  /** The key/value cache that attention reads and adds to. */
-  readonly cache?: CacheUse | undefined;
-  /** Where the weights stand, of a step's probes. @default in their place */
-  readonly probe?: { readonly of: Direction; readonly at: Probe } | undefined;
-}
-
-/** The update of a step that was taken before. */
-export interface ReplayedUpdate extends Pick<PendingUpdate<never>, "seed" | "step" | "learningRate" | "weightDecay"> {
-  readonly noise: "gaussian" | "rademacher";
-  /** fp32, one for each direction. */
-  readonly coefficients: readonly number[];
-}
-
-export interface ReplayOptions {
-  readonly signal?: AbortSignal | undefined;
-  /** Told how many updates have been applied. */
-  readonly onProgress?: ((applied: number) => void) | undefined;
-  /** The units that lack them. @default all */
-  readonly units?: readonly number[] | undefined;
-  /** What is said of units in a file when they have all of them. */
-  readonly note?: Uint8Array | undefined;
-}
-
-/** What batches that are to come will need. */
-export interface PlannedUse {
-  readonly capacity: Capacity;
-  readonly probes: readonly Probe[];
-  readonly output: Output;
-}
 
 /** Directions whose updates one visit applies: its transfer costs little beside their noise then. */
 const REPLAYED_AT_ONCE = 256;

@@ -1,5 +1,5 @@
 import { Zo2Error } from "../base/errors.js";
-import type { ReplayedUpdate } from "../device/session.js";
+import type { ReplayedUpdate } from "../device/requests.js";
 import type { Journal } from "../journal/read.js";
 import type { Loaded } from "../loaded.js";
 import { baseOf } from "./describe.js";

@@ -1,6 +1,6 @@
 /** What the records of a run come to: the updates that make its weights. */
 import { hashOfJson, Hasher } from "../base/hash.js";
-import type { ReplayedUpdate } from "../device/session.js";
+import type { ReplayedUpdate } from "../device/requests.js";
 import { countedSteps } from "../journal/counted.js";
 import type { Journal } from "../journal/read.js";
 

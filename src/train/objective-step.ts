@@ -2,7 +2,7 @@
 import { at } from "../base/at.js";
 import type { ObjectiveContext } from "../config/objective.js";
 import type { Example } from "../data/index.js";
-import type { StepRequest } from "../device/session.js";
+import type { StepRequest } from "../device/requests.js";
 import type { Loaded } from "../loaded.js";
 import { type Probe, StepError, type StepOutcome } from "../method/index.js";
 import { logitBatch, logitOutputs } from "./logit-outputs.js";

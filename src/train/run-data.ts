@@ -4,7 +4,7 @@ import type { ResolvedTrainerOptions } from "../config/trainer.js";
 import { type CheckProgress, type Dataset, indicesInOrder, type Example } from "../data/index.js";
 import { outputOf } from "../data/batch.js";
 import { fingerprintOfFile, fingerprintOfItems } from "../data/fingerprint.js";
-import type { PlannedUse } from "../device/session.js";
+import type { PlannedUse } from "../device/requests.js";
 import { type BatchIndices, capacityOfBatches, exactCapacityOfBatches } from "../infer/batch-capacity.js";
 import { type PackOptions, packGroups } from "../infer/batching.js";
 import { type DataReport, EncodedSource, ReportBuilder } from "../infer/encoded-source.js";

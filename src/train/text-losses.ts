@@ -1,6 +1,6 @@
 import type { TextOutput } from "../config/objective.js";
 import { at } from "../base/at.js";
-import type { StepRequest } from "../device/session.js";
+import type { StepRequest } from "../device/requests.js";
 import { groupItems } from "../infer/batching.js";
 import { generateGroup } from "../infer/generate/index.js";
 import { generating, type Loaded } from "../loaded.js";

@@ -9,7 +9,7 @@ import type { CheckProgress, EncodedExample, Example } from "../data/index.js";
 import { labelledCount } from "../data/batch.js";
 import { isZo2Error, Zo2Error } from "../base/errors.js";
 import { emitWarning, type Warning } from "../base/warnings.js";
-import type { StepRequest } from "../device/session.js";
+import type { StepRequest } from "../device/requests.js";
 import { packGroups } from "../infer/batching.js";
 import { type Evaluation, evaluateSource } from "../infer/evaluate.js";
 import { checkLength } from "../infer/limits.js";

@@ -1,6 +1,7 @@
 import { at } from "../../base/at.js";
 import { Zo2Error } from "../../base/errors.js";
-import type { ForwardOptions, Session } from "../../device/session.js";
+import type { ForwardOptions } from "../../device/requests.js";
+import type { Session } from "../../device/session.js";
 import type { CacheTier } from "../../memory/plan.js";
 import { layOut, nextPass, promptPass, type CachedPass, type Running, type Sequence } from "./batches.js";
 import { choose, logProbability, unitAt, type Sampling } from "./sampling.js";

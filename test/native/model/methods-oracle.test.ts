@@ -1,7 +1,7 @@
 /** Steps of every method against a program in double precision that shares nothing with ours: scripts/golden. */
 import path from "node:path";
 import type { PackedBatch } from "../../../src/data/index.js";
-import type { StepRequest } from "../../../src/device/session.js";
+import type { StepRequest } from "../../../src/device/requests.js";
 import { type MethodOptions, stepOf } from "../../../src/method/index.js";
 import { fixtures, packed, readJson, sessionOf, some, withModel } from "./helpers.js";
 

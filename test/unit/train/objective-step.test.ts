@@ -6,7 +6,7 @@ import type { Batch } from "../../../src/memory/batch-tables.js";
 import { METHODS } from "../../../src/method/index.js";
 import { objectiveStep } from "../../../src/train/objective-step.js";
 import type { Objective } from "../../../src/train/prompts.js";
-import type { StepRequest } from "../../../src/device/session.js";
+import type { StepRequest } from "../../../src/device/requests.js";
 import { failure } from "../checkpoint/support.js";
 import { spellingTokenizer } from "../data/support.js";
 import { tokenSession } from "../generate/support.js";

@@ -1,6 +1,6 @@
 import { bindLoaded, type Loaded } from "../../../src/loaded.js";
 import type { Batch } from "../../../src/memory/batch-tables.js";
-import type { StepRequest } from "../../../src/device/session.js";
+import type { StepRequest } from "../../../src/device/requests.js";
 import type { EncodedSource } from "../../../src/infer/encoded-source.js";
 import type { Evaluation } from "../../../src/infer/evaluate.js";
 import type { Model } from "../../../src/model.js";

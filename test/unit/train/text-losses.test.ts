@@ -1,7 +1,7 @@
 /** What an objective over generated text hears: one draw for each prompt, whatever the groups, alike at both probes. */
 import { generateOptionsSchema, type GenerateOptions } from "../../../src/config/generate.js";
 import { parseOptions } from "../../../src/config/parse.js";
-import type { StepRequest } from "../../../src/device/session.js";
+import type { StepRequest } from "../../../src/device/requests.js";
 import type { Loaded } from "../../../src/loaded.js";
 import type { Objective } from "../../../src/train/prompts.js";
 import { generateAt } from "../../../src/train/text-losses.js";
