@@ -128,8 +128,7 @@ export class Plans {
     if (first === undefined) return;
     for (const each of needs) this.planFor(each);
     const all = needs.filter((other) => sameKind(first, other)).reduce(joinNeeds);
-    const { capacity, probes, sides, output, cache } = this.planJoined(all, first).options;
-    const needed: Needs = { capacity, probes, sides, output, cache };
+    const needed = this.planJoined(all, first).options;
     if (this.options.arrange === undefined) await this.ensure(needed);
     else await this.rebuild(this.planArranged(needed));
   }
@@ -192,9 +191,11 @@ export class Plans {
     return tiers.flatMap((tier) => aheads.map((ahead) => ({ prepareAhead: ahead, activations: tier })));
   }
 
-  private planArranged(needs: Needs): Plan {
+  /** What is needed may be that of a plan, whose other options are chosen anew. */
+  private planArranged({ capacity, probes, sides, output, cache }: Needs): Plan {
     const { arrange } = this.options;
     if (arrange === undefined) throw new Error("units stay where they rest");
+    const needs = { capacity, probes, sides, output, cache };
     return this.planWith(needs, arrange(needs, this.control.layout));
   }
 

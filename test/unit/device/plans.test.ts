@@ -6,8 +6,10 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { packBatch } from "../../../src/data/index.js";
 import type { SessionOptions } from "../../../src/device/options.js";
-import { type Direction, Session } from "../../../src/device/session.js";
+import type { Direction } from "../../../src/device/requests.js";
+import { Session } from "../../../src/device/session.js";
 import { deviceBytes, type Plan } from "../../../src/memory/plan.js";
+import type { Tier } from "../../../src/memory/residence.js";
 import { cutUnits } from "../../../src/memory/units.js";
 import type { CoefficientRule, Probe } from "../../../src/method/index.js";
 import { defineModel } from "../../../src/models/index.js";
@@ -118,6 +120,24 @@ it("is made anew when other parameters are frozen, and only then", () =>
     expect(session.plan).not.toBe(second);
     expect(session.plan?.options.residences.every(({ changes }) => changes)).toBe(true);
   }));
+
+it("whose units are arranged anew is asked for by what passes need, and no choice of another plan", async () => {
+  const asked: string[][] = [];
+  const arrange: SessionOptions["arrange"] = (needs) => {
+    asked.push(Object.keys(needs).sort());
+    return { tiers: tiersOf, slots: 2, prepareAhead: false, activations: "device" };
+  };
+  let tiersOf: readonly Tier[] = [];
+  await withSession(
+    async (session) => {
+      tiersOf = session.units.map(() => "host");
+      const { capacity } = session.planForBatch(batchOf(20), [along(0, 1)]).options;
+      await session.planAhead([{ capacity, probes: [along(0, 1)], output: "logprobs" }]);
+    },
+    { arrange },
+  );
+  expect(asked).toEqual([["cache", "capacity", "output", "probes", "sides"]]);
+});
 
 describe("that has activations in host memory", () => {
   const both = [along(0, 1), along(0, -1)];
