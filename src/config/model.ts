@@ -10,7 +10,7 @@ import type { Frozen } from "./parse.js";
 /** With this many updates in one visit, drawing noise takes far longer than any transfer. */
 const MOST_VISITS = 64;
 
-const offloadSchema = z.strictObject({
+export const offloadSchema = z.strictObject({
   /**
    * Where weights rest between visits: `"host"` streams them through the device's slots, `"device"` keeps them there,
    * `"disk"` streams them from a file in `diskPath`, `"auto"` keeps as many on the device as `deviceMemory` has room

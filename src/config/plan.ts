@@ -1,9 +1,7 @@
 import { z } from "zod";
-import { WIRE_TYPES } from "../base/dtype.js";
 import { HARDWARE_NAMES, THIS_MACHINE } from "../simulate/hardware.js";
-import { byteSizeSchema } from "./bytes.js";
 import { methodProbesSchema, noiseOption, refineNoise } from "./methods/index.js";
-import { hubSchema } from "./model.js";
+import { hubSchema, offloadSchema } from "./model.js";
 
 /** What `planModel` takes. What is left out of `offload` is chosen. */
 export const planOptionsSchema = z
@@ -29,26 +27,14 @@ export const planOptionsSchema = z
     noise: noiseOption,
     /** Dtype of the matrix products, as for `loadModel`. @default "fp32" */
     dtype: z.enum(["fp32", "fp16", "bf16"]).default("fp32"),
-    offload: z
-      .strictObject({
-        /** Where weights rest, as for `loadModel`. @default "auto" */
-        to: z.enum(["auto", "host", "device", "disk"]).default("auto"),
-        /** Dtype at rest and in transfer. @default "stored": the one that `config.json` names, or fp32 */
-        wire: z.enum(["stored", ...WIRE_TYPES]).default("stored"),
-        /** Most bytes of device memory. @default that of the hardware, where it is named */
-        deviceMemory: byteSizeSchema.optional(),
-        /** Most bytes of host memory. @default no limit */
-        hostMemory: byteSizeSchema.optional(),
-        /** A folder that weights may rest in, which is not looked at. @default none */
-        diskPath: z.string().min(1).optional(),
-        /** Most bytes there. @default no limit */
-        diskMemory: byteSizeSchema.optional(),
-        slots: z.int().min(1).optional(),
-        unitBytes: byteSizeSchema.optional(),
-        prepareAhead: z.enum(["auto", "on", "off"]).default("auto"),
-        /** Where the activations between units rest, as for `loadModel`. @default "auto" */
-        activations: z.enum(["auto", "device", "host"]).default("auto"),
-        overlap: z.boolean().default(true),
+    /**
+     * As for `loadModel`: the wire dtype `"stored"` is the one that `config.json` names, or fp32; `deviceMemory` is by
+     * default that of the hardware, where it is named, and `hostMemory` has no limit; `diskPath` is not looked at.
+     */
+    offload: offloadSchema
+      .pick({
+        ...{ to: true, wire: true, deviceMemory: true, hostMemory: true, diskPath: true, diskMemory: true },
+        ...{ slots: true, unitBytes: true, prepareAhead: true, activations: true, overlap: true },
       })
       .prefault({}),
     hub: hubSchema.prefault({}),
