@@ -1,4 +1,4 @@
-// Test mode: where a stream stops until it is let through.
+// Where a stream stops until it is let through.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,4 @@
-// Test mode: where streams stop until they are let through.
+// Where streams stop until they are let through.
 #pragma once
 
 #include <cuda_runtime_api.h>
