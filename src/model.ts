@@ -44,7 +44,7 @@ export interface PlanSummary {
   readonly deviceBytes: number;
   /** Most bytes of device memory that are allowed; null: no limit. */
   readonly deviceMemory: number | null;
-  /** Weights and activations at rest in host memory, and staging. */
+  /** Weights, activations, keys and values at rest in host memory, and staging. */
   readonly hostBytes: number;
   /** Scratch files: of what on disk is trained, or no file of the checkpoint has as it rests. */
   readonly diskBytes: number;

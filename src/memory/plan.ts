@@ -245,7 +245,7 @@ export function deviceParts(plan: Plan): { readonly name: string; readonly bytes
   return [
     { name: "resident weights", bytes: plan.rest.bytes.device },
     { name: `${d.slots.length} slots`, bytes: sum(d.slots) },
-    { name: "key/value cache", bytes: deviceCacheBytes(plan) + sum(d.cacheSlots) },
+    { name: "key/value cache", bytes: cacheBytes(plan, "device") + sum(d.cacheSlots) },
     { name: `${perturbed}${plan.options.prepareAhead ? " of two units" : ""}`, bytes: sum(d.scratch) },
     { name: "gathered embedding rows", bytes: d.gathered.bytes },
     { name: "activations between units", bytes: sum([...d.carried, ...d.carriedSlots]) },
@@ -259,12 +259,12 @@ export function deviceParts(plan: Plan): { readonly name: string; readonly bytes
 
 /** Device memory that a plan takes in all. */
 export function deviceBytes(plan: Plan): number {
-  return plan.device.bytes + plan.rest.bytes.device + deviceCacheBytes(plan) + plan.options.control.bytes;
+  return plan.device.bytes + plan.rest.bytes.device + cacheBytes(plan, "device") + plan.options.control.bytes;
 }
 
-/** Host memory that a plan takes in all: weights at rest, and staging. */
+/** Host memory that a plan takes in all: weights at rest, a key/value cache that rests there, and staging. */
 export function hostBytes(plan: Plan): number {
-  return stagingBytes(plan) + plan.rest.bytes.host;
+  return stagingBytes(plan) + plan.rest.bytes.host + cacheBytes(plan, "host");
 }
 
 /** Where the activations between units rest, and the bytes that they take there. */
@@ -283,8 +283,8 @@ export function diskBytes(plan: Plan): number {
   return plan.rest.bytes.disk;
 }
 
-function deviceCacheBytes({ options, cache }: Plan): number {
-  return options.cache?.tier === "device" ? (cache?.bytes ?? 0) : 0;
+function cacheBytes({ options, cache }: Plan, tier: CacheTier): number {
+  return options.cache?.tier === tier ? (cache?.bytes ?? 0) : 0;
 }
 
 function checkBudgets(plan: Plan): void {
@@ -300,6 +300,7 @@ function checkHostBudget(plan: Plan, budget: number | undefined, needed: number)
   const parts = [
     `weights at rest ${formatBytes(plan.rest.bytes.host)}`,
     ...(activations > 0 ? [`activations between units ${formatBytes(activations)}`] : []),
+    ...(cacheBytes(plan, "host") > 0 ? [`key/value cache ${formatBytes(cacheBytes(plan, "host"))}`] : []),
     `staging ${formatBytes(stagingBytes(plan) - activations)}`,
   ];
   const less = activations > 0 ? 'set option "offload.activations" = "device", ' : "";

@@ -100,6 +100,17 @@ it.each(["opt", "llama", "mistral-window"])(
   },
 );
 
+it.each(["device", "host"] as const)("the plan knows keys and values in %s memory to the byte", async (cache) => {
+  await withModel(tiny, { offload: { to: "host" } }, async (model) => {
+    const generation = model.generate("the film is", { maxNewTokens: 20, ignoreEos: true, cache });
+    await generation.next();
+    const { deviceBytes, hostBytes } = model.deviceInfo();
+    const plan = model.plan();
+    expect([deviceBytes, hostBytes]).toEqual([plan.deviceBytes, plan.hostBytes]);
+    await generation.result();
+  });
+});
+
 it("fp16 and bf16 activations are cached in their own dtype", async () => {
   const { prompts } = await greedyOf("opt");
   for (const dtype of ["fp16", "bf16"] as const) {
