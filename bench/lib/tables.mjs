@@ -1,5 +1,6 @@
 import { kernelsBlock, preparePathBlock } from "./kernel-tables.mjs";
 import { table } from "./markdown.mjs";
+import { methodsAccuracyBlock } from "./method-tables.mjs";
 import { OPT_125M } from "./opt-shape.mjs";
 import { provenance } from "./provenance.mjs";
 import { journalBlock, replayBlock, smollm2RunBlock } from "./run-tables.mjs";
@@ -24,6 +25,7 @@ export const TABLES = {
   kernels: { results: "kernels.json", render: kernelsBlock },
   "prepare-path": { results: "kernels.json", render: preparePathBlock },
   "wire-loss": { results: "wire-loss.json", render: wireLossBlock },
+  "methods-accuracy": { results: "methods-accuracy.json", render: methodsAccuracyBlock },
   "wire-accuracy": { results: "wire-accuracy.json", render: wireAccuracyBlock },
   "plan-choices": { results: "plan-choices.json", render: planChoicesBlock },
   "plan-models": { results: "plan-models.json", render: planModelsBlock },
