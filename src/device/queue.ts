@@ -19,6 +19,8 @@ export class Queue {
   /** Null where they could not be made anew. */
   private streams: Streams | null;
   private readonly events: Event[] = [];
+  /** One for each lane. */
+  private readonly passed: Event[] = [];
   private readonly words = new CommandWords();
 
   constructor(
@@ -36,10 +38,19 @@ export class Queue {
     return this.issue(this.streams, this.timeline.order(list), encode);
   }
 
-  /** Resolves when every stream has run all that was submitted, so that what is disposed next is freed at once. */
+  /**
+   * Resolves when every stream has run all that was submitted, so that what is disposed next is freed at once. A list
+   * holds on to what its commands use until each of its streams has run past it, which is a moment behind its end.
+   */
   async settle(): Promise<void> {
     if (this.streams === null) return;
     await this.issue(this.streams, this.timeline.settle(), () => undefined).done.catch(() => undefined);
+    const streams = Object.values(this.streams);
+    while (this.passed.length < streams.length) this.passed.push(this.device.createEvent());
+    this.words.clear();
+    for (const [lane, stream] of streams.entries()) this.words.record(stream, at(this.passed, lane));
+    this.device.submit(this.words.list, this.words.handles);
+    await Promise.all(this.passed.map((event) => event.done().catch(() => undefined)));
   }
 
   /**
@@ -54,7 +65,7 @@ export class Queue {
   }
 
   dispose(): void {
-    for (const event of this.events.splice(0)) event.dispose();
+    for (const event of [...this.events.splice(0), ...this.passed.splice(0)]) event.dispose();
     for (const stream of Object.values(this.streams ?? {})) stream.dispose();
   }
 

@@ -158,8 +158,6 @@ async function live(
       error = caught;
       during = name;
       check?.();
-      // What was given up is free once the lists of commands that used it are gone, a moment behind their end.
-      await setTimeout(20);
       result = await work();
     }
     await expectPlanned(model);
