@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Packs the package, installs the tarball into an empty project, and runs the README's program and the command line there.
-# The program is the README's first ```ts block; it is compiled with the TypeScript that the repository has.
+# The program is the README's first ```ts block; it is compiled with the TypeScript that the repository has. Arguments are
+# those of check-install.mjs: the ways of installing that are checked, all where none is given.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
@@ -35,5 +36,5 @@ npx zo2 info >/dev/null
 npx zo2 demo --steps 3 --json | tail -n 1 | node -e '
   const result = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
   if (!(result.before.accuracy > 0 && result.after.loss > 0 && result.steps === 3)) throw new Error(`unexpected: ${JSON.stringify(result)}`);'
-node "$root/scripts/check-install.mjs" "$tarball"
+node "$root/scripts/check-install.mjs" "$tarball" "$@"
 echo "the packed package installs, builds and runs in an empty project"
