@@ -23,9 +23,9 @@ export function methodsAccuracyBlock(result) {
   ]);
   const looks = chosen[0]?.best.dev.map(({ passes: taken }) => `held out at ${taken}`) ?? [];
   return [
-    `${model} after ${passes} forward passes over ${batch} review sentences, streamed in fp32, at a learning rate that ` +
-      `falls to 0: the best of ${(chosen[0]?.others ?? 0) + 1} rates by the loss on 200 sentences that are held out; ` +
-      "415 for the test. Forward passes are counted; the last column is the last look within the seconds of the fastest.",
+    `${model} after ${passes} forward passes over ${batch} review sentences, streamed in fp32, at a learning rate ` +
+      `that falls to 0: the best of ${(chosen[0]?.others ?? 0) + 1} rates by the loss on 200 sentences that are held ` +
+      "out; 415 for the test. The last column is the last look within the seconds of the fastest.",
     "",
     table(
       ["candidate", "rate", "steps", ...looks, "test", "test loss", "seconds", `held out at ${least.toFixed(0)} s`],
