@@ -90,9 +90,13 @@ export const FLAGS = {
   batchSize: number("--batch-size <n>", `examples in one step or batch (default: ${training.batchSize})`, {
     path: "batchSize",
   }),
-  microBatchSize: number("--micro-batch-size <n>", "examples on the device at once (default: all of a batch)", {
-    path: "microBatchSize",
-  }),
+  microBatchSize: number(
+    "--micro-batch-size <n>",
+    "examples on the device at once (default: all of a batch that have room)",
+    {
+      path: "microBatchSize",
+    },
+  ),
   method: choice(
     "--method <name>",
     METHOD_NAMES,

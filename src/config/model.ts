@@ -103,7 +103,7 @@ const workloadSchema = z.strictObject({
   method: methodProbesSchema,
   /** Sequences of one training step. @default 1 */
   batchSize: z.int().min(1).default(1),
-  /** Sequences of one forward pass. @default batchSize */
+  /** Sequences of one forward pass. @default batchSize, or half of it, and so on, until memory has room */
   microBatchSize: z.int().min(1).optional(),
   /** Tokens of each sequence. @default the model's positions */
   maxLength: z.int().min(1).optional(),

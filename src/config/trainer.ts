@@ -49,7 +49,10 @@ export const trainerOptionsSchema = z
     steps: z.int().min(1),
     /** Examples in one step. @default 16 */
     batchSize: z.int().min(1).default(16),
-    /** Examples that are on the device at once; changes memory and not the result. @default batchSize */
+    /**
+     * Examples that are on the device at once; changes memory and not the result. @default batchSize, or where memory
+     * has no room for that, half of it, and so on
+     */
     microBatchSize: z.int().min(1).optional(),
     /** Seed of the noise and of the order of the examples: any 64-bit integer. @default 0 */
     seed: seedSchema.default(0n),

@@ -16,6 +16,7 @@ import type { Recording } from "../ops/record.js";
 import type { Hardware } from "../simulate/hardware.js";
 import type { Budgets, Pinned } from "./budgets.js";
 import { arrangeUnits, choosePlan, type Fit, firstThatFits } from "./choose.js";
+import { largestThatFits } from "./micro-batches.js";
 import { workloadOf } from "./workload.js";
 
 export interface ArrangeModelOptions extends Pick<UnitOptions, "wire" | "wires" | "asStored"> {
@@ -74,13 +75,15 @@ export function arrangeModel(
   };
   const { probes: ofStep } = plannedStep(workload.method);
   const control = controlLayout(stepStates(offload.writeBackEvery));
-  const chooseFor = (maxLength: number, probes: readonly Probe[]): Fit => {
-    const step = { ...workload, maxTokens: options.maxTokens, maxLength };
+  const chooseWith = (maxLength: number, microBatchSize: number, probes: readonly Probe[]): Fit => {
+    const step = { ...workload, microBatchSize, maxTokens: options.maxTokens, maxLength };
     const { capacity, output, symbols } = workloadOf(definition, step);
     const room = { ...budgets, wire, wires, asStored, compute, pinned, capacity, probes, output, control, overlap };
     if (hardware === null) return firstThatFits(recording, room);
     return choosePlan(recording, { ...room, hardware, step: { noise: noiseOf(workload.method, undefined), symbols } });
   };
+  const chooseFor = (maxLength: number, probes: readonly Probe[]): Fit =>
+    largestThatFits(workload, (microBatchSize) => chooseWith(maxLength, microBatchSize, probes));
   const { maxPositions } = definition;
   const fit =
     longestThatFits(Math.min(workload.maxLength ?? maxPositions, maxPositions), (length) =>

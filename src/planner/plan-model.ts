@@ -16,6 +16,7 @@ import type { Recording } from "../ops/record.js";
 import { type Hardware, hardwareNamed, type NoiseKind, THIS_MACHINE } from "../simulate/hardware.js";
 import type { SimulatedStep } from "../simulate/simulate.js";
 import { choosePlan, type Fit, firstThatFits, type RoomOptions } from "./choose.js";
+import { largestThatFits } from "./micro-batches.js";
 import { type ModelPlan, summaryOf } from "./summary.js";
 import { type Workload, workloadOf } from "./workload.js";
 
@@ -74,12 +75,14 @@ export function planConfig(
   const recording = recordModel(definition, numberParameters(definition.parameters));
   const stored = storedType(config);
   const deviceMemory = o.offload.deviceMemory ?? hardware?.deviceBytes;
-  const workload = workloadOf(definition, o);
-  const room = roomOptions(o, workload, stored ?? "fp32", { deviceMemory, hardware });
-  const found = choose(recording, hardware, room, workload, noiseOf(o.method, o.noise));
-  return summaryOf(found, {
-    ...{ name, parameters: recording.parameters, workload, hardware, hardwareName: o.hardware ?? null },
-    ...{ stored, wire: room.wire, compute: o.dtype, deviceMemory: deviceMemory ?? null },
+  return largestThatFits(o, (microBatchSize) => {
+    const workload = workloadOf(definition, { ...o, microBatchSize });
+    const room = roomOptions(o, workload, stored ?? "fp32", { deviceMemory, hardware });
+    const found = choose(recording, hardware, room, workload, noiseOf(o.method, o.noise));
+    return summaryOf(found, {
+      ...{ name, parameters: recording.parameters, workload, hardware, hardwareName: o.hardware ?? null },
+      ...{ stored, wire: room.wire, compute: o.dtype, deviceMemory: deviceMemory ?? null },
+    });
   });
 }
 

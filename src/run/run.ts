@@ -236,9 +236,16 @@ export function droppedWarning(error: Error, { step, count }: DroppedRecord): Wa
 /** The options of a run's trainer, as far as a journal holds them. */
 export function optionsOf({ header, sessions }: Pick<Journal, "header" | "sessions">): TrainerOptions {
   const { seed, objectiveFrom: _, ...training } = header.training;
-  const { steps, durability, snapshots, onDivergence } = sessions.at(-1)?.options ?? {};
+  const { steps, durability, snapshots, onDivergence, microBatchSize } = sessions.at(-1)?.options ?? {};
+  const kept = {
+    steps,
+    durability,
+    snapshots,
+    onDivergence,
+    ...(microBatchSize === undefined ? {} : { microBatchSize }),
+  };
   // Parsed again where they are used.
-  return { ...training, seed: BigInt(String(seed)), steps, durability, snapshots, onDivergence } as TrainerOptions;
+  return { ...training, seed: BigInt(String(seed)), ...kept } as TrainerOptions;
 }
 
 /** The best evaluation so far. */

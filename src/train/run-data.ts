@@ -14,6 +14,7 @@ import { type DataSource, openSource } from "../infer/source.js";
 import type { Loaded } from "../loaded.js";
 import { AT_WEIGHTS, type Probe } from "../method/index.js";
 import type { DataDescription } from "../run/describe.js";
+import { largestPlanned } from "../planner/micro-batches.js";
 import { BatchOrder } from "./order.js";
 import { encodePrompts } from "./prompts.js";
 
@@ -142,19 +143,36 @@ export function evaluationLimits(loaded: Loaded, o: ResolvedTrainerOptions) {
 /**
  * Puts a plan in force that holds every batch that is still to come, of training and of its evaluations, so that no run
  * ends at the step that meets the longest. Does nothing for what was not checked, or has an objective of its own.
+ * @returns option `microBatchSize`: as it is, or where nobody says one and not all of a batch has room, the largest
+ *   that has
  * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET, ZO2_ERR_OUT_OF_MEMORY, ZO2_ERR_ABORTED
  */
 export async function planRun(
   loaded: Loaded,
   options: ResolvedTrainerOptions,
-  { training, evaluation }: RunData,
+  data: RunData,
+  probes: readonly Probe[],
+  from: number,
+  signal: AbortSignal | undefined,
+): Promise<number | undefined> {
+  const { training, evaluation } = data;
+  if (training.kind !== "loss" || from >= options.steps) return options.microBatchSize;
+  const { source } = training;
+  const planned = await largestPlanned(options, (microBatchSize) =>
+    planSteps(loaded, { ...options, microBatchSize }, { source, evaluation }, probes, from, signal),
+  );
+  return planned === options.batchSize ? options.microBatchSize : planned;
+}
+
+async function planSteps(
+  loaded: Loaded,
+  options: ResolvedTrainerOptions,
+  { source, evaluation }: { readonly source: EncodedSource; readonly evaluation: EncodedSource | null },
   probes: readonly Probe[],
   from: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  if (training.kind !== "loss" || from >= options.steps) return;
   const { reduction, batchSize, seed } = options;
-  const { source } = training;
   const steps = function* (): Generator<readonly number[]> {
     const order = new BatchOrder(source, seed, batchSize);
     for (let step = from; step < options.steps; step++) yield order.indices(step);

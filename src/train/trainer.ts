@@ -134,6 +134,8 @@ export class Trainer {
   private guards: Guards;
   /** What every step is. */
   private readonly method: MethodStep;
+  /** Option `microBatchSize` as the plan has it. */
+  private microBatchSize: number | undefined;
   /** Why no more steps can be taken on the weights that there are. */
   private broken: Zo2Error | null = null;
 
@@ -147,6 +149,7 @@ export class Trainer {
     matchParameters(model.parameters, this.options.freeze);
     this.guards = new Guards(this.lossesFrom);
     this.method = stepOf(this.options.method);
+    this.microBatchSize = this.options.microBatchSize;
   }
 
   /**
@@ -241,7 +244,8 @@ export class Trainer {
     await session.freeze(matchParameters(parameters, this.options.freeze));
     await session.makeRoom();
     await session.clearSticky();
-    await planRun(loaded, this.options, run, this.method.probes, this.taken, signal);
+    // What was chosen for the first steps is kept: with other passes, sums may be rounded otherwise.
+    this.microBatchSize = await planRun(loaded, this.planned, run, this.method.probes, this.taken, signal);
   }
 
   private losing(loaded: Loaded): Promise<LostUpdates | null> {
@@ -268,7 +272,7 @@ export class Trainer {
     const { run: dir } = this.options;
     if (dir === undefined) return null;
     const described = await fingerprintOfRun(training, data, signal);
-    return Run.open(dir, loaded, this.options, described, this.taken, onWarning);
+    return Run.open(dir, loaded, this.planned, described, this.taken, onWarning);
   }
 
   private async *steps(fit: Fit): AsyncGenerator<Step, void, undefined> {
@@ -390,6 +394,12 @@ export class Trainer {
     }
   }
 
+  /** The options, with what the plan has chosen of them. */
+  private get planned(): ResolvedTrainerOptions {
+    const { microBatchSize } = this;
+    return microBatchSize === undefined ? this.options : { ...this.options, microBatchSize };
+  }
+
   private get lossesFrom(): "model" | "caller" {
     return this.options.objective === undefined ? "model" : "caller";
   }
@@ -413,7 +423,7 @@ export class Trainer {
     const { objective } = this.options;
     if (objective === undefined) throw new Error("prompts without an objective");
     const request = this.request(index);
-    const limits = runLimits(loaded, this.options);
+    const limits = runLimits(loaded, this.planned);
     const common = { index, learningRate: request.learningRate, examples: examples.length, labelled: examples.length };
     try {
       const step = await objectiveStep(loaded, objective, examples, limits, request);
@@ -435,7 +445,7 @@ export class Trainer {
   ): Promise<InFlight> {
     const request = this.request(index);
     const { reduction } = this.options;
-    const batch = packGroups(examples, { reduction, limits: runLimits(loaded, this.options).limits });
+    const batch = packGroups(examples, { reduction, limits: runLimits(loaded, this.planned).limits });
     const step = () => loaded.session.step(batch, request);
     const { result } = lanes === null ? await step() : await lanes.enqueue(index, batch, request, step);
     // It is awaited in its turn; until then a failure must not count as unhandled.
@@ -492,7 +502,7 @@ export class Trainer {
     if (evaluation === undefined || source === null) return;
     const { session, definition } = loaded;
     const { batchSize } = evaluation;
-    const settings = { batchSize, reduction, limits: evaluationLimits(loaded, this.options) };
+    const settings = { batchSize, reduction, limits: evaluationLimits(loaded, this.planned) };
     const result = await evaluateSource(session, definition.head, source, settings, o.signal);
     const best = this.best === null || isBetter(result, this.best);
     const { loss, accuracy, examples } = result;

@@ -53,6 +53,20 @@ test("with hardware and less memory: streamed in part, with a prediction that sa
   expect(out).toMatch(/busy: upload \d+ %, prepare \d+ %, compute \d+ %, offload \d+ %/);
 });
 
+test("a batch that has no room at once is cut into the fewest micro-batches that have", async () => {
+  const pinned = ["--unit-bytes", "1MiB", "--slots", "1", "--prepare-ahead", "off", "--activations", "device"];
+  const args = ["--max-length", "64", "--batch-size", "12", ...pinned];
+  const { deviceBytes } = await jsonOf(...args, "--offload", "host", "--micro-batch-size", "6");
+  const plan = await jsonOf(...args, "--offload", "host", "--device-memory", String(deviceBytes));
+  expect(plan.step.microBatches).toBe(2);
+  expect(plan.deviceBytes).toBeLessThanOrEqual(deviceBytes);
+  const { code, err } = await zo2([
+    ...["plan", dir, ...args, "--offload", "host", "--device-memory", String(deviceBytes)],
+    ...["--micro-batch-size", "12"],
+  ]);
+  expect([code, err]).toEqual([1, expect.stringContaining("ZO2_ERR_MEMORY_BUDGET")]);
+});
+
 test("--json has all of it in numbers", async () => {
   const args = ["--hardware", "h100", "--device-memory", "24MiB", "--max-length", "64"];
   const plan = await jsonOf(...args, "--batch-size", "4", "--micro-batch-size", "2");
