@@ -8,8 +8,9 @@ import type { DataSource } from "../infer/source.js";
 import type { FloatType } from "../base/dtype.js";
 import type { Warning } from "../base/warnings.js";
 import type { ReplayProgress } from "../run/replay.js";
+import { evaluationMetrics, metricsUntil, stepMetrics } from "../train/metrics.js";
 import type { CheckedData } from "../train/run-data.js";
-import type { BestEvaluation, Snapshot, Step, TrainingEvaluation } from "../train/trainer.js";
+import type { BestEvaluation, Snapshot, TrainingEvaluation } from "../train/trainer.js";
 import type { Api, ModelView, TrainerView } from "./api.js";
 import type { Context } from "./context.js";
 import { describeError, isStopped } from "./exit.js";
@@ -105,10 +106,7 @@ export async function runTraining(
   };
   const onEvaluation = async (evaluation: TrainingEvaluation) => {
     last = evaluation;
-    await record({
-      stepsTaken: evaluation.step,
-      evaluation: { loss: evaluation.loss, accuracy: evaluation.accuracy, best: evaluation.best },
-    });
+    await record(evaluationMetrics(evaluation));
     const line =
       `evaluation after step ${evaluation.step}: ` +
       `${scoreText(evaluation)}${evaluation.best ? ", the best so far" : ""}`;
@@ -162,7 +160,7 @@ export async function runTraining(
       losses.push(step.loss);
       if (losses.length > LOSS_WINDOW) losses.shift();
       progress?.step(step);
-      await record(metricsRecord(step));
+      await record(stepMetrics(step));
     }
   } catch (error) {
     if (!isStopped(error)) {
@@ -218,45 +216,10 @@ async function openTrainer(
 async function openMetrics({ metrics, resume }: TrainingRun, before: number): Promise<MetricsWriter | undefined> {
   if (metrics === undefined) return undefined;
   if (resume === undefined) return MetricsWriter.create(metrics);
-  return MetricsWriter.resume(metrics, ({ step, stepsTaken }) =>
-    typeof step === "number" ? step < before : typeof stepsTaken === "number" && stepsTaken <= before,
-  );
+  return MetricsWriter.resume(metrics, metricsUntil(before));
 }
 
 /** `accuracy 71.6 %, loss 0.5464`, or the loss alone. */
 export function scoreText(score: { readonly accuracy: number | null; readonly loss: number }): string {
   return `${score.accuracy === null ? "" : `accuracy ${formatShare(score.accuracy)}, `}loss ${formatLoss(score.loss)}`;
-}
-
-function metricsRecord(step: Step): Record<string, unknown> {
-  const {
-    index,
-    loss,
-    lossPlus,
-    lossMinus,
-    projectedGradient,
-    coefficients,
-    skipped,
-    learningRate,
-    examples,
-    tokens,
-    seconds,
-    tokensPerSecond,
-    deviceBytes,
-  } = step;
-  return {
-    step: index,
-    loss,
-    lossPlus,
-    lossMinus,
-    projectedGradient,
-    coefficients,
-    skipped,
-    learningRate,
-    examples,
-    tokens,
-    seconds,
-    tokensPerSecond,
-    deviceBytes,
-  };
 }
