@@ -3,6 +3,15 @@ export type { DataSource } from "./infer/source.js";
 export { loadModel, type LoadOptions } from "./load.js";
 export type { EvaluateHooks, Model, PlanSummary } from "./model.js";
 export { Trainer, type FitOptions, type Snapshot, type Step, type TrainingEvaluation } from "./train/trainer.js";
+export {
+  sweep,
+  type CommonTrainerOptions,
+  type SweepHooks,
+  type SweepOptions,
+  type SweepResult,
+  type TrialPlace,
+} from "./sweep/sweep.js";
+export type { SweepTrial } from "./sweep/result.js";
 export type { Evaluation } from "./infer/evaluate.js";
 export type { LabelPrediction, PredictInput, SpanPrediction } from "./infer/predict.js";
 export type { Score, ScoreInput } from "./infer/score.js";

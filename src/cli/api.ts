@@ -12,6 +12,7 @@ import type { ReplayRunOptions } from "../run/replay.js";
 import type { TimelineHooks, WrittenTimeline } from "../timeline/write.js";
 import type { TaskOptions } from "../config/task.js";
 import type { DataSource } from "../infer/source.js";
+import type { SweepHooks, SweepOptions, SweepResult } from "../sweep/sweep.js";
 import type { LoadTaskHooks, TaskData } from "../tasks/index.js";
 import type { BestEvaluation, FitOptions, Step } from "../train/trainer.js";
 
@@ -81,6 +82,7 @@ export interface Api {
     options: TrainerOptions,
     o: Omit<ReplayRunOptions, "steps">,
   ): Promise<TrainerView>;
+  sweep(model: ModelView, options: SweepOptions, hooks: SweepHooks): Promise<SweepResult>;
   loadTask(name: string, options: TaskOptions, hooks: LoadTaskHooks): Promise<TaskView>;
   writeTimeline(name: string, out: string, options: TimelineOptions, hooks: TimelineHooks): Promise<WrittenTimeline>;
   systemInfo(options: { threads?: number }): Promise<SystemView>;

@@ -145,6 +145,11 @@ export function buildGenerateOptions(flags: Flags): GenerateOptions {
 
 /** @throws Zo2Error `ZO2_ERR_CONFIG` */
 export function buildTrainerOptions(flags: Flags): TrainerOptions {
+  return checked(trainerOptionsSchema, trainerOptionsOf(flags));
+}
+
+/** The same before it is checked, where some of it is still to come. @throws Zo2Error `ZO2_ERR_CONFIG` */
+export function trainerOptionsOf(flags: Flags): Readonly<Record<string, unknown>> {
   if (flags.evalData === undefined && flags.task === undefined && flags.evalEvery !== undefined) {
     throw new Zo2Error(
       "ZO2_ERR_CONFIG",
@@ -153,7 +158,7 @@ export function buildTrainerOptions(flags: Flags): TrainerOptions {
     );
   }
   const evaluation = flags.evalData === undefined ? {} : { evaluation: evaluationOf(flags, flags.evalData) };
-  return checked(trainerOptionsSchema, {
+  return {
     method: {
       name: flags.method ?? DEFAULT_METHOD,
       ...defined({
@@ -181,7 +186,7 @@ export function buildTrainerOptions(flags: Flags): TrainerOptions {
     ...snapshotsOf(flags),
     ...textOptionsOf(flags),
     ...evaluation,
-  });
+  };
 }
 
 /** The evaluation during training that the flags ask for, on `data`. */

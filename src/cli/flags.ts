@@ -326,6 +326,13 @@ export const FLAGS = {
     { path: "onDivergence" },
   ),
 
+  sweep: {
+    flags: "--sweep <option=values...>",
+    help: "values to try of options: learningRate=1e-7,1e-6 seed=1,2; every combination is a trial",
+    schema: z.union([z.array(z.string()), z.record(z.string(), z.unknown())]),
+  },
+  dryRun: toggle("--dry-run", "list the trials, and train none"),
+
   force: toggle("--force", "build even where nothing has changed"),
 
   config: text("--config <file>", "JSON or YAML with these flags in camelCase; flags go over it"),

@@ -1,5 +1,5 @@
 import { nativeBuild, openDevice } from "../device/open.js";
-import { loadModel, loadTask, Trainer, writeTimeline, type Model } from "../index.js";
+import { loadModel, loadTask, sweep, Trainer, writeTimeline, type Model } from "../index.js";
 import type { Api, ModelView } from "./api.js";
 
 /** The package itself behind the types of the command line. */
@@ -8,6 +8,7 @@ export const api: Api = {
   writeTimeline,
   createTrainer: (model, options) => new Trainer(asModel(model), options),
   resumeTrainer: (model, dir, options, o) => Trainer.resume(asModel(model), dir, options, o),
+  sweep: (model, options, hooks) => sweep(asModel(model), options, hooks),
   async loadTask(name, options, hooks) {
     const task = await loadTask(name, options, hooks);
     return {

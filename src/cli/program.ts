@@ -14,6 +14,7 @@ import { planCommand } from "./plan.js";
 import { replayCommand } from "./replay.js";
 import { reportCommand } from "./report.js";
 import { scoreCommand } from "./score.js";
+import { sweepCommand } from "./sweep.js";
 import { timelineCommand } from "./timeline.js";
 import { trainCommand } from "./train.js";
 
@@ -21,6 +22,7 @@ import { trainCommand } from "./train.js";
 export const COMMANDS = [
   demoCommand,
   trainCommand,
+  sweepCommand,
   evalCommand,
   scoreCommand,
   generateCommand,

@@ -3,7 +3,6 @@ import { renderComparison, type Score } from "../report/bars.js";
 import { METRICS_FILE } from "../report/metrics.js";
 import { formatDuration, formatLoss, formatRate } from "../report/units.js";
 import type { Evaluation } from "../infer/evaluate.js";
-import type { TrainerOptions } from "../config/trainer.js";
 import type { DataSource } from "../infer/source.js";
 import type { ModelView, TaskView } from "./api.js";
 import {
@@ -142,10 +141,10 @@ export const trainCommand: CommandSpec = {
 };
 
 /** What is trained on, and evaluated on meanwhile: the files that the flags name, or the task's examples. */
-function trainingOf(
+export function trainingOf<T extends object>(
   model: ModelView,
   task: TaskView | undefined,
-  given: TrainerOptions,
+  given: T,
   flags: Flags & { readonly data: string },
 ) {
   if (task === undefined) return { data: flags.data, evalData: flags.evalData, options: given };

@@ -5,12 +5,13 @@ import type { Context } from "../../../src/cli/context.js";
 import { runCli } from "../../../src/cli/program.js";
 import { modelOptionsSchema } from "../../../src/config/model.js";
 import { parseOptions } from "../../../src/config/parse.js";
-import type { TrainerOptions } from "../../../src/config/trainer.js";
+import { type TrainerOptions, trainerOptionsSchema } from "../../../src/config/trainer.js";
 import { type DataIssues, exampleParser } from "../../../src/data/index.js";
 import { Zo2Error } from "../../../src/base/errors.js";
 import { encodePrompt, Generation, type Generated } from "../../../src/infer/generate/index.js";
 import { HeldDataset } from "../../../src/data/dataset.js";
 import type { Evaluation } from "../../../src/infer/evaluate.js";
+import type { SweepTrial } from "../../../src/sweep/result.js";
 import type { BestEvaluation, Step, TrainingEvaluation } from "../../../src/train/trainer.js";
 
 /** What a fake run is to do, and what it was asked to do. */
@@ -192,6 +193,24 @@ export function fakeContext(script: Script = {}) {
     resumeTrainer(_, dir, options) {
       calls.push(["resumeTrainer", dir, options]);
       return Promise.resolve(trainer(options, script.resumedAt ?? 0));
+    },
+    sweep(_, options, hooks) {
+      calls.push(["sweep", options]);
+      const trial = (name: string, state: "done" | "diverged", loss: number): SweepTrial => ({
+        ...{ name, dir: join(options.dir, name), values: { seed: 2n ** 63n }, state, steps: 4, seconds: 1 },
+        options: parseOptions(
+          trainerOptionsSchema,
+          { steps: 4, method: { name: "es", learningRate: 1 } },
+          "trainer options",
+        ),
+        ...{ reused: false, evaluation: state === "done" ? { step: 3, loss, accuracy: 0.75 } : null },
+      });
+      const trials = [trial("02-b", "done", 0.5), trial("01-a", "diverged", NaN)];
+      if (script.abortAfter === 0) return Promise.reject(new Zo2Error("ZO2_ERR_ABORTED", "stopped"));
+      for (const [index, { name, dir, values }] of trials.entries())
+        hooks.onTrial?.({ name, dir, values, steps: 4, index, count: 2, resumed: index === 1 });
+      for (const one of trials) hooks.onTrialEnd?.(one);
+      return Promise.resolve({ trials, report: join(options.dir, "report.html") });
     },
     loadTask(name, options) {
       calls.push(["loadTask", name, options]);
