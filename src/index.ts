@@ -12,6 +12,7 @@ export {
   type TrialPlace,
 } from "./sweep/sweep.js";
 export type { SweepTrial } from "./sweep/result.js";
+export type { RateChoice } from "./train/rate-rule.js";
 export type { Evaluation } from "./infer/evaluate.js";
 export type { LabelPrediction, PredictInput, SpanPrediction } from "./infer/predict.js";
 export type { Score, ScoreInput } from "./infer/score.js";

@@ -3,6 +3,7 @@ import { table } from "./markdown.mjs";
 import { methodsAccuracyBlock } from "./method-tables.mjs";
 import { OPT_125M } from "./opt-shape.mjs";
 import { provenance } from "./provenance.mjs";
+import { autoRateBlock } from "./rate-tables.mjs";
 import { journalBlock, replayBlock, smollm2RunBlock } from "./run-tables.mjs";
 import { ablationsBlock, inPlaceBlock, planChoicesBlock, planModelsBlock, predictBlock } from "./plan-tables.mjs";
 import { wireAccuracyBlock, wireLossBlock } from "./wire-tables.mjs";
@@ -31,6 +32,7 @@ export const TABLES = {
   "plan-models": { results: "plan-models.json", render: planModelsBlock },
   predict: { results: "predict-cpu.json", render: predictBlock },
   ablations: { results: "ablations-cpu.json", render: ablationsBlock },
+  "auto-rate": { results: "auto-rate.json", render: autoRateBlock },
   "in-place": { results: "in-place-cpu.json", render: inPlaceBlock },
 };
 

@@ -11,6 +11,7 @@ export const WARNING_CODES = {
   ZO2_WARN_LANES: "the lanes of a step of a run could not be kept, and its report has no picture of them",
   ZO2_WARN_DIVERGED: "a guard has spoken, and steps of a run were dropped",
   ZO2_WARN_SKIPPED_STEP: "the losses of a step were equal along all of its directions, and it goes along none",
+  ZO2_WARN_LEARNING_RATE: "the losses that a learning rate was chosen by do not agree, so that it may be a bad one",
   ZO2_WARN_LOST_UPDATES: "rounding to nearest undoes most updates of a run's weights",
   ZO2_WARN_DISK:
     "weights on disk are in a folder that is kept in memory, or what a run has left of them is not kept or not used",

@@ -117,9 +117,13 @@ export const FLAGS = {
     },
   ),
   antithetic: toggle("--antithetic", "evaluate each direction of es to both sides", { path: "method.antithetic" }),
-  learningRate: number("--learning-rate <x>", "learning rate, far below that of Adam: 1e-7 to 1e-4 by MeZO", {
+  learningRate: {
+    flags: "--learning-rate <x>",
+    help: "learning rate, far below that of Adam: 1e-7 to 1e-4 by MeZO; auto: measured before the first step",
+    schema: z.number().or(z.literal("auto")),
+    parse: (given: string) => (given === "auto" ? given : parseNumber(given)),
     path: "method.learningRate",
-  }),
+  },
   lrSchedule: choice(
     "--lr-schedule <name>",
     ["constant", "linear", "cosine"],

@@ -29,7 +29,7 @@ import { stopOf } from "./signals.js";
 import { CONFIG_PLACES, sweepOf } from "./sweep-values.js";
 import { openTask } from "./task.js";
 import { trainingOf } from "./train.js";
-import { scoreText } from "./training.js";
+import { rateText, scoreText } from "./training.js";
 
 /** Where no number of steps is common to all trials, and none is given: at the end of each alone. */
 const AT_THE_END = 2 ** 31;
@@ -154,6 +154,7 @@ function hooksOf(context: Context, output: Output): SweepHooks {
       note(`evaluation after step ${evaluation.step}: ${scoreText(evaluation)}`);
       progress?.resume();
     },
+    onLearningRate: (choice) => note(rateText(choice)),
     onWarning: ({ code, message }) => note(`${code}: ${inFlags(message)}`),
     onTrialEnd: (trial) => {
       progress?.stop();

@@ -9,6 +9,7 @@ import type { FloatType } from "../base/dtype.js";
 import type { Warning } from "../base/warnings.js";
 import type { ReplayProgress } from "../run/replay.js";
 import { evaluationMetrics, metricsUntil, stepMetrics } from "../train/metrics.js";
+import type { RateChoice } from "../train/rate-rule.js";
 import type { CheckedData } from "../train/run-data.js";
 import type { BestEvaluation, Snapshot, TrainingEvaluation } from "../train/trainer.js";
 import type { Api, ModelView, TrainerView } from "./api.js";
@@ -148,6 +149,7 @@ export async function runTraining(
       signal: context.signal,
       onEvaluation,
       onChecked,
+      onLearningRate: (choice: RateChoice) => note(rateText(choice)),
       onWarning: ({ code, message }: Warning) => note(`${code}: ${inFlags(message)}`),
       onSnapshot: ({ step, dir, seconds }: Snapshot) =>
         note(`snapshot after step ${step} in ${formatDuration(seconds)}: ${dir}`),
@@ -217,6 +219,16 @@ async function openMetrics({ metrics, resume }: TrainingRun, before: number): Pr
   if (metrics === undefined) return undefined;
   if (resume === undefined) return MetricsWriter.create(metrics);
   return MetricsWriter.resume(metrics, metricsUntil(before));
+}
+
+/** What a learning rate was chosen by. */
+export function rateText({ learningRate, directions, curvature, slope, bound }: RateChoice): string {
+  const why = bound ? "so that no step goes further than ten times eps" : "a tenth of the inverse curvature";
+  return (
+    `learning rate ${learningRate}, ${why}: along ${directions} directions the projected gradient is ` +
+    `${slope.toPrecision(3)} and the curvature ${curvature.near.toPrecision(3)} over eps, ` +
+    `${curvature.far.toPrecision(3)} over twice that (root mean squares)`
+  );
 }
 
 /** `accuracy 71.6 %, loss 0.5464`, or the loss alone. */

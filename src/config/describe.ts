@@ -39,7 +39,7 @@ export function describeIssue(issue: z.core.$ZodIssue, schema: z.core.$ZodType):
           typeof parent === "object" && parent !== null ? Reflect.get(parent, issue.discriminator) : undefined;
         return [describeChoice(name, value, issue.options)];
       }
-      return [`${place(name)} is ${given}, which fits none of its forms`];
+      return describeForms(issue, schema) ?? [`${place(name)} is ${given}, which fits none of its forms`];
     case "custom":
       // A rule over several options reports the object that holds them, which says nothing worth printing.
       if (typeof issue.input === "object" && issue.input !== null) return [`${place(name)}: ${issue.message}`];
@@ -47,6 +47,24 @@ export function describeIssue(issue: z.core.$ZodIssue, schema: z.core.$ZodType):
     default:
       return [`${place(name)} is ${given}: ${issue.message}`];
   }
+}
+
+/**
+ * Where a value may also be a certain word, what is wrong with it as the other form; undefined for other unions.
+ */
+function describeForms(issue: z.core.$ZodIssueInvalidUnion, schema: z.core.$ZodType): string[] | undefined {
+  const [first = [], ...others] = issue.errors;
+  const words = others
+    .flat()
+    .map((other) => (other.code === "invalid_value" && other.path.length === 0 ? other : null));
+  if (first.length === 0 || words.length === 0 || words.includes(null)) return undefined;
+  const texts = words.flatMap((word) => word?.values.map((value) => showValue(value)) ?? []);
+  return first.flatMap((inner) =>
+    describeIssue(
+      { ...inner, path: [...issue.path, ...inner.path], input: issue.input } as z.core.$ZodIssue,
+      schema,
+    ).map((text) => `${text}, or ${texts.join(" or ")}`),
+  );
 }
 
 /** The words for a zod type name in "must be ...". */

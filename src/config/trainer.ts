@@ -114,6 +114,11 @@ export const trainerOptionsSchema = z
       const message = "must be absent with test.noise, which no journal holds";
       context.addIssue({ code: "custom", path: ["run"], input: run, message });
     }
+    if (options.method.learningRate === "auto" && options.objective !== undefined) {
+      const message = 'needs the data\'s own loss; give a number with option "objective"';
+      const path = ["method", "learningRate"];
+      context.addIssue({ code: "custom", path, input: options.method.learningRate, message });
+    }
     const { warmupSteps } = options.method.schedule;
     if (microBatchSize !== undefined && microBatchSize > batchSize) {
       context.addIssue({

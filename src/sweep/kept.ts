@@ -6,6 +6,7 @@ import type { Loaded } from "../loaded.js";
 import { type DataDescription, headerOf } from "../run/describe.js";
 import { checkBase, checkFits } from "../run/fits.js";
 import { fingerprintOfRun, openRunData } from "../train/run-data.js";
+import { withRateOf } from "../train/rate.js";
 import type { PlacedTrial } from "./folder.js";
 
 /**
@@ -19,7 +20,8 @@ export async function checkKept(
   journal: Journal,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const asked = await headerOf(loaded, resolved, await describedAs(loaded, resolved, data, journal, signal));
+  const options = withRateOf(resolved, journal);
+  const asked = await headerOf(loaded, options, await describedAs(loaded, resolved, data, journal, signal));
   checkBase(journal.header, asked, journal.path);
   checkFits(journal.header, asked, journal.path);
 }

@@ -32,10 +32,13 @@ import type { RestoreOptions } from "../run/restore.js";
 import { bestOf, droppedWarning, optionsOf, Run } from "../run/run.js";
 import { matchParameters } from "../models/match-parameters.js";
 import { StepLanes } from "../timeline/step-lanes.js";
+import { chooseRate } from "./choose-rate.js";
 import { type Divergence, Guards } from "./guards.js";
 import { LostUpdates } from "./lost-updates.js";
 import { objectiveStep } from "./objective-step.js";
 import { BatchOrder } from "./order.js";
+import { doubtfulRate, rateOf, withRate, withRateOf } from "./rate.js";
+import type { RateChoice } from "./rate-rule.js";
 import {
   type CheckedData,
   evaluationLimits,
@@ -84,6 +87,8 @@ export interface FitOptions {
   readonly onWarning?: (warning: Warning) => void;
   /** Awaited before training goes on: a good place to save the model. */
   readonly onEvaluation?: (evaluation: TrainingEvaluation) => void | Promise<void>;
+  /** Sees what a learning rate of `"auto"` has become, and why. */
+  readonly onLearningRate?: (choice: RateChoice) => void;
   /** Sees each snapshot that has been written. */
   readonly onSnapshot?: (snapshot: Snapshot) => void;
 }
@@ -126,7 +131,7 @@ interface Fit {
  * are never moved there: W+ and W- are made beside them, and one transfer of each weight serves all of them.
  */
 export class Trainer {
-  readonly options: ResolvedTrainerOptions;
+  private resolved: ResolvedTrainerOptions;
   private taken = 0;
   private best: BestEvaluation | null = null;
   /** Steps that had been taken at the last evaluation. */
@@ -134,8 +139,6 @@ export class Trainer {
   private guards: Guards;
   /** What every step is. */
   private readonly method: MethodStep;
-  /** Option `microBatchSize` as the plan has it. */
-  private microBatchSize: number | undefined;
   /** Why no more steps can be taken on the weights that there are. */
   private broken: Zo2Error | null = null;
 
@@ -144,12 +147,19 @@ export class Trainer {
     readonly model: Model,
     options: TrainerOptions,
   ) {
-    this.options = parseOptions(trainerOptionsSchema, options, "trainer options");
+    this.resolved = parseOptions(trainerOptionsSchema, options, "trainer options");
     checkLength(this.options.maxLength, model.maxPositions);
     matchParameters(model.parameters, this.options.freeze);
     this.guards = new Guards(this.lossesFrom);
     this.method = stepOf(this.options.method);
-    this.microBatchSize = this.options.microBatchSize;
+  }
+
+  /**
+   * As they were parsed; from the first step on with what is chosen before it: a learning rate that was `"auto"`, and
+   * `microBatchSize` where not all of a batch has room.
+   */
+  get options(): ResolvedTrainerOptions {
+    return this.resolved;
   }
 
   /**
@@ -176,6 +186,7 @@ export class Trainer {
     } finally {
       release();
     }
+    trainer.resolved = withRateOf(trainer.options, journal);
     trainer.taken = journal.steps.length;
     trainer.best = bestOf(journal);
     trainer.evaluatedAt = journal.evaluations.at(-1)?.step ?? 0;
@@ -208,7 +219,7 @@ export class Trainer {
     const release = session.reserve("a Trainer");
     try {
       await using run = await openRunData(loaded, this.options, data, { signal: o.signal, onCheck: o.onCheck });
-      await this.setUp(loaded, run, o.signal);
+      await this.setUp(loaded, run, o);
       await using kept = await this.keep(loaded, run, data, o);
       const lost = await this.losing(loaded);
       using lanes = this.lanesOf(loaded);
@@ -239,13 +250,29 @@ export class Trainer {
   }
 
   /** Readies the session for the steps that are to come. */
-  private async setUp(loaded: Loaded, run: RunData, signal: AbortSignal | undefined): Promise<void> {
+  private async setUp(loaded: Loaded, run: RunData, o: FitOptions): Promise<void> {
     const { session, parameters } = loaded;
+    const { signal } = o;
     await session.freeze(matchParameters(parameters, this.options.freeze));
     await session.makeRoom();
     await session.clearSticky();
-    // What was chosen for the first steps is kept: with other passes, sums may be rounded otherwise.
-    this.microBatchSize = await planRun(loaded, this.planned, run, this.method.probes, this.taken, signal);
+    // What was chosen for the first steps stays: with other passes, sums may be rounded otherwise.
+    const microBatchSize = await planRun(loaded, this.options, run, this.method.probes, this.taken, signal);
+    if (microBatchSize !== undefined) this.resolved = Object.freeze({ ...this.options, microBatchSize });
+    await this.settleRate(loaded, run, o);
+  }
+
+  /** Chooses the learning rate, where it was left to that; a rate that was chosen stays. */
+  private async settleRate(
+    loaded: Loaded,
+    { training }: RunData,
+    { signal, onLearningRate, onWarning = emitWarning }: FitOptions,
+  ): Promise<void> {
+    if (this.options.method.learningRate !== "auto" || training.kind !== "loss") return;
+    const choice = await chooseRate(loaded, this.options, training.source, signal);
+    this.resolved = withRate(this.options, choice.learningRate);
+    onLearningRate?.(choice);
+    if (!choice.agree) onWarning(doubtfulRate(choice));
   }
 
   private losing(loaded: Loaded): Promise<LostUpdates | null> {
@@ -272,7 +299,7 @@ export class Trainer {
     const { run: dir } = this.options;
     if (dir === undefined) return null;
     const described = await fingerprintOfRun(training, data, signal);
-    return Run.open(dir, loaded, this.planned, described, this.taken, onWarning);
+    return Run.open(dir, loaded, this.options, described, this.taken, onWarning);
   }
 
   private async *steps(fit: Fit): AsyncGenerator<Step, void, undefined> {
@@ -352,12 +379,13 @@ export class Trainer {
 
   /** Ends the run before a step that has gone wrong, or goes on as if it and some before it had changed nothing. */
   private async drop(
-    { loaded, run, kept, inFlight, o: { signal, onWarning = emitWarning } }: Fit,
+    { loaded, run, kept, inFlight, o }: Fit,
     step: InFlight,
     outcome: StepOutcome,
     { guard, since, error }: Divergence,
   ): Promise<void> {
     const { index } = step;
+    const { onWarning = emitWarning } = o;
     const drops = stepsToDrop(this.options.onDivergence);
     const vain = drops > 0 && this.guards.inVain(index);
     if (drops === 0 || kept === null || vain) {
@@ -376,7 +404,7 @@ export class Trainer {
     this.taken = index + 1;
     this.guards.dropped(record);
     onWarning(droppedWarning(error, record));
-    await this.setUp(loaded, run, signal);
+    await this.setUp(loaded, run, o);
   }
 
   private async snapshot({ kept, o: { onSnapshot, onWarning = emitWarning } }: Fit, keep: number): Promise<void> {
@@ -392,12 +420,6 @@ export class Trainer {
         message: `the snapshot after step ${this.taken} was not written: ${error.message}; the journal has every step`,
       });
     }
-  }
-
-  /** The options, with what the plan has chosen of them. */
-  private get planned(): ResolvedTrainerOptions {
-    const { microBatchSize } = this;
-    return microBatchSize === undefined ? this.options : { ...this.options, microBatchSize };
   }
 
   private get lossesFrom(): "model" | "caller" {
@@ -423,7 +445,7 @@ export class Trainer {
     const { objective } = this.options;
     if (objective === undefined) throw new Error("prompts without an objective");
     const request = this.request(index);
-    const limits = runLimits(loaded, this.planned);
+    const limits = runLimits(loaded, this.options);
     const common = { index, learningRate: request.learningRate, examples: examples.length, labelled: examples.length };
     try {
       const step = await objectiveStep(loaded, objective, examples, limits, request);
@@ -445,7 +467,7 @@ export class Trainer {
   ): Promise<InFlight> {
     const request = this.request(index);
     const { reduction } = this.options;
-    const batch = packGroups(examples, { reduction, limits: runLimits(loaded, this.planned).limits });
+    const batch = packGroups(examples, { reduction, limits: runLimits(loaded, this.options).limits });
     const step = () => loaded.session.step(batch, request);
     const { result } = lanes === null ? await step() : await lanes.enqueue(index, batch, request, step);
     // It is awaited in its turn; until then a failure must not count as unhandled.
@@ -465,7 +487,7 @@ export class Trainer {
     return {
       ...{ step, seed, eps, weightDecay },
       ...this.method,
-      learningRate: learningRateAt(method.learningRate, schedule, step, steps),
+      learningRate: learningRateAt(rateOf(this.options), schedule, step, steps),
       noise: test?.noise === undefined ? method.noise : { z: test.noise(step) },
       coefficients: typeof injected === "number" ? [injected] : injected,
     };
@@ -502,7 +524,7 @@ export class Trainer {
     if (evaluation === undefined || source === null) return;
     const { session, definition } = loaded;
     const { batchSize } = evaluation;
-    const settings = { batchSize, reduction, limits: evaluationLimits(loaded, this.planned) };
+    const settings = { batchSize, reduction, limits: evaluationLimits(loaded, this.options) };
     const result = await evaluateSource(session, definition.head, source, settings, o.signal);
     const best = this.best === null || isBetter(result, this.best);
     const { loss, accuracy, examples } = result;

@@ -73,22 +73,33 @@ describe("wrong values", () => {
     [{ ...required, steps: 1.5 }, 'option "steps" is 1.5; must be a whole number'],
     [{ ...required, steps: "10" }, 'option "steps" is "10"; must be a number'],
     [{ ...required, steps: undefined }, 'option "steps" is missing; give a number'],
-    [{ ...required, method: { name: "mezo-sgd" } }, 'option "method.learningRate" is missing; give a number'],
+    [
+      { ...required, method: { name: "mezo-sgd" } },
+      'option "method.learningRate" is missing; give a number, or "auto"',
+    ],
     [
       { ...required, method: { name: "mezo-sgd", learningRate: 0 } },
       'option "method.learningRate" is 0; must be more than 0',
     ],
     [
       { ...required, method: { name: "mezo-sgd", learningRate: NaN } },
-      'option "method.learningRate" is NaN; must be a finite number',
+      'option "method.learningRate" is NaN; must be a finite number, or "auto"',
     ],
     [
       { ...required, method: { name: "mezo-sgd", learningRate: Infinity } },
-      'option "method.learningRate" is Infinity; must be a finite number',
+      'option "method.learningRate" is Infinity; must be a finite number, or "auto"',
     ],
     [
       { ...required, method: { name: "mezo", learningRate: 1 } },
       'option "method.name" is "mezo"; must be "mezo-sgd", "fzoo" or "es"',
+    ],
+    [
+      { ...required, method: { ...mezo, learningRate: "best" } },
+      'option "method.learningRate" is "best"; must be a number, or "auto"',
+    ],
+    [
+      { ...required, method: { ...mezo, name: "fzoo", learningRate: "auto" } },
+      'option "method.learningRate" is "auto"; must be a number',
     ],
     [{ ...required, method: { ...mezo, directions: 0 } }, 'option "method.directions" is 0; must be at least 1'],
     [{ ...required, method: { ...mezo, directions: 65 } }, 'option "method.directions" is 65; must be at most 64'],
