@@ -43,10 +43,10 @@ function linearsOf(words, { DTYPE, ACTIVATION }) {
   for (let op = 0; op < ops; op++) {
     const [code, count] = words.subarray(at);
     if (code === LINEAR) {
-      const [out, x, weight, bias, residual, activation] = words.subarray(at + 2);
+      const [out, x, weight, bias, residual, activation, scale, inner] = words.subarray(at + 2);
       linears.push({
         ...{ out: operand(out), x: operand(x), weight: operand(weight), bias: operand(bias) },
-        ...{ residual: operand(residual), activation: nameOf(ACTIVATION, activation) },
+        ...{ residual: operand(residual), activation: nameOf(ACTIVATION, activation), scale, inner: inner !== 0 },
       });
     }
     at += 2 + count;

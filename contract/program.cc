@@ -14,7 +14,7 @@ namespace zo2::contract {
 
 namespace {
 
-constexpr double kVersion = 3;
+constexpr double kVersion = 4;
 constexpr double kMostInteger = 9007199254740992.0;                    // 2^53
 constexpr int64_t kMostColumns = std::numeric_limits<int32_t>::max();  // what a BLAS takes
 // so that sums of two extents stay within 64 bits

@@ -38,7 +38,7 @@
 extern "C" {
 #endif
 
-#define ZO2_CONTRACT_VERSION 7u
+#define ZO2_CONTRACT_VERSION 8u
 
 typedef enum zo2_status {
   ZO2_OK = 0,
@@ -266,7 +266,7 @@ typedef struct zo2_prepare_args {
 /*
  * A program is a flat list of 64-bit floating point words (integers up to 2^53 are exact):
  *
- *   version (3), operand count, op count, symbol count, maximum of each symbol...
+ *   version (4), operand count, op count, symbol count, maximum of each symbol...
  *   operands: space, offset (bytes), dtype, rows, columns, row stride (elements)            6 words each
  *   ops: opcode, number of words that follow, words...
  *
@@ -312,9 +312,10 @@ enum {
    * out[r, :] = (accumulate ? out[r, :] : 0) + table[index[r] - rowStart, :] for index[r] in [rowStart, rowStart +
    * rowCount); other rows of out are left as they are. index: int32 [rows, 1]. */
   ZO2_OP_EMBED = 1,
-  /* out x weight bias|-1 residual|-1 activation
-   * out[M, N] = activation(x[M, K] weight[N, K]^T + bias[N]) + residual[M, N]. bias: [1, N]. out may be the residual's
-   * own memory. */
+  /* out x weight bias|-1 residual|-1 activation scale inner
+   * out[M, N] = activation(scale (x[M, K] weight[N, K]^T) + bias[N]) + residual[M, N]; with `inner` (0 or 1), the
+   * residual is added before the activation. bias: [1, N]; scale: a finite fp32. out may be the residual's own memory.
+   */
   ZO2_OP_LINEAR = 2,
   /* out x gain bias|-1 epsilon
    * out = (x - mean) / sqrt(variance + epsilon) * gain + bias along the columns; variance is the biased one; gain,

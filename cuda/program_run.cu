@@ -132,7 +132,8 @@ cudaError_t run_op(Run& run, const Op& op, uint32_t number, uint64_t first_frequ
     case ZO2_OP_EMBED:
       return launch_embed(launch, {m(0), m(1), m(2), op.integer(0), op.integer(1), op.integer(2) != 0});
     case ZO2_OP_LINEAR:
-      return launch_linear(launch, {m(0), m(1), m(2), m(3), m(4), static_cast<int>(op.integer(0))});
+      return launch_linear(
+          launch, {m(0), m(1), m(2), m(3), m(4), static_cast<int>(op.integer(0)), op.real(1), op.integer(2) != 0});
     case ZO2_OP_LAYER_NORM:
       return launch_layer_norm(launch, {m(0), m(1), m(2), m(3), op.real(0)});
     case ZO2_OP_ATTENTION:

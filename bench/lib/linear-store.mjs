@@ -12,8 +12,9 @@ function aligned(operand, bytes) {
 }
 
 /** "pairs", "chunks" or, the slow one, "general". `activation` is a name of the op's table; x is of 16 bits. */
-export function linearStore({ out, x, bias, residual, activation }) {
+export function linearStore({ out, x, bias, residual, activation, scale, inner }) {
   const pairs = (operand) => operand === null || aligned(operand, 2 * BYTES[operand.dtype]);
+  if (scale !== 1 || inner) return "general";
   if (activation !== "none" && activation !== "relu") return "general";
   if (bias !== null && bias.dtype !== "f32") return "general";
   if (residual !== null && residual.dtype !== out.dtype) return "general";

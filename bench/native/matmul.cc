@@ -55,7 +55,7 @@ class Bench {
   // Prints one row of results.
   void time(const char* name, double gflop, int opcode, const std::vector<double>& op,
             const std::shared_ptr<Device>& device, int repetitions) {
-    std::vector<double> words = {3, double(operands_.size() / 6), 1, 0};
+    std::vector<double> words = {4, double(operands_.size() / 6), 1, 0};
     words.insert(words.end(), operands_.begin(), operands_.end());
     words.push_back(opcode);
     words.push_back(double(op.size()));
@@ -104,7 +104,7 @@ void time_linear(int64_t m, int64_t n, int64_t k, int dtype, const std::shared_p
   std::snprintf(name, sizeof name, "linear %lldx%lldx%lld %s", static_cast<long long>(m), static_cast<long long>(n),
                 static_cast<long long>(k), dtype == ZO2_F32 ? "f32" : "f16");
   bench.time(name, 2e-9 * double(m) * double(n) * double(k), ZO2_OP_LINEAR,
-             {double(out), double(x), double(weight), double(bias), double(out), ZO2_ACTIVATION_RELU}, device,
+             {double(out), double(x), double(weight), double(bias), double(out), ZO2_ACTIVATION_RELU, 1, 0}, device,
              repetitions);
 }
 

@@ -19,6 +19,13 @@ struct Matrix {
   int64_t stride;
 };
 
+// What becomes of a product besides what is added to it.
+struct LinearEnd {
+  float scale;
+  int activation;
+  bool inner;
+};
+
 constexpr int64_t kPanelSlack = 8;     // floats that packing may write behind the last panel
 constexpr int64_t kThinRowsLimit = 4;  // rows that one call of thin_product takes
 
@@ -43,9 +50,10 @@ struct OpKernels {
   void (*thin_product)(const float* x, int64_t x_stride, int64_t rows, const float* w, int64_t depth, float* out,
                        int64_t out_stride);
 
-  // out = activation(product + bias) + residual; bias and residual may be null, out may be product or residual.
-  void (*finish_linear)(const float* product, const float* bias, int activation, const float* residual, float* out,
-                        int64_t count);
+  // out = activation(scale * product + bias) + residual, or activation(scale * product + bias + residual) where
+  // `inner`; bias and residual may be null, out may be product or residual.
+  void (*finish_linear)(const LinearEnd& end, const float* product, const float* bias, const float* residual,
+                        float* out, int64_t count);
   // sum += x
   void (*add)(float* sum, const float* x, int64_t count);
   // row *= factor

@@ -6,16 +6,16 @@ namespace zo2::cpu {
 
 namespace {
 enum { kOut, kX, kWeight, kBias, kResidual };
-enum { kActivation };
+enum { kActivation, kScale, kInner };
 }  // namespace
 
-// A chunk's product lies in a tile of this thread and is finished (bias, activation, residual, storage) while it is in
-// the cache. So out may be the residual, and out's dtype does not matter to the product.
+// A chunk's product lies in a tile of this thread and is finished (scale, bias, activation, residual, storage) while it
+// is in the cache. So out may be the residual, and out's dtype does not matter to the product.
 void run_linear(const OpRun& run) {
   const View &out = run.views[kOut], &x = run.views[kX], &weight = run.views[kWeight];
   const View &bias = run.views[kBias], &residual = run.views[kResidual];
   if (out.empty()) return;
-  const int activation = static_cast<int>(run.op.integer(kActivation));
+  const LinearEnd end{run.op.real(kScale), static_cast<int>(run.op.integer(kActivation)), run.op.integer(kInner) != 0};
   const ProductSplit split(out.rows, out.cols);
   run.pool.parallel_for(split.chunks(), [&](int64_t number, unsigned) {
     const ProductSplit::Chunk chunk = split.chunk(number);
@@ -32,7 +32,7 @@ void run_linear(const OpRun& run) {
       float* product = tile + i * n;
       const float* before = residual.present() ? read_row(run.kernels, residual, r, chunk.column, n, memory) : nullptr;
       float* result = place_row(out, r, chunk.column, product);
-      run.kernels.finish_linear(product, offset, activation, before, result, n);
+      run.kernels.finish_linear(end, product, offset, before, result, n);
       write_row(run.kernels, out, r, chunk.column, n, result);
     }
   });

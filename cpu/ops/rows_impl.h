@@ -93,28 +93,32 @@ ZO2_INLINE Vec activate(Vec y) {
 }
 
 template <int Activation>
-static void finish_linear_as(const float* product, const float* bias, const float* residual, float* out,
-                             int64_t count) {
+static void finish_linear_as(const LinearEnd& end, const float* product, const float* bias, const float* residual,
+                             float* out, int64_t count) {
+  const Vec by = splat(end.scale);
+  const float* const within = end.inner ? residual : nullptr;
+  const float* const behind = end.inner ? nullptr : residual;
   for_vectors(count, [&](int64_t i, int64_t lanes) {
-    Vec y = load_lanes(product + i, lanes);
+    Vec y = load_lanes(product + i, lanes) * by;
     if (bias) y = y + load_lanes(bias + i, lanes);
+    if (within) y = y + load_lanes(within + i, lanes);
     y = activate<Activation>(y);
-    if (residual) y = y + load_lanes(residual + i, lanes);
+    if (behind) y = y + load_lanes(behind + i, lanes);
     store_lanes(out + i, y, lanes);
   });
 }
 
-static void finish_linear(const float* product, const float* bias, int activation, const float* residual, float* out,
-                          int64_t count) {
-  if (activation == ZO2_ACTIVATION_RELU)
-    return finish_linear_as<ZO2_ACTIVATION_RELU>(product, bias, residual, out, count);
-  if (activation == ZO2_ACTIVATION_GELU)
-    return finish_linear_as<ZO2_ACTIVATION_GELU>(product, bias, residual, out, count);
-  if (activation == ZO2_ACTIVATION_GELU_TANH)
-    return finish_linear_as<ZO2_ACTIVATION_GELU_TANH>(product, bias, residual, out, count);
-  if (activation == ZO2_ACTIVATION_SILU)
-    return finish_linear_as<ZO2_ACTIVATION_SILU>(product, bias, residual, out, count);
-  finish_linear_as<ZO2_ACTIVATION_NONE>(product, bias, residual, out, count);
+static void finish_linear(const LinearEnd& end, const float* product, const float* bias, const float* residual,
+                          float* out, int64_t count) {
+  if (end.activation == ZO2_ACTIVATION_RELU)
+    return finish_linear_as<ZO2_ACTIVATION_RELU>(end, product, bias, residual, out, count);
+  if (end.activation == ZO2_ACTIVATION_GELU)
+    return finish_linear_as<ZO2_ACTIVATION_GELU>(end, product, bias, residual, out, count);
+  if (end.activation == ZO2_ACTIVATION_GELU_TANH)
+    return finish_linear_as<ZO2_ACTIVATION_GELU_TANH>(end, product, bias, residual, out, count);
+  if (end.activation == ZO2_ACTIVATION_SILU)
+    return finish_linear_as<ZO2_ACTIVATION_SILU>(end, product, bias, residual, out, count);
+  finish_linear_as<ZO2_ACTIVATION_NONE>(end, product, bias, residual, out, count);
 }
 
 template <int Activation>

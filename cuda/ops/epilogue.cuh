@@ -1,4 +1,4 @@
-// The end of every matrix product: bias, activation, residual and storage of a tile of sums.
+// The end of every matrix product: scale, bias, activation, residual and storage of a tile of sums.
 #pragma once
 
 #include "cuda/ops/activation.cuh"
@@ -24,10 +24,14 @@ __device__ inline void finish_tile(const LinearArgs& args, int64_t row, int64_t 
     const int64_t left = args.out.cols - out_col;
     const int count = left < 4 ? static_cast<int>(left) : 4;
     float4 v = *reinterpret_cast<const float4*>(tile + r * pitch + c);
+    v = make_float4(args.scale * v.x, args.scale * v.y, args.scale * v.z, args.scale * v.w);
     if (args.bias.present()) v = add_four(v, load_clipped(args.bias, 0, out_col, count, bias_fours));
+    float4 before = make_float4(-0.0f, -0.0f, -0.0f, -0.0f);  // changes no sum
+    if (args.residual.present()) before = load_clipped(args.residual, out_row, out_col, count, residual_fours);
+    if (args.inner) v = add_four(v, before);
     v = make_float4(activate(args.activation, v.x), activate(args.activation, v.y), activate(args.activation, v.z),
                     activate(args.activation, v.w));
-    if (args.residual.present()) v = add_four(v, load_clipped(args.residual, out_row, out_col, count, residual_fours));
+    if (!args.inner) v = add_four(v, before);
     store_clipped(args.out, out_row, out_col, count, out_fours, v);
   }
 }

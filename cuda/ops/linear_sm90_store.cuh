@@ -9,8 +9,8 @@
 //            written twice, in halves. Through shared memory a warp stores 128 bytes of each of 4 rows: 16 sectors,
 //            each whole and once (kChunks). Loads of a 16-bit residual stay pairs: the other half of a sector is found
 //            in L1.
-//   others   any dtypes, alignment and activation, and the last columns where there are not 64 of them: four at a time
-//            by finish_tile (kGeneral).
+//   others   any dtypes, alignment, activation and scale, a residual inside of the activation, and the last columns
+//            where there are not 64 of them: four at a time by finish_tile (kGeneral).
 #pragma once
 
 #include "cuda/ops/linear.cuh"
@@ -20,14 +20,15 @@ namespace zo2::cuda {
 
 enum class Sm90Store { kPairs, kChunks, kGeneral };
 
-// The first two need no activation or relu, bias in fp32 and residual in out's dtype. kPairs is for out in fp32, with
-// pairs of columns aligned; kChunks for out in x's dtype, with rows aligned to 16 bytes.
+// The first two need no activation or relu, the scale 1, bias in fp32 and residual in out's dtype, added last. kPairs
+// is for out in fp32, with pairs of columns aligned; kChunks for out in x's dtype, with rows aligned to 16 bytes.
 // test/fixtures/linear-stores.txt holds bench/lib/linear-store.mjs to the same: it counts how much work takes which.
 inline Sm90Store sm90_store(const LinearArgs& args) {
   const auto aligned = [](const Matrix& m) { return !m.present() || rows_aligned(m, 2 * dtype_bytes(m.dtype)); };
   const bool bias = !args.bias.present() || args.bias.dtype == ZO2_F32;
   const bool residual = !args.residual.present() || args.residual.dtype == args.out.dtype;
   const bool activation = args.activation == ZO2_ACTIVATION_NONE || args.activation == ZO2_ACTIVATION_RELU;
+  if (args.scale != 1.0f || args.inner) return Sm90Store::kGeneral;
   if (!bias || !residual || !activation || !aligned(args.bias) || !aligned(args.residual)) return Sm90Store::kGeneral;
   if (args.out.dtype == ZO2_F32) return aligned(args.out) ? Sm90Store::kPairs : Sm90Store::kGeneral;
   return args.out.dtype == args.x.dtype && rows_aligned(args.out, 16) ? Sm90Store::kChunks : Sm90Store::kGeneral;

@@ -2,7 +2,7 @@
  * The numbers of `contract/zo2.h`, under the same words; those of ops stand in `ops/table.ts`. `scripts/check-api.mjs`
  * compares them with the header.
  */
-export const CONTRACT_VERSION = 7;
+export const CONTRACT_VERSION = 8;
 
 export const DTYPE = { f32: 0, f16: 1, bf16: 2, i32: 3, i8: 4, e4m3: 5 } as const;
 

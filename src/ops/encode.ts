@@ -4,7 +4,7 @@ import { isParameter } from "./record.js";
 import type { Op, Operand, Slice } from "./row.js";
 import type { Value } from "./value.js";
 
-const PROGRAM_VERSION = 3;
+const PROGRAM_VERSION = 4;
 const ABSENT = -1;
 
 /** An op of a unit; `slice` says which rows of its weight it works with when it was cut along them. */

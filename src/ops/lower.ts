@@ -36,7 +36,7 @@ function lowerHead({ operands }: Op, output: Output): Op {
     targets = null,
   } = operands;
   return output === "logits"
-    ? make("linear", { out: logits, x, weight, bias, residual: null }, { activation: "none" })
+    ? make("linear", { out: logits, x, weight, bias, residual: null }, { activation: "none", scale: 1, inner: false })
     : // The streamed cross entropy has no bias: a head that has one predicts labels or spans, from logits.
       make("crossEntropy", { logprob, state, x, weight, targets });
 }

@@ -58,7 +58,7 @@ export const OPS = {
     accumulates: true,
     cut: { along: "table", words: ({ start, count }) => [start, count] },
   },
-  /** activation(x weight^T + bias) + residual */
+  /** activation(scale (x weight^T) + bias) + residual; with `inner`, the residual is added before the activation. */
   linear: {
     code: 2,
     operands: {
@@ -68,7 +68,11 @@ export const OPS = {
       bias: optional(weight),
       residual: optional(read),
     },
-    attributes: { activation: { ...activation, otherwise: "none" as Activation } },
+    attributes: {
+      activation: { ...activation, otherwise: "none" as Activation },
+      scale: { ...number, otherwise: 1 as number },
+      inner: { ...flag, otherwise: false as boolean },
+    },
     sum: ["out", "residual"],
     over: "residual",
     cut: { along: "weight", columns: ["out", "residual"] },

@@ -344,7 +344,7 @@ test("a program writes into the cache space, and spaces that it does not use may
     const back = await device.createBuffer("host", 24);
     const sizes = new Float64Array(Object.keys(SPACE).length);
     sizes[SPACE.weights] = sizes[SPACE.cache] = 24;
-    const words = [3, 2, 1, 0, SPACE.cache, 0, 0, 3, 2, 2, SPACE.weights, 0, 0, 2, 3, 3, OPS.transpose.code, 2, 0, 1];
+    const words = [4, 2, 1, 0, SPACE.cache, 0, 0, 3, 2, 2, SPACE.weights, 0, 0, 2, 3, 3, OPS.transpose.code, 2, 0, 1];
     const program = device.createProgram(Float64Array.from(words), sizes);
     await submitted(device, stream, (list) => {
       list.copy(stream, span(source), span(weights), 24);

@@ -14,7 +14,7 @@ interface Handles {
 type Kind = keyof Handles;
 const KINDS: readonly Kind[] = ["Device", "Stream", "Event", "Gate", "Buffer", "Layout", "Program"];
 
-const EMPTY_PROGRAM = Float64Array.of(3, 0, 0, 0);
+const EMPTY_PROGRAM = Float64Array.of(4, 0, 0, 0);
 const BYTE = new Uint8Array(1);
 const SEGMENT = Float64Array.of(0, 16, 0, 0, 0, 0, 0, 0, 0);
 

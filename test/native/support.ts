@@ -140,7 +140,10 @@ async function busy(native) {
   const spaces = [bytes, 2 * bytes, 0, 0, 0, 0];
   const operand = (space, offset) => [space, offset, 0, size, size, size];
   const program = device.createProgram(
-    Float64Array.from([3, 3, 1, 0, ...operand(1, 0), ...operand(1, bytes), ...operand(0, 0), 2, 6, 0, 1, 2, -1, -1, 0]),
+    Float64Array.from([
+      ...[4, 3, 1, 0, ...operand(1, 0), ...operand(1, bytes), ...operand(0, 0)],
+      ...[2, 8, 0, 1, 2, -1, -1, 0, 1, 0],
+    ]),
     Float64Array.from(spaces));
   const weights = await device.createBuffer("device", bytes);
   const carried = await device.createBuffer("device", 2 * bytes);

@@ -44,9 +44,9 @@ const Seed kSeeds[] = {
        const double out = b.floats(ZO2_SPACE_CARRIED, kRows, 7), x = b.of(ZO2_SPACE_WORKSPACE, ZO2_BF16, kRows, 9);
        const double weight = b.of(ZO2_SPACE_WEIGHTS, ZO2_BF16, 7, 9), bias = b.floats(ZO2_SPACE_WEIGHTS, 1, 7);
        for (double activation = ZO2_ACTIVATION_NONE; activation <= ZO2_ACTIVATION_SILU; activation++) {
-         b.add(ZO2_OP_LINEAR, {out, x, weight, bias, out, activation});
+         b.add(ZO2_OP_LINEAR, {out, x, weight, bias, out, activation, 1, 0});
        }
-       b.add(ZO2_OP_LINEAR, {out, x, weight, -1, -1, ZO2_ACTIVATION_NONE});
+       b.add(ZO2_OP_LINEAR, {out, x, weight, -1, -1, ZO2_ACTIVATION_NONE, 0.5, 1});
      }},
     {"norms",
      [](Builder& b) {

@@ -103,6 +103,8 @@ struct Case {
   Residual residual;
   Rows bias_rows = Rows::k16Bytes, residual_rows = Rows::k16Bytes;
   zo2_dtype residual_dtype = ZO2_F32;  // where it lies apart
+  float scale = 1;                     // a power of two
+  bool inner = false;
 
   std::string name() const {
     return std::to_string(m) + " x " + std::to_string(n) + " of dtype " + std::to_string(type) + " to " +
@@ -148,6 +150,8 @@ class Stores {
     Held& residual = c.residual == Residual::kInPlace ? out : apart;
     args.out = out.matrix();
     args.activation = c.activation;
+    args.scale = c.scale;
+    args.inner = c.inner;
     if (c.bias) args.bias = bias.matrix();
     if (c.residual != Residual::kNone) args.residual = residual.matrix();
     run(args, way, c);
@@ -156,9 +160,12 @@ class Stores {
       for (int64_t n = 0; n < c.n; n++) {
         float value = 0;
         std::memcpy(&value, plain.data() + (sums.place(r, n) - sums.bytes().data()), 4);
+        value *= c.scale;
+        const float before = c.residual != Residual::kNone ? residual.get(r, n) : -0.0f;
         if (c.bias) value += bias.get(0, n);
+        if (c.inner) value += before;
         if (c.activation == ZO2_ACTIVATION_RELU && value < 0) value = 0;
-        if (c.residual != Residual::kNone) value += residual.get(r, n);
+        if (!c.inner) value += before;
         encode(c.out, value, out.place(r, n));
       }
     }
@@ -222,7 +229,7 @@ void epilogues(CudaRig& rig) {
   }
 }
 
-// One operand that is not as the fast ways need it.
+// An operand or a word that is not as the fast ways need it.
 void exceptions(CudaRig& rig) {
   Stores stores(rig);
   const Case good{128, 256, ZO2_BF16, ZO2_F32, Rows::k16Bytes, ZO2_ACTIVATION_RELU, true, Residual::kApart};
@@ -237,6 +244,9 @@ void exceptions(CudaRig& rig) {
   general([](Case& c) { c.residual_dtype = ZO2_BF16; });
   general([](Case& c) { c.out = ZO2_F16, c.residual_dtype = ZO2_F16; });
   general([](Case& c) { c.out = c.residual_dtype = ZO2_BF16, c.rows = Rows::kPairs; });
+  general([](Case& c) { c.scale = 0.5f; });
+  general([](Case& c) { c.inner = true; });
+  general([](Case& c) { c.scale = -2.0f, c.inner = true, c.residual = Residual::kInPlace; });
   // Pairs suffice for what is only read.
   Case c = good;
   c.bias_rows = c.residual_rows = Rows::kPairs;
@@ -266,8 +276,8 @@ void table() {
     if (line.empty() || line[0] == '#') continue;
     std::istringstream words(line);
     std::string x, out, bias, residual, activation, way;
-    words >> x >> out >> bias >> residual >> activation >> way;
     LinearArgs args{};
+    words >> x >> out >> bias >> residual >> activation >> args.scale >> args.inner >> way;
     args.out = matrix_of(out, 2);
     args.x = args.weight = matrix_of(x + ":0:64", 2);
     args.bias = matrix_of(bias, 1);

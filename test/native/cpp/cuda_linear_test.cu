@@ -73,8 +73,10 @@ int main() {
     LinearCases(through_kernels(rig, chosen)).empty(ZO2_F16);
     LinearCases(through_kernels(rig, chosen)).dtypes(false);
     LinearCases(through_kernels(rig, chosen)).activations(false);
+    LinearCases(through_kernels(rig, chosen)).ends(false);
     LinearCases(through_kernels(rig, chosen_tf32)).dtypes(true);
     LinearCases(through_kernels(rig, chosen_tf32)).activations(true);
+    LinearCases(through_kernels(rig, chosen_tf32)).ends(true);
     LinearCases(through_poisoned_kernels(rig, chosen)).dtypes(false);
   }
   choice();

@@ -116,7 +116,7 @@ class Run {
   }
 
   std::vector<double> words() const {
-    std::vector<double> words = {3, double(places_.size()), 1, 0};
+    std::vector<double> words = {4, double(places_.size()), 1, 0};
     std::vector<double> op = {double(case_.opcode), double(places_.size() + case_.attributes.size())};
     for (size_t i = 0; i < places_.size(); i++) {
       const Matrix& m = case_.operands[i];
@@ -225,7 +225,7 @@ std::vector<Case> cases() {
         {"weight", W, f16, 20, 24, {}},
         {"bias", W, f32, 1, 20, {}},
         {"residual", C, f16, 3, 20, {}}},
-       {ZO2_ACTIVATION_GELU}},
+       {ZO2_ACTIVATION_GELU, 1, 0}},
       {"linear, few columns",
        ZO2_OP_LINEAR,
        {{"out", C, f32, 3, 3, {}},
@@ -233,7 +233,7 @@ std::vector<Case> cases() {
         {"weight", W, f16, 3, 40, {}},
         {"bias", W, f16, 1, 3, {}},
         {"residual", C, f16, 3, 3, {}}},
-       {ZO2_ACTIVATION_NONE}},
+       {ZO2_ACTIVATION_NONE, 1, 0}},
       {"layerNorm",
        ZO2_OP_LAYER_NORM,
        {{"out", C, f16, 3, 20, {}}, {"x", T, f16, 3, 20, {}}, {"gain", W, f16, 1, 20, {}}, {"bias", W, f16, 1, 20, {}}},

@@ -304,7 +304,7 @@ void layouts_are_checked() {
 
 // out[r, :] = x[index[r], :] with 4 columns and at most 8 rows; the rows of out are symbol 0.
 std::vector<double> gather_program() {
-  return {3,
+  return {4,
           3,
           1,
           5,

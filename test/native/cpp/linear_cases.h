@@ -23,6 +23,8 @@ struct Linear {
   enum Values { kReal, kEighths, kNudged } values = kReal;
   zo2_dtype bias_dtype = ZO2_F32, residual_dtype = ZO2_F32;
   bool odd_out = false;  // out is not aligned, whatever the others are
+  double scale = 1;
+  bool inner = false;
 };
 
 class LinearCases {
@@ -43,7 +45,9 @@ class LinearCases {
       if (operand >= 0) draw(test, operand, random, l.values, operand == x || operand == weight);
     }
     test.op(ZO2_OP_LINEAR,
-            {double(out), double(x), double(weight), double(bias), double(residual), double(l.activation)}, {out});
+            {double(out), double(x), double(weight), double(bias), double(residual), double(l.activation), l.scale,
+             double(l.inner)},
+            {out});
     run_(test, [&] { verify(test, l, out, x, weight, bias, residual); });
   }
 
@@ -163,6 +167,30 @@ class LinearCases {
     }
   }
 
+  // A scale, and the residual on either side of the activation. `tf32`: those whose products may be in tf32.
+  void ends(bool tf32) const {
+    for (int activation = ZO2_ACTIVATION_NONE; activation <= ZO2_ACTIVATION_SILU; activation++) {
+      for (const zo2_dtype weight : kFloats) {
+        if (tf32 && weight != ZO2_F32) continue;
+        for (const bool inner : {false, true}) {
+          for (const double scale : {1.0, 0.5, -2.0, 0.3}) {
+            Linear l{67, 37, 24, ZO2_F32, ZO2_F32, weight, activation, scale > 0, Linear::kApart};
+            if (scale == 0.5) l.residual = Linear::kInPlace;
+            if (scale != 0.3) l.values = Linear::kEighths;
+            l.scale = scale;
+            l.inner = inner;
+            one(l);
+          }
+        }
+      }
+    }
+    // Without a residual there is nothing to add on either side.
+    Linear l{9, 70, 40};
+    l.scale = 4;
+    l.inner = true;
+    one(l);
+  }
+
   // What no program holds: matrices without columns.
   void empty(zo2_dtype dtype) const {
     Linear l{0, 5, 8, ZO2_F32, dtype, dtype};
@@ -194,6 +222,9 @@ class LinearCases {
           if (residual == Linear::kInPlace) l.activation = ZO2_ACTIVATION_GELU;
           l.residual_dtype = out;
           l.odd_out = true;
+          exact(l);
+          l.scale = 0.25;
+          l.inner = residual == Linear::kApart;
           exact(l);
         }
       }
@@ -231,7 +262,7 @@ class LinearCases {
       test.randomise(x, random, 1);
       test.randomise(weight, random, 1);
       test.set(x, 11, 5, std::nan(""));
-      test.op(ZO2_OP_LINEAR, {double(out), double(x), double(weight), -1, -1, double(activation)}, {out});
+      test.op(ZO2_OP_LINEAR, {double(out), double(x), double(weight), -1, -1, double(activation), 1, 0}, {out});
       run_(test, [&] {
         bool right = true;
         for (int64_t r = 0; r < 20; r++) {
@@ -256,7 +287,8 @@ class LinearCases {
     return label("linear", l.m, l.n, l.k, l.x, l.weight) + " to " + dtype_name(l.out) + ", activation " +
            std::to_string(l.activation) + (l.bias ? std::string(", bias ") + dtype_name(l.bias_dtype) : "") +
            residuals[l.residual] + (l.residual == Linear::kNone ? "" : dtype_name(l.residual_dtype)) +
-           values[l.values] + (l.odd_out ? ", odd out" : "");
+           values[l.values] + (l.odd_out ? ", odd out" : "") +
+           (l.scale == 1 ? "" : ", scale " + std::to_string(l.scale)) + (l.inner ? ", inner" : "");
   }
 
   static void draw(OpCase& test, int operand, Random& random, Linear::Values values, bool factor) {
@@ -282,12 +314,13 @@ class LinearCases {
       for (int64_t c = 0; c < l.n; c++) {
         double sum = bias >= 0 ? test.get(bias, 0, c) : 0, size = std::fabs(sum);
         for (int64_t k = 0; k < l.k; k++) {
-          const double term = xs[size_t(r * l.k + k)] * weights[size_t(c * l.k + k)];
+          const double term = l.scale * xs[size_t(r * l.k + k)] * weights[size_t(c * l.k + k)];
           sum += term;
           size += std::fabs(term);
         }
         const double before = residual >= 0 ? test.before(residual, r, c) : 0;
-        values[size_t(r * l.n + c)] = activate(l.activation, sum) + before;
+        values[size_t(r * l.n + c)] =
+            l.inner ? activate(l.activation, sum + before) : activate(l.activation, sum) + before;
         // No activation is steeper than 1.13.
         errors[size_t(r * l.n + c)] = 1e-6 * (size + std::fabs(before)) + 1.13 * test.factor_error(weight) * size;
       }

@@ -9,6 +9,7 @@ int main() {
   for (const bool tf32 : {false, true}) {
     cases.dtypes(tf32);
     cases.activations(tf32);
+    cases.ends(tf32);
   }
   cases.hopper();
   cases.hopper_walks();

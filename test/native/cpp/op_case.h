@@ -180,7 +180,7 @@ class OpCase {
   }
 
   std::vector<double> words() const {
-    std::vector<double> words = {3, static_cast<double>(operands_.size()), static_cast<double>(ops_.size()),
+    std::vector<double> words = {4, static_cast<double>(operands_.size()), static_cast<double>(ops_.size()),
                                  ZO2_SYMBOLS};
     for (uint64_t maximum : maxima_) words.push_back(static_cast<double>(maximum));
     for (const auto& o : operands_) {

@@ -120,7 +120,7 @@ using OpLauncher = std::function<cudaError_t(const cuda::Launch&, const OpCase::
 
 inline cuda::LinearArgs linear_args(const OpCase::Op& op, const DeviceOperands& m) {
   const std::vector<double>& w = op.words;
-  return {m[w[0]], m[w[1]], m[w[2]], m[w[3]], m[w[4]], static_cast<int>(w[5])};
+  return {m[w[0]], m[w[1]], m[w[2]], m[w[3]], m[w[4]], static_cast<int>(w[5]), static_cast<float>(w[6]), w[7] != 0};
 }
 
 inline cuda::AttentionArgs attention_args(const OpCase::Op& op, const DeviceOperands& m) {

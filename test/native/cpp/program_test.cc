@@ -61,10 +61,12 @@ struct Whole {
     keyed = test.operand(ZO2_SPACE_INPUTS, ZO2_I32, kSequences, 5);
     test.op(ZO2_OP_EMBED, {double(hidden), double(table), double(tokens), 0, 30, 0}, {hidden});
     test.op(ZO2_OP_LAYER_NORM, {double(normal), double(hidden), double(gain), double(bias), 1e-5}, {normal});
-    test.op(ZO2_OP_LINEAR, {double(q), double(normal), double(weight), double(offset), -1, ZO2_ACTIVATION_RELU}, {q});
+    test.op(ZO2_OP_LINEAR, {double(q), double(normal), double(weight), double(offset), -1, ZO2_ACTIVATION_RELU, 1, 0},
+            {q});
     test.op(ZO2_OP_ATTENTION, {double(attended), double(q), double(k), double(v), double(sequences), 4, 2, 0.5, 0},
             {attended});
-    test.op(ZO2_OP_LINEAR, {double(hidden), double(attended), double(weight), -1, double(hidden), ZO2_ACTIVATION_NONE},
+    test.op(ZO2_OP_LINEAR,
+            {double(hidden), double(attended), double(weight), -1, double(hidden), ZO2_ACTIVATION_NONE, 1, 0},
             {hidden});
     test.op(ZO2_OP_GATHER_ROWS, {double(head), double(hidden), double(index)}, {head});
     test.op(ZO2_OP_CROSS_ENTROPY,
@@ -182,6 +184,9 @@ void test_refusals() {
   op(1, 1, whole.head, {"op 1 (layerNorm)", "x has symbol 2 rows", "out has symbol 0"});
   op(1, 2, whole.k, {"op 1 (layerNorm)", "gain"});
   op(2, 1, whole.k, {"op 2 (linear)", "weight has 16 columns"});
+  op(2, 6, kHuge, {"op 2 (linear)", "scale"});
+  op(2, 6, kNaN, {"op 2 (linear)", "scale"});
+  op(2, 7, 2, {"op 2 (linear)", "inner"});
   op(2, 2, whole.vocabulary, {"op 2 (linear)", "weight has 30 rows"});
   op(2, 2, whole.tokens, {"op 2 (linear)", "weight has dtype i32"});
   op(2, 3, whole.weight, {"op 2 (linear)", "bias has 16 rows"});
@@ -266,7 +271,7 @@ void test_overlap() {
     const int whole = test.operand(ZO2_SPACE_CARRIED, ZO2_F32, kRows, 16);
     const int x = test.slice(whole, 0, 8), out = test.slice(whole, shift, 8 - (shift == 12 ? 4 : 0));
     const int weight = test.operand(ZO2_SPACE_WEIGHTS, ZO2_F32, test.cols(out), 8);
-    test.op(ZO2_OP_LINEAR, {double(out), double(x), double(weight), -1, -1, 0}, {out});
+    test.op(ZO2_OP_LINEAR, {double(out), double(x), double(weight), -1, -1, 0, 1, 0}, {out});
     uint64_t bytes[ZO2_SPACES];
     test.space_bytes(bytes);
     const std::string message = refusal(rig, test.words(), bytes);

@@ -15,8 +15,9 @@ it("the bench's mirror of how Hopper's product stores says what the kernel's own
     .split("\n")
     .filter((line) => line !== "" && !line.startsWith("#"));
   const rows = lines.map((line) => line.split(/\s+/));
-  const linears = rows.map(([x, out, bias, residual, activation]) => ({
+  const linears = rows.map(([x, out, bias, residual, activation, scale, inner]) => ({
     ...{ x: { dtype: x }, out: operand(out), bias: operand(bias, 1), residual: operand(residual), activation },
+    ...{ scale: Number(scale), inner: inner === "1" },
   }));
   const ways = inModule("bench/lib/linear-store.mjs", "return args[0].map(m.linearStore)", linears) as string[];
   expect(lines.map((line, i) => `${line}: ${ways[i]}`)).toEqual(lines.map((line, i) => `${line}: ${rows[i].at(-1)}`));
