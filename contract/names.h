@@ -8,7 +8,8 @@ namespace zo2::contract {
 inline constexpr const char* kDtypeNames[] = {"f32", "f16", "bf16", "i32"};
 inline constexpr const char* kSpaceNames[ZO2_SPACES] = {"weights", "carried", "workspace",
                                                         "inputs",  "results", "cache"};
-inline constexpr const char* kSymbolNames[ZO2_SYMBOLS] = {"rows", "sequences", "head rows", "targets", "table rows"};
+inline constexpr const char* kSymbolNames[ZO2_SYMBOLS] = {"rows",       "sequences",   "head rows", "targets",
+                                                          "table rows", "prefix rows", "key rows"};
 
 // By opcode, from 1.
 inline constexpr const char* kOpNames[] = {nullptr,      "embed",        "linear",     "layerNorm", "attention",

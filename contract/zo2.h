@@ -291,7 +291,10 @@ enum {
   ZO2_SYMBOL_HEAD_ROWS = 2,  /* rows whose logits are needed */
   ZO2_SYMBOL_TARGETS = 3,    /* tokens that are scored */
   ZO2_SYMBOL_TABLE_ROWS = 4, /* rows of a gathered table */
-  ZO2_SYMBOLS = 5
+  /* rows of keys and values that come from parameters and stand in front of sequences */
+  ZO2_SYMBOL_PREFIX_ROWS = 5,
+  ZO2_SYMBOL_KEY_ROWS = 6, /* rows of keys and values in all: tokens and what stands in front of them */
+  ZO2_SYMBOLS = 7
 };
 
 enum {

@@ -16,7 +16,15 @@ export const STICKY = { notFinite: 1, overflow: 2 } as const;
 
 export const SPACE = { weights: 0, carried: 1, workspace: 2, inputs: 3, results: 4, cache: 5 } as const;
 
-export const SYMBOL = { rows: 0, sequences: 1, headRows: 2, targets: 3, tableRows: 4 } as const;
+export const SYMBOL = {
+  rows: 0,
+  sequences: 1,
+  headRows: 2,
+  targets: 3,
+  tableRows: 4,
+  prefixRows: 5,
+  keyRows: 6,
+} as const;
 
 export const ACTIVATION = { none: 0, relu: 1, gelu: 2, geluTanh: 3, silu: 4 } as const;
 

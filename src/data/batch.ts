@@ -25,10 +25,22 @@ export interface PackedBatch {
   readonly headRows: Int32Array;
   /** [targets x 2] index into headRows, token id to score. In batch order. */
   readonly targets: Int32Array;
-  /** [rows] where the key and value of each row go in the cache; only for passes that keep them. */
+  /**
+   * [rows] where the key and value of each row go in the cache, or behind what stands in front of sequences; only for
+   * passes that keep them, or have such a thing.
+   */
   readonly cacheRows?: Int32Array;
+  /** Rows of keys and values of an adapter that stand in front of sequences. */
+  readonly prefix?: PrefixRows;
   /** How what the head leaves behind becomes one loss. */
   readonly objective: Objective;
+}
+
+export interface PrefixRows {
+  /** [prefixRows] which of the adapter's rows. */
+  readonly ids: Int32Array;
+  /** [prefixRows] where they go, as `cacheRows`. */
+  readonly places: Int32Array;
 }
 
 /** From log-probabilities of targets (tokens, choices), or from logits of head rows (values, spans, none). */

@@ -3,7 +3,7 @@ import { at } from "../base/at.js";
 import { isZo2Error } from "../base/errors.js";
 import { withinBudget } from "../memory/budget.js";
 import { type Batch, capacityOf, holds, joinCapacity, NO_BATCH, touchedRows } from "../memory/batch-tables.js";
-import { type Needs, needsFor } from "../memory/needs.js";
+import { type Needs, needsFor, prefixRowsOf } from "../memory/needs.js";
 import { activationTiers, type Plan, planMemory, type PlanOptions } from "../memory/plan.js";
 import type { Capacity } from "../memory/places.js";
 import { type Arrangement, changesOf, residencesOf } from "../memory/residence.js";
@@ -45,6 +45,8 @@ export class Plans {
   private held: Pick<SessionOptions, "slots" | "prepareAhead" | "activations">;
   /** Whether rows of a tied embedding are gathered for a batch. */
   readonly gathers: boolean;
+  /** Rows of keys and values that an adapter puts in front of every sequence. */
+  readonly prefixRows: number;
   private readonly tables = new WeakMap<Batch, Int32Array>();
 
   /** @param idle resolves when no pass is in flight. */
@@ -59,6 +61,7 @@ export class Plans {
     private readonly idle: () => Promise<unknown>,
   ) {
     this.gathers = units.some((u) => u.gathered !== null);
+    this.prefixRows = prefixRowsOf(units);
     this.held = options;
   }
 

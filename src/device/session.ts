@@ -2,6 +2,7 @@ import type { Device, DeviceInfo } from "zo2/native";
 import type { WireType } from "../base/dtype.js";
 import { isZo2Error, Zo2Error } from "../base/errors.js";
 import { labelledCount } from "../data/batch.js";
+import { withPrefix } from "../data/prefix.js";
 import type { Batch } from "../memory/batch-tables.js";
 import { stepStates } from "../memory/control.js";
 import type { Needs } from "../memory/needs.js";
@@ -160,6 +161,11 @@ export class Session {
   /** Whether the rows of a tied embedding that a batch touches are gathered for it. */
   get gathers(): boolean {
     return this.plans.gathers;
+  }
+
+  /** Rows of keys and values that an adapter puts in front of every sequence; 0: there are none. */
+  get prefixRows(): number {
+    return this.plans.prefixRows;
   }
 
   /**
@@ -403,7 +409,7 @@ export class Session {
       const pending = this.log.taken;
       if (pending.length > 0) this.forwards++;
       const data: PassData = {
-        ...{ kind: "forward", batch, probes: 1, pending },
+        ...{ kind: "forward", batch: this.fronted(batch), probes: 1, pending },
         table: this.plans.tableOf(batch),
         rounding: this.options.rounding,
         perturbation: probe === undefined ? null : await this.perturbation(probe.of, this.nextState()),
@@ -496,7 +502,7 @@ export class Session {
     const active = await this.plans.ensure(this.plans.needsOf(batch, request.probes));
     const state = this.takeState();
     const data: StepData = {
-      ...{ kind: "step", batch, state, labelled, rule: request.rule },
+      ...{ kind: "step", batch: this.fronted(batch), state, labelled, rule: request.rule },
       probes: request.probes.length,
       table: this.plans.tableOf(batch),
       pending: this.log.all,
@@ -504,6 +510,13 @@ export class Session {
       perturbation: await this.perturbation(request, state),
     };
     return { active, data };
+  }
+
+  /** With what an adapter puts in front of sequences; passes over a cache say themselves where that goes. */
+  private fronted(batch: Batch): Batch {
+    const { prefixRows } = this;
+    if (prefixRows === 0) return batch;
+    return batch.map((micro) => (micro.cacheRows === undefined ? withPrefix(micro, prefixRows) : micro));
   }
 
   /** A step works with all that is pending, and so takes it; what it stores is on its way into the weights. */

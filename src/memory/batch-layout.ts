@@ -15,6 +15,8 @@ export interface InputLayout {
   readonly headRows: number;
   readonly targets: number;
   readonly cacheRows: number;
+  readonly prefixIds: number;
+  readonly prefixPlaces: number;
   readonly objective: number;
   readonly bytes: number;
 }
@@ -79,7 +81,9 @@ function inputLayout(capacity: Capacity, cached: boolean): InputLayout {
     sequences: take(capacity.sequences * SEQUENCE_FIELDS),
     headRows: take(capacity.headRows),
     targets: take(capacity.targets * 2),
-    cacheRows: take(cached ? capacity.rows : 0),
+    cacheRows: take(cached || capacity.prefixRows > 0 ? capacity.rows : 0),
+    prefixIds: take(capacity.prefixRows),
+    prefixPlaces: take(capacity.prefixRows),
     objective: take(capacity.objectiveWords),
   };
   return { ...tables, bytes };

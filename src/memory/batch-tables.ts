@@ -16,12 +16,14 @@ export const NO_BATCH: Capacity = {
   headRows: 1,
   targets: 1,
   tableRows: 1,
+  prefixRows: 0,
+  keyRows: 1,
   microBatches: 1,
   objectiveWords: 1,
 };
 
 /** What one micro-batch needs of a plan; those of examples add up to that of their micro-batch. */
-export type MicroSizes = Omit<Capacity, "tableRows" | "microBatches">;
+export type MicroSizes = Omit<Capacity, "tableRows" | "prefixRows" | "keyRows" | "microBatches">;
 
 export function microSizes(b: PackedBatch): MicroSizes {
   return {
@@ -38,15 +40,21 @@ export function capacityOf(batch: Batch, table: Int32Array | null): Capacity {
   return capacityFor(batch.map(microSizes), table?.length ?? null);
 }
 
-/** What micro-batches of these sizes need of a plan. `tableRows`: null where the front does not gather. */
+/**
+ * What micro-batches of these sizes need of a plan, without what an adapter puts in front of sequences. `tableRows`:
+ * null where the front does not gather.
+ */
 export function capacityFor(micros: readonly MicroSizes[], tableRows: number | null): Capacity {
   const most = (of: keyof MicroSizes) => roundUp(Math.max(1, ...micros.map((sizes) => sizes[of])));
+  const rows = most("rows");
   return {
-    rows: most("rows"),
+    rows,
     sequences: most("sequences"),
     headRows: most("headRows"),
     targets: most("targets"),
     tableRows: tableRows === null ? 1 : roundUp(tableRows),
+    prefixRows: 0,
+    keyRows: rows,
     microBatches: micros.length,
     objectiveWords: most("objectiveWords"),
   };
@@ -69,12 +77,15 @@ export function objectiveTables({ objective }: PackedBatch): Int32Array[] {
 
 /** How many rows of each kind a run of one micro-batch has. @param table rows of the gathered table, if one is. */
 export function symbolsOf(micro: PackedBatch, table: Int32Array | null): Readonly<Record<RowSymbol, number>> {
+  const prefixRows = micro.prefix?.ids.length ?? 0;
   return {
     rows: micro.tokens.length,
     sequences: micro.sequences.length / SEQUENCE_FIELDS,
     headRows: micro.headRows.length,
     targets: micro.targets.length / TARGET_FIELDS,
     tableRows: table?.length ?? 0,
+    prefixRows,
+    keyRows: micro.tokens.length + prefixRows,
   };
 }
 
@@ -90,6 +101,8 @@ export function joinCapacity(a: Capacity, b: Capacity): Capacity {
     headRows: Math.max(a.headRows, b.headRows),
     targets: Math.max(a.targets, b.targets),
     tableRows: Math.max(a.tableRows, b.tableRows),
+    prefixRows: Math.max(a.prefixRows, b.prefixRows),
+    keyRows: Math.max(a.keyRows, b.keyRows),
     microBatches: Math.max(a.microBatches, b.microBatches),
     objectiveWords: Math.max(a.objectiveWords, b.objectiveWords),
   };
@@ -135,6 +148,10 @@ export function writeBatch(
     at(tables.positions, b.positions.length).set(b.positions.map(positionRow));
     at(tables.sequences, b.sequences.length).set(b.sequences);
     if (b.cacheRows !== undefined) at(tables.cacheRows, b.cacheRows.length).set(b.cacheRows);
+    if (b.prefix !== undefined) {
+      at(tables.prefixIds, b.prefix.ids.length).set(b.prefix.ids);
+      at(tables.prefixPlaces, b.prefix.places.length).set(b.prefix.places);
+    }
     at(tables.headRows, b.headRows.length).set(b.headRows);
     at(tables.targets, b.targets.length).set(b.targets);
     let offset = tables.objective;

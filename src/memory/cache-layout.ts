@@ -1,6 +1,7 @@
 import { align, BYTES_OF, type FloatType } from "../base/dtype.js";
 import { isParameter } from "../ops/record.js";
 import type { Op } from "../ops/row.js";
+import type { OpName } from "../ops/table.js";
 import type { Value } from "../ops/value.js";
 import { ARENA_ALIGNMENT } from "./arena.js";
 import type { Unit } from "./units.js";
@@ -42,6 +43,9 @@ export interface RowRange {
   readonly count: number;
 }
 
+/** Ops whose keys and values a cache holds. */
+const ATTENTIONS: ReadonlySet<string> = new Set<OpName>(["attention", "prefixedAttention"]);
+
 /** @param type the compute dtype, in which keys and values are handed from op to op anyway. */
 export function cacheLayout(units: readonly Unit[], rows: number, type: FloatType): CacheLayout {
   let bytes = 0;
@@ -50,7 +54,7 @@ export function cacheLayout(units: readonly Unit[], rows: number, type: FloatTyp
     const attentions = unit.ops.flatMap(({ op }): CachedAttention[] => {
       const k = op.operands["k"] ?? null;
       const v = op.operands["v"] ?? null;
-      if (op.name !== "attention" || k === null || v === null || isParameter(k) || isParameter(v)) return [];
+      if (!ATTENTIONS.has(op.name) || k === null || v === null || isParameter(k) || isParameter(v)) return [];
       const columns = k.columns + v.columns;
       const row = { id: -1, name: "cache", rows, columns, kind: "cache" } as const;
       const half = (first: number, count: number): Value => ({ ...row, columns: count, view: { of: row, first } });

@@ -20,6 +20,8 @@ export function lower(op: Op, pass: Lowering): readonly Op[] {
       return [lowerHead(op, pass.output)];
     case "attention":
       return lowerAttention(op, pass);
+    case "prefixedAttention":
+      return lowerPrefixed(op, pass);
     default:
       return [op];
   }
@@ -45,13 +47,33 @@ function lowerHead({ operands }: Op, output: Output): Op {
 function lowerAttention(op: Op, pass: Lowering): Op[] {
   const cached = pass.cached(op);
   if (cached === null) return [op];
-  const { keys, values } = cached;
-  const { k = null, v = null } = op.operands;
-  const index = pass.inputs.cacheRows;
+  return attendOver(op, pass, cached);
+}
+
+/** What stands in front of sequences is put in front of them first: in the cache, or where the pass has both. */
+function lowerPrefixed(op: Op, pass: Lowering): Op[] {
+  const { prefixKeys = null, prefixValues = null, keys = null, values = null } = op.operands;
+  const places = pass.cached(op) ?? { keys, values };
+  const index = pass.inputs.prefixPlaces;
+  return [
+    make("scatterRows", { out: places.keys, x: prefixKeys, index }),
+    make("scatterRows", { out: places.values, x: prefixValues, index }),
+    ...attendOver(op, pass, places),
+  ];
+}
+
+/** The keys and values of the pass are put where those of its sequences are, and attention reads all of them there. */
+function attendOver(
+  { operands, attributes }: Op,
+  { inputs }: Lowering,
+  { keys, values }: { readonly keys: Operand | null; readonly values: Operand | null },
+): Op[] {
+  const { out = null, q = null, k = null, v = null, sequences = null } = operands;
+  const index = inputs.cacheRows;
   return [
     make("scatterRows", { out: keys, x: k, index }),
     make("scatterRows", { out: values, x: v, index }),
-    { ...op, operands: { ...op.operands, k: keys, v: values } },
+    make("attention", { out, q, k: keys, v: values, sequences }, attributes),
   ];
 }
 

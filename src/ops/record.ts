@@ -55,6 +55,8 @@ class RecorderBase {
       headRows: input("headRows", "headRows"),
       targets: input("targets", "targets", 2),
       cacheRows: input("cacheRows", "rows"),
+      prefixIds: input("prefixIds", "prefixRows"),
+      prefixPlaces: input("prefixPlaces", "prefixRows"),
     };
   }
 

@@ -33,6 +33,7 @@ const likeX = makes((given) => given.value("x"));
 const number: Attribute<number> = { words: (value) => [value] };
 const flag: Attribute<boolean> = { words: (value) => [value ? 1 : 0] };
 const activation: Attribute<Activation> = { words: (name) => [ACTIVATION[name]] };
+const attending = { heads: number, kvHeads: number, scale: number, window: { ...number, otherwise: 0 as number } };
 const rotary: Attribute<Rotary> = {
   words: ({ headSize, frequencies, scaling }) => [
     headSize,
@@ -48,7 +49,7 @@ export const OPS = {
   embed: {
     code: 1,
     operands: {
-      out: makes((given) => ({ rows: "rows", columns: given.weight("table").columns })),
+      out: makes((given) => ({ rows: given.value("index").rows, columns: given.weight("table").columns })),
       table: weight,
       index: read,
     },
@@ -97,7 +98,26 @@ export const OPS = {
       v: read,
       sequences: table("sequences"),
     },
-    attributes: { heads: number, kvHeads: number, scale: number, window: { ...number, otherwise: 0 as number } },
+    attributes: attending,
+  },
+  /**
+   * Attention of sequences that see rows of keys and values in front of their own. keys, values: [keyRows, kvHeads x
+   * d], what a pass without a cache puts together of both.
+   */
+  prefixedAttention: {
+    code: null,
+    operands: {
+      out: makes((given) => given.value("q")),
+      keys: makes((given) => ({ rows: "keyRows", columns: given.value("k").columns })),
+      values: makes((given) => ({ rows: "keyRows", columns: given.value("v").columns })),
+      q: read,
+      k: read,
+      v: read,
+      prefixKeys: read,
+      prefixValues: read,
+      sequences: table("sequences"),
+    },
+    attributes: attending,
   },
   gatherRows: {
     code: 5,

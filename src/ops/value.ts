@@ -1,7 +1,7 @@
 /** What ops read and write besides parameters. */
 
 /** A number of rows that a batch decides (`ZO2_SYMBOL_*`). */
-export type RowSymbol = "rows" | "sequences" | "headRows" | "targets" | "tableRows";
+export type RowSymbol = "rows" | "sequences" | "headRows" | "targets" | "tableRows" | "prefixRows" | "keyRows";
 
 /** Columns of the table of sequences: start, length, prefixStart, prefixLength, keyStart (`ZO2_OP_ATTENTION`). */
 export const SEQUENCE_FIELDS = 5;
@@ -40,8 +40,12 @@ export interface Inputs {
   readonly headRows: Value;
   /** [targets, 2] */
   readonly targets: Value;
-  /** [rows, 1] where each row's key and value go in the cache. */
+  /** [rows, 1] where each row's key and value go: in the cache, or among those of the pass behind a prefix. */
   readonly cacheRows: Value;
+  /** [prefixRows, 1] rows of an adapter's keys and values, for every sequence that begins with them. */
+  readonly prefixIds: Value;
+  /** [prefixRows, 1] where each of them goes, as `cacheRows`. */
+  readonly prefixPlaces: Value;
 }
 
 /** The value whose memory this one lies in: itself, or what it is a view of. */

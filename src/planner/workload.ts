@@ -50,7 +50,8 @@ export function workloadOf({ head, vocabSize, maxPositions }: ModelDefinition, o
       groups.map((count) => times(sizes, count)),
       tableRows,
     ),
-    symbols: { ...times(sizes, mean), tableRows },
+    // What an adapter puts in front of sequences is small beside them.
+    symbols: { ...times(sizes, mean), tableRows, prefixRows: 0, keyRows: sizes.rows * mean },
   };
 }
 

@@ -349,7 +349,7 @@ test("a program writes into the cache space, and spaces that it does not use may
     await submitted(device, stream, (list) => {
       list.copy(stream, span(source), span(weights), 24);
       const unused = { carried: null, workspace: null, inputs: null, results: null };
-      const symbols = { rows: 0, sequences: 0, headRows: 0, targets: 0, tableRows: 0 };
+      const symbols = { rows: 0, sequences: 0, headRows: 0, targets: 0, tableRows: 0, prefixRows: 0, keyRows: 0 };
       list.run(stream, { program, spaces: { ...unused, weights: span(source), cache: span(cache) }, symbols });
       list.copy(stream, span(back), span(cache), 24);
     });

@@ -4,15 +4,18 @@
  */
 import { at } from "../../base/at.js";
 import type { Objective, PackedBatch } from "../../data/batch.js";
+import { prefixAt } from "../../data/prefix.js";
 import type { RowRange } from "../../memory/cache-layout.js";
 import { groupItems } from "../batching.js";
 
-/** One sequence and its rows of the cache: `base` up to below `base + capacity`. */
+/** One sequence and its rows of the cache: `base` up to below `base + capacity`, the first `front` of an adapter. */
 export interface Sequence {
   /** Among the prompts. */
   readonly index: number;
   readonly prompt: Int32Array;
   readonly base: number;
+  /** Rows of keys and values in front of the prompt's. */
+  readonly front: number;
   /** The last token generated is never fed, so it takes no row. */
   readonly capacity: number;
   /** Tokens generated at most. */
@@ -43,12 +46,15 @@ const SEQUENCES_AT_LEAST = 32;
 
 const LOGITS: Objective = { kind: "none" };
 
-/** Gives every prompt its rows, one behind the other. `limits`: tokens to generate for each at most, from 1. */
-export function layOut(prompts: readonly Int32Array[], limits: readonly number[]): Sequence[] {
+/**
+ * Gives every prompt its rows, one behind the other. `limits`: tokens to generate for each at most, from 1. `front`:
+ * rows of keys and values that stand in front of every prompt's.
+ */
+export function layOut(prompts: readonly Int32Array[], limits: readonly number[], front: number): Sequence[] {
   let base = 0;
   return prompts.map((prompt, index) => {
     const limit = at(limits, index);
-    const sequence = { index, prompt, base, capacity: prompt.length + limit - 1, limit };
+    const sequence = { index, prompt, base, front, capacity: front + prompt.length + limit - 1, limit };
     base += sequence.capacity;
     return sequence;
   });
@@ -63,7 +69,7 @@ export function promptPass(sequences: readonly Sequence[], maxTokens: number): C
     batch: groups.map((group) => pack(group.map(rows))),
     sequences: groups,
     used: [],
-    added: sequences.map(({ base, prompt }) => ({ start: base, count: prompt.length })),
+    added: sequences.map(({ base, front, prompt }) => ({ start: base, count: front + prompt.length })),
   };
 }
 
@@ -79,12 +85,12 @@ export function nextPass(running: readonly Running[], first: CachedPass): Cached
       pack(group.map(({ sequence, fed, next }) => ({ sequence, from: fed, tokens: Int32Array.of(next) }))),
     ),
     sequences: groups.map((group) => group.map(({ sequence }) => sequence)),
-    used: running.map(({ sequence, fed }) => ({ start: sequence.base, count: fed })),
-    added: running.map(({ sequence, fed }) => ({ start: sequence.base + fed, count: 1 })),
+    used: running.map(({ sequence, fed }) => ({ start: sequence.base, count: sequence.front + fed })),
+    added: running.map(({ sequence, fed }) => ({ start: sequence.base + sequence.front + fed, count: 1 })),
   };
 }
 
-/** Tokens of each sequence from position `from` on; everything before is in the cache. */
+/** Tokens of each sequence from position `from` on; everything before is in the cache, or stands in front of all. */
 function pack(
   parts: readonly { readonly sequence: Sequence; readonly from: number; readonly tokens: Int32Array }[],
 ): PackedBatch {
@@ -96,12 +102,13 @@ function pack(
   const headRows: number[] = [];
   let start = 0;
   for (const { sequence, from, tokens: own } of parts) {
+    const { base, front } = sequence;
     tokens.set(own, start);
     for (let t = 0; t < own.length; t++) {
       positions[start + t] = from + t;
-      cacheRows[start + t] = sequence.base + from + t;
+      cacheRows[start + t] = base + front + from + t;
     }
-    sequences.push(start, own.length, sequence.base, from, sequence.base + from);
+    sequences.push(start, own.length, base, front + from, base + front + from);
     start += own.length;
     headRows.push(start - 1);
   }
@@ -109,9 +116,22 @@ function pack(
     tokens,
     positions,
     cacheRows,
+    ...prefixOf(parts.flatMap(({ sequence, from }) => (from === 0 ? [sequence] : []))),
     sequences: Int32Array.from(sequences),
     headRows: Int32Array.from(headRows),
     targets: new Int32Array(0),
     objective: LOGITS,
+  };
+}
+
+/** Of sequences that begin in a pass: an adapter's rows, where there are any. */
+function prefixOf(sequences: readonly Sequence[]): Pick<PackedBatch, "prefix"> {
+  const [first] = sequences;
+  if (first === undefined || first.front === 0) return {};
+  return {
+    prefix: prefixAt(
+      sequences.map(({ base }) => base),
+      first.front,
+    ),
   };
 }

@@ -52,7 +52,7 @@ export interface DecodeSettings {
  * @throws Zo2Error ZO2_ERR_NOT_FINITE, ZO2_ERR_ABORTED, ZO2_ERR_MEMORY_BUDGET, ZO2_ERR_OUT_OF_MEMORY, ZO2_ERR_DISPOSED
  */
 export async function* decode(
-  session: Pick<Session, "createCache" | "forward">,
+  session: Pick<Session, "createCache" | "forward" | "prefixRows">,
   prompts: readonly Int32Array[],
   settings: DecodeSettings,
 ): AsyncGenerator<readonly Token[], void, undefined> {
@@ -61,6 +61,7 @@ export async function* decode(
   const sequences = layOut(
     prompts,
     prompts.map(({ length }) => Math.min(settings.maxNewTokens, settings.maxPositions - length)),
+    session.prefixRows,
   );
   const rows = sequences.reduce((sum, { capacity }) => sum + capacity, 0);
   const first = promptPass(sequences, settings.maxTokens);

@@ -12,7 +12,7 @@ import { Continuation, type Generated } from "./text.js";
 
 /** What generation needs to know of a model. */
 export interface GenerateModel {
-  readonly session: Pick<Session, "createCache" | "forward">;
+  readonly session: Pick<Session, "createCache" | "forward" | "prefixRows">;
   readonly tokenizer: Tokenizer | null;
   readonly dir: string;
   /** The parsed `config.json`. */

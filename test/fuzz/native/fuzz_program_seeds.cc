@@ -14,7 +14,7 @@ using zo2::test::OpCase;
 
 constexpr int kRows = -1 - ZO2_SYMBOL_ROWS, kSequences = -1 - ZO2_SYMBOL_SEQUENCES,
               kHeadRows = -1 - ZO2_SYMBOL_HEAD_ROWS, kTargets = -1 - ZO2_SYMBOL_TARGETS;
-constexpr uint64_t kMaxima[ZO2_SYMBOLS] = {12, 3, 6, 8, 4};
+constexpr uint64_t kMaxima[ZO2_SYMBOLS] = {12, 3, 6, 8, 4, 5, 17};
 
 struct Builder : OpCase {
   explicit Builder(const char* name) : OpCase(name) {

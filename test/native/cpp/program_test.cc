@@ -119,11 +119,11 @@ std::string refusal(Rig& rig, const std::vector<double>& words, const uint64_t b
 }
 
 // Word `field` of an operand: 0 space, 1 offset, 2 dtype, 3 rows, 4 columns, 5 stride.
-size_t operand_word(int operand, size_t field) { return 9 + static_cast<size_t>(operand) * 6 + field; }
+size_t operand_word(int operand, size_t field) { return 4 + ZO2_SYMBOLS + static_cast<size_t>(operand) * 6 + field; }
 
 // Where op `number` begins: its opcode.
 size_t op_word(const std::vector<double>& words, int number) {
-  size_t at = 9 + static_cast<size_t>(words[1]) * 6;
+  size_t at = 4 + ZO2_SYMBOLS + static_cast<size_t>(words[1]) * 6;
   for (int i = 0; i < number; i++) at += 2 + static_cast<size_t>(words[at + 1]);
   return at;
 }
@@ -159,7 +159,7 @@ void test_refusals() {
   with(1, -1, {"operand count"});
   with(2, 15, {"ends after"});
   with(2, 13, {"words follow the last op"});
-  with(3, 6, {"symbol count"});
+  with(3, 8, {"symbol count"});
   with(4, 0.5, {"symbol 0"});
   with(4, 1e6, {"exceeds", "bytes of space"});
   with(4, 9007199254740992.0, {"exceeds", "bytes of space"});
@@ -167,7 +167,7 @@ void test_refusals() {
   with(operand_word(whole.q, 1), 1e15, {"operand 6", "exceeds", "workspace"});
   with(operand_word(whole.q, 1), valid[operand_word(whole.q, 1)] + 2, {"operand 6", "multiple"});
   with(operand_word(whole.q, 2), 4, {"operand 6's dtype"});
-  with(operand_word(whole.q, 3), -6, {"operand 6's rows"});
+  with(operand_word(whole.q, 3), -8, {"operand 6's rows"});
   with(operand_word(whole.q, 4), 0, {"operand 6's columns"});
   with(operand_word(whole.q, 5), 15, {"operand 6's row stride"});
   with(operand_word(whole.q, 5), 2147483648.0, {"operand 6's row stride"});

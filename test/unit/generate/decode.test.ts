@@ -107,6 +107,29 @@ it("continuations end with the positions", async () => {
   expect(ends).toEqual(["length", "length", "length", "length"]);
 });
 
+it("what stands in front of sequences has rows in front of theirs, filled by the prompts' pass alone", async () => {
+  const { session, passes, caches } = tokenSession(VOCABULARY, (tokens) => sumOf(tokens.map((t) => t + 7)), 2);
+  const given = prompts.map((ids) => Int32Array.from(ids));
+  const ids: number[][] = prompts.map(() => []);
+  for await (const pass of decode(session, given, { ...settings, maxNewTokens: 3 }))
+    for (const { sequence, id } of pass) ids[sequence].push(id);
+  const alone = (prompt: readonly number[]) => {
+    const all = [-1, -2, ...prompt];
+    for (let i = 0; i < 3; i++) all.push(sumOf(all.map((t) => t + 7)));
+    return all.slice(2 + prompt.length);
+  };
+  expect(ids).toEqual(prompts.map(alone));
+  expect(caches[0].rows).toBe(3 + 1 + 6 + 2 + 4 * (2 + 2));
+  const fronts = passes.map(({ batch }) => batch.reduce((sum, { prefix }) => sum + (prefix?.ids.length ?? 0), 0));
+  expect(fronts).toEqual([8, 0, 0]);
+  const counts = (which: "used" | "added", pass: number) => passes[pass][which].map(({ count }) => count);
+  expect([counts("used", 0), counts("added", 0)]).toEqual([[], [5, 3, 8, 4]]);
+  expect([counts("used", 2), counts("added", 2)]).toEqual([
+    [6, 4, 9, 5],
+    [1, 1, 1, 1],
+  ]);
+});
+
 it("the cache goes where it is told to", async () => {
   expect((await run({ cache: "host" })).caches[0].tier).toBe("host");
 });

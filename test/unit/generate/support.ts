@@ -14,14 +14,19 @@ export interface SeenPass {
 
 /**
  * A session whose cache holds tokens: `next` tells, from all tokens of a sequence as the tables say that attention sees
- * them, what follows. It refuses to read a row that was not filled, or filled for another position.
+ * them, what follows. It refuses to read a row that was not filled, or filled for another position. With `prefixRows`,
+ * sequences begin with the tokens -1, -2, ...
  */
-export function tokenSession(vocabSize: number, next: (tokens: readonly number[]) => number) {
+export function tokenSession(vocabSize: number, next: (tokens: readonly number[]) => number, prefixRows = 0) {
   const passes: SeenPass[] = [];
   const caches: { readonly rows: number; tier: string | undefined; disposed: boolean }[] = [];
   const stored = new Map<number, { token: number; position: number }>();
-  const logitsOf = ({ tokens, positions, sequences, headRows, cacheRows }: PackedBatch): Float32Array => {
+  const logitsOf = ({ tokens, positions, sequences, headRows, cacheRows, prefix }: PackedBatch): Float32Array => {
     if (cacheRows === undefined) throw new Error("no cacheRows");
+    prefix?.places.forEach((place, i) => {
+      const id = prefix.ids[i];
+      stored.set(place, { token: -1 - id, position: id - prefixRows });
+    });
     tokens.forEach((token, row) => stored.set(cacheRows[row], { token, position: positions[row] }));
     const logits = new Float32Array(headRows.length * vocabSize);
     for (let s = 0; s < sequences.length / 5; s++) {
@@ -33,8 +38,8 @@ export function tokenSession(vocabSize: number, next: (tokens: readonly number[]
       ];
       const seen = rows.map((row, position) => {
         const found = stored.get(row);
-        if (found === undefined || found.position !== position)
-          throw new Error(`row ${row} has no key of position ${position}`);
+        if (found === undefined || found.position !== position - prefixRows)
+          throw new Error(`row ${row} has no key of position ${position - prefixRows}`);
         return found.token;
       });
       logits[s * vocabSize + next(seen)] = 1;
@@ -42,6 +47,7 @@ export function tokenSession(vocabSize: number, next: (tokens: readonly number[]
     return logits;
   };
   const session = {
+    prefixRows,
     createCache: (rows: number, _: readonly PackedBatch[], tier?: string) => {
       const cache = { rows, tier, disposed: false };
       caches.push(cache);

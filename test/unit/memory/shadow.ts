@@ -61,6 +61,12 @@ function accesses({ op, slice }: UnitOp, output: Output): Access[] {
       return [{ reads: whole("gate", "up"), writes: [out], over: all(operandValue(op, "gate")) }];
     case "attention":
       return [{ reads: whole("q", "k", "v"), writes: [out], over: all(operandValue(op, "q")) }];
+    case "prefixedAttention":
+      return [
+        { reads: whole("prefixKeys", "k"), writes: whole("keys"), over: null },
+        { reads: whole("prefixValues", "v"), writes: whole("values"), over: null },
+        { reads: whole("q", "keys", "values"), writes: [out], over: all(operandValue(op, "q")) },
+      ];
     case "gatherRows":
       return [{ reads: whole("x"), writes: [out], over: null }];
     case "head": {

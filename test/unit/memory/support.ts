@@ -9,6 +9,8 @@ export const capacity = {
   headRows: 30,
   targets: 30,
   tableRows: 40,
+  prefixRows: 0,
+  keyRows: 40,
   microBatches: 2,
   objectiveWords: 1,
 };

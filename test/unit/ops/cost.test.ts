@@ -21,7 +21,10 @@ const config = {
 };
 const ROWS = 7;
 const HEAD_ROWS = 5;
-const symbols = { rows: ROWS, sequences: 1, headRows: HEAD_ROWS, targets: HEAD_ROWS, tableRows: ROWS };
+const symbols = {
+  ...{ rows: ROWS, sequences: 1, headRows: HEAD_ROWS, targets: HEAD_ROWS },
+  ...{ tableRows: ROWS, prefixRows: 0, keyRows: ROWS },
+};
 
 it("counts 2 M N K for every matrix product of the model, cut heads included, and nothing else", () => {
   const recorder = createRecorder(numberParameters(defineModel(config).parameters));
