@@ -11,7 +11,7 @@ import { schedulePlan } from "../memory/schedule-plan.js";
 import type { Unit } from "../memory/units.js";
 import type { Probe } from "../method/index.js";
 import { outputOf, type PackedBatch, TARGET_FIELDS } from "../data/batch.js";
-import type { Parameter } from "../ops/parameter.js";
+import { fixedParameters, type Parameter } from "../ops/parameter.js";
 import type { Recording } from "../ops/record.js";
 import type { Output } from "../ops/value.js";
 import type { Declared } from "../schedule/command.js";
@@ -40,7 +40,9 @@ export interface Active {
 /** Makes plans for the batches that come, one in force at a time: as large as all that were met of one kind. */
 export class Plans {
   private current: Active | null = null;
-  private frozen: ReadonlySet<Parameter> = new Set();
+  private frozen: ReadonlySet<Parameter>;
+  /** Those that never change, whatever is frozen. */
+  private readonly fixed: ReadonlySet<Parameter>;
   /** How units are held, besides where the store has them. */
   private held: Pick<SessionOptions, "slots" | "prepareAhead" | "activations">;
   /** Whether rows of a tied embedding are gathered for a batch. */
@@ -63,6 +65,8 @@ export class Plans {
     this.gathers = units.some((u) => u.gathered !== null);
     this.prefixRows = prefixRowsOf(units);
     this.held = options;
+    this.fixed = fixedParameters(recording.parameters);
+    this.frozen = this.fixed;
   }
 
   /** Null before the first batch. */
@@ -136,8 +140,9 @@ export class Plans {
     else await this.rebuild(this.planArranged(needed));
   }
 
-  /** From the next pass on these parameters are neither perturbed nor updated. */
-  async freeze(frozen: ReadonlySet<Parameter>): Promise<void> {
+  /** From the next pass on these parameters are neither perturbed nor updated, nor is the base of an adapter. */
+  async freeze(also: ReadonlySet<Parameter>): Promise<void> {
+    const frozen = new Set([...this.fixed, ...also]);
     if (frozen.size === this.frozen.size && [...frozen].every((p) => this.frozen.has(p))) return;
     this.frozen = frozen;
     if (this.current !== null) await this.rebuild(this.planFor(this.current.plan.options));

@@ -11,7 +11,8 @@ export function storageTypes(ops: readonly Op[], compute: FloatType): ReadonlyMa
   for (const op of ops) {
     const sum = (op.row.sum ?? []).map((name) => operandValue(op, name));
     if (sum.includes(null)) continue;
-    for (const value of sum) if (value !== null) types.set(value.id, "fp32");
+    const outs = op.row.inner !== undefined && op.attributes[op.row.inner] === true ? outsOf(op) : [];
+    for (const value of sum) if (value !== null && !outs.includes(value)) types.set(value.id, "fp32");
   }
   for (const op of ops) {
     const like = op.row.like === undefined ? null : operandValue(op, op.row.like);

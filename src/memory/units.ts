@@ -11,7 +11,7 @@ import {
   type WireType,
 } from "../base/dtype.js";
 import type { UnitOp } from "../ops/encode.js";
-import { rowsOf, type Parameter } from "../ops/parameter.js";
+import { fixedParameters, isOfAdapter, type Parameter, rowsOf } from "../ops/parameter.js";
 import { isParameter, parametersOf, type Recording, valuesOf } from "../ops/record.js";
 import type { Op } from "../ops/row.js";
 import type { Value } from "../ops/value.js";
@@ -84,9 +84,24 @@ export function isDirect({ gathered, tensors }: Unit): boolean {
   return gathered === null && tensors.every(({ wire, scratch }) => wire === scratch);
 }
 
-/** The dtype in which a parameter rests and travels. */
+/** Whether a unit is an adapter's: it stays on the device, whatever becomes of those of its base. */
+export function isAdapterUnit({ tensors }: Pick<Unit, "tensors">): boolean {
+  return tensors.some(({ parameter }) => isOfAdapter(parameter));
+}
+
+/** Those that are no adapter's. */
+export function baseUnits(units: readonly Unit[]): readonly Unit[] {
+  return units.filter((unit) => !isAdapterUnit(unit));
+}
+
+/** Of the parameters of units, those that no step ever changes. */
+export function fixedIn(units: readonly Pick<Unit, "tensors">[]): ReadonlySet<Parameter> {
+  return fixedParameters(units.flatMap(({ tensors }) => tensors.map(({ parameter }) => parameter)));
+}
+
+/** The dtype in which a parameter rests and travels. An adapter is small, and rests as it is computed. */
 export function wireOf(parameter: Parameter, { wire, wires }: Pick<UnitOptions, "wire" | "wires">): WireType {
-  return storageType(parameter.shape, wires?.get(parameter) ?? wire);
+  return isOfAdapter(parameter) ? "fp32" : storageType(parameter.shape, wires?.get(parameter) ?? wire);
 }
 
 /** Wire bytes of some rows of a parameter, or of all. */
@@ -101,14 +116,18 @@ export function largestLayer(recording: Recording, options: UnitOptions): number
   return Math.max(1, ...recording.blocks.filter((b) => b.kind === "layer").map((b) => bytesOf(b.ops)));
 }
 
-/** Bytes on the wire that come with ops: those of a parameter with the op that uses it last. */
+/** Bytes that move with ops: those of a parameter with the op that uses it last. */
 function bytesOfOps(owner: ReadonlyMap<Parameter, Op>, options: UnitOptions): (ops: readonly Op[]) => number {
+  const moves = (op: Op, parameter: Parameter) => owner.get(parameter) === op && !isOfAdapter(parameter);
   const bytesOf = (op: Op) =>
-    parametersOf(op).reduce((sum, p) => sum + (owner.get(p) === op ? wireBytesOf(p, options) : 0), 0);
+    parametersOf(op).reduce((sum, p) => sum + (moves(op, p) ? wireBytesOf(p, options) : 0), 0);
   return (ops) => ops.reduce((sum, op) => sum + bytesOf(op), 0);
 }
 
-/** Cuts a recording into units: between ops, and along the rows of a parameter that is larger than a unit. */
+/**
+ * Cuts a recording into units: between ops, and along the rows of a parameter that is larger than a unit. None has
+ * parameters of an adapter and of its base.
+ */
 export function cutUnits(recording: Recording, options: UnitOptions): readonly Unit[] {
   const owner = lastUses(recording);
   const blockBytes = bytesOfOps(owner, options);
@@ -120,7 +139,7 @@ export function cutUnits(recording: Recording, options: UnitOptions): readonly U
       const bytes = blockBytes(ops);
       const [op] = ops;
       if (bytes <= unitBytes || ops.length > 1 || op === undefined || cutParameter(op) === null) {
-        return [{ ops: ops.map((whole) => ({ op: whole, slice: null })), bytes }];
+        return [{ ops: ops.map((whole) => ({ op: whole, slice: null })), bytes, isAdapter: adapterIn(ops) }];
       }
       return sliceRows(op, unitBytes, options);
     });
@@ -137,8 +156,18 @@ export function cutUnits(recording: Recording, options: UnitOptions): readonly U
 /** Ops that are never torn apart. */
 interface Part {
   readonly ops: readonly UnitOp[];
-  /** On the wire. */
+  /** That move. */
   readonly bytes: number;
+  /** Whether its parameters are an adapter's; null: it has none. */
+  readonly isAdapter: boolean | null;
+}
+
+/** @throws Error where parameters of an adapter and of its base are used by one op */
+function adapterIn(ops: readonly Op[]): boolean | null {
+  const sides = new Set(ops.flatMap(parametersOf).map(isOfAdapter));
+  if (sides.size > 1) throw new Error(`${ops[0]?.name ?? "an op"} uses parameters of the adapter and of the base`);
+  const [isAdapter = null] = sides;
+  return isAdapter;
 }
 
 /** The ops of a block, those together that have to stand in one unit. */
@@ -155,7 +184,8 @@ function joined(ops: readonly Op[]): Op[][] {
 
 /**
  * Groups consecutive parts into as few units as `unitBytes` allows; among those, where the fewest activations have to
- * be carried from one unit to the next. A part that is larger than a unit stands alone.
+ * be carried from one unit to the next. A part that is larger than a unit stands alone, and so does an adapter's from
+ * those of the base.
  */
 function groupParts(parts: readonly Part[], unitBytes: number): Part[][] {
   const carried = carriedColumns(parts);
@@ -163,10 +193,13 @@ function groupParts(parts: readonly Part[], unitBytes: number): Part[][] {
   const best: { units: number; carried: number; from: number }[] = [{ units: 0, carried: 0, from: 0 }];
   for (let end = 1; end <= parts.length; end++) {
     let filled = 0;
+    const sides = new Set<boolean>();
     let choice = { units: Infinity, carried: Infinity, from: end - 1 };
     for (let from = end - 1; from >= 0; from--) {
-      filled += at(parts, from).bytes;
-      if (filled > unitBytes && from < end - 1) break;
+      const { bytes, isAdapter } = at(parts, from);
+      filled += bytes;
+      if (isAdapter !== null) sides.add(isAdapter);
+      if ((filled > unitBytes || sides.size > 1) && from < end - 1) break;
       const before = at(best, from);
       const cost = { units: before.units + 1, carried: before.carried + at(carried, from), from };
       if (cost.units < choice.units || (cost.units === choice.units && cost.carried < choice.carried)) choice = cost;
@@ -258,6 +291,7 @@ function sliceRows(op: Op, unitBytes: number, options: UnitOptions): Part[] {
     parts.push({
       ops: [{ op, slice: { start, count: taken, first: i === 0, last } }],
       bytes,
+      isAdapter: false,
     });
   }
   return parts;

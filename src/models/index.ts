@@ -4,7 +4,8 @@ import { unsupported } from "./fields.js";
 import { gpt2 } from "./gpt2.js";
 import { readHead } from "./head.js";
 import { canonicalLength, numberParameters, type Parameter } from "../ops/parameter.js";
-import { createRecorder, type Recording } from "../ops/record.js";
+import { adapterLate } from "../ops/order.js";
+import { createRecorder, type Recorder, type Recording } from "../ops/record.js";
 import { llama } from "./llama.js";
 import { mistral } from "./mistral.js";
 import { opt } from "./opt.js";
@@ -14,11 +15,19 @@ import { qwen3 } from "./qwen3.js";
 /** Every architecture that can be loaded. A new one is a new file here. */
 const families: readonly ModelFamily[] = [opt, gpt2, llama, mistral, qwen2, qwen3];
 
-/** The forward pass of a model, whose parameters have been numbered. */
-export function recordModel(definition: ModelDefinition, parameters: readonly Parameter[]): Recording {
+/**
+ * The forward pass of a model, whose parameters have been numbered.
+ * @param adapter records its ops with the model's; null: there is none.
+ */
+export function recordModel(
+  definition: ModelDefinition,
+  parameters: readonly Parameter[],
+  adapter: { over(recorder: Recorder): Recorder } | null = null,
+): Recording {
   const recorder = createRecorder(parameters);
-  definition.record(recorder);
-  return recorder.finish();
+  definition.record(adapter === null ? recorder : adapter.over(recorder));
+  const recording = recorder.finish();
+  return adapter === null ? recording : adapterLate(recording);
 }
 
 /**

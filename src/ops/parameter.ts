@@ -9,6 +9,8 @@ export interface ParameterSpec {
   readonly shape: readonly number[];
   /** Whether weight decay concerns it: not for biases and norm gains, as in MeZO. */
   readonly decay: boolean;
+  /** Trained with an adapter, over a base that stays as it is. */
+  readonly adapter?: true;
 }
 
 /** A trainable tensor with its place in the canonical order, on which the noise depends. */
@@ -35,6 +37,15 @@ export function numberParameters(specs: readonly ParameterSpec[]): readonly Para
 export function canonicalLength(parameters: readonly Parameter[]): number {
   const last = parameters.at(-1);
   return last === undefined ? 0 : last.canonical + Math.ceil(last.count / CANONICAL_ALIGNMENT) * CANONICAL_ALIGNMENT;
+}
+
+/** Parameters that no step ever changes: with an adapter, all of its base. */
+export function fixedParameters(parameters: readonly Parameter[]): ReadonlySet<Parameter> {
+  return new Set(parameters.some(isOfAdapter) ? parameters.filter((parameter) => !isOfAdapter(parameter)) : []);
+}
+
+export function isOfAdapter({ adapter }: ParameterSpec): boolean {
+  return adapter === true;
 }
 
 /** Rows and elements per row of a parameter; a one-dimensional one has rows of one element. */

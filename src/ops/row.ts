@@ -73,6 +73,8 @@ export interface OpRow {
    * stored in the compute dtype, in which a matrix product takes it anyway.
    */
   readonly sum?: readonly string[];
+  /** The attribute that says that the sum stands inside the op: what is made of it is stored as everything else. */
+  readonly inner?: string;
   /** The operand whose storage type the result has, when it only moves rows. */
   readonly like?: string;
   /** The operand whose memory the result may take, when nothing needs it afterwards ("own memory" in zo2.h). */

@@ -75,6 +75,7 @@ export const OPS = {
       inner: { ...flag, otherwise: false as boolean },
     },
     sum: ["out", "residual"],
+    inner: "inner",
     over: "residual",
     cut: { along: "weight", columns: ["out", "residual"] },
     product: ["x", "weight"],

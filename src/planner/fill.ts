@@ -7,7 +7,7 @@ import type { Needs } from "../memory/needs.js";
 import { type Places, placeValues } from "../memory/places.js";
 import { activationTiers, deviceBytes, hostBytes, type Plan, planMemory } from "../memory/plan.js";
 import { type ActivationTier, type Arrangement, residencesOf, type Tier } from "../memory/residence.js";
-import type { Unit } from "../memory/units.js";
+import { fixedIn, isAdapterUnit, type Unit } from "../memory/units.js";
 import { type Budgets, type Met, type Pinned, within } from "./budgets.js";
 
 /** Three let an upload, a computation and an offload overlap; with two, what goes makes room for what comes. */
@@ -55,7 +55,7 @@ export class Cut {
   readonly needs: Needs;
   readonly compute: FloatType;
   readonly places: Places;
-  /** The order in which they become resident. */
+  /** The order in which those become resident that need not be. */
   readonly order: readonly number[];
 
   constructor(
@@ -65,7 +65,7 @@ export class Cut {
     this.needs = needs;
     this.compute = compute;
     this.places = placeValues(units, needs.capacity, compute, needs.output);
-    this.order = spread(units.length);
+    this.order = spread(units.length).filter((unit) => !isAdapterUnit(at(units, unit)));
   }
 }
 
@@ -92,7 +92,7 @@ function fill(cut: Cut, layout: Omit<Arrangement, "tiers">, o: FillOptions): Fil
   const { units } = cut;
   const { tierOf, onDisk } = o.pinned;
   const planOf = (tier: (unit: number) => Tier): Filled => {
-    const tiers = units.map(({ index }) => tier(index));
+    const tiers = units.map((unit) => (isAdapterUnit(unit) ? "device" : tier(unit.index)));
     return { tiers, plan: planFor(cut, { tiers, ...layout }, o.control) };
   };
   if (tierOf !== undefined) return planOf(tierOf);
@@ -179,6 +179,6 @@ function planFor(
   { tiers, slots, prepareAhead, activations }: Arrangement,
   control: ControlLayout,
 ): Plan {
-  const residences = residencesOf(units, (unit) => at(tiers, unit), new Set());
+  const residences = residencesOf(units, (unit) => at(tiers, unit), fixedIn(units));
   return planMemory(units, { ...needs, prepareAhead, activations, control, slots, compute, residences }, places);
 }

@@ -2,6 +2,7 @@
 import { at } from "../base/at.js";
 import type { Plan } from "../memory/plan.js";
 import { schedulePlan } from "../memory/schedule-plan.js";
+import { fixedIn } from "../memory/units.js";
 import { directionsOf, type Probe } from "../method/index.js";
 import type { Inputs } from "../ops/value.js";
 import { type Lane, LANE_NUMBER, LANES, type Work } from "../schedule/command.js";
@@ -106,7 +107,7 @@ interface StepCommand extends Touching {
 type EmitStep = (step: number, emit: (command: StepCommand) => void) => void;
 
 function stepEmitter(plan: Plan, costs: Costs, o: SimulateOptions): EmitStep {
-  const schedule = schedulePlan(plan, new Set(), false);
+  const schedule = schedulePlan(plan, fixedIn(plan.units), false);
   const states = plan.options.control.states.length;
   return (step, emit) => {
     const pass: Pass = {
