@@ -6,7 +6,7 @@ import { findDoubles, unusedTensors } from "./checkpoint/index.js";
 import { checkTensors } from "./checkpoint/weights.js";
 import type { ModelDefinition } from "./models/family.js";
 import { defineModel } from "./models/index.js";
-import { numberParameters, type Parameter } from "./ops/parameter.js";
+import { isOfAdapter, numberParameters, type Parameter } from "./ops/parameter.js";
 
 /** What older checkpoints store beside the weights: causal masks, and rotary tables that follow from the config. */
 const BUFFERS = [/\.attn\.(masked_)?bias$/, /\.rotary_emb\.inv_freq$/];
@@ -58,6 +58,20 @@ export async function readContents(checkpoint: Checkpoint, ignored: readonly str
     });
   }
   return { ...found, config: own === undefined ? config : apart, unused, warnings };
+}
+
+/** The same entries for the parameters of the model with an adapter over it, which has values of its own. */
+export function entriesOf(
+  parameters: readonly Parameter[],
+  found: Pick<Contents, "entries">,
+): ReadonlyMap<Parameter, TensorEntry> {
+  const byName = new Map([...found.entries].map(([{ name }, entry]) => [name, entry]));
+  return new Map(
+    parameters.flatMap((parameter) => {
+      const entry = isOfAdapter(parameter) ? undefined : byName.get(parameter.name);
+      return entry === undefined ? [] : [[parameter, entry] as const];
+    }),
+  );
 }
 
 function findTensors(checkpoint: Checkpoint, definition: ModelDefinition) {

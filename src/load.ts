@@ -14,8 +14,10 @@ import { hardwareOf } from "./simulate/hardware.js";
 import { type ArrangedModel, type ArrangeModelOptions, arrangeModel } from "./planner/arrange-model.js";
 import { loadedOf } from "./loaded.js";
 import { Model } from "./model.js";
-import { recordModel } from "./models/index.js";
-import { mixedDtypes, readContents } from "./contents.js";
+import { adaptModel } from "./adapters/adapted.js";
+import { loadAdapter } from "./adapters/load.js";
+import { baseUnits } from "./memory/units.js";
+import { entriesOf, mixedDtypes, readContents } from "./contents.js";
 import { openReference } from "./run/reference.js";
 import { type ReplayProgress, replayRun } from "./run/replay.js";
 import { hasTokenizer, loadTokenizer } from "./tokenizer/index.js";
@@ -86,14 +88,15 @@ async function loadFrom(
 ): Promise<Model> {
   const { offload, test } = options;
   const found = await readContents(checkpoint, options.ignoreConfigFields);
-  const { config, definition, parameters, entries, unused } = found;
+  const { config, definition, unused } = found;
   const tokenizer = (await hasTokenizer(dir)) ? await loadTokenizer(dir) : null;
   const { namePrefixes: prefixes, aliases } = definition;
   const isStored = offload.wire === "stored";
-  const wire = isStored ? storedType(checkpoint, parameters, prefixes, aliases) : offload.wire;
+  const { adapter, parameters, recording } = adaptModel(definition, options.adapter);
+  const entries = entriesOf(parameters, found);
+  const wire = isStored ? storedType(checkpoint, found.parameters, prefixes, aliases) : offload.wire;
   const wires = isStored ? otherTypes(checkpoint, entries, wire) : undefined;
   const warnings = [...found.warnings, ...(wires === undefined ? [] : mixedDtypes(dir, wire, wires))];
-  const recording = recordModel(definition, parameters);
   const device = await openDevice({
     device: options.device,
     threads: options.threads,
@@ -137,14 +140,14 @@ async function loadFrom(
     onPass: test?.onPass,
   });
   try {
-    const fingerprints = await loadWeights(session.store, units, checkpoint, entries, {
-      signal: o.signal,
-      isBase: true,
-    });
+    const fingerprints = new Map([
+      ...(await loadWeights(session.store, baseUnits(units), checkpoint, entries, { signal: o.signal, isBase: true })),
+      ...(await loadAdapter(session, adapter, o.signal)),
+    ]);
     if (session.store.inPlaceBytes > 0) await checkpoint.checkUnchanged();
     const model = new Model({
       ...{ name, dir, config, tokenizer, options, definition, parameters, unused, warnings, fingerprints, session },
-      unitBytes,
+      ...{ unitBytes, adapter },
     });
     for (const reference of options.journals) {
       const { journal, steps } = await openReference(reference);

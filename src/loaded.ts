@@ -1,4 +1,5 @@
 /** What is behind a model: for this package's own rooms. Users meet `Model`. */
+import type { Adapter } from "./adapters/make.js";
 import type { ResolvedModelOptions } from "./config/model.js";
 import type { Session } from "./device/session.js";
 import type { GenerateModel } from "./infer/generate/index.js";
@@ -19,6 +20,8 @@ export interface Loaded {
   readonly tokenizer: Tokenizer | null;
   readonly options: ResolvedModelOptions;
   readonly definition: ModelDefinition;
+  /** What is trained over the base; null: the model itself is. */
+  readonly adapter: Adapter | null;
   /** Largest unit that its weights were cut for, in bytes. */
   readonly unitBytes: number;
   /** In the canonical order. */
@@ -26,7 +29,7 @@ export interface Loaded {
   /** Tensors of the checkpoint that nothing was read from. */
   readonly unused: readonly string[];
   readonly warnings: readonly Warning[];
-  /** XXH128 of every parameter's stored bytes, as the checkpoint has them. */
+  /** XXH128 of every parameter's stored bytes, as the checkpoint or the adapter has them. */
   readonly fingerprints: ReadonlyMap<Parameter, string>;
   readonly session: Session;
 }

@@ -18,9 +18,12 @@ export interface StoredValues {
   readonly bytes: Uint8Array;
 }
 
-interface Contents {
+interface Shape {
   /** Parameters of the base that are trained with the adapter, such as a head: their values come with it. */
   readonly alsoTrained: readonly string[];
+}
+
+interface Values {
   /**
    * By the names of our parameters: `<module>.lora_A.weight` [rank, in], `<module>.lora_B.weight` [out, rank],
    * `prefix.<layer>.key` and `prefix.<layer>.value` [tokens, kvHeads x headSize], and those `alsoTrained`.
@@ -30,16 +33,19 @@ interface Contents {
   readonly config: Readonly<Record<string, unknown>>;
 }
 
-export interface LoraContents extends Contents {
+export interface LoraShape extends Shape {
   readonly kind: "lora";
   /** In the order of the base's parameters. */
   readonly modules: readonly LoraModule[];
 }
 
-export interface PrefixContents extends Contents {
+export interface PrefixShape extends Shape {
   readonly kind: "prefix";
   /** Rows of keys and values in front of every sequence. */
   readonly tokens: number;
 }
 
+export type AdapterShape = LoraShape | PrefixShape;
+export type LoraContents = LoraShape & Values;
+export type PrefixContents = PrefixShape & Values;
 export type AdapterContents = LoraContents | PrefixContents;

@@ -53,7 +53,7 @@ export function otherTypes(
   return others;
 }
 
-function floatSource(checkpoint: Checkpoint, entry: TensorEntry): FloatSource {
+function floatSource(checkpoint: Pick<Checkpoint, "dir" | "tensors">, entry: TensorEntry): FloatSource {
   const fail = (what: string) =>
     new Zo2Error(
       "ZO2_ERR_CHECKPOINT",
@@ -94,6 +94,9 @@ export function checkTensors(
   return found;
 }
 
+/** Whatever weights are read from. */
+export type WeightReader = Pick<Checkpoint, "dir" | "tensors" | "read">;
+
 export interface LoadWeightsOptions {
   readonly signal?: AbortSignal | undefined;
   /** Whether the store knows the files of these weights: what rests on disk may rest there. @default false */
@@ -107,7 +110,7 @@ export interface LoadWeightsOptions {
 export async function loadWeights(
   store: WeightStore,
   units: readonly Unit[],
-  checkpoint: Checkpoint,
+  checkpoint: WeightReader,
   entries: ReadonlyMap<Parameter, TensorEntry>,
   { signal, isBase = false }: LoadWeightsOptions = {},
 ): Promise<ReadonlyMap<Parameter, string>> {
@@ -130,7 +133,7 @@ export async function loadWeights(
 
 async function loadSlice(
   store: WeightStore,
-  checkpoint: Checkpoint,
+  checkpoint: WeightReader,
   entry: TensorEntry,
   tensor: TensorSlice,
   memory: HostBytes,
@@ -193,7 +196,7 @@ function putElements(
   return store.convert(bytes, type, target, floatOf(wire), count);
 }
 
-function notFinite(checkpoint: Checkpoint, entry: TensorEntry, index: number, wire: WireType): Zo2Error {
+function notFinite(checkpoint: Pick<Checkpoint, "dir">, entry: TensorEntry, index: number, wire: WireType): Zo2Error {
   const narrowing =
     entry.dtype !== STORED_AS[floatOf(wire)] && wire === "fp16"
       ? `, or does not fit in ${wire} (choose bf16 or fp32 as option "offload.wire")`

@@ -3,6 +3,7 @@ import { isBlocked, WIRE_TYPES } from "../base/dtype.js";
 import type { DeviceName } from "../device/open.js";
 import type { PassObserver } from "../device/options.js";
 import type { Tier } from "../memory/residence.js";
+import { adapterSchema } from "./adapter.js";
 import { byteSizeSchema } from "./bytes.js";
 import { methodProbesSchema } from "./methods/index.js";
 import type { Frozen } from "./parse.js";
@@ -168,6 +169,11 @@ export const modelOptionsSchema = z.strictObject({
    * false
    */
   tf32: z.boolean().default(false),
+  /**
+   * A few parameters over the checkpoint's, which alone are trained, and stay on the device: see docs/adapters.md.
+   * @default none
+   */
+  adapter: adapterSchema.optional(),
   /**
    * How an updated weight is rounded to the wire dtype. `"auto"`: to nearest, but stochastically where that has 8 bits,
    * of which nearest would lose nearly every update. @default "auto"

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { HARDWARE_NAMES, THIS_MACHINE } from "../simulate/hardware.js";
 import { methodProbesSchema, noiseOption, refineNoise } from "./methods/index.js";
+import { adapterSchema } from "./adapter.js";
 import { hubSchema, offloadSchema } from "./model.js";
 
 /** What `planModel` takes. What is left out of `offload` is chosen. */
@@ -37,6 +38,8 @@ export const planOptionsSchema = z
         ...{ slots: true, unitBytes: true, prepareAhead: true, activations: true, overlap: true },
       })
       .prefault({}),
+    /** What is trained over a base that stays, as for `loadModel`. @default none: all is trained */
+    adapter: adapterSchema.optional(),
     hub: hubSchema.prefault({}),
     ignoreConfigFields: z.array(z.string().min(1)).readonly().default([]),
   })

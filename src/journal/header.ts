@@ -18,8 +18,10 @@ const tensorSchema = z.strictObject({
   shape: z.array(count),
   /** At rest: what updates are rounded to. */
   wire: z.enum(WIRE_TYPES),
-  /** XXH128 of the stored bytes in the checkpoint, row-major. */
+  /** XXH128 of the stored bytes in the checkpoint, row-major; of an adapter's, those that it begins with. */
   hash,
+  /** Whether it is an adapter's, over a base that stays as it is. */
+  adapter: z.literal(true).optional(),
 });
 
 export const runHeaderSchema = z.strictObject({
@@ -35,6 +37,8 @@ export const runHeaderSchema = z.strictObject({
     config: hash,
     /** In the canonical order, in which noise counts the elements. */
     tensors: z.array(tensorSchema).min(1),
+    /** Option `adapter` of the model; absent: there was none. */
+    adapter: z.record(z.string(), z.unknown()).optional(),
   }),
   numerics: z.strictObject({
     compute: floatType,

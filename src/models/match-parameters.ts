@@ -1,14 +1,16 @@
 import { Zo2Error } from "../base/errors.js";
-import type { Parameter } from "../ops/parameter.js";
+import { patternOf } from "../base/pattern.js";
+import { fixedParameters, isOfAdapter, type Parameter } from "../ops/parameter.js";
 
 /**
- * The parameters that one of the patterns names; `*` stands for any run of characters, everything else for itself.
- * Throws ZO2_ERR_CONFIG for a pattern that names none, and when nothing is left to train.
+ * The parameters that no step changes: those that one of the patterns names, and all of a base under an adapter; `*`
+ * stands for any run of characters, everything else for itself. Throws ZO2_ERR_CONFIG for a pattern that names none,
+ * and when nothing is left to train.
  */
 export function matchParameters(parameters: readonly Parameter[], patterns: readonly string[]): ReadonlySet<Parameter> {
-  const frozen = new Set<Parameter>();
+  const frozen = new Set(fixedParameters(parameters));
   for (const pattern of patterns) {
-    const expression = new RegExp(`^${pattern.split("*").map(literal).join(".*")}$`);
+    const expression = patternOf(pattern);
     const matches = parameters.filter((p) => expression.test(p.name));
     if (matches.length === 0) {
       throw new Zo2Error(
@@ -19,14 +21,9 @@ export function matchParameters(parameters: readonly Parameter[], patterns: read
     for (const match of matches) frozen.add(match);
   }
   if (frozen.size === parameters.length) {
-    throw new Zo2Error(
-      "ZO2_ERR_CONFIG",
-      `freeze: the patterns match all ${parameters.length} parameters; leave some to train`,
-    );
+    const own = parameters.filter(isOfAdapter).length;
+    const all = own === 0 ? `all ${parameters.length} parameters` : `all ${own} parameters of the adapter`;
+    throw new Zo2Error("ZO2_ERR_CONFIG", `freeze: the patterns match ${all}; leave some to train`);
   }
   return frozen;
-}
-
-function literal(text: string): string {
-  return text.replace(/[.+?^${}()|[\]\\]/g, "\\$&");
 }

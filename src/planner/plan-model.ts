@@ -10,8 +10,8 @@ import { parseOptions } from "../config/parse.js";
 import { type PlanModelOptions, planOptionsSchema, type ResolvedPlanOptions } from "../config/plan.js";
 import { resolveModel } from "../hub/index.js";
 import { controlLayout, stepStates } from "../memory/control.js";
-import { defineModel, recordModel } from "../models/index.js";
-import { numberParameters } from "../ops/parameter.js";
+import { adaptModel } from "../adapters/adapted.js";
+import { defineModel } from "../models/index.js";
 import type { Recording } from "../ops/record.js";
 import { type Hardware, hardwareNamed, type NoiseKind, THIS_MACHINE } from "../simulate/hardware.js";
 import type { SimulatedStep } from "../simulate/simulate.js";
@@ -72,7 +72,7 @@ export function planConfig(
   hardware: Hardware | null = o.hardware === undefined ? null : (hardwareNamed(o.hardware) ?? null),
 ): ModelPlan {
   const definition = defineModel(config, o.ignoreConfigFields);
-  const recording = recordModel(definition, numberParameters(definition.parameters));
+  const { recording } = adaptModel(definition, o.adapter);
   const stored = storedType(config);
   const deviceMemory = o.offload.deviceMemory ?? hardware?.deviceBytes;
   return largestThatFits(o, (microBatchSize) => {

@@ -1,7 +1,7 @@
 /** A plan that was chosen, as others read it. */
 import { BYTES_OF, type FloatType, type WireType } from "../base/dtype.js";
 import { type Activations, activationsOf, deviceBytes, deviceParts, diskBytes, hostBytes } from "../memory/plan.js";
-import type { Parameter } from "../ops/parameter.js";
+import { isOfAdapter, type Parameter } from "../ops/parameter.js";
 import { type Lane, LANES } from "../schedule/command.js";
 import type { Hardware } from "../simulate/hardware.js";
 import { busiestLane, type SimulatedStep } from "../simulate/simulate.js";
@@ -12,8 +12,9 @@ import type { Workload } from "./workload.js";
 export interface ModelPlan {
   /** As it was named. */
   readonly model: string;
-  /** Elements of all. */
+  /** Elements of all, and of the adapter that is trained over them; null: they are trained themselves. */
   readonly parameters: number;
+  readonly adapterParameters: number | null;
   /** Bytes of the weights to read or download, in the dtype that `config.json` names; in fp32 if it names none. */
   readonly checkpointBytes: number;
   /** Whether `config.json` says which dtype the weights are stored in. */
@@ -74,11 +75,14 @@ export function summaryOf(
   { plan, units, tiers, unitBytes, slots, prepareAhead, predicted }: Fit & { readonly predicted: SimulatedStep | null },
   { name, parameters, workload, hardware, hardwareName, stored, wire, compute, deviceMemory }: About,
 ): ModelPlan {
-  const elements = parameters.reduce((sum, { count }) => sum + count, 0);
+  const count = (of: readonly Parameter[]) => of.reduce((sum, parameter) => sum + parameter.count, 0);
+  const own = parameters.filter(isOfAdapter);
+  const elements = count(parameters) - count(own);
   const residentUnits = tiers.filter((tier) => tier === "device").length;
   const { sequences, length, tokens: rows, capacity } = workload;
   return {
     ...{ model: name, parameters: elements, checkpointBytes: elements * BYTES_OF[stored ?? "fp32"] },
+    adapterParameters: own.length === 0 ? null : count(own),
     ...{ storedKnown: stored !== null, wire, dtype: compute },
     step: { sequences, length, microBatches: capacity.microBatches, rows },
     hardware:

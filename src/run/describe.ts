@@ -11,7 +11,7 @@ import type { Loaded } from "../loaded.js";
 import { deviceBytes, deviceParts, hostBytes, type Plan } from "../memory/plan.js";
 import { stepOf } from "../method/index.js";
 import { matchParameters } from "../models/match-parameters.js";
-import type { Parameter } from "../ops/parameter.js";
+import { isOfAdapter, type Parameter } from "../ops/parameter.js";
 
 /** Fields of config.json that say how weights are stored or who wrote them. */
 const NOT_OF_THE_MODEL = ["torch_dtype", "dtype", "transformers_version", "_name_or_path"];
@@ -71,7 +71,9 @@ export async function baseOf({
         ...{ name: parameter.name, shape: [...parameter.shape] },
         wire: of(wires, parameter),
         hash: of(fingerprints, parameter),
+        ...(isOfAdapter(parameter) ? { adapter: true } : {}),
       })),
+      ...(options.adapter === undefined ? {} : { adapter: { ...options.adapter } }),
     },
     numerics: { compute: options.dtype, rounding: roundingOf(options), tf32: options.tf32 },
   };

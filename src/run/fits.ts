@@ -19,6 +19,13 @@ export function checkBase(
   for (const tensor of tensors) {
     const other = now.get(tensor.name);
     const name = JSON.stringify(tensor.name);
+    const isSame = other?.hash === tensor.hash && isDeepStrictEqual(tensor.shape, other.shape);
+    if (tensor.adapter === true && !isSame) {
+      throw fail(
+        `the run has trained an adapter of which ${asked.base.name} does not have tensor ${name} with its first ` +
+          `values; load with option "adapter" = ${JSON.stringify(run.base.adapter)}`,
+      );
+    }
     if (other === undefined)
       throw fail(`tensor ${name} of the run's base is not in ${asked.base.name}; load ${run.base.name}`);
     if (!isDeepStrictEqual(tensor.shape, other.shape)) {
@@ -40,6 +47,8 @@ export function checkBase(
       );
     }
   }
+  if (asked.base.adapter !== undefined && run.base.adapter === undefined)
+    throw fail(`the run has trained ${run.base.name} itself; load without option "adapter"`);
   if (
     asked.base.tensors.length !== tensors.length ||
     asked.base.tensors.some(({ name }, i) => tensors[i]?.name !== name)

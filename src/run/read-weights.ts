@@ -1,10 +1,14 @@
+import { loadAdapter } from "../adapters/load.js";
 import { openCheckpoint } from "../checkpoint/index.js";
 import { checkTensors, loadWeights } from "../checkpoint/weights.js";
 import { Zo2Error } from "../base/errors.js";
 import type { Loaded } from "../loaded.js";
+import { isAdapterUnit } from "../memory/units.js";
+import { isOfAdapter, type Parameter } from "../ops/parameter.js";
 
 /**
- * Reads the weights of a folder into the place of those that are there, behind what is in flight.
+ * Reads the weights of a folder into the place of those that are there, behind what is in flight: under an adapter its
+ * own, for its base stays as it is.
  * @param hashes of every tensor's stored bytes, as they have to be.
  * @param isBase whether these are the weights that the model was loaded with.
  * @throws Zo2Error ZO2_ERR_CHECKPOINT for files that are not whole, or have other values; the weights are none then
@@ -16,20 +20,17 @@ export async function readWeights(
   isBase: boolean,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { session, parameters, definition } = loaded;
+  const { session, parameters, definition, adapter } = loaded;
+  const wanted = adapter === null ? parameters : parameters.filter(isOfAdapter);
+  const units = adapter === null ? session.units : session.units.filter(isAdapterUnit);
   const checkpoint = await openCheckpoint(dir);
   try {
-    const entries = checkTensors(checkpoint, parameters, definition.namePrefixes, definition.aliases);
-    await session.rewrite(isBase, async () => {
-      const found = await loadWeights(session.store, session.units, checkpoint, entries, { signal, isBase });
-      for (const [{ name }, hash] of found) {
-        if (hashes(name) !== hash)
-          throw new Zo2Error(
-            "ZO2_ERR_CHECKPOINT",
-            `${dir}: tensor ${JSON.stringify(name)} has other values than those that were written there`,
-          );
-      }
-    });
+    const entries = checkTensors(checkpoint, wanted, definition.namePrefixes, definition.aliases);
+    await session.rewrite(
+      isBase,
+      async () => check(dir, await loadWeights(session.store, units, checkpoint, entries, { signal, isBase }), hashes),
+      units.map(({ index }) => index),
+    );
   } finally {
     await checkpoint.close();
   }
@@ -40,6 +41,23 @@ export async function readWeights(
  * @throws Zo2Error ZO2_ERR_CHECKPOINT where the files are others now
  */
 export async function readBase(loaded: Loaded, signal: AbortSignal | undefined): Promise<void> {
-  const hashes = new Map([...loaded.fingerprints].map(([{ name }, hash]) => [name, hash]));
-  await readWeights(loaded, loaded.dir, (name) => hashes.get(name), true, signal);
+  const { session, adapter, dir, fingerprints } = loaded;
+  const known = new Map([...fingerprints].map(([{ name }, hash]) => [name, hash]));
+  const hashes = (name: string) => known.get(name);
+  if (adapter === null) return readWeights(loaded, dir, hashes, true, signal);
+  await session.rewrite(true, async () => check(adapter.name, await loadAdapter(session, adapter, signal), hashes));
+}
+
+function check(
+  from: string,
+  found: ReadonlyMap<Parameter, string>,
+  hashes: (name: string) => string | undefined,
+): void {
+  for (const [{ name }, hash] of found) {
+    if (hashes(name) !== hash)
+      throw new Zo2Error(
+        "ZO2_ERR_CHECKPOINT",
+        `${from}: tensor ${JSON.stringify(name)} has other values than those that were written there`,
+      );
+  }
 }

@@ -2,19 +2,26 @@ import { Zo2Error } from "../base/errors.js";
 import { Hasher } from "../base/hash.js";
 import { weightSources } from "../checkpoint/weights.js";
 import type { Loaded } from "../loaded.js";
-import type { Parameter } from "../ops/parameter.js";
+import { fixedParameters, type Parameter } from "../ops/parameter.js";
 
 /** Bytes of a tensor that are in memory at once while it is hashed. */
 const PIECE_BYTES = 8 * 2 ** 20;
 
-/** A model with the fingerprints of its weights as they are now: its checkpoint's, as long as no step was taken. */
+/**
+ * A model with the fingerprints of its weights as they are now: its checkpoint's, as long as no step was taken, and
+ * those of a base under an adapter always.
+ */
 export async function asItIs(loaded: Loaded, signal?: AbortSignal): Promise<Loaded> {
-  return loaded.session.untouched ? loaded : { ...loaded, fingerprints: await hashesOf(loaded, signal) };
+  if (loaded.session.untouched) return loaded;
+  const fixed = fixedParameters(loaded.parameters);
+  const changing = loaded.parameters.filter((parameter) => !fixed.has(parameter));
+  return { ...loaded, fingerprints: new Map([...loaded.fingerprints, ...(await hashesOf(loaded, changing, signal))]) };
 }
 
 /** Fingerprints of the weights as they are, in their wire dtypes: what a checkpoint of them would have. */
 async function hashesOf(
-  { session, parameters }: Loaded,
+  { session }: Loaded,
+  parameters: readonly Parameter[],
   signal: AbortSignal | undefined,
 ): Promise<ReadonlyMap<Parameter, string>> {
   await session.flush();

@@ -1,0 +1,23 @@
+import { z } from "zod";
+
+/** LoRA (arXiv 2106.09685): a product of two narrow matrices is added to each of some linear layers. */
+const loraSchema = z.strictObject({
+  name: z.literal("lora"),
+  /** Rows of A and columns of B. @default 8 */
+  rank: z.int().min(1).max(65536).default(8),
+  /** The product counts alpha / rank times. @default 16 */
+  alpha: z.number().positive().default(16),
+  /**
+   * Linear layers that are changed, as PEFT's `target_modules`: the end of their names at a dot, `*` for any text, or
+   * `"all-linear"` alone for all but the head. @default the projections of queries and values, of GPT-2 c_attn
+   */
+  targets: z.array(z.string().min(1)).min(1).readonly().optional(),
+  /** Of the first values of A: 0 .. 2^53 - 1. B begins as 0, so that the model is its base at first. @default 0 */
+  seed: z.int().min(0).default(0),
+});
+
+/** What option `adapter` takes. */
+export const adapterSchema = z.discriminatedUnion("name", [loraSchema]);
+
+export type AdapterOptions = z.input<typeof adapterSchema>;
+export type ResolvedAdapterOptions = z.output<typeof adapterSchema>;
