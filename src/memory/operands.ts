@@ -44,7 +44,8 @@ export function unitProgram(
 /** Bytes of each space that a unit's program is given. */
 export function spaceBytes(plan: Plan): Float64Array {
   const sizes = new Float64Array(Object.keys(SPACE).length);
-  sizes[SPACE.weights] = at(plan.device.scratch, 0).bytes;
+  // A unit that is read as it rests needs no scratch, and may be larger.
+  sizes[SPACE.weights] = Math.max(at(plan.device.scratch, 0).bytes, ...plan.units.map((unit) => unit.wireBytes));
   sizes[SPACE.carried] = plan.places.carriedBytes;
   sizes[SPACE.workspace] = plan.places.workspaceBytes;
   sizes[SPACE.inputs] = plan.batch.microBatch.bytes;

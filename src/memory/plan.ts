@@ -11,7 +11,7 @@ import { placeValues, type Capacity, type Places } from "./places.js";
 import type { ActivationTier, Residence, Tier } from "./residence.js";
 import { type HostSlots, hostSlotsOf } from "./host-slots.js";
 import { type RestLayout, restLayout } from "./rest.js";
-import type { Unit } from "./units.js";
+import { isDirect, type Unit } from "./units.js";
 
 /** Where a key/value cache rests: with every token all of it is read. */
 export type CacheTier = Exclude<Tier, "disk">;
@@ -210,9 +210,13 @@ function gatheredBytes({ gathered }: Unit, { tableRows }: Capacity, type: WireTy
   return gathered === null || type === undefined ? 0 : storedBytes(type, tableRows, gathered.width);
 }
 
-/** Bytes of one unit's perturbed weights; the gathered rows of a table lie behind them. */
-function scratchBytesOf(unit: Unit, { capacity, compute }: PlanOptions): number {
-  return align(unit.scratchBytes) + align(gatheredBytes(unit, capacity, compute));
+/**
+ * Bytes of one unit's perturbed weights, none where it is read as it rests; the gathered rows of a table lie behind
+ * them.
+ */
+function scratchBytesOf(unit: Unit, { capacity, compute, residences }: PlanOptions): number {
+  const own = isDirect(unit) && !at(residences, unit.index).changes ? 0 : unit.scratchBytes;
+  return align(own) + align(gatheredBytes(unit, capacity, compute));
 }
 
 function readbackRegions(host: Arena, options: PlanOptions, areas: number, resultBytes: number): ReadbackRegions {
