@@ -36,6 +36,7 @@ export function buildModelOptions(flags: Flags, { training = false } = {}): Mode
       ignoreConfigFields: flags.ignoreConfigFields,
     }),
     ...(flags.revision === undefined ? {} : { hub: { revision: flags.revision } }),
+    ...adapterOf(flags),
     workload,
     offload: defined({
       to: flags.offload,
@@ -62,6 +63,7 @@ export function buildPlanOptions(flags: Flags): PlanModelOptions {
   return checked(planOptionsSchema, {
     ...defined({ hardware, measure, batchSize, microBatchSize, maxLength, noise, dtype, ignoreConfigFields }),
     ...probesOf(flags),
+    ...adapterOf(flags),
     offload: defined({
       ...{ to, wire, deviceMemory, hostMemory, diskPath, diskMemory, unitBytes, slots, prepareAhead },
       ...{ activations, overlap },
@@ -208,6 +210,15 @@ export function requireFlags<N extends FlagName>(
     );
   }
   return flags as Flags & { readonly [K in N]-?: NonNullable<Flags[K]> };
+}
+
+/** The adapter that the flags ask for. */
+function adapterOf({ lora, loraAlpha, loraTarget }: Flags): { readonly adapter?: object } {
+  const given = defined({ alpha: loraAlpha, targets: loraTarget });
+  if (lora !== undefined) return { adapter: { name: "lora", rank: lora, ...given } };
+  if (Object.keys(given).length === 0) return {};
+  const stray = longFlag(loraAlpha === undefined ? "loraTarget" : "loraAlpha");
+  throw new Zo2Error("ZO2_ERR_CONFIG", `${stray} needs ${longFlag("lora")} RANK`);
 }
 
 /** What decides on the probes of a step, where a flag says something of it. */

@@ -168,6 +168,15 @@ export const FLAGS = {
   dtype: choice("--dtype <dtype>", ["fp32", "fp16", "bf16"], `%: of the matrix products (default: ${loading.dtype})`, {
     path: "dtype",
   }),
+  lora: number("--lora <rank>", "train a LoRA of this rank over the model, which stays as it is (default: none)", {
+    path: "adapter.rank",
+  }),
+  loraAlpha: number("--lora-alpha <x>", "it counts alpha / rank times (default: 16)", { path: "adapter.alpha" }),
+  loraTarget: texts(
+    "--lora-target <pattern...>",
+    "linear layers it changes, by the end of their names, or all-linear (default: q_proj v_proj, of GPT-2 c_attn)",
+    { path: "adapter.targets" },
+  ),
   tf32: toggle("--tf32", "fp32 matrix products on a GPU may round their operands to tf32", { path: "tf32" }),
   threads: number("--threads <n>", "threads of the CPU backend (default: one a core)", { path: "threads" }),
   offload: choice(
@@ -369,6 +378,9 @@ export const MODEL_FLAGS = [
   "prepareAhead",
   "activations",
   "overlap",
+  "lora",
+  "loraAlpha",
+  "loraTarget",
 ] as const satisfies readonly FlagName[];
 /** The flags that say how lines become sequences and scores. */
 export const TEXT_FLAGS = [

@@ -20,7 +20,7 @@ export const planCommand: CommandSpec = {
     ...["hardware", "measure", "deviceMemory", "hostMemory", "diskPath", "diskMemory"],
     ...["batchSize", "microBatchSize", "maxLength"],
     ...["wire", "dtype", "unitBytes", "slots", "prepareAhead", "activations", "offload", "overlap"],
-    ...["method", "directions", "antithetic", "noise"],
+    ...["method", "directions", "antithetic", "noise", "lora", "loraAlpha", "loraTarget"],
     ...["ignoreConfigFields", "revision", "config", ...COMMON_FLAGS],
   ] as CommandSpec["flags"],
   help: {
@@ -56,8 +56,9 @@ function linesOf(plan: ModelPlan): string[] {
   const sequences = `${formatCount(step.sequences)} ${step.sequences === 1 ? "sequence" : "sequences"}`;
   const width = Math.max(...plan.parts.map(({ name }) => name.length));
   return [
-    `model     ${plan.model}: ${formatCount(plan.parameters)} parameters, ${formatBytes(plan.checkpointBytes)} to ` +
-      `read or download${plan.storedKnown ? "" : " if it is stored in fp32: config.json names no dtype"}`,
+    `model     ${plan.model}: ${formatCount(plan.parameters)} parameters${adapterOf(plan)}, ` +
+      `${formatBytes(plan.checkpointBytes)} to read or download` +
+      (plan.storedKnown ? "" : " if it is stored in fp32: config.json names no dtype"),
     ...(plan.hardware === null ? [] : [`hardware  ${plan.hardware.title} (${plan.hardware.source})`]),
     `plan      ${choiceOf(plan)}`,
     `memory    device ${formatBytes(plan.deviceBytes)}${allowedOf(plan)}, host ${formatBytes(plan.hostBytes)}` +
@@ -65,6 +66,10 @@ function linesOf(plan: ModelPlan): string[] {
     ...plan.parts.map(({ name, bytes }) => `          ${name.padEnd(width)}  ${formatBytes(bytes)}`),
     ...timeLines(plan),
   ];
+}
+
+function adapterOf({ adapterParameters }: ModelPlan): string {
+  return adapterParameters === null ? "" : ` under an adapter of ${formatCount(adapterParameters)}`;
 }
 
 function allowedOf({ deviceMemory }: ModelPlan): string {

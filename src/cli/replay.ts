@@ -11,6 +11,11 @@ import { COMMON_FLAGS, MODEL_FLAGS } from "./flags.js";
 import { openModel } from "./load.js";
 import { checkTarget } from "./target.js";
 
+/** What a journal says itself. */
+const OF_THE_RUN: readonly string[] = [
+  ...["model", "wire", "offload", "dtype", "tf32", "lora", "loraAlpha", "loraTarget"],
+];
+
 export const replayCommand: CommandSpec = {
   name: "replay",
   summary: "rebuild a tuned model, byte for byte, from its base and the journal of its run",
@@ -20,7 +25,7 @@ export const replayCommand: CommandSpec = {
   arguments: "<base> <run...>",
   resultMatters: true,
   flags: [
-    ...MODEL_FLAGS.filter((name) => !["model", "wire", "offload", "dtype", "tf32"].includes(name)),
+    ...MODEL_FLAGS.filter((name) => !OF_THE_RUN.includes(name)),
     ...(["out", "steps", "saveDtype", "config"] as const),
     ...COMMON_FLAGS,
   ],
@@ -72,8 +77,12 @@ export const replayCommand: CommandSpec = {
 
 /** How weights have to rest and to be rounded, so that a run's updates give the same bytes. */
 function numericsOf({ header, path }: Journal): ModelOptions {
-  const wires = new Set(header.base.tensors.filter(({ shape }) => shape.length > 1).map(({ wire }) => wire));
+  const { tensors, adapter } = header.base;
+  const wires = new Set(tensors.filter((t) => t.shape.length > 1 && t.adapter !== true).map(({ wire }) => wire));
   const [wire] = wires;
   if (wire === undefined) throw new Zo2Error("ZO2_ERR_JOURNAL", `${path}: the run's base has no matrix`);
-  return { rounding: header.numerics.rounding, offload: { wire: wires.size === 1 ? wire : "stored" } };
+  return {
+    ...{ rounding: header.numerics.rounding, offload: { wire: wires.size === 1 ? wire : "stored" } },
+    ...(adapter === undefined ? {} : { adapter: adapter as ModelOptions["adapter"] }),
+  };
 }

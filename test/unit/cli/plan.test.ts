@@ -86,6 +86,20 @@ test("--json has all of it in numbers", async () => {
   for (const share of Object.values(others)) expect(share > 0 && share < 1.000001).toBe(true);
 });
 
+test("under an adapter the base streams one way, and is not prepared where it is computed as it rests", async () => {
+  const args = ["--hardware", "h100", "--device-memory", "20MiB", "--max-length", "64", "--dtype", "fp16"];
+  const [all, adapted] = [await jsonOf(...args), await jsonOf(...args, "--lora", "8")];
+  // A and B of q and v in 12 layers of 256.
+  const own = 12 * 2 * 2 * 8 * 256;
+  expect(adapted).toMatchObject({ parameters: PARAMETERS, adapterParameters: own, checkpointBytes: 2 * PARAMETERS });
+  expect([all.adapterParameters, all.weightBytes + 4 * own]).toEqual([null, adapted.weightBytes]);
+  expect(adapted.predicted?.lanes.offload).toBe(0);
+  expect(adapted.predicted?.lanes.upload).toBeGreaterThan(0);
+  expect(adapted.predicted?.lanes.prepare).toBeLessThan(all.predicted?.lanes.prepare ?? 0);
+  const { out } = await zo2(["plan", dir, "--lora", "8"]);
+  expect(out).toContain(`parameters under an adapter of ${own.toLocaleString("en-US")}, 19.2 MiB to read`);
+});
+
 test("the hardware's memory is the limit where none is given", async () => {
   const { deviceMemory, predicted } = await jsonOf("--hardware", "rtx-3090");
   expect(deviceMemory).toBe(24 * 2 ** 30 - 1e9);

@@ -114,6 +114,17 @@ describe("train", () => {
     expect([wrong.code, wrong.err]).toEqual([2, expect.stringContaining('--fitness does not go with name "mezo-sgd"')]);
   });
 
+  test("hands an adapter on to the model", async () => {
+    const { named } = await zo2(train(..."--lora 4 --lora-alpha 8 --lora-target q_proj fc*".split(" ")));
+    expect(named("loadModel")[0]?.[1]).toMatchObject({
+      adapter: { name: "lora", rank: 4, alpha: 8, targets: ["q_proj", "fc*"] },
+    });
+    const stray = await zo2(train("--lora-target", "q_proj"));
+    expect([stray.code, stray.err]).toEqual([2, "ZO2_ERR_CONFIG: --lora-target needs --lora RANK\n"]);
+    const wrong = await zo2(train("--lora", "0"));
+    expect([wrong.code, wrong.err]).toEqual([2, expect.stringContaining("--lora is 0; must be at least 1")]);
+  });
+
   test("evaluates before, during and after, and what is saved is the best, which nothing worse replaces", async () => {
     const evaluations = [
       { loss: 0.9, accuracy: 0.5 },
