@@ -15,7 +15,7 @@ import { type ArrangedModel, type ArrangeModelOptions, arrangeModel } from "./pl
 import { loadedOf } from "./loaded.js";
 import { Model } from "./model.js";
 import { adaptModel } from "./adapters/adapted.js";
-import { loadAdapter } from "./adapters/load.js";
+import { begun, loadAdapter } from "./adapters/load.js";
 import { baseUnits } from "./memory/units.js";
 import { entriesOf, mixedDtypes, readContents } from "./contents.js";
 import { openReference } from "./run/reference.js";
@@ -88,11 +88,11 @@ async function loadFrom(
 ): Promise<Model> {
   const { offload, test } = options;
   const found = await readContents(checkpoint, options.ignoreConfigFields);
-  const { config, definition, unused } = found;
+  const { config, unused } = found;
   const tokenizer = (await hasTokenizer(dir)) ? await loadTokenizer(dir) : null;
-  const { namePrefixes: prefixes, aliases } = definition;
+  const { namePrefixes: prefixes, aliases } = found.definition;
   const isStored = offload.wire === "stored";
-  const { adapter, parameters, recording } = adaptModel(definition, options.adapter);
+  const { adapter: made, definition, parameters, recording } = adaptModel(found.definition, options.adapter);
   const entries = entriesOf(parameters, found);
   const wire = isStored ? storedType(checkpoint, found.parameters, prefixes, aliases) : offload.wire;
   const wires = isStored ? otherTypes(checkpoint, entries, wire) : undefined;
@@ -140,10 +140,11 @@ async function loadFrom(
     onPass: test?.onPass,
   });
   try {
-    const fingerprints = new Map([
-      ...(await loadWeights(session.store, baseUnits(units), checkpoint, entries, { signal: o.signal, isBase: true })),
-      ...(await loadAdapter(session, adapter, o.signal)),
-    ]);
+    const base = await loadWeights(session.store, baseUnits(units), checkpoint, entries, {
+      ...{ signal: o.signal, isBase: true },
+    });
+    const adapter = made === null ? null : await begun(made, session);
+    const fingerprints = new Map([...base, ...(await loadAdapter(session, adapter, o.signal))]);
     if (session.store.inPlaceBytes > 0) await checkpoint.checkUnchanged();
     const model = new Model({
       ...{ name, dir, config, tokenizer, options, definition, parameters, unused, warnings, fingerprints, session },

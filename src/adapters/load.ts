@@ -4,7 +4,24 @@ import type { Session } from "../device/session.js";
 import { isAdapterUnit } from "../memory/units.js";
 import { isOfAdapter, type Parameter } from "../ops/parameter.js";
 import type { Adapter } from "./make.js";
-import { adapterSource } from "./values.js";
+import { keysAndValues } from "./prefix-values.js";
+import { adapterSource, storedValues, type ValuesOf, ZEROS } from "./values.js";
+
+/**
+ * An adapter with its first values, where the base has to make them.
+ * @param session of the base, whose weights are there, with the adapter over it
+ * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET, ZO2_ERR_OUT_OF_MEMORY
+ */
+export async function begun(adapter: Adapter, session: Session): Promise<Adapter> {
+  const { begins } = adapter;
+  if (begins === undefined) return adapter;
+  const made = await keysAndValues(session, begins);
+  const values: ValuesOf = ({ name }) => {
+    const stored = made.get(name);
+    return stored === undefined ? ZEROS : storedValues(stored);
+  };
+  return { ...adapter, values };
+}
 
 /**
  * @param adapter null: there is none, and nothing is done.

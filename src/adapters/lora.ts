@@ -2,6 +2,7 @@
 import { Zo2Error } from "../base/errors.js";
 import { type Parameter, type ParameterSpec, rowsOf } from "../ops/parameter.js";
 import { isParameter, type Recorder, type Recording } from "../ops/record.js";
+import { adapterLate } from "../ops/order.js";
 import type { Op } from "../ops/row.js";
 import type { Value } from "../ops/value.js";
 import type { AdapterDefinition } from "./adapter.js";
@@ -72,6 +73,7 @@ export function defineLora(
 /** Behind each product with a weight that is changed: t = x A^T, and scale t B^T inside the sum that it belongs to. */
 function recordOver(recorder: Recorder, byWeight: ReadonlyMap<string, LoraModule>): Recorder {
   const { linear: plain, transpose } = recorder;
+  const finish = recorder.finish.bind(recorder);
   const transposed = new Map<Value, Parameter>();
   const linear: Recorder["linear"] = (given) => {
     const weight = isParameter(given.weight) ? given.weight : transposed.get(given.weight);
@@ -87,6 +89,7 @@ function recordOver(recorder: Recorder, byWeight: ReadonlyMap<string, LoraModule
   };
   return Object.assign(recorder, {
     linear,
+    finish: () => adapterLate(finish()),
     transpose: (given: Parameters<Recorder["transpose"]>[0]) => {
       const value = transpose(given);
       if (isParameter(given.x)) transposed.set(value, given.x);

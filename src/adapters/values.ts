@@ -4,6 +4,7 @@ import { philox } from "../base/philox.js";
 import { Zo2Error } from "../base/errors.js";
 import { DTYPE_BITS, type TensorDtype, type TensorEntry } from "../checkpoint/safetensors.js";
 import type { Parameter } from "../ops/parameter.js";
+import type { StoredValues } from "./contents.js";
 
 /** The first values of one parameter, row-major. */
 export interface FirstValues {
@@ -81,6 +82,17 @@ export function uniformValues(seed: number, first: number, bound: number): First
 
 /** Blocks that are drawn between two looks at the clock. */
 const PER_LOOK = 1024;
+
+/** Those that are in memory. */
+export function storedValues({ dtype, bytes }: StoredValues): FirstValues {
+  return {
+    dtype,
+    read: (offset, into) => {
+      into.set(bytes.subarray(offset, offset + into.byteLength));
+      return Promise.resolve();
+    },
+  };
+}
 
 export const ZEROS: FirstValues = {
   dtype: "F32",

@@ -16,8 +16,20 @@ const loraSchema = z.strictObject({
   seed: z.int().min(0).default(0),
 });
 
+/** Prefix tuning (arXiv 2101.00190): every layer's attention sees keys and values in front of every sequence. */
+const prefixSchema = z.strictObject({
+  name: z.literal("prefix"),
+  /** Of each layer, how many; a sequence may be as many tokens shorter. @default 5 */
+  tokens: z.int().min(1).max(65536).default(5),
+  /**
+   * Of the tokens drawn from the vocabulary whose keys and values, as the base makes them, are the first: 0 .. 2^53 -
+   * 1. @default 0
+   */
+  seed: z.int().min(0).default(0),
+});
+
 /** What option `adapter` takes. */
-export const adapterSchema = z.discriminatedUnion("name", [loraSchema]);
+export const adapterSchema = z.discriminatedUnion("name", [loraSchema, prefixSchema]);
 
 export type AdapterOptions = z.input<typeof adapterSchema>;
 export type ResolvedAdapterOptions = z.output<typeof adapterSchema>;

@@ -4,7 +4,6 @@ import { unsupported } from "./fields.js";
 import { gpt2 } from "./gpt2.js";
 import { readHead } from "./head.js";
 import { canonicalLength, numberParameters, type Parameter } from "../ops/parameter.js";
-import { adapterLate } from "../ops/order.js";
 import { createRecorder, type Recorder, type Recording } from "../ops/record.js";
 import { llama } from "./llama.js";
 import { mistral } from "./mistral.js";
@@ -24,10 +23,10 @@ export function recordModel(
   parameters: readonly Parameter[],
   adapter: { over(recorder: Recorder): Recorder } | null = null,
 ): Recording {
-  const recorder = createRecorder(parameters);
-  definition.record(adapter === null ? recorder : adapter.over(recorder));
-  const recording = recorder.finish();
-  return adapter === null ? recording : adapterLate(recording);
+  const plain = createRecorder(parameters);
+  const recorder = adapter?.over(plain) ?? plain;
+  definition.record(recorder);
+  return recorder.finish();
 }
 
 /**

@@ -71,8 +71,7 @@ export function planConfig(
   o: ResolvedPlanOptions,
   hardware: Hardware | null = o.hardware === undefined ? null : (hardwareNamed(o.hardware) ?? null),
 ): ModelPlan {
-  const definition = defineModel(config, o.ignoreConfigFields);
-  const { recording } = adaptModel(definition, o.adapter);
+  const { definition, recording } = adaptModel(defineModel(config, o.ignoreConfigFields), o.adapter);
   const stored = storedType(config);
   const deviceMemory = o.offload.deviceMemory ?? hardware?.deviceBytes;
   return largestThatFits(o, (microBatchSize) => {
