@@ -213,8 +213,13 @@ export function requireFlags<N extends FlagName>(
 }
 
 /** The adapter that the flags ask for. */
-function adapterOf({ lora, loraAlpha, loraTarget }: Flags): { readonly adapter?: object } {
+function adapterOf({ lora, loraAlpha, loraTarget, prefix }: Flags): { readonly adapter?: object } {
   const given = defined({ alpha: loraAlpha, targets: loraTarget });
+  if (lora !== undefined && prefix !== undefined) {
+    throw new Zo2Error("ZO2_ERR_CONFIG", `${longFlag("lora")} and ${longFlag("prefix")} are two adapters; give one`);
+  }
+  if (lora === undefined && prefix !== undefined && Object.keys(given).length === 0)
+    return { adapter: { name: "prefix", tokens: prefix } };
   if (lora !== undefined) return { adapter: { name: "lora", rank: lora, ...given } };
   if (Object.keys(given).length === 0) return {};
   const stray = longFlag(loraAlpha === undefined ? "loraTarget" : "loraAlpha");

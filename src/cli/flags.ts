@@ -177,6 +177,11 @@ export const FLAGS = {
     "linear layers it changes, by the end of their names, or all-linear (default: q_proj v_proj, of GPT-2 c_attn)",
     { path: "adapter.targets" },
   ),
+  prefix: number(
+    "--prefix <tokens>",
+    "train as many keys and values in front of every sequence, over the model, which stays as it is (default: none)",
+    { path: "adapter.tokens" },
+  ),
   tf32: toggle("--tf32", "fp32 matrix products on a GPU may round their operands to tf32", { path: "tf32" }),
   threads: number("--threads <n>", "threads of the CPU backend (default: one a core)", { path: "threads" }),
   offload: choice(
@@ -381,6 +386,7 @@ export const MODEL_FLAGS = [
   "lora",
   "loraAlpha",
   "loraTarget",
+  "prefix",
 ] as const satisfies readonly FlagName[];
 /** The flags that say how lines become sequences and scores. */
 export const TEXT_FLAGS = [

@@ -13,7 +13,7 @@ import { checkTarget } from "./target.js";
 
 /** What a journal says itself. */
 const OF_THE_RUN: readonly string[] = [
-  ...["model", "wire", "offload", "dtype", "tf32", "lora", "loraAlpha", "loraTarget"],
+  ...["model", "wire", "offload", "dtype", "tf32", "lora", "loraAlpha", "loraTarget", "prefix"],
 ];
 
 export const replayCommand: CommandSpec = {

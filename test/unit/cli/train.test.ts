@@ -119,6 +119,10 @@ describe("train", () => {
     expect(named("loadModel")[0]?.[1]).toMatchObject({
       adapter: { name: "lora", rank: 4, alpha: 8, targets: ["q_proj", "fc*"] },
     });
+    const prefixed = await zo2(train("--prefix", "7"));
+    expect(prefixed.named("loadModel")[0]?.[1]).toMatchObject({ adapter: { name: "prefix", tokens: 7 } });
+    const both = await zo2(train("--prefix", "7", "--lora", "4"));
+    expect([both.code, both.err]).toEqual([2, "ZO2_ERR_CONFIG: --lora and --prefix are two adapters; give one\n"]);
     const stray = await zo2(train("--lora-target", "q_proj"));
     expect([stray.code, stray.err]).toEqual([2, "ZO2_ERR_CONFIG: --lora-target needs --lora RANK\n"]);
     const wrong = await zo2(train("--lora", "0"));
