@@ -295,6 +295,32 @@ describe("the training of a prefix", () => {
   });
 });
 
+it("an objective over text reads what the moved prefix goes on with", async () => {
+  const prompts = examples.slice(0, 2).map(({ ids }) => ids);
+  const written = (eps: number, offload: ModelOptions["offload"]) =>
+    withModel(folder("llama"), { adapter: PREFIX, offload }, async (model) => {
+      const before = await greedy(model, prompts, 6);
+      const texts: (readonly (readonly number[])[])[] = [];
+      const trainer = new Trainer(model, {
+        ...{ method: { name: "mezo-sgd", learningRate: 1e-3, eps }, steps: 1, batchSize: 2, seed: 7 },
+        objective: {
+          ...{ from: "text", generate: { maxNewTokens: 6, ignoreEos: true } },
+          loss: (outputs: readonly { readonly generated: readonly number[] }[]) => {
+            texts.push(outputs.map(({ generated }) => generated));
+            return 1;
+          },
+        },
+      });
+      for await (const _ of trainer.fit(prompts.map((ids) => ({ ids })))) expect(texts).toHaveLength(2);
+      return { before, texts };
+    });
+  const near = await written(1e-6, { unitBytes: 20_000 });
+  for (const text of near.texts) expect([...text].sort()).toEqual([...near.before].sort());
+  const far = await written(3, { unitBytes: 20_000 });
+  expect(far.texts[0]).not.toEqual(far.texts[1]);
+  expect(await written(3, { to: "device", unitBytes: 20_000 })).toEqual(far);
+});
+
 describe("a run of a prefix", () => {
   const model: ModelOptions = { adapter: PREFIX, offload: { unitBytes: 20_000 } };
   const options: TrainerOptions = { ...OPTIONS, method, steps: 8 };
