@@ -2,7 +2,7 @@ import { at } from "./base/at.js";
 import { emitWarning, type Warning } from "./base/warnings.js";
 import { openCheckpoint, type Checkpoint } from "./checkpoint/index.js";
 import { asStored, storedPieces } from "./checkpoint/in-files.js";
-import { loadWeights, otherTypes, storedType } from "./checkpoint/weights.js";
+import { otherTypes, storedType } from "./checkpoint/weights.js";
 import { modelOptionsSchema, type ModelOptions, type ResolvedModelOptions, roundingOf } from "./config/model.js";
 import { parseOptions } from "./config/parse.js";
 import { checkDiskSpace } from "./device/disk-space.js";

@@ -1,7 +1,8 @@
-/** Puts values in the place of an adapter's parameters. */
+/** Puts the weights in place that a model begins with: those of its files, and its adapter's. */
+import type { Checkpoint, TensorEntry } from "../checkpoint/index.js";
 import { loadWeights } from "../checkpoint/weights.js";
 import type { Session } from "../device/session.js";
-import { isAdapterUnit } from "../memory/units.js";
+import { baseUnits, isAdapterUnit } from "../memory/units.js";
 import { isOfAdapter, type Parameter } from "../ops/parameter.js";
 import type { Adapter } from "./make.js";
 import { keysAndValues } from "./prefix-values.js";
@@ -21,6 +22,21 @@ export async function begun(adapter: Adapter, session: Session): Promise<Adapter
     return stored === undefined ? ZEROS : storedValues(stored);
   };
   return { ...adapter, values };
+}
+
+/** @returns the fingerprints of all of them as they are stored */
+export async function loadAll(
+  session: Pick<Session, "store" | "units" | "recording">,
+  checkpoint: Checkpoint,
+  entries: ReadonlyMap<Parameter, TensorEntry>,
+  adapter: Adapter | null,
+  signal: AbortSignal | undefined,
+): Promise<ReadonlyMap<Parameter, string>> {
+  const { store, units } = session;
+  return new Map([
+    ...(await loadWeights(store, baseUnits(units), checkpoint, entries, { signal, isBase: true })),
+    ...(await loadAdapter(session, adapter, signal)),
+  ]);
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { Device, DeviceInfo } from "zo2/native";
 import type { WireType } from "../base/dtype.js";
+import { at } from "../base/at.js";
 import { isZo2Error, Zo2Error } from "../base/errors.js";
 import { labelledCount } from "../data/batch.js";
 import { withPrefix } from "../data/prefix.js";
@@ -7,7 +8,7 @@ import type { Batch } from "../memory/batch-tables.js";
 import { stepStates } from "../memory/control.js";
 import type { Needs } from "../memory/needs.js";
 import type { CacheTier, Plan } from "../memory/plan.js";
-import type { Unit } from "../memory/units.js";
+import { isAdapterUnit, type Unit } from "../memory/units.js";
 import {
   AT_WEIGHTS,
   coefficientsOf,
@@ -62,6 +63,7 @@ export class Session {
   private changes = 0;
   /** The count at which they were, or became again, those of the checkpoint. */
   private loadedAt = 0;
+  private othersAreBase = true;
   /** Forward passes since the last step that have worked out what is pending anew, without storing it. */
   private forwards = 0;
 
@@ -110,6 +112,11 @@ export class Session {
   /** Whether the weights are those of the checkpoint: no step was taken or replayed since they were read. */
   get untouched(): boolean {
     return this.changes === this.loadedAt;
+  }
+
+  /** Whether all but what is an adapter's was written last from the checkpoint: no step changes it under an adapter. */
+  get holdsBase(): boolean {
+    return this.othersAreBase;
   }
 
   /** Another number whenever the weights may be others. */
@@ -386,7 +393,11 @@ export class Session {
       this.changes++;
       this.log.clear();
       this.forwards = 0;
+      // Under an adapter no step changes the others.
+      const others = units?.every((unit) => isAdapterUnit(at(this.units, unit))) !== true;
+      if (others) this.othersAreBase = false;
       await fill();
+      if (others) this.othersAreBase = isBase;
       if (isBase) this.loadedAt = this.changes;
     });
   }

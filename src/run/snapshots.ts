@@ -91,7 +91,7 @@ export async function readNewestSnapshot(
       const place = await readPlace(path);
       // Steps that were dropped since then are in its weights, or it is of another run.
       if (place.updates !== (await fingerprintOfUpdates(run.header, updates))) continue;
-      await readWeights(loaded, path, (name) => place.tensors[name], false, o.signal);
+      await readWeights(loaded, path, (name) => place.tensors[name], o.signal);
       return steps;
     } catch (error) {
       if (error instanceof Zo2Error && error.code === "ZO2_ERR_ABORTED") throw error;

@@ -9,11 +9,11 @@ const PIECE_BYTES = 8 * 2 ** 20;
 
 /**
  * A model with the fingerprints of its weights as they are now: its checkpoint's, as long as no step was taken, and
- * those of a base under an adapter always.
+ * those of a base under an adapter as long as nothing was merged into it.
  */
 export async function asItIs(loaded: Loaded, signal?: AbortSignal): Promise<Loaded> {
   if (loaded.session.untouched) return loaded;
-  const fixed = fixedParameters(loaded.parameters);
+  const fixed = loaded.session.holdsBase ? fixedParameters(loaded.parameters) : new Set<Parameter>();
   const changing = loaded.parameters.filter((parameter) => !fixed.has(parameter));
   return { ...loaded, fingerprints: new Map([...loaded.fingerprints, ...(await hashesOf(loaded, changing, signal))]) };
 }
