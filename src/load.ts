@@ -15,8 +15,7 @@ import { type ArrangedModel, type ArrangeModelOptions, arrangeModel } from "./pl
 import { loadedOf } from "./loaded.js";
 import { Model } from "./model.js";
 import { adaptModel } from "./adapters/adapted.js";
-import { begun, loadAdapter } from "./adapters/load.js";
-import { baseUnits } from "./memory/units.js";
+import { begun, loadAdapter, loadAll } from "./adapters/load.js";
 import { entriesOf, mixedDtypes, readContents } from "./contents.js";
 import { openReference } from "./run/reference.js";
 import { type ReplayProgress, replayRun } from "./run/replay.js";
@@ -140,9 +139,7 @@ async function loadFrom(
     onPass: test?.onPass,
   });
   try {
-    const base = await loadWeights(session.store, baseUnits(units), checkpoint, entries, {
-      ...{ signal: o.signal, isBase: true },
-    });
+    const base = await loadAll(session, checkpoint, entries, null, o.signal);
     const adapter = made === null ? null : await begun(made, session);
     const fingerprints = new Map([...base, ...(await loadAdapter(session, adapter, o.signal))]);
     if (session.store.inPlaceBytes > 0) await checkpoint.checkUnchanged();

@@ -1,8 +1,8 @@
 /** LoRA (Hu et al. 2021, arXiv 2106.09685): y = x W^T + scale (x A^T) B^T, of which A and B alone are trained. */
 import { Zo2Error } from "../base/errors.js";
 import { type Parameter, type ParameterSpec, rowsOf } from "../ops/parameter.js";
-import { isParameter, type Recorder, type Recording } from "../ops/record.js";
 import { adapterLate } from "../ops/order.js";
+import { isParameter, parametersOf, type Recorder, type Recording } from "../ops/record.js";
 import type { Op } from "../ops/row.js";
 import type { Value } from "../ops/value.js";
 import type { AdapterDefinition } from "./adapter.js";
@@ -45,13 +45,15 @@ export function linearLayers({ blocks, parameters }: Recording): readonly Linear
 /**
  * @param base the base as it is recorded without an adapter.
  * @param alsoTrained parameters of the base that are trained besides.
- * @throws Zo2Error ZO2_ERR_MODEL_UNSUPPORTED for a module that is no linear layer of the base, by name
+ * @throws Zo2Error ZO2_ERR_MODEL_UNSUPPORTED for a module that is no linear layer of the base, and for a part of what
+ *   one op uses, by name
  */
 export function defineLora(
   base: Recording,
   modules: readonly LoraModule[],
   alsoTrained: readonly string[] = [],
 ): AdapterDefinition {
+  checkAlsoTrained(base, alsoTrained);
   const layers = new Map(linearLayers(base).map((layer) => [layer.module, layer]));
   const parameters = modules.flatMap(({ module, rank }): ParameterSpec[] => {
     const layer = layers.get(module);
@@ -68,6 +70,21 @@ export function defineLora(
   });
   const byWeight = new Map(modules.map((module) => [module.module + WEIGHT, module]));
   return { kind: "lora", parameters, alsoTrained, prefixRows: 0, over: (recorder) => recordOver(recorder, byWeight) };
+}
+
+/** What one op uses is in one unit, and so is all of the adapter's or all of the base's. */
+function checkAlsoTrained({ blocks, parameters }: Recording, alsoTrained: readonly string[]): void {
+  const names = new Set(alsoTrained);
+  const unknown = alsoTrained.find((name) => !parameters.some((parameter) => parameter.name === name));
+  const torn = blocks
+    .flatMap(({ ops }) => ops.map((op) => parametersOf(op).map(({ name }) => name)))
+    .find((used) => used.some((name) => names.has(name)) && used.some((name) => !names.has(name)));
+  if (unknown === undefined && torn === undefined) return;
+  const why =
+    torn === undefined
+      ? `${JSON.stringify(unknown)}, which the model does not have`
+      : `some of ${torn.join(", ")}, which are trained together or not at all`;
+  throw new Zo2Error("ZO2_ERR_MODEL_UNSUPPORTED", `the adapter trains ${why}; it is another model's`);
 }
 
 /** Behind each product with a weight that is changed: t = x A^T, and scale t B^T inside the sum that it belongs to. */

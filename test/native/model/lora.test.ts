@@ -117,6 +117,10 @@ describe.each(some(["opt", "gpt2", "qwen3-bf16", "opt-350m-style-bin"], 2))("a L
       const dir = await write("merged", model, merge(model, values));
       const [own, merged] = [await model.logits(ids), await logitsOf(dir)];
       expect(furthest(merged, own)).toBeLessThan(1e-5);
+      // Over a cache, row by row.
+      const go = { maxNewTokens: 8, ignoreEos: true };
+      const continued = (of: Model) => of.generate({ ids: ids.slice(0, 6) }, go).result();
+      expect((await withModel(dir, {}, continued)).ids).toEqual((await continued(model)).ids);
       // It has gone somewhere.
       expect(furthest(await logitsOf(folder(name), { offload: { wire: "fp32" } }), own)).toBeGreaterThan(1e-3);
     });
@@ -144,6 +148,7 @@ describe("the training of a LoRA", () => {
     const reference = await outcome(name, { offload: cut });
     const others: ModelOptions[] = [
       { offload: { ...cut, overlap: false } },
+      { offload: { ...cut, writeBackEvery: 3 } },
       { offload: { ...cut, slots: 3, prepareAhead: "on" } },
       { offload: { to: "device", unitBytes: cut.unitBytes } },
       { offload: { unitBytes: 60_000 } },
@@ -188,6 +193,18 @@ describe("the training of a LoRA", () => {
         expect(prepared).toEqual(own.map(({ index }) => index));
         expect(units.filter((unit) => others.includes(unit.index)).every(isDirect)).toBe(true);
       }
+    });
+  });
+
+  it("leaves a base on disk in the checkpoint's own files", async () => {
+    const offload = { ...cut, to: "disk", diskPath: work } as const;
+    await withModel(folder("llama"), { adapter: ALL, offload }, async (model) => {
+      const whole = model.plan().inPlaceBytes;
+      await fit(model);
+      const { diskBytes, inPlaceBytes, units } = model.plan();
+      expect([diskBytes, inPlaceBytes]).toEqual([0, whole]);
+      expect(whole).toBeGreaterThan(100_000);
+      expect(new Set(units.map(({ tier }) => tier))).toEqual(new Set(["disk", "device"]));
     });
   });
 
