@@ -6,7 +6,8 @@ import { types } from "node:util";
  */
 export const ERROR_CODES = {
   ZO2_ERR_CONFIG: "an option is missing, unknown, of the wrong type or out of range",
-  ZO2_ERR_MODEL_UNSUPPORTED: "the model's architecture, or a field of its config.json, is not supported",
+  ZO2_ERR_MODEL_UNSUPPORTED:
+    "the model's architecture, or a field of its config.json or of an adapter's, is not supported",
   ZO2_ERR_CHECKPOINT: "a checkpoint file is missing, truncated, inconsistent or holds values that cannot be used",
   ZO2_ERR_TOKENIZER: "the tokenizer's files are missing or cannot be read",
   ZO2_ERR_DATA: "a line of a data set cannot be used, or the data set is empty",

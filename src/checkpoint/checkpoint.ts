@@ -40,14 +40,11 @@ interface Contents {
   readonly index: CheckpointIndex | null;
 }
 
-/** An open Hugging Face folder: what tensors it holds, and ranged reads of their bytes. Close it when done. */
-export interface Checkpoint extends AsyncDisposable {
+/** Open files of tensors: what they hold, and ranged reads of their bytes. Close it when done. */
+export interface OpenTensors extends AsyncDisposable {
+  /** The folder, or the one file. */
   readonly dir: string;
-  /** The parsed `config.json`. */
-  readonly config: unknown;
   readonly tensors: ReadonlyMap<string, TensorEntry>;
-  /** Where the tensors come from that have an index; null for those of one file. */
-  readonly index: CheckpointIndex | null;
   /**
    * Fills `into` with the row-major bytes of `entry` from byte `offset` on, however its file has them. Reads may run
    * side by side.
@@ -64,6 +61,14 @@ export interface Checkpoint extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** An open Hugging Face folder. */
+export interface Checkpoint extends OpenTensors {
+  /** The parsed `config.json`. */
+  readonly config: unknown;
+  /** Where the tensors come from that have an index; null for those of one file. */
+  readonly index: CheckpointIndex | null;
+}
+
 /**
  * Opens the folder `dir`: `config.json` and `model.safetensors`, or `model.safetensors.index.json` with its shards, or
  * else `pytorch_model.bin`, or its index with its shards. Every header or pickle is checked; no weight is read. What an
@@ -77,7 +82,21 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   const files = new Map<string, OpenSource>();
   try {
     const { tensors, index } = await readTensors(dir, files);
-    return new OpenCheckpoint(dir, config, tensors, index, files);
+    return Object.assign(new TensorFiles(dir, tensors, files), { config, index });
+  } catch (error) {
+    await closeAll(files);
+    throw error;
+  }
+}
+
+/**
+ * Opens one safetensors file; no tensor is read. Throws `ZO2_ERR_CHECKPOINT` naming the file and the tensor, or
+ * `ZO2_ERR_IO`.
+ */
+export async function openTensors(path: string): Promise<OpenTensors> {
+  const files = new Map<string, OpenSource>();
+  try {
+    return new TensorFiles(path, byName(await openShard(path, files, readSafetensors)), files);
   } catch (error) {
     await closeAll(files);
     throw error;
@@ -192,15 +211,13 @@ async function closeAll(files: ReadonlyMap<string, OpenSource>): Promise<void> {
   await Promise.allSettled([...files.values()].map((file) => file.close()));
 }
 
-class OpenCheckpoint implements Checkpoint {
+class TensorFiles implements OpenTensors {
   private closed: Promise<void> | undefined;
   private readonly reads = new Set<Promise<void>>();
 
   constructor(
     readonly dir: string,
-    readonly config: unknown,
     readonly tensors: ReadonlyMap<string, TensorEntry>,
-    readonly index: CheckpointIndex | null,
     private readonly files: ReadonlyMap<string, OpenSource>,
   ) {}
 

@@ -37,3 +37,12 @@ export function isWeightFile(name: string): boolean {
 export function isModelFile(name: string): boolean {
   return name === "config.json" || isWeightFile(name) || (COMPANION_FILES as readonly string[]).includes(name);
 }
+
+/** The files of an adapter, as PEFT names them. */
+export const ADAPTER_CONFIG_FILE = "adapter_config.json";
+export const ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors";
+
+/** Whether a newly written adapter takes the place of the file `name` of an older one. */
+export function isAdapterFile(name: string): boolean {
+  return name === ADAPTER_CONFIG_FILE || /^adapter_model\.(safetensors|bin)$/.test(name);
+}

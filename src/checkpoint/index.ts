@@ -1,4 +1,5 @@
-export { openCheckpoint, type Checkpoint } from "./checkpoint.js";
+export { broken } from "./source.js";
+export { openCheckpoint, openTensors, type Checkpoint, type OpenTensors } from "./checkpoint.js";
 export {
   type Aliases,
   type Double,
@@ -10,4 +11,5 @@ export {
   type UnusedOptions,
 } from "./names.js";
 export { DTYPE_BITS, tensorBytes, type TensorDtype, type TensorEntry } from "./safetensors.js";
-export { writeCheckpoint, type TensorSource, type WriteOptions } from "./writer.js";
+export { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "./folder-files.js";
+export { writeAdapterFolder, writeCheckpoint, type TensorSource, type WriteOptions } from "./writer.js";

@@ -5,32 +5,42 @@ import { basename, dirname, join, resolve } from "node:path";
 import { Zo2Error } from "../base/errors.js";
 import { makeFolder, readJsonFile, syncFolder } from "../base/files.js";
 import { errnoOf, isRecord, messageOf } from "../base/guards.js";
-import { isModelFile, isWeightFile } from "./folder-files.js";
+import { ADAPTER_CONFIG_FILE, isAdapterFile, isModelFile, isWeightFile } from "./folder-files.js";
 
 const DISK_FULL = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
+
+/** What a folder holds, which only one of its kind replaces: a base must not go because an adapter is saved. */
+export type FolderKind = "model" | "adapter";
+
+const KINDS: Readonly<Record<FolderKind, { readonly what: string; readonly isOwn: (name: string) => boolean }>> = {
+  model: { what: "the folder of a model", isOwn: isModelFile },
+  adapter: { what: "the folder of an adapter", isOwn: isAdapterFile },
+};
 
 /** Where the new folder goes, and what is there now. */
 interface Target {
   readonly path: string;
-  readonly state: "absent" | "empty" | "model";
+  readonly kind: FolderKind;
+  readonly state: "absent" | "empty" | "older";
 }
 
 /**
  * Calls `fill` with the path of a new empty folder beside `dir`, and when it has returned puts that folder in the place
  * of `dir`. Where anything fails, `dir` is as it was and the new folder is gone. Files in an old `dir` that are no part
- * of a model move to the new one. `bytes` is what `fill` will write, for the message when the disk is full.
+ * of what it holds move to the new one. `bytes` is what `fill` will write, for the message when the disk is full.
  */
 export async function replaceFolder(
   dir: string,
   bytes: number,
   fill: (folder: string) => Promise<void>,
+  kind: FolderKind = "model",
 ): Promise<void> {
   const path = await realpath(dir).catch(() => resolve(dir));
   const parent = dirname(path);
   const stem = join(parent, `.${basename(path)}.${randomBytes(6).toString("hex")}`);
   const temporary = `${stem}.tmp`;
   try {
-    const target = { path, state: await stateOf(path) };
+    const target = { path, kind, state: await stateOf(path, kind) };
     await makeFolder(parent);
     await mkdir(temporary);
     await fill(temporary);
@@ -45,9 +55,9 @@ export async function replaceFolder(
 
 /**
  * What stands at `path` now. Throws `ZO2_ERR_IO` for what may not be replaced: a file, the root of a disk, a folder
- * that is neither empty nor a model's.
+ * that is neither empty nor one of this kind.
  */
-export async function stateOf(path: string): Promise<Target["state"]> {
+export async function stateOf(path: string, kind: FolderKind = "model"): Promise<Target["state"]> {
   const info = await stat(path).catch((error: unknown) => {
     if (errnoOf(error) === "ENOENT") return undefined;
     throw error;
@@ -63,10 +73,10 @@ export async function stateOf(path: string): Promise<Target["state"]> {
   }
   const names = await readdir(path);
   if (names.length === 0) return "empty";
-  if (await looksLikeModel(path, names)) return "model";
+  if (kind === "adapter" ? looksLikeAdapter(names) : await looksLikeModel(path, names)) return "older";
   throw new Zo2Error(
     "ZO2_ERR_IO",
-    `${path}: holds ${names.length} files and is not the folder of a model, so it is not replaced; choose ` +
+    `${path}: holds ${names.length} files and is not ${KINDS[kind].what}, so it is not replaced; choose ` +
       "another folder",
   );
 }
@@ -79,9 +89,14 @@ async function looksLikeModel(path: string, names: readonly string[]): Promise<b
   return isRecord(config) && (typeof config["model_type"] === "string" || Array.isArray(config["architectures"]));
 }
 
+/** Of a folder that has weights of a model as well it is not known whose place this is. */
+function looksLikeAdapter(names: readonly string[]): boolean {
+  return names.includes(ADAPTER_CONFIG_FILE) && !names.some(isWeightFile);
+}
+
 /** A folder may be renamed onto an empty one; one that is not empty has to step aside first. */
 async function swap(target: Target, temporary: string, aside: string): Promise<void> {
-  if (target.state !== "model") {
+  if (target.state !== "older") {
     await rename(temporary, target.path);
     return;
   }
@@ -97,7 +112,7 @@ async function swap(target: Target, temporary: string, aside: string): Promise<v
   try {
     await syncFolder(dirname(target.path));
     for (const name of await readdir(aside)) {
-      if (!isModelFile(name) && !(await lstat(join(target.path, name)).catch(() => undefined))) {
+      if (!KINDS[target.kind].isOwn(name) && !(await lstat(join(target.path, name)).catch(() => undefined))) {
         await rename(join(aside, name), join(target.path, name));
       }
     }

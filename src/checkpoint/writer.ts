@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Zo2Error } from "../base/errors.js";
 import { CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE } from "./checkpoint.js";
 import { errnoOf } from "../base/guards.js";
-import { COMPANION_FILES } from "./folder-files.js";
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, COMPANION_FILES } from "./folder-files.js";
 import { replaceFolder } from "./replace.js";
 import { LENGTH_BYTES, tensorBytes, type TensorDtype } from "./safetensors.js";
 
@@ -69,6 +69,29 @@ export async function writeCheckpoint(dir: string, options: WriteOptions): Promi
     for (const [name, text] of Object.entries(options.also?.() ?? {})) await writeText(join(folder, name), text);
     checkAborted(dir, options.signal);
   });
+}
+
+/**
+ * Writes the folder of an adapter as PEFT has it: one safetensors file and `adapter_config.json`, with the keys of
+ * `config` in the order of their names. Whole or not at all, as `writeCheckpoint`; an older adapter there is replaced.
+ */
+export async function writeAdapterFolder(
+  dir: string,
+  options: Pick<WriteOptions, "tensors" | "also" | "signal"> & { readonly config: Readonly<Record<string, unknown>> },
+): Promise<void> {
+  const check = () => checkAborted(dir, options.signal);
+  check();
+  const tensors = await collect(options.tensors);
+  const total = tensors.reduce((sum, { bytes }) => sum + bytes, 0);
+  const fill = async (folder: string) => {
+    const config = Object.fromEntries(Object.entries(options.config).sort(([a], [b]) => (a < b ? -1 : 1)));
+    await writeText(join(folder, ADAPTER_CONFIG_FILE), toJson(config));
+    const piece = new Uint8Array(Math.min(PIECE_BYTES, Math.max(1, total)));
+    await writeShard(join(folder, ADAPTER_WEIGHTS_FILE), tensors, piece, check);
+    for (const [name, text] of Object.entries(options.also?.() ?? {})) await writeText(join(folder, name), text);
+    check();
+  };
+  await replaceFolder(dir, total, fill, "adapter");
 }
 
 function checkAborted(dir: string, signal: AbortSignal | undefined): void {
