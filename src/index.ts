@@ -1,6 +1,7 @@
 /** Fine-tunes large language models with forward passes only; see README.md. */
 export type { DataSource } from "./infer/source.js";
 export { loadModel, type LoadOptions } from "./load.js";
+export type { MergeOptions } from "./merge.js";
 export type { EvaluateHooks, Model, PlanSummary } from "./model.js";
 export { Trainer, type FitOptions, type Snapshot, type Step, type TrainingEvaluation } from "./train/trainer.js";
 export {

@@ -31,6 +31,7 @@ import type { Tier } from "./memory/residence.js";
 import { AT_WEIGHTS } from "./method/index.js";
 import type { HeadSpec } from "./models/head.js";
 import type { Parameter } from "./ops/parameter.js";
+import { mergeFolder, type MergeOptions } from "./merge.js";
 import type { RunReference } from "./run/reference.js";
 import { RunSwitch, type SwitchOptions } from "./run/switch.js";
 import { saveWeights } from "./save.js";
@@ -236,6 +237,18 @@ export class Model implements AsyncDisposable {
     } = {},
   ): Promise<void> {
     await saveWeights(open(this), dir, o);
+  }
+
+  /**
+   * Adds what the LoRA in a folder of PEFT changes to the weights, in place, so that the model is the fine-tune: each
+   * element is summed in fp64 and rounded once to its wire dtype. The adapter's config and file are held against the
+   * model first.
+   * @throws Zo2Error ZO2_ERR_CHECKPOINT, ZO2_ERR_MODEL_UNSUPPORTED, ZO2_ERR_IO for an adapter that cannot be used, also
+   *   for a prefix; ZO2_ERR_BUSY while a Trainer has the model; ZO2_ERR_NOT_FINITE where a sum does not fit, and
+   *   ZO2_ERR_ABORTED: a part of the weights is changed then, and the model is disposed
+   */
+  async merge(adapter: string, o: MergeOptions = {}): Promise<void> {
+    await mergeFolder(open(this), adapter, o);
   }
 
   /**

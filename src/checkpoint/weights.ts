@@ -247,6 +247,36 @@ export function weightSources(
   });
 }
 
+/**
+ * Puts other values in the place of a slice's, some whole rows after another, in host memory that holds the wire bytes
+ * of its unit.
+ * @param change gets the rows from `first` of the parameter on, widened to fp32, and leaves in them what takes their
+ *   place; it is rounded to nearest even where the wire dtype is narrower. Throws ZO2_ERR_NOT_FINITE where that is no
+ *   finite number.
+ */
+export async function changeSlice(
+  store: WeightStore,
+  tensor: TensorSlice,
+  memory: HostBytes,
+  change: (rows: Float32Array, first: number) => void,
+): Promise<void> {
+  const { parameter, rowStart, count, rowCount, wire } = tensor;
+  const width = count / rowCount;
+  const perPiece = width * Math.max(1, Math.floor(PIECE_BYTES / BYTES_OF.fp32 / width));
+  for (let done = 0; done < count; done += perPiece) {
+    const rows = new Float32Array(Math.min(perPiece, count - done));
+    const bytes = new Uint8Array(rows.buffer);
+    await readSlice(store, memory, tensor, done, bytes, "fp32");
+    change(rows, rowStart + done / width);
+    const bad = await putElements(store, bytes, "fp32", tensor, memory, done, rows.length);
+    if (bad >= 0)
+      throw new Zo2Error(
+        "ZO2_ERR_NOT_FINITE",
+        `${parameter.name}: element ${rowStart * width + done + bad} would be no finite number of ${wire}`,
+      );
+  }
+}
+
 async function readSlice(
   store: WeightStore,
   memory: HostBytes,

@@ -28,6 +28,7 @@ export interface ModelView
     | "generate"
     | "generateAll"
     | "save"
+    | "merge"
     | "plan"
     | "deviceInfo"
     | "dispose"

@@ -182,6 +182,7 @@ export const FLAGS = {
     "train as many keys and values in front of every sequence, over the model, which stays as it is (default: none)",
     { path: "adapter.tokens" },
   ),
+  adapter: text("--adapter <dir>", "folder of an adapter, as PEFT writes it"),
   tf32: toggle("--tf32", "fp32 matrix products on a GPU may round their operands to tf32", { path: "tf32" }),
   threads: number("--threads <n>", "threads of the CPU backend (default: one a core)", { path: "threads" }),
   offload: choice(

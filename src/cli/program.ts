@@ -10,6 +10,7 @@ import { stopOf } from "./signals.js";
 import { ClosedOutput, writeText } from "./streams.js";
 import { infoCommand } from "./info.js";
 import { journalCommand } from "./journal.js";
+import { mergeCommand } from "./merge.js";
 import { planCommand } from "./plan.js";
 import { replayCommand } from "./replay.js";
 import { reportCommand } from "./report.js";
@@ -26,6 +27,7 @@ export const COMMANDS = [
   evalCommand,
   scoreCommand,
   generateCommand,
+  mergeCommand,
   replayCommand,
   journalCommand,
   reportCommand,

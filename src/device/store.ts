@@ -283,6 +283,17 @@ export class WeightStore {
     return this.device.dequantise(...source, first, to.buffer, to.offset, FLOAT_DTYPE[type], count);
   }
 
+  /** Calls `change` with host memory that holds the unit's wire bytes, and puts to rest what it leaves there. */
+  async change(unit: number, change: (memory: HostBytes) => Promise<void>): Promise<void> {
+    await this.there(unit);
+    if (at(this.places.units, unit).rest === "host") return change(this.span(unit));
+    await this.withHostMemory(this.bytesMoved(unit), async (staging) => {
+      await this.copy({ kind: "fetch", unit }, staging);
+      await change(staging);
+      await this.put(unit, staging);
+    });
+  }
+
   /** Calls `body` with host memory that lives as long. */
   async withHostMemory<T>(bytes: number, body: (memory: HostBytes) => Promise<T>): Promise<T> {
     const buffer = await allocate(this.device, "host", bytes, USE.staging);

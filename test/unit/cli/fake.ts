@@ -96,6 +96,10 @@ export function fakeContext(script: Script = {}) {
       calls.push(["evaluate", data, o]);
       return Promise.resolve(evaluation());
     },
+    merge(adapter) {
+      calls.push(["merge", adapter]);
+      return Promise.resolve();
+    },
     save(out, o) {
       calls.push(["save", out, o]);
       return Promise.resolve();

@@ -1,0 +1,141 @@
+/** An adapter that becomes a part of the weights which it changes. */
+import type { AdapterContents, LoraModule } from "./adapters/contents.js";
+import { Zo2Error } from "./base/errors.js";
+import { changeSlice } from "./checkpoint/weights.js";
+import type { Loaded } from "./loaded.js";
+import { recordModel } from "./models/index.js";
+import { type Parameter, rowsOf } from "./ops/parameter.js";
+import { type AdapterBase, linearLayers } from "./adapters/peft/base.js";
+import { addChange, changeOf } from "./adapters/peft/fold.js";
+import { LORA_TENSOR } from "./adapters/peft/names.js";
+import { readAdapter } from "./adapters/peft/read.js";
+import { valuesOf } from "./adapters/peft/values.js";
+
+export interface MergeOptions {
+  /** Stops it; the model is disposed then. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What becomes of whole rows of a parameter, from row `first` on. */
+type RowChange = (rows: Float32Array, first: number) => void;
+
+/** By parameter; each is made when its rows are at hand. */
+type Changes = ReadonlyMap<Parameter, () => Promise<RowChange>>;
+
+/** What an adapter has to fit: the model as it was declared. */
+export function adapterBase({ definition, parameters }: Pick<Loaded, "definition" | "parameters">): AdapterBase {
+  const { namePrefixes } = definition;
+  return { parameters, namePrefixes, recording: recordModel(definition, parameters) };
+}
+
+/**
+ * Adds what the adapter in a folder of PEFT changes to the weights, in place: each element is summed in fp64 and
+ * rounded once to its wire dtype.
+ * @throws Zo2Error as `readAdapter`; ZO2_ERR_MODEL_UNSUPPORTED for a prefix; ZO2_ERR_NOT_FINITE or ZO2_ERR_ABORTED with
+ *   a part of the weights changed: the model is disposed then
+ */
+export async function mergeFolder(loaded: Loaded, dir: string, o: MergeOptions = {}): Promise<void> {
+  const base = adapterBase(loaded);
+  await mergeContents(loaded, base, await readAdapter(dir, base), dir, o);
+}
+
+async function mergeContents(
+  loaded: Loaded,
+  base: AdapterBase,
+  contents: AdapterContents,
+  dir: string,
+  o: MergeOptions,
+): Promise<void> {
+  if (contents.kind !== "lora")
+    throw new Zo2Error(
+      "ZO2_ERR_MODEL_UNSUPPORTED",
+      `${dir}: a prefix is rows of keys and values in front of every sequence, which no weights stand for; load it ` +
+        "beside its base",
+    );
+  const values = (name: string) => {
+    const stored = contents.values.get(name);
+    if (stored === undefined) throw new Error(`the adapter has no ${name}`);
+    return valuesOf(stored);
+  };
+  const changes = new Map(weightChanges(base, contents.modules, loaded, async (name) => values(name)));
+  for (const parameter of base.parameters)
+    if (contents.alsoTrained.includes(parameter.name))
+      changes.set(parameter, async () => replaced(values(parameter.name), rowsOf(parameter).width));
+  await applyChanges(loaded, [changes], o);
+}
+
+/** What the layers of a LoRA add to their weights. */
+function weightChanges(
+  base: AdapterBase,
+  modules: readonly LoraModule[],
+  { session }: Loaded,
+  values: (name: string) => Promise<Float32Array>,
+): Changes {
+  const wires = new Map(
+    session.units.flatMap(({ tensors }) => tensors.map(({ parameter, wire }) => [parameter, wire])),
+  );
+  const byModule = new Map(modules.map((module) => [module.module, module]));
+  return new Map(
+    linearLayers(base).flatMap((layer) => {
+      const shape = byModule.get(layer.module);
+      if (shape === undefined) return [];
+      const { module, weight } = layer;
+      const make = async (): Promise<RowChange> => {
+        const factors = { a: await values(LORA_TENSOR.a(module)), b: await values(LORA_TENSOR.b(module)) };
+        const change = changeOf(layer, shape, factors);
+        const isExact = wires.get(weight) === "fp32";
+        return (rows, first) => addChange(rows, first, rowsOf(weight).width, change, isExact);
+      };
+      return [[weight, make] as const];
+    }),
+  );
+}
+
+function replaced(values: Float32Array, width: number): RowChange {
+  return (rows, first) => rows.set(values.subarray(first * width, first * width + rows.length));
+}
+
+/** Changes weights where they rest, unit by unit, one set of changes when the one before is done. */
+async function applyChanges(
+  { session, dir }: Loaded,
+  sets: readonly Changes[],
+  { signal }: MergeOptions,
+): Promise<void> {
+  const { units, store } = session;
+  const touched = units.filter(({ tensors }) =>
+    tensors.some(({ parameter }) => sets.some((set) => set.has(parameter))),
+  );
+  const release = session.reserve("model.merge");
+  try {
+    await session.flush();
+    const change = async (changes: Changes) => {
+      for (const { index, tensors } of touched) {
+        const own = tensors.filter(({ parameter }) => changes.has(parameter));
+        if (own.length === 0) continue;
+        if (signal?.aborted === true)
+          throw new Zo2Error("ZO2_ERR_ABORTED", `${dir}: merging was stopped`, { cause: signal.reason });
+        await store.change(index, async (memory) => {
+          for (const slice of own) {
+            const make = changes.get(slice.parameter);
+            if (make !== undefined) await changeSlice(store, slice, memory, await make());
+          }
+        });
+      }
+    };
+    await session
+      .rewrite(
+        false,
+        async () => {
+          for (const set of sets) await change(set);
+        },
+        touched.map(({ index }) => index),
+      )
+      .catch(async (error: unknown) => {
+        // Some weights have the adapter in them and others have not.
+        await session.dispose();
+        throw error;
+      });
+  } finally {
+    release();
+  }
+}
