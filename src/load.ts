@@ -16,6 +16,7 @@ import { loadedOf } from "./loaded.js";
 import { Model } from "./model.js";
 import { adaptModel } from "./adapters/adapted.js";
 import { begun, loadAdapter, loadAll } from "./adapters/load.js";
+import { readRequest } from "./adapters/request.js";
 import { entriesOf, mixedDtypes, readContents } from "./contents.js";
 import { openReference } from "./run/reference.js";
 import { type ReplayProgress, replayRun } from "./run/replay.js";
@@ -91,7 +92,8 @@ async function loadFrom(
   const tokenizer = (await hasTokenizer(dir)) ? await loadTokenizer(dir) : null;
   const { namePrefixes: prefixes, aliases } = found.definition;
   const isStored = offload.wire === "stored";
-  const { adapter: made, definition, parameters, recording } = adaptModel(found.definition, options.adapter);
+  const asked = await readRequest(options.adapter, found.definition);
+  const { adapter: made, definition, parameters, recording } = adaptModel(found.definition, asked);
   const entries = entriesOf(parameters, found);
   const wire = isStored ? storedType(checkpoint, found.parameters, prefixes, aliases) : offload.wire;
   const wires = isStored ? otherTypes(checkpoint, entries, wire) : undefined;

@@ -3,12 +3,12 @@ import type { AdapterContents, LoraModule } from "./adapters/contents.js";
 import { Zo2Error } from "./base/errors.js";
 import { changeSlice } from "./checkpoint/weights.js";
 import type { Loaded } from "./loaded.js";
-import { recordModel } from "./models/index.js";
 import { type Parameter, rowsOf } from "./ops/parameter.js";
-import { type AdapterBase, linearLayers } from "./adapters/peft/base.js";
+import { aOf, bOf, linearLayers } from "./adapters/lora.js";
+import type { AdapterBase } from "./adapters/peft/base.js";
 import { addChange, changeOf } from "./adapters/peft/fold.js";
-import { LORA_TENSOR } from "./adapters/peft/names.js";
 import { readAdapter } from "./adapters/peft/read.js";
+import { baseOf } from "./adapters/request.js";
 import { valuesOf } from "./adapters/peft/values.js";
 
 export interface MergeOptions {
@@ -22,12 +22,6 @@ type RowChange = (rows: Float32Array, first: number) => void;
 /** By parameter; each is made when its rows are at hand. */
 type Changes = ReadonlyMap<Parameter, () => Promise<RowChange>>;
 
-/** What an adapter has to fit: the model as it was declared. */
-export function adapterBase({ definition, parameters }: Pick<Loaded, "definition" | "parameters">): AdapterBase {
-  const { namePrefixes } = definition;
-  return { parameters, namePrefixes, recording: recordModel(definition, parameters) };
-}
-
 /**
  * Adds what the adapter in a folder of PEFT changes to the weights, in place: each element is summed in fp64 and
  * rounded once to its wire dtype.
@@ -35,7 +29,12 @@ export function adapterBase({ definition, parameters }: Pick<Loaded, "definition
  *   a part of the weights changed: the model is disposed then
  */
 export async function mergeFolder(loaded: Loaded, dir: string, o: MergeOptions = {}): Promise<void> {
-  const base = adapterBase(loaded);
+  if (loaded.adapter !== null)
+    throw new Zo2Error(
+      "ZO2_ERR_INVALID_ARGUMENT",
+      `${loaded.name} was loaded with an adapter over it; load it without`,
+    );
+  const base = baseOf(loaded.definition, loaded.parameters);
   await mergeContents(loaded, base, await readAdapter(dir, base), dir, o);
 }
 
@@ -46,12 +45,7 @@ async function mergeContents(
   dir: string,
   o: MergeOptions,
 ): Promise<void> {
-  if (contents.kind !== "lora")
-    throw new Zo2Error(
-      "ZO2_ERR_MODEL_UNSUPPORTED",
-      `${dir}: a prefix is rows of keys and values in front of every sequence, which no weights stand for; load it ` +
-        "beside its base",
-    );
+  if (contents.kind !== "lora") throw noWeights(dir);
   const values = (name: string) => {
     const stored = contents.values.get(name);
     if (stored === undefined) throw new Error(`the adapter has no ${name}`);
@@ -76,18 +70,26 @@ function weightChanges(
   );
   const byModule = new Map(modules.map((module) => [module.module, module]));
   return new Map(
-    linearLayers(base).flatMap((layer) => {
+    linearLayers(base.recording).flatMap((layer) => {
       const shape = byModule.get(layer.module);
       if (shape === undefined) return [];
       const { module, weight } = layer;
       const make = async (): Promise<RowChange> => {
-        const factors = { a: await values(LORA_TENSOR.a(module)), b: await values(LORA_TENSOR.b(module)) };
+        const factors = { a: await values(aOf(module)), b: await values(bOf(module)) };
         const change = changeOf(layer, shape, factors);
         const isExact = wires.get(weight) === "fp32";
         return (rows, first) => addChange(rows, first, rowsOf(weight).width, change, isExact);
       };
       return [[weight, make] as const];
     }),
+  );
+}
+
+function noWeights(name: string): Zo2Error {
+  return new Zo2Error(
+    "ZO2_ERR_MODEL_UNSUPPORTED",
+    `${name}: a prefix is rows of keys and values in front of every sequence, which no weights stand for; load it ` +
+      "beside its base",
   );
 }
 

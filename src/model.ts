@@ -225,6 +225,7 @@ export class Model implements AsyncDisposable {
 
   /**
    * Writes a Hugging Face folder with every update that was taken: safetensors, config and tokenizer files, atomically.
+   * With an adapter a folder of PEFT, of the adapter alone.
    * @param o.dtype each tensor in its wire dtype, one of 8 bits as bf16 (no bit is lost), or all in one dtype.
    *   @default "wire"
    */

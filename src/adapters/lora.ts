@@ -12,8 +12,11 @@ import type { LoraModule } from "./contents.js";
 export interface LinearLayer {
   /** The parameter's name without ".weight". */
   readonly module: string;
+  readonly weight: Parameter;
   readonly inputs: number;
   readonly outputs: number;
+  /** Whether the weight is stored as [inputs, outputs]. */
+  readonly transposed: boolean;
 }
 
 const WEIGHT = ".weight";
@@ -36,8 +39,10 @@ export function linearLayers({ blocks, parameters }: Recording): readonly Linear
     const parameter = weight ?? (value === null ? undefined : transposed.get(value));
     if (parameter === undefined || !parameter.name.endsWith(WEIGHT)) continue;
     const { rows, width } = rowsOf(parameter);
-    const [outputs, inputs] = weight === null ? [width, rows] : [rows, width];
-    layers.set(parameter, { module: parameter.name.slice(0, -WEIGHT.length), inputs, outputs });
+    const isTransposed = weight === null;
+    const [outputs, inputs] = isTransposed ? [width, rows] : [rows, width];
+    const module = parameter.name.slice(0, -WEIGHT.length);
+    layers.set(parameter, { module, weight: parameter, inputs, outputs, transposed: isTransposed });
   }
   return parameters.flatMap((parameter) => layers.get(parameter) ?? []);
 }

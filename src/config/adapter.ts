@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { z } from "zod";
 
 /** LoRA (arXiv 2106.09685): a product of two narrow matrices is added to each of some linear layers. */
@@ -28,8 +29,24 @@ const prefixSchema = z.strictObject({
   seed: z.int().min(0).default(0),
 });
 
-/** What option `adapter` takes. */
-export const adapterSchema = z.discriminatedUnion("name", [loraSchema, prefixSchema]);
+/** Where it is, wherever a run is taken up again. */
+const folderSchema = z
+  .string()
+  .min(1)
+  .transform((folder) => resolve(folder));
+
+/** An adapter that PEFT, or `save`, has written: its shape and its first values come from its files. */
+const storedSchema = z.strictObject({
+  name: z.literal("peft"),
+  /** With `adapter_config.json` and `adapter_model.safetensors`. */
+  folder: folderSchema,
+});
+
+/** What option `adapter` takes; a text is the folder of `"peft"`. */
+export const adapterSchema = z.union([
+  folderSchema.transform((folder) => ({ name: "peft" as const, folder })),
+  z.discriminatedUnion("name", [loraSchema, prefixSchema, storedSchema]),
+]);
 
 export type AdapterOptions = z.input<typeof adapterSchema>;
 export type ResolvedAdapterOptions = z.output<typeof adapterSchema>;

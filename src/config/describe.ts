@@ -39,7 +39,10 @@ export function describeIssue(issue: z.core.$ZodIssue, schema: z.core.$ZodType):
           typeof parent === "object" && parent !== null ? Reflect.get(parent, issue.discriminator) : undefined;
         return [describeChoice(name, value, issue.options)];
       }
-      return describeForms(issue, schema) ?? [`${place(name)} is ${given}, which fits none of its forms`];
+      return (
+        describeOrWord(issue, schema) ??
+        describeForms(issue, schema) ?? [`${place(name)} is ${given}, which fits none of its forms`]
+      );
     case "custom":
       // A rule over several options reports the object that holds them, which says nothing worth printing.
       if (typeof issue.input === "object" && issue.input !== null) return [`${place(name)}: ${issue.message}`];
@@ -52,7 +55,7 @@ export function describeIssue(issue: z.core.$ZodIssue, schema: z.core.$ZodType):
 /**
  * Where a value may also be a certain word, what is wrong with it as the other form; undefined for other unions.
  */
-function describeForms(issue: z.core.$ZodIssueInvalidUnion, schema: z.core.$ZodType): string[] | undefined {
+function describeOrWord(issue: z.core.$ZodIssueInvalidUnion, schema: z.core.$ZodType): string[] | undefined {
   const [first = [], ...others] = issue.errors;
   const words = others
     .flat()
@@ -65,6 +68,14 @@ function describeForms(issue: z.core.$ZodIssueInvalidUnion, schema: z.core.$ZodT
       schema,
     ).map((text) => `${text}, or ${texts.join(" or ")}`),
   );
+}
+
+/** Of several forms the one that was meant, where only one takes such a value at all; undefined: it cannot be told. */
+function describeForms(issue: z.core.$ZodIssueInvalidUnion, schema: z.core.$ZodType): string[] | undefined {
+  const meant = issue.errors.filter(([first]) => first?.code !== "invalid_type" || first.path.length > 0);
+  const [only] = meant;
+  if (only === undefined || meant.length > 1) return undefined;
+  return only.flatMap((inner) => describeIssue({ ...inner, path: [...issue.path, ...inner.path] }, schema));
 }
 
 /** The words for a zod type name in "must be ...". */

@@ -11,6 +11,8 @@ import { type PlanModelOptions, planOptionsSchema, type ResolvedPlanOptions } fr
 import { resolveModel } from "../hub/index.js";
 import { controlLayout, stepStates } from "../memory/control.js";
 import { adaptModel } from "../adapters/adapted.js";
+import type { AdapterRequest } from "../adapters/make.js";
+import { readRequest } from "../adapters/request.js";
 import { defineModel } from "../models/index.js";
 import type { Recording } from "../ops/record.js";
 import { type Hardware, hardwareNamed, type NoiseKind, THIS_MACHINE } from "../simulate/hardware.js";
@@ -40,9 +42,9 @@ export async function planModel(
   options: PlanModelOptions = {},
   { signal, onMeasure }: PlanModelHooks = {},
 ): Promise<ModelPlan> {
-  const o = parseOptions(planOptionsSchema, options, "plan options");
+  const parsed = parseOptions(planOptionsSchema, options, "plan options");
   const dir = await resolveModel(nameOrDir, {
-    ...{ ...o.hub, configOnly: true },
+    ...{ ...parsed.hub, configOnly: true },
     ...(signal === undefined ? {} : { signal }),
   });
   const path = join(dir, CONFIG_FILE);
@@ -52,14 +54,16 @@ export async function planModel(
       "ZO2_ERR_CHECKPOINT",
       `${dir}: has no ${CONFIG_FILE}; give the folder of a model in Hugging Face form`,
     );
-  if (o.hardware !== THIS_MACHINE) return planConfig(nameOrDir, config, o);
   // What is wrong with the model is said before seconds are spent on the machine, which alone needs the addon.
-  defineModel(config, o.ignoreConfigFields);
+  const definition = defineModel(config, parsed.ignoreConfigFields);
+  const { adapter: asked, ...o } = parsed;
+  const adapter = await readRequest(asked, definition);
+  if (o.hardware !== THIS_MACHINE) return planConfig(nameOrDir, config, { ...o, adapter });
   const { thisMachine } = await import("../measure/this-machine.js");
   return planConfig(
     nameOrDir,
     config,
-    o,
+    { ...o, adapter },
     await thisMachine({ device: "auto" }, { signal, anew: o.measure, onMeasure }),
   );
 }
@@ -68,7 +72,7 @@ export async function planModel(
 export function planConfig(
   name: string,
   config: unknown,
-  o: ResolvedPlanOptions,
+  o: Omit<ResolvedPlanOptions, "adapter"> & { readonly adapter?: AdapterRequest | undefined },
   hardware: Hardware | null = o.hardware === undefined ? null : (hardwareNamed(o.hardware) ?? null),
 ): ModelPlan {
   const { definition, recording } = adaptModel(defineModel(config, o.ignoreConfigFields), o.adapter);

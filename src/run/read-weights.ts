@@ -1,33 +1,62 @@
 import { loadAdapter, loadAll } from "../adapters/load.js";
+import { type Adapter, checkShape, valuesIn } from "../adapters/make.js";
+import { readAdapter } from "../adapters/peft/read.js";
+import { baseOf } from "../adapters/request.js";
 import { openCheckpoint } from "../checkpoint/index.js";
 import { checkTensors, loadWeights } from "../checkpoint/weights.js";
 import { Zo2Error } from "../base/errors.js";
+import type { Session } from "../device/session.js";
 import type { Loaded } from "../loaded.js";
 import { isAdapterUnit } from "../memory/units.js";
 import { isOfAdapter, type Parameter } from "../ops/parameter.js";
 
+/** XXH128 of a tensor's stored bytes, as they have to be; undefined: there has to be no such tensor. */
+type Hashes = (name: string) => string | undefined;
+
 /**
- * Reads the weights of a snapshot into the place of those that are there, behind what is in flight: under an adapter
- * its own, for its base stays as it is.
- * @param hashes of every tensor's stored bytes, as they have to be.
+ * Reads the weights that `save` has written into a folder into the place of those that are there, behind what is in
+ * flight: under an adapter its own, for its base stays as it is.
  * @throws Zo2Error ZO2_ERR_CHECKPOINT for files that are not whole, or have other values; the weights are none then
  */
 export async function readWeights(
   loaded: Loaded,
   dir: string,
-  hashes: (name: string) => string | undefined,
+  hashes: Hashes,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { session, parameters, definition, adapter } = loaded;
-  const wanted = adapter === null ? parameters : parameters.filter(isOfAdapter);
-  const units = adapter === null ? session.units : session.units.filter(isAdapterUnit);
+  const { adapter, definition, parameters, session } = loaded;
+  if (adapter === null) return readModel(loaded, dir, hashes, signal);
+  const contents = await readAdapter(dir, baseOf(definition, parameters));
+  checkShape(dir, contents, adapter);
+  await putAdapter(session, { name: dir, values: valuesIn(contents) }, hashes, signal);
+}
+
+async function readModel(
+  { session, parameters, definition }: Loaded,
+  dir: string,
+  hashes: Hashes,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   await using checkpoint = await openCheckpoint(dir);
-  const entries = checkTensors(checkpoint, wanted, definition.namePrefixes, definition.aliases);
-  await session.rewrite(
-    false,
-    async () => check(dir, await loadWeights(session.store, units, checkpoint, entries, { signal }), hashes),
-    units.map(({ index }) => index),
+  const entries = checkTensors(checkpoint, parameters, definition.namePrefixes, definition.aliases);
+  await session.rewrite(false, async () =>
+    check(dir, await loadWeights(session.store, session.units, checkpoint, entries, { signal }), hashes),
   );
+}
+
+/** Puts other values in the place of an adapter's, behind what is in flight. @param hashes absent: any will do */
+export async function putAdapter(
+  session: Session,
+  values: Pick<Adapter, "name" | "values">,
+  hashes: Hashes | null,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const units = session.units.filter(isAdapterUnit).map(({ index }) => index);
+  const fill = async () => {
+    const found = await loadAdapter(session, values, signal);
+    if (hashes !== null) check(values.name, found, hashes);
+  };
+  await session.rewrite(false, fill, units);
 }
 
 /**
@@ -52,11 +81,7 @@ export async function readBase(loaded: Loaded, signal: AbortSignal | undefined):
   );
 }
 
-function check(
-  from: string,
-  found: ReadonlyMap<Parameter, string>,
-  hashes: (name: string) => string | undefined,
-): void {
+function check(from: string, found: ReadonlyMap<Parameter, string>, hashes: Hashes): void {
   for (const [{ name }, hash] of found) {
     if (hashes(name) !== hash)
       throw new Zo2Error(

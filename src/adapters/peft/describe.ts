@@ -1,7 +1,8 @@
 /** What `adapter_config.json` says of an adapter, in the fields of PEFT. */
-import type { LoraContents, LoraModule, PrefixContents } from "../contents.js";
+import type { AdapterShape, LoraModule, LoraShape, PrefixShape } from "../contents.js";
 import type { HeadSpec } from "../../models/head.js";
-import { type AdapterBase, keyColumns, linearLayers } from "./base.js";
+import { linearLayers } from "../lora.js";
+import { type AdapterBase, keyColumns } from "./base.js";
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -65,11 +66,11 @@ const PREFIX: Fields = {
   prefix_projection: false,
 };
 
-type Lora = Omit<LoraContents, "values">;
-type Prefix = Omit<PrefixContents, "values">;
-
 /** What there is to say of an adapter. */
-export type AdapterDescription = Lora | Prefix;
+export type AdapterDescription = AdapterShape & {
+  /** That of the folder it came from; {}: it came from none. */
+  readonly config: Fields;
+};
 
 export interface Described extends AdapterBase {
   readonly head: HeadSpec;
@@ -88,13 +89,13 @@ function newConfig(contents: AdapterDescription, base: Described): Fields {
   return { ...fields, task_type: TASK[base.head.kind] };
 }
 
-function loraFields({ modules, alsoTrained }: Lora, base: Described): Fields {
+function loraFields({ modules, alsoTrained }: LoraShape, base: Described): Fields {
   const rank = usual(modules.map((module) => module.rank));
   const alpha = usual(modules.map(alphaOf));
   const pattern = (value: (module: LoraModule) => number, otherwise: number) =>
     Object.fromEntries(modules.filter((m) => value(m) !== otherwise).map((m) => [m.module, value(m)]));
   const changed = new Set(modules.map(({ module }) => module));
-  const own = linearLayers(base).filter(({ module }) => changed.has(module));
+  const own = linearLayers(base.recording).filter(({ module }) => changed.has(module));
   return {
     ...LORA,
     fan_in_fan_out: own.some(({ transposed }) => transposed),
@@ -125,11 +126,11 @@ function usual(values: readonly number[]): number {
 function targetsOf(changed: ReadonlySet<string>, base: AdapterBase): readonly string[] {
   const endOf = (module: string) => module.slice(module.lastIndexOf(".") + 1);
   const ends = new Set([...changed].map(endOf));
-  const meant = linearLayers(base).filter(({ module }) => ends.has(endOf(module)));
+  const meant = linearLayers(base.recording).filter(({ module }) => ends.has(endOf(module)));
   return meant.every(({ module }) => changed.has(module)) ? [...ends] : [...changed];
 }
 
-function prefixFields({ tokens }: Prefix, base: Described): Fields {
+function prefixFields({ tokens }: PrefixShape, base: Described): Fields {
   const keys = keyColumns(base);
   if (keys === null) throw new Error("a prefix needs layers whose keys are of one width");
   return {

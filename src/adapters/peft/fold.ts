@@ -1,5 +1,5 @@
 /** What a LoRA adds to the weight that it changes: W + scale B A, summed in fp64. */
-import type { LinearLayer } from "./base.js";
+import type { LinearLayer } from "../lora.js";
 
 /** The change of one layer's weight, row-major, with the base's rows and columns: scale x left right. */
 export interface WeightChange {

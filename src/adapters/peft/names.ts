@@ -6,11 +6,8 @@ export const OUTER = "base_model.model.";
 /** The one tensor of a prefix: by row, keys and values of every layer side by side. */
 export const PREFIX_TENSOR = "prompt_embeddings";
 
-export const LORA_TENSOR = {
-  pattern: /^(.+)\.lora_(A|B)\.weight$/,
-  a: (module: string) => `${module}.lora_A.weight`,
-  b: (module: string) => `${module}.lora_B.weight`,
-};
+/** A factor of a LoRA: its module, and which it is. */
+export const LORA_TENSOR = /^(.+)\.lora_(A|B)\.weight$/;
 
 export function nameInBase(name: string): string {
   return name.startsWith(OUTER) ? name.slice(OUTER.length) : name;

@@ -10,7 +10,8 @@ import {
   openTensors,
   type TensorEntry,
 } from "../../checkpoint/index.js";
-import { type AdapterBase, keyColumns, type LinearLayer, linearLayers, spellings } from "./base.js";
+import { aOf, bOf, type LinearLayer, linearLayers } from "../lora.js";
+import { type AdapterBase, keyColumns, spellings } from "./base.js";
 import { type LoraConfig, type PeftConfig, readPeftConfig } from "./config.js";
 import { LORA_TENSOR, nameInBase, PREFIX_TENSOR, prefixNames } from "./names.js";
 import { modulesNamed, PerModule } from "./targets.js";
@@ -39,7 +40,7 @@ interface Factors {
 }
 
 async function readLora(file: OpenTensors, config: Config<"lora">, base: AdapterBase): Promise<LoraContents> {
-  const layers = linearLayers(base);
+  const layers = linearLayers(base.recording);
   const saved = savedParameters(config.fields, base);
   const { factors, whole } = sortTensors(file, layers, saved, base);
   checkTargets(file, config, layers, factors, base);
@@ -52,8 +53,8 @@ async function readLora(file: OpenTensors, config: Config<"lora">, base: Adapter
     const { a, b } = factors.get(module) as Factors;
     const { rank, scale } = scales.of(module);
     const why = `r = ${rank} of ${config.file}, and the base,`;
-    values.set(LORA_TENSOR.a(module), await readValues(file, a, [rank, inputs], why));
-    values.set(LORA_TENSOR.b(module), await readValues(file, b, [outputs, rank], why));
+    values.set(aOf(module), await readValues(file, a, [rank, inputs], why));
+    values.set(bOf(module), await readValues(file, b, [outputs, rank], why));
     modules.push({ module, rank, scale });
   }
   for (const [name, entry] of whole) {
@@ -93,7 +94,7 @@ function sortTensors(
   };
   for (const entry of file.tensors.values()) {
     const name = nameInBase(entry.name);
-    const [, module, part] = LORA_TENSOR.pattern.exec(name) ?? [];
+    const [, module, part] = LORA_TENSOR.exec(name) ?? [];
     if (module === undefined) {
       const parameter = parameterOf.get(name);
       if (parameter === undefined) throw unknownTensor(file, entry, layers);
@@ -107,8 +108,8 @@ function sortTensors(
   const factors = new Map<string, Factors>();
   for (const module of new Set([...parts.A.keys(), ...parts.B.keys()])) {
     const [a, b] = [parts.A.get(module), parts.B.get(module)];
-    if (a === undefined) throw missing(file, LORA_TENSOR.a(module), `it has ${JSON.stringify(b?.name)}`);
-    if (b === undefined) throw missing(file, LORA_TENSOR.b(module), `it has ${JSON.stringify(a.name)}`);
+    if (a === undefined) throw missing(file, aOf(module), `it has ${JSON.stringify(b?.name)}`);
+    if (b === undefined) throw missing(file, bOf(module), `it has ${JSON.stringify(a.name)}`);
     factors.set(module, { a, b });
   }
   if (factors.size === 0) throw broken(file.dir, "has no lora_A and lora_B of any layer");
@@ -127,7 +128,7 @@ function checkTargets(
   if (targeted === null) return;
   const lacking = [...targeted].filter((module) => !factors.has(module));
   const [first] = lacking;
-  if (first !== undefined) throw missing(file, LORA_TENSOR.a(first), `target_modules of ${config.file} name it`);
+  if (first !== undefined) throw missing(file, aOf(first), `target_modules of ${config.file} name it`);
   const stray = [...factors.keys()].filter((module) => !targeted.has(module));
   if (stray.length > 0)
     throw broken(file.dir, `has tensors for ${someOf(stray)}, which target_modules of ${config.file} do not name`);

@@ -1,7 +1,8 @@
 /** Which layers a config means, and with which rank and scale, by PEFT's rules. */
 import { at } from "../../base/at.js";
 import { broken } from "../../checkpoint/index.js";
-import { type AdapterBase, type LinearLayer, spellings } from "./base.js";
+import type { LinearLayer } from "../lora.js";
+import { type AdapterBase, spellings } from "./base.js";
 import type { LoraConfig, PeftConfig } from "./config.js";
 import { matching } from "./patterns.js";
 

@@ -1,7 +1,10 @@
 /** Adapters that PEFT has made, and what it computes with them (test/fixtures/adapters). */
 import fs from "node:fs";
 import path from "node:path";
+import { api } from "../../../src/cli/load-api.js";
+import { runCli } from "../../../src/cli/program.js";
 import type { Model } from "../../../src/model.js";
+import { fakeContext } from "../../unit/cli/fake.js";
 import { fixtures, readTensors } from "../model/helpers.js";
 
 export const adapterFolder = (name: string) => path.join(fixtures, "adapters", name);
@@ -59,4 +62,13 @@ export function worst(ours: readonly (readonly number[])[], wanted: readonly (re
     return Math.max(...row.map((value, c) => Math.abs((ours[r]?.[c] ?? Number.NaN) - value) / largest));
   });
   return Math.max(...differences);
+}
+
+/** Runs `zo2` in this process, on the package itself. */
+export async function zo2(
+  ...args: string[]
+): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
+  const { context, stdout, stderr } = fakeContext();
+  const code = await runCli(args, { ...context, loadApi: () => Promise.resolve(api) });
+  return { code, out: stdout.text, err: stderr.text };
 }

@@ -2,32 +2,22 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { api } from "../../../src/cli/load-api.js";
-import { runCli } from "../../../src/cli/program.js";
 import type { ModelOptions } from "../../../src/config/model.js";
 import { readAdapter } from "../../../src/adapters/peft/read.js";
-import { adapterBase } from "../../../src/merge.js";
+import { baseOf } from "../../../src/adapters/request.js";
 import { loadedOf } from "../../../src/loaded.js";
 import { loadModel } from "../../../src/load.js";
-import { fakeContext } from "../../unit/cli/fake.js";
 import { readTensorFiles, safetensorsBytes } from "../../support/tensor-files.js";
 import { DEVICE } from "../device.js";
 import { sameBits, weightBits, withModel } from "../model/helpers.js";
 import { errorOf } from "../support.js";
-import { adapterFolder, baseFolder, expectedOf, LORAS, rowsOf, worst } from "./helpers.js";
+import { adapterFolder, baseFolder, expectedOf, LORAS, rowsOf, worst, zo2 } from "./helpers.js";
 
 let work: string;
 beforeEach(() => {
   work = fs.mkdtempSync(path.join(os.tmpdir(), "zo2-merge-"));
 });
 afterEach(() => fs.rmSync(work, { recursive: true, force: true }));
-
-/** Runs `zo2` in this process, on the package itself. */
-async function zo2(...args: string[]): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
-  const { context, stdout, stderr } = fakeContext();
-  const code = await runCli(args, { ...context, loadApi: () => Promise.resolve(api) });
-  return { code, out: stdout.text, err: stderr.text };
-}
 
 it("finds the adapters", () => expect(LORAS).toHaveLength(5));
 
@@ -47,7 +37,7 @@ it.each(LORAS)("%s: `zo2 merge` writes a model with the logits that PEFT's merge
 /** Base and change of every changed weight, summed element by element in fp64. @param base its values, as fp32. */
 async function sumsOf(name: string, base: ReadonlyMap<string, Float32Array>): Promise<Map<string, Float64Array>> {
   return withModel(baseFolder(name), {}, async (model) => {
-    const contents = await readAdapter(adapterFolder(name), adapterBase(loadedOf(model)));
+    const contents = await readAdapter(adapterFolder(name), baseOf(loadedOf(model).definition));
     if (contents.kind !== "lora") throw new Error(`${name} is a ${contents.kind}`);
     const floats = (key: string) => {
       const { bytes } = contents.values.get(key)!;

@@ -1,7 +1,6 @@
 import { adaptModel } from "../../../src/adapters/adapted.js";
 import { linearLayers } from "../../../src/adapters/lora.js";
 import { matchLayers } from "../../../src/adapters/targets.js";
-import { adapterSchema } from "../../../src/config/adapter.js";
 import { defineModel } from "../../../src/models/index.js";
 import { optConfig } from "../planner/support.js";
 
@@ -39,7 +38,7 @@ test("weights that are stored as [inputs, outputs] are told apart", () => {
 
 test("parameters of an adapter stand behind those of its base, of which no index moves", () => {
   const { parameters } = adaptModel(opt, undefined);
-  const adapted = adaptModel(opt, adapterSchema.parse({ name: "lora", rank: 2 }));
+  const adapted = adaptModel(opt, { name: "lora", rank: 2, alpha: 16, seed: 0 });
   expect(adapted.parameters.slice(0, parameters.length)).toEqual(parameters);
   const own = adapted.parameters.slice(parameters.length);
   expect(own).toHaveLength(8);

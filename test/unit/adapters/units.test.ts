@@ -1,6 +1,5 @@
 import { adaptModel } from "../../../src/adapters/adapted.js";
 import { linearLayers } from "../../../src/adapters/lora.js";
-import { adapterSchema } from "../../../src/config/adapter.js";
 import { storageTypes } from "../../../src/memory/storage.js";
 import { cutUnits, isAdapterUnit } from "../../../src/memory/units.js";
 import { defineModel } from "../../../src/models/index.js";
@@ -16,7 +15,7 @@ const llama = defineModel({
   ...{ model_type: "llama", vocab_size: 100, hidden_size: 64, intermediate_size: 128, num_hidden_layers: LAYERS },
   ...{ num_attention_heads: 2, max_position_embeddings: 64, tie_word_embeddings: false },
 });
-const lora = (targets?: string[]) => adapterSchema.parse({ name: "lora", rank: 4, targets });
+const lora = (targets?: string[]) => ({ name: "lora", rank: 4, alpha: 16, seed: 0, targets }) as const;
 
 /** Ops by the parameters and the kinds of values that they use, which an order does not change. */
 const signature = (op: Op) => [op.name, ...parametersOf(op).map(({ name }) => name)].join(" ");

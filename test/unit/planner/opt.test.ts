@@ -22,7 +22,8 @@ function planned(name: keyof typeof SHAPES, offload: PlanModelOptions["offload"]
     ...{ pad_token_id: 1, bos_token_id: 2, eos_token_id: 2 },
   };
   const options = { dtype: "fp16", maxLength: 2048, offload, ...(hardware === undefined ? {} : { hardware }) };
-  return planConfig(name, config, parseOptions(planOptionsSchema, options, "plan options"));
+  const { adapter: _, ...o } = parseOptions(planOptionsSchema, options, "plan options");
+  return planConfig(name, config, o);
 }
 
 test.each([

@@ -1,5 +1,5 @@
 import { addChange, changeOf } from "../../../../src/adapters/peft/fold.js";
-import type { LinearLayer } from "../../../../src/adapters/peft/base.js";
+import type { LinearLayer } from "../../../../src/adapters/lora.js";
 
 const layer = (transposed: boolean) => ({ module: "m", inputs: 3, outputs: 2, transposed }) as unknown as LinearLayer;
 const A = Float32Array.of(1, 2, 3, 4, 5, 6);

@@ -1,0 +1,149 @@
+/**
+ * Models loaded with an adapter that PEFT has made: they compute what PEFT does, and save what they were
+ * loaded with.
+ */
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import type { ModelOptions } from "../../../src/config/model.js";
+import type { Model } from "../../../src/model.js";
+import { Trainer } from "../../../src/train/trainer.js";
+import { sameBits, weightBits, withModel } from "../model/helpers.js";
+import { errorOf } from "../support.js";
+import { adapterFolder, baseFolder, expectedOf, LORAS, rowsOf, worst } from "./helpers.js";
+
+let work: string;
+beforeEach(() => {
+  work = fs.mkdtempSync(path.join(os.tmpdir(), "zo2-peft-"));
+});
+afterEach(() => fs.rmSync(work, { recursive: true, force: true }));
+
+const withAdapter = <T>(name: string, body: (model: Model) => Promise<T>, more: ModelOptions = {}) =>
+  withModel(baseFolder(name), { adapter: adapterFolder(name), ...more }, body);
+
+const examples = [3, 4, 5, 6].map((seed) => ({ ids: Array.from({ length: 9 }, (_, t) => (7 + 31 * t * seed) % 200) }));
+const TRAINING = {
+  method: { name: "mezo-sgd", learningRate: 1e-3, eps: 1e-2 },
+  ...{ steps: 3, batchSize: 2, seed: 5 },
+} as const;
+
+async function train(model: Model): Promise<void> {
+  for await (const _ of new Trainer(model, TRAINING).fit(examples));
+}
+
+describe.each(LORAS)("%s", (name) => {
+  it("has PEFT's logits, from a base in fp32 and in slots", async () => {
+    const { ids, rows } = await expectedOf(name, "logits");
+    const own = await withAdapter(name, (model) => rowsOf(model, ids), { offload: { wire: "fp32" } });
+    expect(worst(own, rows)).toBeLessThan(1e-4);
+    const base = await withModel(baseFolder(name), {}, (model) => rowsOf(model, ids));
+    expect(worst(base, rows)).toBeGreaterThan(1e-3);
+  });
+
+  it("is saved as it was loaded, and has the same logits to the bit when it is loaded again", async () => {
+    const { ids } = await expectedOf(name, "logits");
+    const dir = path.join(work, "saved");
+    const before = await withAdapter(name, async (model) => {
+      await model.save(dir);
+      return rowsOf(model, ids);
+    });
+    const read = (folder: string, file: string) => fs.readFileSync(path.join(folder, file));
+    expect(fs.readdirSync(dir).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
+    const weights = "adapter_model.safetensors";
+    expect(read(dir, weights).equals(read(adapterFolder(name), weights))).toBe(true);
+    const config = JSON.parse(read(dir, "adapter_config.json").toString());
+    const given = JSON.parse(read(adapterFolder(name), "adapter_config.json").toString());
+    expect(config).toEqual({ ...given, base_model_name_or_path: baseFolder(name) });
+    const after = await withModel(baseFolder(name), { adapter: { name: "peft", folder: dir } }, (m) => rowsOf(m, ids));
+    expect(after).toEqual(before);
+  });
+});
+
+it("a new adapter is saved with a config that PEFT reads as the same, and goes on from there", async () => {
+  const dir = path.join(work, "mine");
+  const lora = { name: "lora", rank: 3, alpha: 5, targets: ["*.0.fc1", "q_proj"] } as const;
+  const ids = examples[0].ids;
+  const before = await withModel(baseFolder("lora-opt"), { adapter: lora }, async (model) => {
+    await train(model);
+    await model.save(dir);
+    return [await weightBits(model), await model.logits(ids)] as const;
+  });
+  const config = JSON.parse(fs.readFileSync(path.join(dir, "adapter_config.json"), "utf8"));
+  const given = JSON.parse(fs.readFileSync(path.join(adapterFolder("lora-opt"), "adapter_config.json"), "utf8"));
+  const layer = (i: number, end: string) => `model.decoder.layers.${i}.${end}`;
+  const targets = [layer(0, "self_attn.q_proj"), layer(0, "fc1"), layer(1, "self_attn.q_proj")];
+  const own = { r: 3, lora_alpha: 5, target_modules: targets, base_model_name_or_path: baseFolder("lora-opt") };
+  expect(config).toEqual({ ...given, ...own });
+  await withModel(baseFolder("lora-opt"), { adapter: dir }, async (model) => {
+    expect(sameBits(await weightBits(model), before[0])).toBe(true);
+    expect(await model.logits(ids)).toEqual(before[1]);
+  });
+});
+
+it("training an adapter of a folder changes it and nothing of the base, and resumes from its snapshots", async () => {
+  const name = "lora-classify";
+  const labelled = examples.map(({ ids }, i) => ({ ids, label: i % 3 }));
+  const run = path.join(work, "run");
+  const options = { ...TRAINING, run, snapshots: { every: 2 } };
+  const fit = async (model: Model, trainer: Trainer) => {
+    for await (const _ of trainer.fit(labelled));
+    return weightBits(model);
+  };
+  const whole = await withAdapter(name, (model) => fit(model, new Trainer(model, { ...TRAINING, steps: 6 })));
+  const half = await withAdapter(name, async (model) => {
+    const base = (await weightBits(model)).filter((_, i) => model.parameters[i].adapter !== true);
+    const after = await fit(model, new Trainer(model, { ...options, steps: 4 }));
+    expect(
+      sameBits(
+        after.filter((_, i) => model.parameters[i].adapter !== true),
+        base,
+      ),
+    ).toBe(true);
+    return after;
+  });
+  const snapshot = path.join(run, "snapshots", "step-4");
+  expect(fs.readdirSync(snapshot).sort()).toEqual([
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "snapshot.json",
+  ]);
+  await withModel(baseFolder(name), { adapter: snapshot }, async (model) =>
+    expect(sameBits(await weightBits(model), half)).toBe(true),
+  );
+  const resume = (said: string[]) =>
+    withAdapter(name, async (model) => {
+      const onWarning = ({ code }: { code: string }) => void said.push(code);
+      return fit(model, await Trainer.resume(model, run, { ...options, steps: 6 }, { onWarning }));
+    });
+  // A second copy of the run, whose snapshot has one value that nobody wrote.
+  fs.cpSync(run, path.join(work, "copy"), { recursive: true });
+  const said: string[] = [];
+  expect([sameBits(await resume(said), whole), said]).toEqual([true, []]);
+  expect(sameBits(whole, half)).toBe(false);
+  fs.rmSync(run, { recursive: true });
+  fs.renameSync(path.join(work, "copy"), run);
+  const file = fs.openSync(path.join(snapshot, "adapter_model.safetensors"), "r+");
+  fs.writeSync(file, Buffer.from([0x3f]), 0, 1, fs.fstatSync(file).size - 1);
+  fs.closeSync(file);
+  expect([sameBits(await resume(said), whole), said]).toEqual([true, ["ZO2_WARN_SNAPSHOT"]]);
+});
+
+it("a generation takes the likeliest token of those logits", async () => {
+  const { ids } = await expectedOf("lora-llama-all", "logits");
+  await withAdapter("lora-llama-all", async (model) => {
+    const tokens = [...ids[0]];
+    for (let i = 0; i < 8; i++) {
+      const logits = await model.logits(tokens);
+      const last = [...logits.subarray(logits.length - model.vocabSize)];
+      tokens.push(last.indexOf(Math.max(...last)));
+    }
+    const generated = await model.generate({ ids: ids[0] }, { maxNewTokens: 8, ignoreEos: true }).result();
+    expect([...ids[0], ...generated.ids]).toEqual(tokens);
+  });
+});
+
+it("one that cannot be read is refused before anything is allocated", async () => {
+  const load = (adapter: string) => withModel(baseFolder("lora-opt"), { adapter }, () => Promise.resolve());
+  expect(await errorOf(load(work))).toMatchObject({ code: "ZO2_ERR_CHECKPOINT" });
+  expect(await errorOf(load(adapterFolder("lora-llama-all")))).toMatchObject({ code: "ZO2_ERR_CHECKPOINT" });
+});
