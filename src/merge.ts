@@ -1,7 +1,7 @@
 /** An adapter that becomes a part of the weights which it changes. */
 import type { AdapterContents, LoraModule } from "./adapters/contents.js";
 import { Zo2Error } from "./base/errors.js";
-import { changeSlice } from "./checkpoint/weights.js";
+import { changeSlice, weightSources } from "./checkpoint/weights.js";
 import type { Loaded } from "./loaded.js";
 import { type Parameter, rowsOf } from "./ops/parameter.js";
 import { aOf, bOf, linearLayers } from "./adapters/lora.js";
@@ -32,7 +32,7 @@ export async function mergeFolder(loaded: Loaded, dir: string, o: MergeOptions =
   if (loaded.adapter !== null)
     throw new Zo2Error(
       "ZO2_ERR_INVALID_ARGUMENT",
-      `${loaded.name} was loaded with an adapter over it; load it without`,
+      `${loaded.name} was loaded with an adapter over it; merge that one (without a folder), or load it without`,
     );
   const base = baseOf(loaded.definition, loaded.parameters);
   await mergeContents(loaded, base, await readAdapter(dir, base), dir, o);
@@ -56,6 +56,43 @@ async function mergeContents(
     if (contents.alsoTrained.includes(parameter.name))
       changes.set(parameter, async () => replaced(values(parameter.name), rowsOf(parameter).width));
   await applyChanges(loaded, [changes], o);
+}
+
+/**
+ * The same for the adapter that the model was loaded with, whose B is 0 afterwards: its logits stay, up to rounding,
+ * and it is a whole model from then on, which is not trained any more.
+ * @throws Zo2Error ZO2_ERR_INVALID_ARGUMENT where there is none; else as `mergeFolder`
+ */
+export async function mergeOwn(loaded: Loaded, o: MergeOptions = {}): Promise<void> {
+  const { adapter, session, definition, parameters } = loaded;
+  if (adapter === null)
+    throw new Zo2Error(
+      "ZO2_ERR_INVALID_ARGUMENT",
+      `${loaded.name} was loaded without an adapter; give the folder of one`,
+    );
+  const { shape } = adapter;
+  if (shape.kind !== "lora") throw noWeights(adapter.name);
+  const byName = new Map(parameters.map((parameter) => [parameter.name, parameter]));
+  const values = async (name: string) => {
+    const parameter = byName.get(name);
+    const [source] = parameter === undefined ? [] : weightSources(session.store, session.units, [parameter], "fp32");
+    if (parameter === undefined || source === undefined) throw new Error(`the model has no ${name}`);
+    const read = new Float32Array(parameter.count);
+    await source.read(0, new Uint8Array(read.buffer));
+    return read;
+  };
+  const ends = new Set(shape.modules.map(({ module }) => bOf(module)));
+  const zeros = parameters.filter(({ name }) => ends.has(name));
+  const zero = async (): Promise<RowChange> => (rows) => rows.fill(0);
+  await applyChanges(
+    loaded,
+    [
+      weightChanges(baseOf(definition, parameters), shape.modules, loaded, values),
+      new Map(zeros.map((parameter) => [parameter, zero])),
+    ],
+    o,
+  );
+  session.retire("the adapter was merged into the base; save the model and load it to go on");
 }
 
 /** What the layers of a LoRA add to their weights. */

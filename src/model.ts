@@ -31,9 +31,11 @@ import type { Tier } from "./memory/residence.js";
 import { AT_WEIGHTS } from "./method/index.js";
 import type { HeadSpec } from "./models/head.js";
 import type { Parameter } from "./ops/parameter.js";
-import { mergeFolder, type MergeOptions } from "./merge.js";
+import { mergeFolder, mergeOwn, type MergeOptions } from "./merge.js";
 import type { RunReference } from "./run/reference.js";
+import { AdapterSwitch } from "./run/adapter-switch.js";
 import { RunSwitch, type SwitchOptions } from "./run/switch.js";
+import { Turns } from "./run/turns.js";
 import { saveWeights } from "./save.js";
 import type { Tokenizer } from "./tokenizer/index.js";
 
@@ -88,7 +90,9 @@ export class Model implements AsyncDisposable {
   readonly unusedTensors: readonly string[];
   /** What was unusual about the checkpoint, and what was done with it. */
   readonly warnings: readonly Warning[];
-  private readonly runs = new RunSwitch();
+  private readonly turns = new Turns();
+  private readonly runs = new RunSwitch(this.turns);
+  private readonly adapters = new AdapterSwitch(this.turns);
 
   constructor(loaded: Loaded) {
     bindLoaded(this, loaded);
@@ -225,7 +229,7 @@ export class Model implements AsyncDisposable {
 
   /**
    * Writes a Hugging Face folder with every update that was taken: safetensors, config and tokenizer files, atomically.
-   * With an adapter a folder of PEFT, of the adapter alone.
+   * With an adapter that is not merged, a folder of PEFT with the adapter alone.
    * @param o.dtype each tensor in its wire dtype, one of 8 bits as bf16 (no bit is lost), or all in one dtype.
    *   @default "wire"
    */
@@ -244,12 +248,15 @@ export class Model implements AsyncDisposable {
    * Adds what the LoRA in a folder of PEFT changes to the weights, in place, so that the model is the fine-tune: each
    * element is summed in fp64 and rounded once to its wire dtype. The adapter's config and file are held against the
    * model first.
+   * @param adapter absent: the one that the model was loaded with, which is 0 afterwards. The model is a whole one
+   *   then, as `save` writes it, and is not trained any more.
    * @throws Zo2Error ZO2_ERR_CHECKPOINT, ZO2_ERR_MODEL_UNSUPPORTED, ZO2_ERR_IO for an adapter that cannot be used, also
-   *   for a prefix; ZO2_ERR_BUSY while a Trainer has the model; ZO2_ERR_NOT_FINITE where a sum does not fit, and
-   *   ZO2_ERR_ABORTED: a part of the weights is changed then, and the model is disposed
+   *   for a prefix; ZO2_ERR_INVALID_ARGUMENT where there is none, or two; ZO2_ERR_BUSY while a Trainer has the model;
+   *   ZO2_ERR_NOT_FINITE where a sum does not fit, and ZO2_ERR_ABORTED: a part of the weights is changed then, and the
+   *   model is disposed
    */
-  async merge(adapter: string, o: MergeOptions = {}): Promise<void> {
-    await mergeFolder(open(this), adapter, o);
+  async merge(adapter?: string, o: MergeOptions = {}): Promise<void> {
+    await (adapter === undefined ? mergeOwn(open(this), o) : mergeFolder(open(this), adapter, o));
   }
 
   /**
@@ -264,6 +271,24 @@ export class Model implements AsyncDisposable {
    */
   withRuns<T>(runs: readonly RunReference[], use: (model: this) => Promise<T> | T, o: SwitchOptions = {}): Promise<T> {
     return this.runs.use(open(this), runs, () => use(this), o);
+  }
+
+  /**
+   * Calls `use` when the values of the model's adapter are those of another folder, of the same shape: many fine-tunes
+   * over one base take turns on one model, and the base stays where it is. Calls wait for each other and for those of
+   * `withRuns`, and find the adapter that they asked for; where it stands already nothing is read to the device. It
+   * stays afterwards.
+   * @param adapter folder of PEFT; null: the base as it is without a LoRA.
+   * @throws Zo2Error ZO2_ERR_INVALID_ARGUMENT for a model without an adapter, or one of another shape;
+   *   ZO2_ERR_CHECKPOINT, ZO2_ERR_MODEL_UNSUPPORTED, ZO2_ERR_IO for a folder that cannot be used; ZO2_ERR_BUSY while a
+   *   Trainer has the model; whatever `use` throws
+   */
+  withAdapter<T>(
+    adapter: string | null,
+    use: (model: this) => Promise<T> | T,
+    o: { readonly signal?: AbortSignal } = {},
+  ): Promise<T> {
+    return this.adapters.use(open(this), adapter, () => use(this), o);
   }
 
   /**

@@ -20,12 +20,12 @@ export interface SaveOptions {
 }
 
 /**
- * Writes a folder with every update that was taken, atomically: with an adapter PEFT's, of the adapter alone; else
- * Hugging Face's. @throws Zo2Error ZO2_ERR_IO and others
+ * Writes a folder with every update that was taken, atomically: of an adapter PEFT's, which does not hold the base,
+ * until it is merged; else Hugging Face's. @throws Zo2Error ZO2_ERR_IO and others
  */
 export async function saveWeights(loaded: Loaded, dir: string, o: SaveOptions = {}): Promise<void> {
   await loaded.session.flush();
-  await (loaded.adapter === null ? saveModel(loaded, dir, o) : saveAdapter(loaded, dir, o));
+  await (loaded.adapter === null || loaded.session.retired ? saveModel(loaded, dir, o) : saveAdapter(loaded, dir, o));
 }
 
 async function saveModel(loaded: Loaded, dir: string, o: SaveOptions): Promise<void> {

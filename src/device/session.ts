@@ -59,6 +59,8 @@ export class Session {
   private queued: Promise<unknown> = Promise.resolve();
   private closing: Promise<void> | null = null;
   private user: string | null = null;
+  /** Why nobody trains the model any more; null: it can be. */
+  private ended: string | null = null;
   /** Counts the changes of the weights. */
   private changes = 0;
   /** The count at which they were, or became again, those of the checkpoint. */
@@ -447,9 +449,22 @@ export class Session {
     });
   }
 
-  /** Keeps others from training the model until what is returned is called. @throws Zo2Error ZO2_ERR_BUSY */
+  /** From now on `reserve` refuses: the weights stay as they are. @param why with what to do instead */
+  retire(why: string): void {
+    this.ended = why;
+  }
+
+  get retired(): boolean {
+    return this.ended !== null;
+  }
+
+  /**
+   * Keeps others from training the model until what is returned is called.
+   * @throws Zo2Error ZO2_ERR_BUSY, and ZO2_ERR_INVALID_ARGUMENT for one that is retired
+   */
   reserve(user: string): () => void {
     this.checkOpen();
+    if (this.ended !== null) throw new Zo2Error("ZO2_ERR_INVALID_ARGUMENT", `${user}: ${this.ended}`);
     if (this.user !== null) {
       throw new Zo2Error(
         "ZO2_ERR_BUSY",

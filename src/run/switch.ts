@@ -3,6 +3,7 @@ import type { Loaded } from "../loaded.js";
 import { readBase } from "./read-weights.js";
 import { openReference, type RunReference } from "./reference.js";
 import { type ReplayRunOptions, replayRun } from "./replay.js";
+import type { Turns } from "./turns.js";
 import { fingerprintOfUpdates, updatesOf } from "./updates.js";
 
 export type SwitchOptions = Pick<ReplayRunOptions, "signal" | "onProgress">;
@@ -20,20 +21,19 @@ interface Wanted {
  * is read again from its files.
  */
 export class RunSwitch {
-  private last: Promise<unknown> = Promise.resolve();
   /** The runs that have made the weights; null: something else has. */
   private keys: readonly string[] | null = null;
   /** Of the weights, when the runs had made them. */
   private revision = -1;
 
+  constructor(private readonly turns: Turns) {}
+
   /** @throws Zo2Error ZO2_ERR_JOURNAL, ZO2_ERR_IO, ZO2_ERR_BUSY while a Trainer has the model; what `body` throws */
   use<T>(loaded: Loaded, runs: readonly RunReference[], body: () => Promise<T> | T, o: SwitchOptions): Promise<T> {
-    const result = this.last.then(async () => {
+    return this.turns.take(async () => {
       await this.switchTo(loaded, await Promise.all(runs.map(wantedOf)), o);
       return body();
     });
-    this.last = result.catch(() => undefined);
-    return result;
   }
 
   private async switchTo(loaded: Loaded, wanted: readonly Wanted[], o: SwitchOptions): Promise<void> {

@@ -1,14 +1,16 @@
 /**
- * Models loaded with an adapter that PEFT has made: they compute what PEFT does, and save what they were
- * loaded with.
+ * Models loaded with an adapter that PEFT has made: they compute what PEFT does, save what they were loaded with, and
+ * take turns with others.
  */
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { ModelOptions } from "../../../src/config/model.js";
+import { loadedOf } from "../../../src/loaded.js";
 import type { Model } from "../../../src/model.js";
 import { Trainer } from "../../../src/train/trainer.js";
-import { sameBits, weightBits, withModel } from "../model/helpers.js";
+import { readTensorFiles, safetensorsBytes } from "../../support/tensor-files.js";
+import { sameBits, sessionOf, weightBits, withModel } from "../model/helpers.js";
 import { errorOf } from "../support.js";
 import { adapterFolder, baseFolder, expectedOf, LORAS, rowsOf, worst } from "./helpers.js";
 
@@ -20,6 +22,20 @@ afterEach(() => fs.rmSync(work, { recursive: true, force: true }));
 
 const withAdapter = <T>(name: string, body: (model: Model) => Promise<T>, more: ModelOptions = {}) =>
   withModel(baseFolder(name), { adapter: adapterFolder(name), ...more }, body);
+
+/** A folder with other values in the shape of an adapter's. */
+function otherValues(name: string, dir: string, factor: number): string {
+  fs.cpSync(adapterFolder(name), dir, { recursive: true });
+  const file = path.join(dir, "adapter_model.safetensors");
+  const hidden = path.join(dir, "model.safetensors");
+  fs.renameSync(file, hidden);
+  const tensors = readTensorFiles(dir);
+  fs.rmSync(hidden);
+  for (const { bytes } of tensors.values())
+    for (let i = 0; i < bytes.length; i += 4) bytes.writeFloatLE(factor * bytes.readFloatLE(i), i);
+  fs.writeFileSync(file, safetensorsBytes(tensors));
+  return dir;
+}
 
 const examples = [3, 4, 5, 6].map((seed) => ({ ids: Array.from({ length: 9 }, (_, t) => (7 + 31 * t * seed) % 200) }));
 const TRAINING = {
@@ -56,6 +72,35 @@ describe.each(LORAS)("%s", (name) => {
     expect(config).toEqual({ ...given, base_model_name_or_path: baseFolder(name) });
     const after = await withModel(baseFolder(name), { adapter: { name: "peft", folder: dir } }, (m) => rowsOf(m, ids));
     expect(after).toEqual(before);
+  });
+
+  it("becomes a whole model of the same logits, which is not trained any more", async () => {
+    const { ids, rows } = await expectedOf(name, "merged_logits");
+    const out = path.join(work, "merged");
+    await withAdapter(
+      name,
+      async (model) => {
+        await model.merge();
+        expect(worst(await rowsOf(model, ids), rows)).toBeLessThan(1e-4);
+        await model.save(out);
+        expect(await errorOf(train(model))).toMatchObject({
+          code: "ZO2_ERR_INVALID_ARGUMENT",
+          message: expect.stringContaining("merged into the base"),
+        });
+        expect(await errorOf(model.merge())).toMatchObject({ code: "ZO2_ERR_INVALID_ARGUMENT" });
+      },
+      { offload: { wire: "fp32" } },
+    );
+    expect(fs.readdirSync(out)).toEqual(expect.arrayContaining(["config.json", "model.safetensors"]));
+    expect([...readTensorFiles(out).keys()].filter((key) => key.includes("lora"))).toEqual([]);
+    const merged = await withModel(out, {}, (model) => rowsOf(model, ids));
+    expect(worst(merged, rows)).toBeLessThan(1e-4);
+    // To the bit what `merge` of the folder gives.
+    const direct = await withModel(baseFolder(name), { offload: { wire: "fp32" } }, async (model) => {
+      await model.merge(adapterFolder(name));
+      return weightBits(model);
+    });
+    expect(sameBits(await withModel(out, {}, weightBits), direct)).toBe(true);
   });
 });
 
@@ -139,6 +184,65 @@ it("a generation takes the likeliest token of those logits", async () => {
     }
     const generated = await model.generate({ ids: ids[0] }, { maxNewTokens: 8, ignoreEos: true }).result();
     expect([...ids[0], ...generated.ids]).toEqual(tokens);
+  });
+});
+
+describe("adapters that take turns", () => {
+  const name = "lora-classify";
+
+  it("each call has the one that it asked for, null the base, and the base is not touched", async () => {
+    const other = otherValues(name, path.join(work, "other"), -1.5);
+    const { ids } = await expectedOf(name, "logits");
+    const own = await withAdapter(name, (model) => rowsOf(model, ids));
+    const theirs = await withModel(baseFolder(name), { adapter: other }, (model) => rowsOf(model, ids));
+    const none = await withModel(baseFolder(name), {}, (model) => rowsOf(model, ids));
+    await withAdapter(name, async (model) => {
+      const ask = (folder: string | null) => model.withAdapter(folder, () => rowsOf(model, ids));
+      // All at once: each waits for those before.
+      const answers = await Promise.all([other, adapterFolder(name), null, other, other].map(ask));
+      expect(answers).toEqual([theirs, own, none, theirs, theirs]);
+      // They stay.
+      expect(await rowsOf(model, ids)).toEqual(theirs);
+      // The values that it was loaded with, and those of files that have changed meanwhile.
+      expect(await model.withRuns([], () => rowsOf(model, ids))).toEqual(own);
+      fs.rmSync(other, { recursive: true });
+      otherValues(name, other, 0.25);
+      expect(await ask(other)).not.toEqual(theirs);
+    });
+  });
+
+  it("nothing is put to the device where it stands already, also after a use that failed", async () => {
+    await withAdapter(name, async (model) => {
+      const { revision } = sessionOf(model);
+      const use = () => model.withAdapter(adapterFolder(name), () => sessionOf(model).revision);
+      const first = await use();
+      expect(first).toBeGreaterThan(revision);
+      const failed = model.withAdapter(adapterFolder(name), () => Promise.reject(new Error("mine")));
+      expect(await errorOf(failed)).toMatchObject({ message: "mine" });
+      expect(await use()).toBe(first);
+    });
+  });
+
+  it.each<[string, string, string | null, ModelOptions["adapter"], string]>([
+    ["a model without one", "lora-opt", adapterFolder("lora-opt"), undefined, "was loaded without an adapter"],
+    [
+      "another rank",
+      "lora-opt",
+      adapterFolder("lora-opt"),
+      { name: "lora", rank: 4 },
+      "ranks 8, scales 2, and not a LoRA on 4 layers, ranks 4",
+    ],
+    ["a prefix", "lora-opt", adapterFolder("prefix-opt"), { name: "lora" }, "a prefix of 5 tokens, and not a LoRA"],
+  ])("%s is refused, and what stands there stays", async (_, base, folder, adapter, message) => {
+    await withModel(baseFolder(base), adapter === undefined ? {} : { adapter }, async (model) => {
+      const before = await weightBits(model);
+      expect(await errorOf(model.withAdapter(folder, () => 1))).toMatchObject({
+        code: "ZO2_ERR_INVALID_ARGUMENT",
+        message: expect.stringContaining(message),
+      });
+      expect(sameBits(await weightBits(model), before)).toBe(true);
+      expect(loadedOf(model).session.waits).toBe(0);
+    });
   });
 });
 
