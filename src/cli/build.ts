@@ -213,8 +213,15 @@ export function requireFlags<N extends FlagName>(
 }
 
 /** The adapter that the flags ask for. */
-function adapterOf({ lora, loraAlpha, loraTarget, prefix }: Flags): { readonly adapter?: object } {
+function adapterOf({ adapter, lora, loraAlpha, loraTarget, prefix }: Flags): { readonly adapter?: object } {
   const given = defined({ alpha: loraAlpha, targets: loraTarget });
+  if (adapter !== undefined && (lora !== undefined || prefix !== undefined || Object.keys(given).length > 0))
+    throw new Zo2Error(
+      "ZO2_ERR_CONFIG",
+      `${longFlag("adapter")} and ${longFlag(prefix === undefined ? "lora" : "prefix")} are both given; a folder ` +
+        "says itself what its adapter is",
+    );
+  if (adapter !== undefined) return { adapter: { name: "peft", folder: adapter } };
   if (lora !== undefined && prefix !== undefined) {
     throw new Zo2Error("ZO2_ERR_CONFIG", `${longFlag("lora")} and ${longFlag("prefix")} are two adapters; give one`);
   }

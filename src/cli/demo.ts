@@ -59,7 +59,7 @@ export const demoCommand: CommandSpec = {
     const modelDir = join(context.packageRoot, "docs", "demo", "tiny-opt");
     const reviews = join(context.packageRoot, "docs", "demo", "reviews");
     const { modelOptions, trainerOptions, evaluateOptions } = demoOptions(given);
-    if (given.out !== undefined) await checkTarget(given.out, modelDir);
+    if (given.out !== undefined) await checkTarget(given.out, { model: modelDir });
     const api = await context.loadApi();
     const model = await api.loadModel(modelDir, modelOptions, { signal: context.signal });
     try {

@@ -182,7 +182,9 @@ export const FLAGS = {
     "train as many keys and values in front of every sequence, over the model, which stays as it is (default: none)",
     { path: "adapter.tokens" },
   ),
-  adapter: text("--adapter <dir>", "folder of an adapter, as PEFT writes it"),
+  adapter: text("--adapter <dir>", "folder of an adapter over the model, as PEFT writes it", {
+    path: "adapter.folder",
+  }),
   tf32: toggle("--tf32", "fp32 matrix products on a GPU may round their operands to tf32", { path: "tf32" }),
   threads: number("--threads <n>", "threads of the CPU backend (default: one a core)", { path: "threads" }),
   offload: choice(
@@ -388,6 +390,7 @@ export const MODEL_FLAGS = [
   "loraAlpha",
   "loraTarget",
   "prefix",
+  "adapter",
 ] as const satisfies readonly FlagName[];
 /** The flags that say how lines become sequences and scores. */
 export const TEXT_FLAGS = [

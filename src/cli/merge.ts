@@ -29,7 +29,7 @@ export const mergeCommand: CommandSpec = {
   ],
   async run(given, context, output) {
     const { model: name, adapter, out, saveDtype, ...flags } = requireFlags(given, ["model", "adapter", "out"]);
-    await checkTarget(out, name);
+    await checkTarget(out, { model: name, adapter });
     // Before gigabytes are read for it.
     await readPeftConfig(adapter);
     const resting = saveDtype === undefined || saveDtype === "wire" ? {} : { wire: saveDtype };

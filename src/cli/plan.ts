@@ -20,7 +20,7 @@ export const planCommand: CommandSpec = {
     ...["hardware", "measure", "deviceMemory", "hostMemory", "diskPath", "diskMemory"],
     ...["batchSize", "microBatchSize", "maxLength"],
     ...["wire", "dtype", "unitBytes", "slots", "prepareAhead", "activations", "offload", "overlap"],
-    ...["method", "directions", "antithetic", "noise", "lora", "loraAlpha", "loraTarget", "prefix"],
+    ...["method", "directions", "antithetic", "noise", "lora", "loraAlpha", "loraTarget", "prefix", "adapter"],
     ...["ignoreConfigFields", "revision", "config", ...COMMON_FLAGS],
   ] as CommandSpec["flags"],
   help: {

@@ -13,7 +13,7 @@ import { checkTarget } from "./target.js";
 
 /** What a journal says itself. */
 const OF_THE_RUN: readonly string[] = [
-  ...["model", "wire", "offload", "dtype", "tf32", "lora", "loraAlpha", "loraTarget", "prefix"],
+  ...["model", "wire", "offload", "dtype", "tf32", "lora", "loraAlpha", "loraTarget", "prefix", "adapter"],
 ];
 
 export const replayCommand: CommandSpec = {
@@ -36,9 +36,9 @@ export const replayCommand: CommandSpec = {
   ],
   async run(given, context, output, [base = "", ...runs]) {
     const { steps, ...flags } = requireFlags(given, ["out"]);
-    await checkTarget(flags.out, base);
     const journals = await Promise.all(runs.map((run) => readRun(run)));
     const [first] = journals;
+    await checkTarget(flags.out, { model: base }, first?.header.base.adapter === undefined ? "model" : "adapter");
     for (const { path, torn } of journals)
       if (torn > 0) output.say(`${path}: the last ${torn} bytes are half a record, which a crash has torn; left out`);
     const options: ModelOptions = {

@@ -11,7 +11,7 @@ import { type FlagName, type Flags, flagsSchema, longFlag } from "./flags.js";
 const OPTIONS_FILE = "options.json";
 
 /** Flags that hold the path of a file or a folder. */
-const PATHS = ["data", "evalData", "taskData", "out", "metrics"] as const satisfies readonly FlagName[];
+const PATHS = ["data", "evalData", "taskData", "out", "metrics", "adapter"] as const satisfies readonly FlagName[];
 /** Flags of one process: how it speaks, and where a run comes from. */
 const NOT_OF_A_RUN = ["config", "resume", "run", "json", "debug", "quiet"] as const satisfies readonly FlagName[];
 

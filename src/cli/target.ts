@@ -1,22 +1,28 @@
 import { access, constants, realpath, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { messageOf } from "../base/guards.js";
-import { stateOf } from "../checkpoint/replace.js";
+import { type FolderKind, stateOf } from "../checkpoint/replace.js";
 import { Zo2Error } from "../base/errors.js";
 
 /**
- * Finds out before the work starts whether a model can be saved to `out` when it is done.
- * @throws Zo2Error `ZO2_ERR_CONFIG` when `out` is the folder of the model that is tuned, `ZO2_ERR_IO` when nothing can
- *   be written there
+ * Finds out before the work starts whether a model, or an adapter, can be saved to `out` when it is done.
+ * @param from what it is made from.
+ * @throws Zo2Error `ZO2_ERR_CONFIG` when `out` is the folder of one of these, `ZO2_ERR_IO` when nothing can be written
+ *   there
  */
-export async function checkTarget(out: string, modelDir: string): Promise<void> {
-  if ((await realOf(out)) === (await realOf(modelDir))) {
+export async function checkTarget(
+  out: string,
+  from: { readonly model: string; readonly adapter?: string | undefined },
+  kind: FolderKind = "model",
+): Promise<void> {
+  for (const [what, dir] of Object.entries(from)) {
+    if (dir === undefined || (await realOf(out)) !== (await realOf(dir))) continue;
     throw new Zo2Error(
       "ZO2_ERR_CONFIG",
-      `--out ${out} is the folder of the model itself, which is never overwritten; choose another --out`,
+      `--out ${out} is the folder of the ${what} itself, which is never overwritten; choose another --out`,
     );
   }
-  await stateOf(resolve(out)).catch((error: unknown) => {
+  await stateOf(resolve(out), kind).catch((error: unknown) => {
     if (error instanceof Zo2Error) {
       const message = error.message.replace(/choose (another folder|(a folder inside it))$/, (_, __, inside) =>
         inside === undefined ? "choose another --out" : `choose ${inside} as --out`,

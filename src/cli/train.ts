@@ -79,7 +79,9 @@ export const trainCommand: CommandSpec = {
     const modelOptions = buildModelOptions(flags, { training: true });
     const given = buildTrainerOptions({ ...flags, ...(dir === undefined ? {} : { run: dir }) });
     const evaluateOptions = buildEvaluateOptions(flags);
-    await checkTarget(flags.out, flags.model);
+    const { model: name, adapter } = flags;
+    const kind = modelOptions.adapter === undefined ? "model" : "adapter";
+    await checkTarget(flags.out, { model: name, adapter }, kind);
     const api = await context.loadApi();
     const purpose = { training: true, maxLength: flags.maxLength };
     const model = await openModel(api, flags.model, modelOptions, purpose, context, output);

@@ -35,7 +35,7 @@ test("`zo2 train` has the flags that users know", () => {
     "model revision ignore-config-fields data out steps batch-size micro-batch-size method directions fitness " +
     "antithetic learning-rate lr-schedule " +
     "warmup-steps eps weight-decay noise seed device dtype lora lora-alpha lora-target prefix tf32 threads offload " +
-    "wire device-memory host-memory " +
+    "wire device-memory host-memory adapter " +
     "disk-path disk-memory " +
     "unit-bytes slots prepare-ahead activations no-overlap no-deferred-update rounding write-back-every max-length " +
     "truncation freeze prompt choices completion label-field label-map reduction no-check-data skip-bad-lines " +
