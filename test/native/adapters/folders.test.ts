@@ -12,7 +12,7 @@ import { Trainer } from "../../../src/train/trainer.js";
 import { readTensorFiles, safetensorsBytes } from "../../support/tensor-files.js";
 import { sameBits, sessionOf, weightBits, withModel } from "../model/helpers.js";
 import { errorOf } from "../support.js";
-import { adapterFolder, baseFolder, expectedOf, LORAS, rowsOf, worst } from "./helpers.js";
+import { adapterFolder, baseFolder, expectedOf, LORAS, PREFIXES, rowsOf, worst } from "./helpers.js";
 
 let work: string;
 beforeEach(() => {
@@ -47,7 +47,7 @@ async function train(model: Model): Promise<void> {
   for await (const _ of new Trainer(model, TRAINING).fit(examples));
 }
 
-describe.each(LORAS)("%s", (name) => {
+describe.each([...LORAS, ...PREFIXES])("%s", (name) => {
   it("has PEFT's logits, from a base in fp32 and in slots", async () => {
     const { ids, rows } = await expectedOf(name, "logits");
     const own = await withAdapter(name, (model) => rowsOf(model, ids), { offload: { wire: "fp32" } });
@@ -73,7 +73,22 @@ describe.each(LORAS)("%s", (name) => {
     const after = await withModel(baseFolder(name), { adapter: { name: "peft", folder: dir } }, (m) => rowsOf(m, ids));
     expect(after).toEqual(before);
   });
+});
 
+it.each(PREFIXES)("%s: greedy tokens are those of PEFT, which has no cache", async (name) => {
+  const { ids, rows } = await expectedOf(name, "greedy");
+  const texts = await withAdapter(name, async (model) => {
+    const generated: number[][] = [];
+    for (const prompt of ids) {
+      const { ids: more } = await model.generate({ ids: prompt }, { maxNewTokens: 8, ignoreEos: true }).result();
+      generated.push([...prompt, ...more]);
+    }
+    return generated;
+  });
+  expect(texts).toEqual(rows);
+});
+
+describe.each(LORAS)("%s", (name) => {
   it("becomes a whole model of the same logits, which is not trained any more", async () => {
     const { ids, rows } = await expectedOf(name, "merged_logits");
     const out = path.join(work, "merged");
@@ -220,6 +235,21 @@ describe("adapters that take turns", () => {
       const failed = model.withAdapter(adapterFolder(name), () => Promise.reject(new Error("mine")));
       expect(await errorOf(failed)).toMatchObject({ message: "mine" });
       expect(await use()).toBe(first);
+    });
+  });
+
+  it("a prefix takes turns with others, and cannot be left out", async () => {
+    const prefix = "prefix-opt";
+    const other = otherValues(prefix, path.join(work, "other"), 0.5);
+    const { ids } = await expectedOf(prefix, "logits");
+    const theirs = await withModel(baseFolder(prefix), { adapter: other }, (model) => rowsOf(model, ids));
+    await withAdapter(prefix, async (model) => {
+      const own = await rowsOf(model, ids);
+      expect(own).not.toEqual(theirs);
+      expect(await model.withAdapter(other, () => rowsOf(model, ids))).toEqual(theirs);
+      expect(await model.withAdapter(adapterFolder(prefix), () => rowsOf(model, ids))).toEqual(own);
+      expect(await errorOf(model.withAdapter(null, () => 1))).toMatchObject({ code: "ZO2_ERR_INVALID_ARGUMENT" });
+      expect(await errorOf(model.merge())).toMatchObject({ code: "ZO2_ERR_MODEL_UNSUPPORTED" });
     });
   });
 

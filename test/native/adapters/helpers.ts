@@ -12,6 +12,7 @@ export const LORAS = fs
   .readdirSync(path.join(fixtures, "adapters"))
   .filter((name) => name.startsWith("lora-"))
   .sort();
+export const PREFIXES = ["prefix-llama", "prefix-opt", "prefix-qwen3"];
 
 /** The folder of the base that an adapter is for. */
 export function baseFolder(name: string): string {

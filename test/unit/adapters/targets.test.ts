@@ -33,7 +33,9 @@ test("the usual targets, and all but the head", () => {
 });
 
 test("weights that are stored as [inputs, outputs] are told apart", () => {
-  expect(layersOf(gpt2)[0]).toEqual({ module: "transformer.h.0.attn.c_attn", inputs: 64, outputs: 192 });
+  const sizes = { inputs: 64, outputs: 192, transposed: true };
+  expect(layersOf(gpt2)[0]).toMatchObject({ module: "transformer.h.0.attn.c_attn", ...sizes });
+  expect(layersOf(opt).some(({ transposed }) => transposed)).toBe(false);
 });
 
 test("parameters of an adapter stand behind those of its base, of which no index moves", () => {
