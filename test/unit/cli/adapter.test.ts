@@ -15,7 +15,7 @@ afterEach(() => rmSync(work, { recursive: true }));
 test("it is among the flags of a model, and reaches loadModel as a folder", async () => {
   expect(MODEL_FLAGS).toContain("adapter");
   const names = COMMANDS.filter(({ flags }) => flags.includes("adapter")).map(({ name }) => name);
-  expect(names).toEqual(["train", "eval", "score", "generate", "merge", "plan", "timeline", "info"]);
+  expect(names).toEqual(["train", "sweep", "eval", "score", "generate", "merge", "plan", "timeline", "info"]);
   const { code, named } = await zo2(["eval", "--model", "m", "--data", "d.jsonl", "--adapter", "tuned"]);
   expect([code, named("loadModel")[0]?.[1]]).toEqual([
     0,
