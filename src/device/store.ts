@@ -1,6 +1,7 @@
 import type { Device } from "zo2/native";
 import { at } from "../base/at.js";
 import { align, type BlockType, type FloatType } from "../base/dtype.js";
+import { Zo2Error } from "../base/errors.js";
 import { DISK_ALIGNMENT, type Region } from "../memory/arena.js";
 import { FLOAT_DTYPE, WIRE_DTYPE } from "../memory/operands.js";
 import type { Tier } from "../memory/residence.js";
@@ -63,6 +64,8 @@ export class WeightStore {
   private readonly rooms = new Map<number, UnitPlace>();
   /** Of those scratch files. */
   private laterBytes = 0;
+  /** Scratch files that have had a name. */
+  private readonly named = new Set<number>();
   /** Units that rest in their checkpoint's files. */
   private readonly unwritten: Set<number>;
 
@@ -237,9 +240,26 @@ export class WeightStore {
     });
     return [...byArena].map(([arena, units]) => ({
       units,
-      link: async (path) => (await this.arenas.ready(arena)).link(path),
+      link: (path) => this.link(arena, path),
       writeHead: async (head) => this.writeBlock({ buffer: await this.arenas.ready(arena), offset: 0 }, head),
     }));
+  }
+
+  /** A file system gives a file that has lost its last name no other. */
+  private async link(arena: number, path: string): Promise<void> {
+    const file = await this.arenas.ready(arena);
+    try {
+      await file.link(path);
+    } catch (error) {
+      if (!this.named.has(arena)) throw error;
+      throw new Zo2Error(
+        "ZO2_ERR_IO",
+        `${path}: the file of the model's weights had the name of an earlier run, and gets no other; load the model ` +
+          "anew to keep those of this run",
+        { cause: error },
+      );
+    }
+    this.named.add(arena);
   }
 
   /** Where the seal of a unit in a scratch file is. */

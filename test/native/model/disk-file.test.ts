@@ -233,6 +233,21 @@ describe("a file", () => {
     expect(sameBits(weights, whole)).toBe(true);
   });
 
+  it("that had a name in an earlier run of the model gets no other, and the warning says what to do", async () => {
+    const warnings: Warning[][] = [[], []];
+    await withModel(folder(NAME), model(), async (loaded) => {
+      for (const [i, told] of warnings.entries()) {
+        const run = path.join(work, `run-${i}`);
+        const options = { onWarning: (warning: Warning) => void told.push(warning) };
+        for await (const _ of new Trainer(loaded, { ...OPTIONS, steps: 2, run }).fit(examples, options));
+      }
+    });
+    expect(warnings.map(disked)).toEqual([
+      [],
+      [{ code: "ZO2_WARN_DISK", message: expect.stringMatching(/name of an earlier run.*load the model anew/) }],
+    ]);
+  });
+
   it("that cannot be given a name is scratch, and says so", async () => {
     const warnings: Warning[] = [];
     await withModel(folder(NAME), model(), async (loaded) => {
