@@ -41,9 +41,10 @@ const scoreOf = ({ loss, accuracy }) => ({ loss: digits(loss), accuracy });
 
 /** One training; `test` scores it on the test sentences. */
 async function tune(o, data, { method, passes, adapter }, learningRate) {
+  const { eps: _, ...probes } = method;
   const model = await loadModel(o.model, {
     ...{ device: "cpu", threads: o.threads, ...(adapter === undefined ? {} : { adapter }) },
-    ...{ offload: { to: "host", wire: "fp32" }, workload: { method: { ...method, eps: undefined } } },
+    ...{ offload: { to: "host", wire: "fp32" }, workload: { method: probes } },
   });
   try {
     const steps = Math.round(o.passes / passes);

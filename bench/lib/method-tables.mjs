@@ -21,7 +21,7 @@ export function methodsAccuracyBlock(result) {
     dev.at(-1).seconds.toFixed(0),
     percent(dev.findLast(({ seconds }) => seconds <= least)?.accuracy ?? Number.NaN),
   ]);
-  const looks = chosen[0]?.best.dev.map(({ passes: taken }) => `held out at ${taken}`) ?? [];
+  const looks = (chosen[0]?.best.dev ?? []).map((_, i, { length }) => `held out ${i + 1}/${length}`);
   return [
     `${model} after ${passes} forward passes over ${batch} review sentences, streamed in fp32, at a learning rate ` +
       `that falls to 0: the best of ${(chosen[0]?.others ?? 0) + 1} rates by the loss on 200 sentences that are held ` +
