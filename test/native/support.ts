@@ -149,7 +149,7 @@ async function busy(native) {
   const carried = await device.createBuffer("device", 2 * bytes);
   const handles = [stream, program, weights, carried, event];
   const words = [5, 5, 0, 2, 0, 0, bytes, 5, 5, 0, 3, 0, 0, 2 * bytes];
-  for (let i = 0; i < 2000; i++) words.push(8, 19, 0, 1, 2, 0, 3, 0, -1, 0, -1, 0, -1, 0, -1, 0, 0, 0, 0, 0, 0);
+  for (let i = 0; i < 2000; i++) words.push(8, 21, 0, 1, 2, 0, 3, 0, -1, 0, -1, 0, -1, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0);
   words.push(1, 2, 0, 4);
   device.submit(Float64Array.from(words), handles);
   const done = event.done();
