@@ -30,7 +30,7 @@ struct Head {
     const auto place = [](int space, double offset, int dtype, double count, double columns) {
       return std::vector<double>{double(space), offset, double(dtype), count, columns, columns};
     };
-    std::vector<double> words = {3, 5, 1, ZO2_SYMBOLS, 1, 1, double(rows), 1, 1};
+    std::vector<double> words = {4, 5, 1, ZO2_SYMBOLS, 1, 1, double(rows), 1, 1, 1, 1};
     for (const auto& operand : {place(ZO2_SPACE_RESULTS, 0, ZO2_F32, -1 - ZO2_SYMBOL_TARGETS, 1),
                                 place(ZO2_SPACE_CARRIED, 0, ZO2_F32, -1 - ZO2_SYMBOL_HEAD_ROWS, 2),
                                 place(ZO2_SPACE_WORKSPACE, 0, ZO2_F32, -1 - ZO2_SYMBOL_HEAD_ROWS, kDepth),
