@@ -12,7 +12,6 @@
 #include <cstdlib>
 #include <limits>
 #include <memory>
-#include <random>
 #include <system_error>
 
 #include "contract/status.h"
@@ -99,15 +98,10 @@ int open_nameless(const std::string& folder) {
 }
 
 int open_and_unlink(const std::string& folder) {
-  std::random_device draw;
-  int descriptor = -1;
-  std::string path;
-  do {
-    char number[16];
-    std::snprintf(number, sizeof number, "%08x", static_cast<unsigned>(draw()));
-    path = folder + "/zo2-" + std::to_string(getpid()) + "-" + number + ".weights";
-    descriptor = open(path.c_str(), kFlags | O_CREAT | O_EXCL | O_NOFOLLOW, kMode);
-  } while (descriptor < 0 && errno == EEXIST);
+  constexpr char kEnd[] = ".weights";
+  std::string path = folder + "/zo2-" + std::to_string(getpid()) + "-XXXXXX" + kEnd;
+  // Of another source of randomness than std::random_device, which asks for a C library that is too new for many.
+  const int descriptor = mkostemps(path.data(), sizeof kEnd - 1, O_CLOEXEC);
   if (descriptor < 0 || unlink(path.c_str()) == 0) return descriptor;
   const int error = errno;
   close(descriptor);
