@@ -7,23 +7,28 @@ import { fingerprintOfUpdates, updatesOf } from "../../dist/esm/run/updates.js";
 
 const NOTE_AT = 32;
 
-/** `{units, whole}`; null where the run keeps no file. */
+/** `{units, whole}`, of all files; null where the run keeps none. */
 export async function keptIn(run) {
   const note = path.join(run, "disk.json");
   if (!fs.existsSync(note)) return null;
-  const { path: file, units } = JSON.parse(fs.readFileSync(note, "utf8"));
-  if (!fs.existsSync(file)) return { units: units.length, whole: 0 };
+  const { files } = JSON.parse(fs.readFileSync(note, "utf8"));
   const journal = await readRun(run, { resuming: true });
   const known = new Set();
   for (let taken = 1; taken <= journal.steps.length; taken++)
     known.add(await fingerprintOfUpdates(journal.header, updatesOf(journal, taken)));
-  const bytes = fs.readFileSync(file);
   const hasher = await createXXHash64();
-  const isWhole = ({ seal, offset, bytes: count }) => {
+  const isWhole = (bytes, { seal, offset, bytes: count }) => {
     hasher.init();
     hasher.update(bytes.subarray(offset, offset + count));
     const fingerprint = bytes.toString("hex", seal + NOTE_AT + 8, seal + NOTE_AT + 24);
     return bytes.readBigUInt64LE(seal + 24) === BigInt(`0x${hasher.digest()}`) && known.has(fingerprint);
   };
-  return { units: units.length, whole: units.filter(isWhole).length };
+  const found = { units: 0, whole: 0 };
+  for (const { path: file, units } of files) {
+    found.units += units.length;
+    if (!fs.existsSync(file)) continue;
+    const bytes = fs.readFileSync(file);
+    found.whole += units.filter((unit) => isWhole(bytes, unit)).length;
+  }
+  return found;
 }
