@@ -12,6 +12,7 @@ import {
 } from "../base/dtype.js";
 import type { UnitOp } from "../ops/encode.js";
 import { fixedParameters, isOfAdapter, type Parameter, rowsOf } from "../ops/parameter.js";
+import { type Side, sideOf } from "../ops/order.js";
 import { isParameter, parametersOf, type Recording, valuesOf } from "../ops/record.js";
 import type { Op } from "../ops/row.js";
 import type { Value } from "../ops/value.js";
@@ -139,7 +140,7 @@ export function cutUnits(recording: Recording, options: UnitOptions): readonly U
       const bytes = blockBytes(ops);
       const [op] = ops;
       if (bytes <= unitBytes || ops.length > 1 || op === undefined || cutParameter(op) === null) {
-        return [{ ops: ops.map((whole) => ({ op: whole, slice: null })), bytes, isAdapter: adapterIn(ops) }];
+        return [{ ops: ops.map((whole) => ({ op: whole, slice: null })), bytes, side: sideOf(ops) }];
       }
       return sliceRows(op, unitBytes, options);
     });
@@ -158,16 +159,7 @@ interface Part {
   readonly ops: readonly UnitOp[];
   /** That move. */
   readonly bytes: number;
-  /** Whether its parameters are an adapter's; null: it has none. */
-  readonly isAdapter: boolean | null;
-}
-
-/** @throws Error where parameters of an adapter and of its base are used by one op */
-function adapterIn(ops: readonly Op[]): boolean | null {
-  const sides = new Set(ops.flatMap(parametersOf).map(isOfAdapter));
-  if (sides.size > 1) throw new Error(`${ops[0]?.name ?? "an op"} uses parameters of the adapter and of the base`);
-  const [isAdapter = null] = sides;
-  return isAdapter;
+  readonly side: Side | null;
 }
 
 /** The ops of a block, those together that have to stand in one unit. */
@@ -193,12 +185,12 @@ function groupParts(parts: readonly Part[], unitBytes: number): Part[][] {
   const best: { units: number; carried: number; from: number }[] = [{ units: 0, carried: 0, from: 0 }];
   for (let end = 1; end <= parts.length; end++) {
     let filled = 0;
-    const sides = new Set<boolean>();
+    const sides = new Set<Side>();
     let choice = { units: Infinity, carried: Infinity, from: end - 1 };
     for (let from = end - 1; from >= 0; from--) {
-      const { bytes, isAdapter } = at(parts, from);
+      const { bytes, side } = at(parts, from);
       filled += bytes;
-      if (isAdapter !== null) sides.add(isAdapter);
+      if (side !== null) sides.add(side);
       if ((filled > unitBytes || sides.size > 1) && from < end - 1) break;
       const before = at(best, from);
       const cost = { units: before.units + 1, carried: before.carried + at(carried, from), from };
@@ -291,7 +283,7 @@ function sliceRows(op: Op, unitBytes: number, options: UnitOptions): Part[] {
     parts.push({
       ops: [{ op, slice: { start, count: taken, first: i === 0, last } }],
       bytes,
-      isAdapter: false,
+      side: sideOf([op]),
     });
   }
   return parts;

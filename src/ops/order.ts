@@ -7,11 +7,18 @@ import { parametersOf, type Recording, valuesOf } from "./record.js";
 import type { Op } from "./row.js";
 import type { Value } from "./value.js";
 
-/** Whose parameters an op uses; null: it has none. */
-export function sideOf(op: Op): "base" | "adapter" | null {
-  const parameters = parametersOf(op);
-  if (parameters.length === 0) return null;
-  return parameters.some(isOfAdapter) ? "adapter" : "base";
+/** Whose parameters are used. */
+export type Side = "base" | "adapter";
+
+/**
+ * Whose parameters ops use that stand together; null: they have none.
+ * @throws Error where they use those of an adapter and of its base
+ */
+export function sideOf(ops: readonly Op[]): Side | null {
+  const sides = new Set(ops.flatMap(parametersOf).map((used): Side => (isOfAdapter(used) ? "adapter" : "base")));
+  if (sides.size > 1) throw new Error(`${ops[0]?.name ?? "an op"} uses parameters of the adapter and of the base`);
+  const [side = null] = sides;
+  return side;
 }
 
 /** The same recording; in each block ops of the adapter wait until nothing else can go on without them. */
@@ -61,7 +68,7 @@ function groupsOf(ops: readonly Op[]): readonly Group[] {
   }
   return groups.map((group) => ({
     ops: group,
-    isLate: group.some((op) => sideOf(op) === "adapter"),
+    isLate: sideOf(group) === "adapter",
     writes: new Set(group.flatMap((op) => all(op, "out"))),
     uses: new Set(group.flatMap((op) => all(op))),
   }));
