@@ -7,6 +7,7 @@ import type { AdapterDefinition } from "./adapter.js";
 /** A block of the base with its attention. */
 export interface PrefixedLayer {
   readonly block: string;
+  readonly kvHeads: number;
   /** kvHeads x headSize. */
   readonly columns: number;
 }
@@ -20,7 +21,7 @@ export function prefixedLayers(base: Recording): readonly PrefixedLayer[] {
     ops.flatMap((op): PrefixedLayer[] => {
       const k = op.operands["k"] ?? null;
       if (op.name !== "attention" || k === null || isParameter(k)) return [];
-      return [{ block: name, columns: k.columns }];
+      return [{ block: name, kvHeads: Number(op.attributes["kvHeads"]), columns: k.columns }];
     }),
   );
 }

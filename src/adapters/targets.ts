@@ -4,7 +4,7 @@ import { patternOf } from "../base/pattern.js";
 import { type LinearLayer, someLayers } from "./lora.js";
 
 /** For all linear layers but the head, as in PEFT. */
-const ALL_LINEAR = "all-linear";
+export const ALL_LINEAR = "all-linear";
 /** Projections of queries and values (LoRA, section 4.2); GPT-2 has them in one matrix. */
 const USUAL = ["q_proj", "v_proj", "c_attn"];
 

@@ -79,7 +79,7 @@ export class AdapterSwitch {
     if (key === this.key && session.revision === this.revision) return;
     this.key = null;
     await session.flush();
-    await putAdapter(session, values, null, signal);
+    await putAdapter(session, values, { isBase: false, signal });
     this.key = key;
     this.revision = session.revision;
   }

@@ -28,7 +28,7 @@ export async function readWeights(
   if (adapter === null) return readModel(loaded, dir, hashes, signal);
   const contents = await readAdapter(dir, baseOf(definition, parameters));
   checkShape(dir, contents, adapter);
-  await putAdapter(session, { name: dir, values: valuesIn(contents) }, hashes, signal);
+  await putAdapter(session, { name: dir, values: valuesIn(contents) }, { hashes, isBase: false, signal });
 }
 
 async function readModel(
@@ -44,19 +44,22 @@ async function readModel(
   );
 }
 
-/** Puts other values in the place of an adapter's, behind what is in flight. @param hashes absent: any will do */
+/**
+ * Puts other values in the place of an adapter's, behind what is in flight.
+ * @param o.hashes absent: any values will do.
+ * @param o.isBase whether they are those that the model was loaded with.
+ */
 export async function putAdapter(
   session: Session,
   values: Pick<Adapter, "name" | "values">,
-  hashes: Hashes | null,
-  signal: AbortSignal | undefined,
+  o: { readonly hashes?: Hashes; readonly isBase: boolean; readonly signal: AbortSignal | undefined },
 ): Promise<void> {
   const units = session.units.filter(isAdapterUnit).map(({ index }) => index);
   const fill = async () => {
-    const found = await loadAdapter(session, values, signal);
-    if (hashes !== null) check(values.name, found, hashes);
+    const found = await loadAdapter(session, values, o.signal);
+    if (o.hashes !== undefined) check(values.name, found, o.hashes);
   };
-  await session.rewrite(false, fill, units);
+  await session.rewrite(o.isBase, fill, units);
 }
 
 /**
@@ -68,11 +71,7 @@ export async function readBase(loaded: Loaded, signal: AbortSignal | undefined):
   const { session, parameters, definition, adapter, dir, fingerprints } = loaded;
   const known = new Map([...fingerprints].map(([{ name }, hash]) => [name, hash]));
   const hashes = (name: string) => known.get(name);
-  if (adapter !== null && session.holdsBase) {
-    const own = session.units.filter(isAdapterUnit).map(({ index }) => index);
-    const fill = async () => check(adapter.name, await loadAdapter(session, adapter, signal), hashes);
-    return session.rewrite(true, fill, own);
-  }
+  if (adapter !== null && session.holdsBase) return putAdapter(session, adapter, { hashes, isBase: true, signal });
   await using checkpoint = await openCheckpoint(dir);
   const base = parameters.filter((parameter) => !isOfAdapter(parameter));
   const entries = checkTensors(checkpoint, base, definition.namePrefixes, definition.aliases);

@@ -1,7 +1,8 @@
 /** What an adapter's folder has to fit. */
 import { storedNames } from "../../checkpoint/index.js";
 import type { Parameter } from "../../ops/parameter.js";
-import { isParameter, type Recording } from "../../ops/record.js";
+import type { Recording } from "../../ops/record.js";
+import { prefixedLayers } from "../prefix.js";
 
 export interface AdapterBase {
   /** Of the base alone, in the canonical order. */
@@ -20,16 +21,10 @@ export interface Keys {
 
 /** Null where layers differ, or there are none. */
 export function keyColumns({ recording }: AdapterBase): Keys | null {
-  const found = recording.blocks.flatMap(({ ops }) =>
-    ops.flatMap(({ name, operands, attributes }) => {
-      const { k = null } = operands;
-      if (name !== "attention" || k === null || isParameter(k)) return [];
-      return [{ columns: k.columns, heads: Number(attributes["kvHeads"]) }];
-    }),
-  );
+  const found = prefixedLayers(recording);
   const [first] = found;
-  const alike = found.every(({ columns, heads }) => columns === first?.columns && heads === first.heads);
-  return first === undefined || !alike ? null : { layers: found.length, ...first };
+  const alike = found.every(({ columns, kvHeads }) => columns === first?.columns && kvHeads === first.kvHeads);
+  return first === undefined || !alike ? null : { layers: found.length, heads: first.kvHeads, columns: first.columns };
 }
 
 /** The names that a folder may have for a parameter: those under which checkpoints of the family store it. */

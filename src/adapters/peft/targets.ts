@@ -2,14 +2,13 @@
 import { at } from "../../base/at.js";
 import { broken } from "../../checkpoint/index.js";
 import type { LinearLayer } from "../lora.js";
+import { ALL_LINEAR } from "../targets.js";
 import { type AdapterBase, spellings } from "./base.js";
 import type { LoraConfig, PeftConfig } from "./config.js";
 import { matching } from "./patterns.js";
 
 type Config = Pick<Extract<PeftConfig, { readonly kind: "lora" }>, "file" | "fields">;
 
-/** Stands for all linear layers but the head. */
-const ALL_LINEAR = "all-linear";
 const PLAIN = /^[\w.-]+$/;
 
 /** The layers that a config names; null where it names none, and leaves it to the files. */
