@@ -5,7 +5,12 @@ export function withinBudget<T>(plan: () => T): T | null {
   try {
     return plan();
   } catch (error) {
-    if (isZo2Error(error) && error.code === "ZO2_ERR_MEMORY_BUDGET") return null;
+    if (isOverBudget(error)) return null;
     throw error;
   }
+}
+
+/** Whether something does not fit in the memory that is allowed. */
+export function isOverBudget(error: unknown): boolean {
+  return isZo2Error(error) && error.code === "ZO2_ERR_MEMORY_BUDGET";
 }

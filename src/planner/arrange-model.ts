@@ -16,7 +16,7 @@ import type { Recording } from "../ops/record.js";
 import type { Hardware } from "../simulate/hardware.js";
 import type { Budgets, Pinned } from "./budgets.js";
 import { arrangeUnits, choosePlan, type Fit, firstThatFits } from "./choose.js";
-import { largestThatFits } from "./micro-batches.js";
+import { planLargest } from "./micro-batches.js";
 import { workloadOf } from "./workload.js";
 
 export interface ArrangeModelOptions extends Pick<UnitOptions, "wire" | "wires" | "asStored"> {
@@ -83,7 +83,7 @@ export function arrangeModel(
     return choosePlan(recording, { ...room, hardware, step: { noise: noiseOf(workload.method, undefined), symbols } });
   };
   const chooseFor = (maxLength: number, probes: readonly Probe[]): Fit =>
-    largestThatFits(workload, (microBatchSize) => chooseWith(maxLength, microBatchSize, probes));
+    planLargest(workload, (microBatchSize) => chooseWith(maxLength, microBatchSize, probes));
   const { maxPositions } = definition;
   const fit =
     longestThatFits(Math.min(workload.maxLength ?? maxPositions, maxPositions), (length) =>

@@ -1,5 +1,5 @@
 /** How many sequences of a batch are on the device at once, where nobody says. */
-import { isZo2Error } from "../base/errors.js";
+import { isOverBudget, withinBudget } from "../memory/budget.js";
 
 export interface MicroBatchOptions {
   readonly batchSize: number;
@@ -8,50 +8,40 @@ export interface MicroBatchOptions {
 }
 
 /**
- * The whole batch, where memory has room for it, else half, and so on to single sequences: larger passes compute
- * faster, and of smaller ones only what lies within a unit takes less.
- * @param use is called with one size after another until it does not throw ZO2_ERR_MEMORY_BUDGET.
+ * Plans for the whole batch, where memory has room for it, else for half of it, and so on to single sequences: larger
+ * passes compute faster, and of smaller ones only what lies within a unit takes less.
  * @throws Zo2Error ZO2_ERR_MEMORY_BUDGET of the smallest
  */
-export function largestThatFits<T>(o: MicroBatchOptions, use: (microBatchSize: number) => T): T {
-  for (const size of sizesOf(o)) {
-    try {
-      return use(size);
-    } catch (error) {
-      if (!isOverBudget(error)) throw error;
-    }
+export function planLargest<T>(o: MicroBatchOptions, plan: (microBatchSize: number) => T): T {
+  const { larger, smallest } = sizesOf(o);
+  for (const size of larger) {
+    const fits = withinBudget(() => plan(size));
+    if (fits !== null) return fits;
   }
-  return use(smallestOf(o));
+  return plan(smallest);
 }
 
-/** The same for what takes its time; gives the size as well. */
-export async function largestPlanned(
+/** The same for what takes its time. @returns the size that was planned for */
+export async function planLargestLater(
   o: MicroBatchOptions,
-  use: (microBatchSize: number) => Promise<void>,
+  plan: (microBatchSize: number) => Promise<void>,
 ): Promise<number> {
-  for (const size of sizesOf(o)) {
+  const { larger, smallest } = sizesOf(o);
+  for (const size of larger) {
     try {
-      await use(size);
+      await plan(size);
       return size;
     } catch (error) {
       if (!isOverBudget(error)) throw error;
     }
   }
-  await use(smallestOf(o));
-  return smallestOf(o);
+  await plan(smallest);
+  return smallest;
 }
 
-/** All but the smallest. */
-function sizesOf({ batchSize, microBatchSize }: MicroBatchOptions): readonly number[] {
-  const sizes: number[] = [];
-  if (microBatchSize === undefined) for (let size = batchSize; size > 1; size = Math.ceil(size / 2)) sizes.push(size);
-  return sizes;
-}
-
-function smallestOf({ microBatchSize }: MicroBatchOptions): number {
-  return microBatchSize ?? 1;
-}
-
-function isOverBudget(error: unknown): boolean {
-  return isZo2Error(error) && error.code === "ZO2_ERR_MEMORY_BUDGET";
+function sizesOf({ batchSize, microBatchSize }: MicroBatchOptions): { larger: readonly number[]; smallest: number } {
+  if (microBatchSize !== undefined) return { larger: [], smallest: microBatchSize };
+  const larger: number[] = [];
+  for (let size = batchSize; size > 1; size = Math.ceil(size / 2)) larger.push(size);
+  return { larger, smallest: 1 };
 }

@@ -18,7 +18,7 @@ import type { Recording } from "../ops/record.js";
 import { type Hardware, hardwareNamed, type NoiseKind, THIS_MACHINE } from "../simulate/hardware.js";
 import type { SimulatedStep } from "../simulate/simulate.js";
 import { choosePlan, type Fit, firstThatFits, type RoomOptions } from "./choose.js";
-import { largestThatFits } from "./micro-batches.js";
+import { planLargest } from "./micro-batches.js";
 import { type ModelPlan, summaryOf } from "./summary.js";
 import { type Workload, workloadOf } from "./workload.js";
 
@@ -78,7 +78,7 @@ export function planConfig(
   const { definition, recording } = adaptModel(defineModel(config, o.ignoreConfigFields), o.adapter);
   const stored = storedType(config);
   const deviceMemory = o.offload.deviceMemory ?? hardware?.deviceBytes;
-  return largestThatFits(o, (microBatchSize) => {
+  return planLargest(o, (microBatchSize) => {
     const workload = workloadOf(definition, { ...o, microBatchSize });
     const room = roomOptions(o, workload, stored ?? "fp32", { deviceMemory, hardware });
     const found = choose(recording, hardware, room, workload, noiseOf(o.method, o.noise));

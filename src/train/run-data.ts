@@ -1,5 +1,4 @@
 /** The data of a run: opened, checked and planned for before the first step. */
-import { isZo2Error } from "../base/errors.js";
 import type { ResolvedTrainerOptions } from "../config/trainer.js";
 import { type CheckProgress, type Dataset, indicesInOrder, type Example } from "../data/index.js";
 import { outputOf } from "../data/batch.js";
@@ -12,9 +11,10 @@ import { evaluationOutput } from "../infer/evaluate.js";
 import { checkLength, microBatchTokens } from "../infer/limits.js";
 import { type DataSource, openSource } from "../infer/source.js";
 import type { Loaded } from "../loaded.js";
+import { isOverBudget } from "../memory/budget.js";
 import { AT_WEIGHTS, type Probe } from "../method/index.js";
 import type { DataDescription } from "../run/describe.js";
-import { largestPlanned } from "../planner/micro-batches.js";
+import { planLargestLater } from "../planner/micro-batches.js";
 import { BatchOrder } from "./order.js";
 import { encodePrompts } from "./prompts.js";
 
@@ -150,15 +150,14 @@ export function evaluationLimits(loaded: Loaded, o: ResolvedTrainerOptions) {
 export async function planRun(
   loaded: Loaded,
   options: ResolvedTrainerOptions,
-  data: RunData,
+  { training, evaluation }: RunData,
   probes: readonly Probe[],
   from: number,
   signal: AbortSignal | undefined,
 ): Promise<number | undefined> {
-  const { training, evaluation } = data;
   if (training.kind !== "loss" || from >= options.steps) return options.microBatchSize;
   const { source } = training;
-  const planned = await largestPlanned(options, (microBatchSize) =>
+  const planned = await planLargestLater(options, (microBatchSize) =>
     planSteps(loaded, { ...options, microBatchSize }, { source, evaluation }, probes, from, signal),
   );
   return planned === options.batchSize ? options.microBatchSize : planned;
@@ -197,7 +196,7 @@ async function planSteps(
   try {
     await session.planAhead(bound);
   } catch (error) {
-    if (!session.gathers || !isZo2Error(error) || error.code !== "ZO2_ERR_MEMORY_BUDGET") throw error;
+    if (!session.gathers || !isOverBudget(error)) throw error;
     // A bound may be too much where the exact number is not.
     await session.planAhead(
       await Promise.all(
