@@ -124,11 +124,13 @@ function modelOptions(flags: Flags, planned: readonly PlannedTrial[]): ModelOpti
   const { method } = most((trial) => stepOf(trial.method).probes.length);
   const { name, directions } = method;
   const batchSize = Math.max(...all.map((trial) => trial.batchSize));
-  const microBatchSize = Math.max(...all.map((trial) => trial.microBatchSize ?? trial.batchSize));
-  const lengths = all.map(({ maxLength }) => maxLength);
-  const maxLength = lengths.includes(undefined) ? undefined : Math.max(...lengths.map((length) => length ?? 0));
+  // What one trial leaves open is open.
+  const largest = (sizes: readonly (number | undefined)[]) =>
+    sizes.reduce((a, b) => (a === undefined || b === undefined ? undefined : Math.max(a, b)));
+  const microBatchSize = largest(all.map((trial) => trial.microBatchSize));
+  const maxLength = largest(all.map((trial) => trial.maxLength));
   const antithetic = method.name === "es" ? { antithetic: method.antithetic } : {};
-  const workload = { training: true, batchSize, microBatchSize, ...defined({ maxLength }) };
+  const workload = { training: true, batchSize, ...defined({ microBatchSize, maxLength }) };
   const { workload: _, ...options } = buildModelOptions(flags, { training: true });
   return { ...options, workload: { ...workload, method: { name, directions, ...antithetic } } } as ModelOptions;
 }
