@@ -19,6 +19,21 @@ struct World {
   zo2_device_options options;
 };
 
+// Calls `body` with a world in `plain` and one in a file system that knows neither direct I/O nor how to find room, if
+// one can be had, where files are read with io_uring and where by threads.
+template <typename Body>
+void in_every_world(const Folder& plain, const Body& body) {
+  const Folder simple("ramfs");
+  CHECK(plain.usable());
+  for (const uint32_t no_io_uring : {0u, 1u}) {
+    zo2_device_options options = {};
+    options.threads = 2;
+    options.no_io_uring = no_io_uring;
+    for (const Folder* folder : {&plain, &simple})
+      if (folder->usable()) body(World{*folder, options});
+  }
+}
+
 inline bool contains(const zo2_error& error, const std::string& text) {
   return strstr(error.message, text.c_str()) != nullptr;
 }

@@ -20,6 +20,7 @@ using zo2::test::contents_of;
 using zo2::test::create;
 using zo2::test::file;
 using zo2::test::Folder;
+using zo2::test::in_every_world;
 using zo2::test::kMiB;
 using zo2::test::Notified;
 using zo2::test::open_nameless;
@@ -537,17 +538,8 @@ void all(const World& world) {
 
 int main() {
   const Folder plain;
-  // A file system that knows neither direct I/O nor how to find room.
-  const Folder simple("ramfs");
   a_file_system_without_room_is_told();
-  CHECK(plain.usable());
-  for (const uint32_t no_io_uring : {0u, 1u}) {
-    zo2_device_options options = {};
-    options.threads = 2;
-    options.no_io_uring = no_io_uring;
-    all({plain, options});
-    if (simple.usable()) all({simple, options});
-  }
+  in_every_world(plain, all);
   other_uses_are_refused({plain, {}});
   files_that_cannot_be_made_are_refused({plain, {}});
   the_size_limit_of_the_process_is_told({plain, {}});

@@ -13,6 +13,7 @@
 using zo2::test::bytes_of;
 using zo2::test::contains;
 using zo2::test::Folder;
+using zo2::test::in_every_world;
 using zo2::test::kMiB;
 using zo2::test::Random;
 using zo2::test::Rig;
@@ -178,22 +179,12 @@ void files_that_cannot_be_opened_are_refused(const World& world) {
 
 int main() {
   const Folder plain;
-  // A file system that knows no direct I/O.
-  const Folder simple("ramfs");
-  CHECK(plain.usable());
-  for (const uint32_t no_io_uring : {0u, 1u}) {
-    zo2_device_options options = {};
-    options.threads = 2;
-    options.no_io_uring = no_io_uring;
-    for (const Folder* folder : {&plain, &simple}) {
-      if (!folder->usable()) continue;
-      const World world = {*folder, options};
-      an_opened_file_is_read(world);
-      rows_of_an_opened_file_are_gathered(world);
-      an_opened_file_stays_the_one_it_was(world);
-      a_file_that_was_cut_after_it_was_opened_is_told(world);
-    }
-  }
+  in_every_world(plain, [](const World& world) {
+    an_opened_file_is_read(world);
+    rows_of_an_opened_file_are_gathered(world);
+    an_opened_file_stays_the_one_it_was(world);
+    a_file_that_was_cut_after_it_was_opened_is_told(world);
+  });
   an_opened_file_is_only_read({plain, {}});
   files_that_cannot_be_opened_are_refused({plain, {}});
   return zo2::test::report();

@@ -17,6 +17,7 @@ using zo2::test::contents_of;
 using zo2::test::create;
 using zo2::test::file;
 using zo2::test::Folder;
+using zo2::test::in_every_world;
 using zo2::test::random_host;
 using zo2::test::Rig;
 using zo2::test::World;
@@ -113,16 +114,7 @@ void all(const World& world) {
 
 int main() {
   const Folder plain;
-  // A file system that knows neither direct I/O nor how to find room.
-  const Folder simple("ramfs");
-  CHECK(plain.usable());
-  for (const uint32_t no_io_uring : {0u, 1u}) {
-    zo2_device_options options = {};
-    options.threads = 2;
-    options.no_io_uring = no_io_uring;
-    all({plain, options});
-    if (simple.usable()) all({simple, options});
-  }
+  in_every_world(plain, all);
   the_hash_is_xxh64();
   return zo2::test::report();
 }

@@ -17,7 +17,7 @@ import type { Declared } from "../../../src/schedule/command.js";
 import type { Pass } from "../../../src/schedule/facts.js";
 import { Trainer } from "../../../src/train/trainer.js";
 import { batchLoss, sameBits, sessionOf, some, takeStep, weightBits, withModel } from "./helpers.js";
-import { examples, folder, OPTIONS, train as trainRun } from "./runs.js";
+import { examples, expectTakenUp, folder, OPTIONS, train as trainRun } from "./runs.js";
 
 const LORA = { name: "lora", rank: 4, alpha: 6, seed: 3 } as const;
 const ALL = { ...LORA, targets: ["all-linear"] } as const;
@@ -288,21 +288,8 @@ describe("a run of a LoRA", () => {
   const model: ModelOptions = { adapter: ALL, offload: { unitBytes: 20_000 } };
   const options: TrainerOptions = { ...OPTIONS, method, steps: 8 };
 
-  it("goes on where it was left, and is replayed, to the bits of one that nobody interrupted", async () => {
-    const run = path.join(work, "run");
-    const whole = await trainRun(run, "gpt2", model, options);
-    await trainRun(run, "gpt2", model, { ...options, run }, 3);
-    expect(sameBits(await trainRun(run, "gpt2", model, "resume"), whole)).toBe(true);
-    const elsewhere: ModelOptions = { ...model, offload: { to: "device" } };
-    expect(sameBits(await withModel(folder("gpt2"), { ...elsewhere, journals: [run] }, weightBits), whole)).toBe(true);
-    await withModel(folder("gpt2"), model, async (loaded) => {
-      const tuned = await loaded.withRuns([run], weightBits);
-      expect(sameBits(tuned, whole)).toBe(true);
-      const first = await loaded.withRuns([], weightBits);
-      expect(sameBits(first, whole)).toBe(false);
-      expect(sameBits(await loaded.withRuns([run], weightBits), whole)).toBe(true);
-    });
-  });
+  it("goes on where it was left, and is replayed, to the bits of one that nobody interrupted", () =>
+    expectTakenUp(path.join(work, "run"), "gpt2", model, options));
 
   it("is refused on other first values, and on the base alone", async () => {
     const run = path.join(work, "run");

@@ -29,7 +29,7 @@ import {
   weightBits,
   withModel,
 } from "./helpers.js";
-import { examples, folder, OPTIONS, train as trainRun } from "./runs.js";
+import { examples, expectTakenUp, folder, OPTIONS, train as trainRun } from "./runs.js";
 
 const TOKENS = 4;
 const PREFIX = { name: "prefix", tokens: TOKENS, seed: 3 } as const;
@@ -325,19 +325,8 @@ describe("a run of a prefix", () => {
   const model: ModelOptions = { adapter: PREFIX, offload: { unitBytes: 20_000 } };
   const options: TrainerOptions = { ...OPTIONS, method, steps: 8 };
 
-  it("goes on where it was left, and is replayed, to the bits of one that nobody interrupted", async () => {
-    const run = path.join(work, "run");
-    const whole = await trainRun(run, "llama", model, options);
-    await trainRun(run, "llama", model, { ...options, run }, 3);
-    expect(sameBits(await trainRun(run, "llama", model, "resume"), whole)).toBe(true);
-    const elsewhere: ModelOptions = { ...model, offload: { to: "device" } };
-    expect(sameBits(await withModel(folder("llama"), { ...elsewhere, journals: [run] }, weightBits), whole)).toBe(true);
-    await withModel(folder("llama"), model, async (loaded) => {
-      expect(sameBits(await loaded.withRuns([run], weightBits), whole)).toBe(true);
-      expect(sameBits(await loaded.withRuns([], weightBits), whole)).toBe(false);
-      expect(sameBits(await loaded.withRuns([run], weightBits), whole)).toBe(true);
-    });
-  });
+  it("goes on where it was left, and is replayed, to the bits of one that nobody interrupted", () =>
+    expectTakenUp(path.join(work, "run"), "llama", model, options));
 
   it("is refused on other first values", async () => {
     const run = path.join(work, "run");

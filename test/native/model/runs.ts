@@ -3,7 +3,7 @@ import path from "node:path";
 import type { ModelOptions } from "../../../src/config/model.js";
 import type { TrainerOptions } from "../../../src/config/trainer.js";
 import { type FitOptions, Trainer } from "../../../src/train/trainer.js";
-import { fixtures, weightBits, withModel } from "./helpers.js";
+import { fixtures, sameBits, weightBits, withModel } from "./helpers.js";
 
 export const folder = (name: string) => path.join(fixtures, "models", name);
 export const examples = Array.from({ length: 6 }, (_, i) => ({
@@ -35,5 +35,27 @@ export async function train(
         : await Trainer.resume(loaded, run, { steps: STEPS, ...again }, o);
     for await (const step of trainer.fit(examples, o)) if (step.index + 1 >= until) break;
     return weightBits(loaded);
+  });
+}
+
+/**
+ * A run in `run` that is left goes on to the bits of one that nobody interrupted, and so is it replayed where its
+ * weights rest elsewhere, and takes turns with its base.
+ */
+export async function expectTakenUp(
+  run: string,
+  name: string,
+  model: ModelOptions,
+  options: TrainerOptions,
+): Promise<void> {
+  const whole = await train(run, name, model, options);
+  await train(run, name, model, { ...options, run }, 3);
+  expect(sameBits(await train(run, name, model, "resume"), whole)).toBe(true);
+  const elsewhere: ModelOptions = { ...model, offload: { to: "device" }, journals: [run] };
+  expect(sameBits(await withModel(folder(name), elsewhere, weightBits), whole)).toBe(true);
+  await withModel(folder(name), model, async (loaded) => {
+    expect(sameBits(await loaded.withRuns([run], weightBits), whole)).toBe(true);
+    expect(sameBits(await loaded.withRuns([], weightBits), whole)).toBe(false);
+    expect(sameBits(await loaded.withRuns([run], weightBits), whole)).toBe(true);
   });
 }
