@@ -29,11 +29,11 @@ const lora = { name: "lora", rank: 8, alpha: 16, targets: ["q_proj", "v_proj"] }
 const prefix = { name: "prefix", tokens: 5 };
 /** Passes: forward passes over a batch that one step takes. */
 const CANDIDATES = {
-  "mezo-sgd": { method: { name: "mezo-sgd", eps: 1e-3 }, passes: 2, rates: [2e-5, 4e-5] },
-  "fzoo-4": { method: { name: "fzoo", directions: 4, eps: 1e-3 }, passes: 5, rates: [1e-6, 3e-6] },
-  "fzoo-8": { method: { name: "fzoo", directions: 8, eps: 1e-3 }, passes: 9, rates: [2e-6, 6e-6] },
-  lora: { method: { name: "mezo-sgd", eps: 1e-2 }, passes: 2, rates: [1e-3, 1e-2], adapter: lora },
-  prefix: { method: { name: "mezo-sgd", eps: 1e-1 }, passes: 2, rates: [1e-2, 1e-1], adapter: prefix },
+  "mezo-sgd": { method: { name: "mezo-sgd", eps: 1e-3 }, passes: 2, rates: [4e-5, 8e-5] },
+  "fzoo-4": { method: { name: "fzoo", directions: 4, eps: 1e-3 }, passes: 5, rates: [1e-6, 2e-6] },
+  "fzoo-8": { method: { name: "fzoo", directions: 8, eps: 1e-3 }, passes: 9, rates: [2e-6, 4e-6] },
+  lora: { method: { name: "mezo-sgd", eps: 1e-2 }, passes: 2, rates: [3e-3, 1e-2], adapter: lora },
+  prefix: { method: { name: "mezo-sgd", eps: 1e-1 }, passes: 2, rates: [3e-2, 1e-1], adapter: prefix },
 };
 
 const digits = (value) => Number(value.toPrecision(6));
