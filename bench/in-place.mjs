@@ -60,7 +60,7 @@ class Unit {
     const words = [];
     let [count, bytes] = [0, 0];
     for (const [rows, columns] of shapes) {
-      words.push(count, rows * columns, bytes, bytes, 0, WIRE_DTYPE[type], FLOAT_DTYPE[type], 0, 0);
+      words.push(count, rows * columns, bytes, bytes, 0, WIRE_DTYPE[type], FLOAT_DTYPE[type], 0, 0, 0);
       count += rows * columns;
       bytes += align(rows * columns * BYTES_OF[type]);
     }
@@ -112,7 +112,8 @@ class Unit {
 
   /** w -= factor z, stored, and W+ and W- into the scratches that are given. */
   prepare(words, step, factor, sides) {
-    const update = { noise: GAUSSIAN, seed: SEED, step, directions: 1, weightDecay: 0, z: null, zStride: 0 };
+    const noise = { noise: GAUSSIAN, rank: 0, interval: 0 };
+    const update = { ...noise, seed: SEED, step, directions: 1, weightDecay: 0, z: null, zStride: 0 };
     words.prepare(this.stream, {
       ...{
         layout: this.layout,
@@ -122,7 +123,7 @@ class Unit {
         z: null,
         direction: 0,
       },
-      ...{ noise: GAUSSIAN, seed: SEED, step: step + 1, store: true, rounding: NEAREST },
+      ...{ ...noise, seed: SEED, step: step + 1, store: true, rounding: NEAREST },
       ...{ sticky: { buffer: this.sticky, offset: 0 }, sides },
       updates: [{ ...update, learningRate: factor, coefficients: { buffer: this.coefficient, offset: 0 } }],
     });

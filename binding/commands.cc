@@ -17,7 +17,9 @@ constexpr uint32_t kLargestDirection = (1u << 24) - 1;
 
 zo2_update decode_update(WordReader& in) {
   zo2_update update{};
-  update.noise = in.choice("update noise", ZO2_NOISE_BUFFER);
+  update.noise = in.choice("update noise", ZO2_NOISE_LOW_RANK);
+  update.rank = in.integer32("update rank");
+  update.interval = in.integer32("update interval");
   update.seed = in.seed("update seed");
   update.step = in.integer32("update step");
   update.directions = in.integer32("update directions");
@@ -43,7 +45,9 @@ command::Prepare decode_prepare(WordReader& in) {
   args.wire = in.span("wire");
   args.rows = in.optional_span("rows");
   args.row_count = in.integer("row count");
-  args.noise = in.choice("noise", ZO2_NOISE_BUFFER);
+  args.noise = in.choice("noise", ZO2_NOISE_LOW_RANK);
+  args.rank = in.integer32("rank");
+  args.interval = in.integer32("interval");
   args.seed = in.seed("seed");
   args.step = in.integer32("step");
   args.direction = static_cast<uint32_t>(in.integer("direction", kLargestDirection));

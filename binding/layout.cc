@@ -5,8 +5,7 @@
 namespace zo2::binding {
 namespace {
 
-// The fields of zo2_segment without `reserved`.
-constexpr size_t kSegmentWords = 9;
+constexpr size_t kSegmentWords = 10;
 
 Napi::Value segments(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), self<LayoutHandle>(info, "Layout.segments").segments);
@@ -32,6 +31,7 @@ std::vector<zo2_segment> decode_segments(const Doubles& words) {
     segment.scratch_dtype = static_cast<uint32_t>(in.integer("scratch dtype", ZO2_BF16));
     segment.flags =
         static_cast<uint32_t>(in.integer("flags", ZO2_SEGMENT_DECAY | ZO2_SEGMENT_FROZEN | ZO2_SEGMENT_GATHERED));
+    segment.first_row = in.integer32("first row");
     segment.scale_offset = in.integer("scale offset");
     segments.push_back(segment);
   }

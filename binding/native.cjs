@@ -9,7 +9,7 @@ const path = require("node:path");
 const { prebuilts } = require("./prebuilt.cjs");
 
 const packageRoot = path.join(__dirname, "..");
-const CONTRACT_VERSION = 8;
+const CONTRACT_VERSION = 9;
 const NAPI_VERSION = 8;
 
 /**

@@ -130,7 +130,7 @@ export interface Device extends NativeHandle {
    * buffer. Rejects with ZO2_ERR_IO where it cannot be opened.
    */
   openFileBuffer(path: string): Promise<Buffer>;
-  /** Nine words a segment, in the order of the fields of `zo2_segment` without `reserved`. */
+  /** Ten words a segment, in the order of the fields of `zo2_segment`. */
   createLayout(segments: Float64Array): Layout;
   /** `words`: see "programs" in `zo2.h`. `spaceBytes`: the size of each of the six spaces. */
   createProgram(words: Float64Array, spaceBytes: Float64Array): Program;

@@ -19,6 +19,7 @@ namespace zo2::contract {
 
 constexpr uint32_t kMaxDirections = 64;
 constexpr uint32_t kMaxSides = 2;
+constexpr uint32_t kMaxRank = 16;
 
 struct CopyCommand {
   uint8_t* to;
@@ -91,7 +92,9 @@ struct PendingUpdate {
   uint64_t z_stride;                    // bytes from the table of one direction to the next
   zo2_noise_kind noise;
   uint32_t step;
-  uint32_t directions;  // 1..kMaxDirections
+  uint32_t directions;   // 1..kMaxDirections
+  uint32_t rank;         // LOW_RANK noise; otherwise 0
+  uint32_t column_step;  // LOW_RANK noise: of the columns' factors; otherwise 0
 };
 
 struct PrepareSide {
@@ -112,6 +115,8 @@ struct PreparePass {
   zo2_noise_kind noise;
   uint32_t step;
   uint32_t direction;
+  uint32_t rank;         // LOW_RANK noise; otherwise 0
+  uint32_t column_step;  // LOW_RANK noise: of the columns' factors; otherwise 0
   zo2_rounding rounding;
   bool store;
   zo2_sticky* sticky;  // null without updates

@@ -34,15 +34,16 @@ void check(const zo2_segment& s, size_t index) {
   if (s.scale_offset > kMost) invalid("scale_offset", s.scale_offset, "may be at most 2^56");
   if (!is_blocked(s.wire_dtype) && s.scale_offset != 0)
     invalid("scale_offset", s.scale_offset, "must be 0 for a segment that is not stored in blocks");
-  if ((s.flags & ZO2_SEGMENT_GATHERED) == 0 && !is_blocked(s.wire_dtype)) {
-    if (s.row_width != 0)
-      invalid("row_width", s.row_width, "must be 0 for a segment that is neither gathered nor stored in blocks");
+  if (s.row_width == 0) {
+    if ((s.flags & ZO2_SEGMENT_GATHERED) != 0 || is_blocked(s.wire_dtype))
+      invalid("row_width", s.row_width, "must be at least 1 for a gathered segment, or one in blocks");
+    if (s.first_row != 0) invalid("first_row", s.first_row, "must be 0 for a segment without rows");
     return;
   }
-  if (s.row_width == 0)
-    invalid("row_width", s.row_width, "must be at least 1 for a gathered segment, or one in blocks");
   if (s.row_width > kMost >> 31) invalid("row_width", s.row_width, "may be at most 2^25");
   if (s.count % s.row_width != 0) invalid("count", s.count, "must be a multiple of row_width");
+  if (s.first_row * s.row_width > s.canonical)
+    invalid("first_row", s.first_row, "its matrix would begin before the canonical index 0");
 }
 
 // Of the first `elements`, which are whole rows.

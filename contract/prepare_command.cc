@@ -17,9 +17,25 @@ constexpr const char* kScratchNames[kMaxSides] = {"sides[0].scratch", "sides[1].
 constexpr uint64_t kMostStride = uint64_t{1} << 56;
 
 void check_noise(int kind, const char* what) {
-  if (kind != ZO2_NOISE_GAUSSIAN && kind != ZO2_NOISE_RADEMACHER && kind != ZO2_NOISE_BUFFER) {
-    fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: %s is %d; use 0 (Gaussian), 1 (Rademacher) or 2 (buffer)", what, kind);
+  if (kind != ZO2_NOISE_GAUSSIAN && kind != ZO2_NOISE_RADEMACHER && kind != ZO2_NOISE_BUFFER &&
+      kind != ZO2_NOISE_LOW_RANK) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT, "prepare: %s is %d; use 0 (Gaussian), 1 (Rademacher), 2 (buffer) or 3 (low rank)",
+         what, kind);
   }
+}
+
+// What LOW_RANK noise is a function of besides; of an update or of the pass.
+template <class Args, class Resolved>
+void resolve_rank(const Args& args, const char* what, Resolved* resolved) {
+  if (args.noise != ZO2_NOISE_LOW_RANK) return;
+  if (args.rank < 1 || args.rank > kMaxRank || args.interval < 1) {
+    fail(ZO2_STATUS_INVALID_ARGUMENT,
+         "prepare: the low-rank noise of %s has rank %" PRIu32 " and an interval of %" PRIu32
+         " steps; use a rank of 1 to %" PRIu32 " and at least one step",
+         what, args.rank, args.interval, kMaxRank);
+  }
+  resolved->rank = args.rank;
+  resolved->column_step = args.step - args.step % args.interval;
 }
 
 // `directions` tables of noise, `stride` bytes apart, that serve every canonical index of the layout; `elements`
@@ -57,6 +73,7 @@ PendingUpdate resolve_pending(const void* device, const Layout& layout, const zo
   pending.noise = update.noise;
   pending.step = update.step;
   pending.directions = update.directions;
+  resolve_rank(update, "an update", &pending);
   pending.coefficients = reinterpret_cast<const zo2_coefficient*>(
       resolve(device, "prepare", update.coefficients,
               {"coefficients of an update", update.directions * sizeof(zo2_coefficient), alignof(zo2_coefficient),
@@ -121,6 +138,7 @@ PrepareCommand resolve_prepare(const void* device, const zo2_prepare_args& args)
   command.seed = args.seed;
   command.step = args.step;
   command.direction = args.direction;
+  resolve_rank(args, "the sides", &command);
   command.store = args.store != 0;
   command.rounding = args.rounding;
   command.noise_elements = UINT64_MAX;

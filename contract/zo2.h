@@ -38,7 +38,7 @@
 extern "C" {
 #endif
 
-#define ZO2_CONTRACT_VERSION 8u
+#define ZO2_CONTRACT_VERSION 9u
 
 typedef enum zo2_status {
   ZO2_OK = 0,
@@ -169,19 +169,26 @@ typedef struct zo2_segment {
   uint64_t count;
   uint64_t wire_offset;    /* bytes from the start of the unit's wire bytes; a multiple of 64 */
   uint64_t scratch_offset; /* bytes from the start of every scratch; a multiple of 64 */
-  uint64_t row_width;      /* GATHERED, I8, E4M3: elements in a row; otherwise 0 */
+  uint64_t row_width;      /* of a matrix: elements in a row; otherwise 0. GATHERED, I8, E4M3: at least 1 */
   uint32_t wire_dtype;     /* F32, F16, BF16, I8, E4M3 */
   uint32_t scratch_dtype;  /* F32, F16, BF16: the compute dtype (F32 for one-dimensional parameters) */
   uint32_t flags;
-  uint32_t reserved;
+  uint32_t first_row;    /* of its matrix; the matrix begins first_row * row_width before `canonical` */
   uint64_t scale_offset; /* I8, E4M3: bytes from the start of the unit's wire bytes; a multiple of 64. Otherwise 0 */
 } zo2_segment;
 
 /* ---- noise, prepare ---------------------------------------------------------------------------------------------- */
 
 /* Gaussian and Rademacher are functions of (seed, step, direction, canonical index) alone: numerics/. BUFFER is for
- * tests: z is read as fp32 at the canonical index from `z` (DEVICE or HOST). */
-typedef enum zo2_noise_kind { ZO2_NOISE_GAUSSIAN = 0, ZO2_NOISE_RADEMACHER = 1, ZO2_NOISE_BUFFER = 2 } zo2_noise_kind;
+ * tests: z is read as fp32 at the canonical index from `z` (DEVICE or HOST). LOW_RANK is of matrices, a function of the
+ * rank and the interval of steps besides: the sum of `rank` products of a row's factor, drawn with every step, and a
+ * column's, drawn with every `interval` steps; of vectors (row_width 0) it is Gaussian. */
+typedef enum zo2_noise_kind {
+  ZO2_NOISE_GAUSSIAN = 0,
+  ZO2_NOISE_RADEMACHER = 1,
+  ZO2_NOISE_BUFFER = 2,
+  ZO2_NOISE_LOW_RANK = 3
+} zo2_noise_kind;
 
 typedef enum zo2_rounding { ZO2_ROUND_NEAREST = 0, ZO2_ROUND_STOCHASTIC = 1 } zo2_rounding;
 
@@ -219,6 +226,8 @@ typedef struct zo2_update {
   double weight_decay;
   zo2_span z;        /* BUFFER noise: fp32 table of direction 0 */
   uint64_t z_stride; /* bytes from the table of one direction to the next */
+  uint32_t rank;     /* LOW_RANK noise: 1..16 */
+  uint32_t interval; /* LOW_RANK noise: steps, at least 1 */
 } zo2_update;
 
 /* Where prepare leaves the weights, and how far along the direction they are moved there. The sides of W+ and W- have
@@ -254,6 +263,8 @@ typedef struct zo2_prepare_args {
   uint32_t step;
   uint32_t direction; /* 0..2^24-1 */
   zo2_span z;         /* BUFFER noise */
+  uint32_t rank;      /* LOW_RANK noise: 1..16 */
+  uint32_t interval;  /* LOW_RANK noise: steps, at least 1 */
   uint32_t store;     /* 1: write the updated wire bytes */
   zo2_rounding rounding;
   zo2_span sticky; /* zo2_sticky; may be none when update_count is 0 */

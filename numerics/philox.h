@@ -5,7 +5,7 @@
 //   key     = (seed low, seed high)
 //   counter = (q low, q high, step, purpose << 24 | direction)
 // where q is derived from the canonical index of the element; how depends on the purpose (gaussian.h, rademacher.h,
-// rounding.h).
+// rounding.h, low_rank.h).
 #pragma once
 
 #include <stdint.h>
@@ -20,7 +20,14 @@ constexpr uint32_t kPhiloxMultiplier1 = 0xCD9E8D57u;
 constexpr uint32_t kPhiloxKeyStep0 = 0x9E3779B9u;
 constexpr uint32_t kPhiloxKeyStep1 = 0xBB67AE85u;
 
-enum Purpose : uint32_t { kPurposeGaussian = 0, kPurposeRademacher = 1, kPurposeRounding = 2 };
+enum Purpose : uint32_t {
+  kPurposeGaussian = 0,
+  kPurposeRademacher = 1,
+  kPurposeRounding = 2,
+  // 3: what an adapter begins with (src/adapters/values.ts)
+  kPurposeRowFactor = 4,
+  kPurposeColumnFactor = 5,
+};
 
 struct PhiloxWords {
   uint32_t x[4];

@@ -95,7 +95,7 @@ void apply_update(const PrepareJob& job, uint32_t index, const Piece& piece, con
   }
   kernels.update_begin(piece.decay ? resolved.b : 0.0f, tile->w, place.n, u);
   for (uint32_t d = 0; d < update.directions; ++d) {
-    fill_noise_tile(kernels, update_noise(update, d), place.first, place.n, place.begin, place.end, z);
+    fill_noise_tile(kernels, update_noise(update, d, piece.matrix), place.first, place.n, place.begin, place.end, z);
     kernels.update_add(resolved.a[d], z, place.n, u);
   }
   if (!replace(kernels, {piece.wire_dtype, stochastic, words}, blocks, u, tile))

@@ -44,12 +44,12 @@ void apply_update(const PrepareJob& job, uint32_t index, const Piece& piece, con
   const TileRounding rounding = {piece.wire_dtype, stochastic, words};
   bool fits;
   if (update.directions == 1) {
-    fill_noise_tile(kernels, update_noise(update, 0), tile.first, tile.n, tile.begin, tile.end, z);
+    fill_noise_tile(kernels, update_noise(update, 0, piece.matrix), tile.first, tile.n, tile.begin, tile.end, z);
     fits = kernels.update_once(rounding, resolved.a[0], b, z, tile.n, tile.begin, tile.end, w);
   } else {
     kernels.update_begin(b, w, tile.n, u);
     for (uint32_t d = 0; d < update.directions; ++d) {
-      fill_noise_tile(kernels, update_noise(update, d), tile.first, tile.n, tile.begin, tile.end, z);
+      fill_noise_tile(kernels, update_noise(update, d, piece.matrix), tile.first, tile.n, tile.begin, tile.end, z);
       kernels.update_add(resolved.a[d], z, tile.n, u);
     }
     fits = kernels.update_end(rounding, u, tile.n, tile.begin, tile.end, w);

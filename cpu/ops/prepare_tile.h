@@ -18,6 +18,7 @@ struct Piece {
   unsigned char* sides[contract::kMaxSides];
   zo2_dtype wire_dtype;
   zo2_dtype scratch_dtype;
+  Matrix matrix;
   bool decay;
   bool frozen;
 };
@@ -34,7 +35,7 @@ struct Tile {
   bool whole() const { return begin == 0 && end == n; }
 };
 
-NoiseSource update_noise(const contract::PendingUpdate& update, uint32_t direction);
+NoiseSource update_noise(const contract::PendingUpdate& update, uint32_t direction, const Matrix& matrix);
 
 // Perturbs the tile, whose element `begin` is number `offset` of the piece.
 void write_sides(const PrepareJob& job, const Piece& piece, const Tile& tile, uint64_t offset, const float* w);

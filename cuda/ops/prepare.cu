@@ -1,11 +1,13 @@
 #include "cuda/ops/prepare.cuh"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "cuda/kernel.h"
 #include "cuda/ops/check.cuh"
 #include "cuda/ops/prepare_blocks.cuh"
 #include "cuda/ops/prepare_group.cuh"
+#include "cuda/ops/prepare_low_rank.cuh"
 #include "cuda/ops/prepare_place.cuh"
 #include "cuda/ops/prepare_uniform.cuh"
 #include "cuda/ops/sticky.cuh"
@@ -16,9 +18,12 @@ namespace {
 using namespace groups;
 using contract::PendingUpdate;
 
+// What a kernel has code for besides plain elements and noise of one element: others need fewer registers without.
+enum Needs : uint32_t { kNone = 0, kBlocks = 1, kLowRank = 2 };
+
 // Of a multiprocessor, as many as the registers allow without spilling.
-template <bool kBlocked>
-constexpr int kResidentBlocks = kBlocked ? 2 : 3;
+template <uint32_t kNeeds>
+constexpr int kResidentBlocks = kNeeds == kNone ? 3 : 2;
 constexpr int kMaxDirections = static_cast<int>(contract::kMaxDirections);
 static_assert(kPrepareThreads == static_cast<int>(kInlineUpdates) * kMaxDirections,
               "one thread computes the coefficient of one update and direction");
@@ -89,19 +94,29 @@ __device__ inline Group group_at(const Job& job, const zo2_segment& s, uint64_t 
   return group;
 }
 
-// Noise of a group: kAnywhere, of one that may begin anywhere in the canonical order.
-template <bool kAnywhere>
-__device__ inline void draw(zo2_noise_kind kind, uint64_t seed, uint32_t step, uint32_t direction, const float* table,
+// Noise of a group along one direction, of a pass or an update. `table` is that of BUFFER noise. kAnywhere: the group
+// may begin anywhere in the canonical order.
+template <bool kAnywhere, uint32_t kNeeds, class Drawn>
+__device__ inline void draw(const Drawn& drawn, uint32_t direction, const float* table, const zo2_segment& s,
                             const Group& group, float (&z)[kGroup]) {
+  zo2_noise_kind kind = drawn.noise;
+  if constexpr ((kNeeds & kLowRank) != 0) {
+    if (kind == ZO2_NOISE_LOW_RANK) {
+      if (s.row_width != 0) {
+        return low_rank_group({drawn.seed, drawn.step, drawn.column_step, direction, drawn.rank}, s, group, z);
+      }
+      kind = ZO2_NOISE_GAUSSIAN;
+    }
+  }
   if constexpr (kAnywhere) {
-    noise_octet(kind, seed, step, direction, table, group, z);
+    noise_octet(kind, drawn.seed, drawn.step, direction, table, group, z);
   } else {
-    noise_group(kind, seed, step, direction, table, group, z);
+    noise_group(kind, drawn.seed, drawn.step, direction, table, group, z);
   }
 }
 
 // By how much update `k` of the batch changes the weights.
-template <bool kAnywhere>
+template <bool kAnywhere, uint32_t kNeeds>
 __device__ inline void change(const Batch& batch, uint32_t k, const zo2_segment& s, const Group& group,
                               const float (&w)[kGroup], float (&u)[kGroup]) {
   const PendingUpdate& update = batch.updates[k];
@@ -111,18 +126,18 @@ __device__ inline void change(const Batch& batch, uint32_t k, const zo2_segment&
   for (int i = 0; i < kGroup; ++i) u[i] = numerics::update_begin(b, w[i]);
   for (uint32_t d = 0; d < update.directions; ++d) {
     const float* const table = update.z == nullptr ? nullptr : update.z + d * (update.z_stride / sizeof(float));
-    draw<kAnywhere>(update.noise, update.seed, update.step, d, table, group, z);
+    draw<kAnywhere, kNeeds>(update, d, table, s, group, z);
     const float a = batch.a[k][d];
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) u[i] = numerics::update_add(a, z[i], u[i]);
   }
 }
 
-template <bool kAnywhere>
+template <bool kAnywhere, uint32_t kNeeds>
 __device__ inline void write_sides(const Job& job, const zo2_segment& s, const Group& group, const float (&w)[kGroup]) {
   const bool plain = (s.flags & ZO2_SEGMENT_FROZEN) != 0 || !job.draws;
   float z[kGroup], x[kGroup];
-  if (!plain) draw<kAnywhere>(job.noise, job.seed, job.step, job.direction, job.z, group, z);
+  if (!plain) draw<kAnywhere, kNeeds>(job, job.direction, job.z, s, group, z);
 #pragma unroll
   for (uint32_t side = 0; side < contract::kMaxSides; ++side) {
     if (side >= job.side_count) return;
@@ -210,7 +225,7 @@ struct BlockPart {
 };
 
 // This block's part of its segment. The first update at which a weight of this thread left its dtype, or UINT32_MAX.
-template <class Part>
+template <class Part, uint32_t kNeeds>
 __device__ inline uint32_t prepare_parts(const Job& job, BlockState& state) {
   const zo2_segment& s = state.place.segment;
   const uint32_t update_count = (s.flags & ZO2_SEGMENT_FROZEN) != 0 ? 0 : job.update_count;
@@ -227,20 +242,19 @@ __device__ inline uint32_t prepare_parts(const Job& job, BlockState& state) {
       if (!part.exists()) continue;
       for (uint32_t k = 0; k < kInlineUpdates && first + k < update_count; ++k) {
         float u[kGroup];
-        change<Part::kAnywhere>(state.batch, k, s, part.place(), part.w, u);
+        change<Part::kAnywhere, kNeeds>(state.batch, k, s, part.place(), part.w, u);
         if (!part.replace(job, s, state.batch.updates[k], u) && first + k < overflowed) overflowed = first + k;
       }
     }
     if (!part.exists()) continue;
     if (job.store && update_count > 0) part.store(job, s);
-    if (job.side_count != 0) write_sides<Part::kAnywhere>(job, s, part.place(), part.w);
+    if (job.side_count != 0) write_sides<Part::kAnywhere, kNeeds>(job, s, part.place(), part.w);
   }
   return overflowed;
 }
 
-// kBlocked: some segment of the layout is stored in blocks. The other kernel needs no registers for them.
-template <bool kBlocked>
-__global__ void __launch_bounds__(kPrepareThreads, kResidentBlocks<kBlocked>)
+template <uint32_t kNeeds>
+__global__ void __launch_bounds__(kPrepareThreads, kResidentBlocks<kNeeds>)
     prepare_kernel(const __grid_constant__ Job job, const uint32_t* poison) {
   if (*poison != 0) return;
   ZO2_SHARED_STATIC(BlockState, state);
@@ -249,12 +263,13 @@ __global__ void __launch_bounds__(kPrepareThreads, kResidentBlocks<kBlocked>)
   __syncthreads();
 
   uint32_t overflowed;
+  constexpr bool kBlocked = (kNeeds & kBlocks) != 0;
   if (kBlocked && state.place.segment.wire_dtype == ZO2_I8) {
-    overflowed = prepare_parts<BlockPart<numerics::Int8>>(job, state);
+    overflowed = prepare_parts<BlockPart<numerics::Int8>, kNeeds>(job, state);
   } else if (kBlocked && state.place.segment.wire_dtype == ZO2_E4M3) {
-    overflowed = prepare_parts<BlockPart<numerics::E4m3>>(job, state);
+    overflowed = prepare_parts<BlockPart<numerics::E4m3>, kNeeds>(job, state);
   } else {
-    overflowed = prepare_parts<PlainPart>(job, state);
+    overflowed = prepare_parts<PlainPart, kNeeds>(job, state);
   }
   if (job.update_count != 0) finish(job, overflowed);
 }
@@ -285,6 +300,23 @@ Job make_job(const contract::PrepareCommand& command, const PrepareResources& re
   return job;
 }
 
+bool draws_low_rank(const contract::PrepareCommand& command) {
+  if (command.draws && command.noise == ZO2_NOISE_LOW_RANK) return true;
+  return std::any_of(command.updates.begin(), command.updates.end(),
+                     [](const PendingUpdate& update) { return update.noise == ZO2_NOISE_LOW_RANK; });
+}
+
+// Calls f with what the command needs as a type.
+template <class F>
+cudaError_t with_needs(const contract::PrepareCommand& command, F&& f) {
+  const bool blocked = command.layout->blocked();
+  if (draws_low_rank(command)) {
+    return blocked ? f(std::integral_constant<uint32_t, kBlocks | kLowRank>{})
+                   : f(std::integral_constant<uint32_t, kLowRank>{});
+  }
+  return blocked ? f(std::integral_constant<uint32_t, kBlocks>{}) : f(std::integral_constant<uint32_t, kNone>{});
+}
+
 }  // namespace
 
 cudaError_t launch_prepare(const Launch& launch, const contract::PrepareCommand& command,
@@ -302,9 +334,9 @@ cudaError_t launch_prepare(const Launch& launch, const contract::PrepareCommand&
   // Without an element, one block looks at the coefficients.
   const Job job = make_job(command, resources);
   const unsigned grid = std::max(1u, static_cast<unsigned>(blocks));
-  if (command.layout->blocked())
-    return ZO2_LAUNCH((prepare_kernel<true>), grid, kPrepareThreads, 0, launch.stream, job, launch.poison());
-  return ZO2_LAUNCH((prepare_kernel<false>), grid, kPrepareThreads, 0, launch.stream, job, launch.poison());
+  return with_needs(command, [&](auto needs) {
+    return ZO2_LAUNCH((prepare_kernel<needs()>), grid, kPrepareThreads, 0, launch.stream, job, launch.poison());
+  });
 }
 
 }  // namespace zo2::cuda

@@ -221,7 +221,7 @@ UniformJob make_job(const PrepareCommand& command, const zo2_segment* segments) 
 
 bool is_uniform_prepare(const PrepareCommand& command) {
   const zo2_noise_kind noise = noise_kind(command);
-  if (noise == ZO2_NOISE_BUFFER || command.updates.size() > 1) return false;
+  if ((noise != ZO2_NOISE_GAUSSIAN && noise != ZO2_NOISE_RADEMACHER) || command.updates.size() > 1) return false;
   for (const PendingUpdate& update : command.updates) {
     if (update.directions != 1 || update.noise != noise) return false;
   }

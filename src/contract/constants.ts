@@ -2,13 +2,13 @@
  * The numbers of `contract/zo2.h`, under the same words; those of ops stand in `ops/table.ts`. `scripts/check-api.mjs`
  * compares them with the header.
  */
-export const CONTRACT_VERSION = 8;
+export const CONTRACT_VERSION = 9;
 
 export const DTYPE = { f32: 0, f16: 1, bf16: 2, i32: 3, i8: 4, e4m3: 5 } as const;
 
 export const SEGMENT = { decay: 1, frozen: 2, gathered: 4 } as const;
 
-export const NOISE = { gaussian: 0, rademacher: 1, buffer: 2 } as const;
+export const NOISE = { gaussian: 0, rademacher: 1, buffer: 2, lowRank: 3 } as const;
 
 export const ROUND = { nearest: 0, stochastic: 1 } as const;
 

@@ -293,7 +293,7 @@ export class Issue {
       sides: this.sidesOf(signs, set, noise?.eps ?? 0),
       rows: target.rows,
       rowCount: target.rowCount,
-      noise: NOISE[noise?.noise.kind ?? "gaussian"],
+      ...noiseArgs(noise?.noise ?? { kind: "gaussian" }),
       seed: noise?.seed ?? 0n,
       step: noise?.step ?? 0,
       direction: direction ?? 0,
@@ -319,7 +319,7 @@ export class Issue {
   private update(pending: PendingUpdate<NoiseSource>): UpdateArgs {
     const { seed, step, directions, learningRate, weightDecay } = pending;
     return {
-      noise: NOISE[pending.noise.kind],
+      ...noiseArgs(pending.noise),
       seed,
       step,
       directions,
@@ -422,6 +422,11 @@ export class Issue {
 
 function injectedNoise(noise: NoiseSource): Span | null {
   return noise.kind === "buffer" ? noise.z : null;
+}
+
+function noiseArgs(noise: NoiseSource): Pick<UpdateArgs, "noise" | "rank" | "interval"> {
+  if (noise.kind !== "low-rank") return { noise: NOISE[noise.kind], rank: 0, interval: 0 };
+  return { noise: NOISE.lowRank, rank: noise.rank, interval: noise.interval };
 }
 
 /** First index whose value is not below `value`. */

@@ -1,9 +1,14 @@
 import type { Buffer, Device } from "zo2/native";
+import type { DrawnNoise } from "../method/index.js";
 import { allocate, USE } from "./allocate.js";
 import type { NoiseSource } from "./pass-data.js";
 
 /** Noise by its distribution, or for tests z itself: fp32, in the canonical order (`canonicalLength` elements). */
-export type Noise = "gaussian" | "rademacher" | { readonly z: Float32Array };
+export type Noise = DrawnNoise | { readonly z: Float32Array };
+
+export function drawnSource(noise: DrawnNoise): NoiseSource {
+  return typeof noise === "string" ? { kind: noise } : noise;
+}
 
 /** Tables of z that tests put in the place of drawn noise, by step state: free again when the state of the step is. */
 export class NoiseTables {
@@ -16,7 +21,7 @@ export class NoiseTables {
   ) {}
 
   async source(noise: Noise, state: number): Promise<NoiseSource> {
-    if (typeof noise === "string") return { kind: noise };
+    if (typeof noise === "string" || "kind" in noise) return drawnSource(noise);
     const bytes = this.elements * Float32Array.BYTES_PER_ELEMENT;
     const buffer = this.buffers.get(state) ?? (await allocate(this.device, "host", bytes, USE.noise));
     this.buffers.set(state, buffer);

@@ -1,6 +1,6 @@
 import type { Buffer, Device, Layout, Program } from "zo2/native";
 import { at } from "../base/at.js";
-import { isBlocked, scaleOffsetOf } from "../base/dtype.js";
+import { scaleOffsetOf } from "../base/dtype.js";
 import { SEGMENT } from "../contract/constants.js";
 import { FLOAT_DTYPE, WIRE_DTYPE, spaceBytes, unitProgram } from "../memory/operands.js";
 import type { Plan } from "../memory/plan.js";
@@ -91,10 +91,14 @@ export class PlanObjects {
 }
 
 function unitSegments(unit: Unit, frozen: ReadonlySet<Parameter>): Float64Array {
-  const words = unit.tensors.flatMap((t) => [
-    ...[t.canonical, t.count, t.wireOffset, t.scratchOffset, isBlocked(t.wire) ? t.count / t.rowCount : 0],
-    ...[WIRE_DTYPE[t.wire], FLOAT_DTYPE[t.scratch], segmentFlags(t.parameter, frozen), t.scaleOffset],
-  ]);
+  const words = unit.tensors.flatMap((t) => {
+    const isMatrix = t.parameter.shape.length > 1;
+    return [
+      ...[t.canonical, t.count, t.wireOffset, t.scratchOffset, isMatrix ? t.count / t.rowCount : 0],
+      ...[WIRE_DTYPE[t.wire], FLOAT_DTYPE[t.scratch], segmentFlags(t.parameter, frozen)],
+      ...[isMatrix ? t.rowStart : 0, t.scaleOffset],
+    ];
+  });
   return Float64Array.from(words);
 }
 
@@ -108,7 +112,7 @@ function gatheredSegment(
   const dtypes = [WIRE_DTYPE[wire], FLOAT_DTYPE[options.compute]];
   const flags = segmentFlags(parameter, frozen) | SEGMENT.gathered;
   const scales = scaleOffsetOf(wire, tableRows, width);
-  return Float64Array.from([parameter.canonical, count, 0, scratchOffset, width, ...dtypes, flags, scales]);
+  return Float64Array.from([parameter.canonical, count, 0, scratchOffset, width, ...dtypes, flags, 0, scales]);
 }
 
 function segmentFlags(parameter: Parameter, frozen: ReadonlySet<Parameter>): number {

@@ -2,11 +2,14 @@
 import type { Buffer } from "zo2/native";
 import type { Batch } from "../memory/batch-tables.js";
 import type { RowRange } from "../memory/cache-layout.js";
-import type { CoefficientRule, PendingUpdate } from "../method/index.js";
+import type { CoefficientRule, LowRankNoise, PendingUpdate } from "../method/index.js";
 import type { Span } from "./words.js";
 
 /** The noise of one step; `buffer` (tests only) is a table of z in the canonical order. */
-export type NoiseSource = { readonly kind: "gaussian" | "rademacher" } | { readonly kind: "buffer"; readonly z: Span };
+export type NoiseSource =
+  | { readonly kind: "gaussian" | "rademacher" }
+  | LowRankNoise
+  | { readonly kind: "buffer"; readonly z: Span };
 
 /** How far perturbed weights stand from their place, and along what. */
 export interface Perturbation {

@@ -1,6 +1,6 @@
 /** What is asked of a session. */
 import type { Capacity } from "../memory/places.js";
-import type { CoefficientRule, PendingUpdate, Probe } from "../method/index.js";
+import type { CoefficientRule, DrawnNoise, PendingUpdate, Probe } from "../method/index.js";
 import type { Output } from "../ops/value.js";
 import type { CacheUse } from "./key-value-cache.js";
 import type { Noise } from "./noise.js";
@@ -34,7 +34,7 @@ export interface ForwardOptions {
 
 /** The update of a step that was taken before. */
 export interface ReplayedUpdate extends Pick<PendingUpdate<never>, "seed" | "step" | "learningRate" | "weightDecay"> {
-  readonly noise: "gaussian" | "rademacher";
+  readonly noise: DrawnNoise;
   /** fp32, one for each direction. */
   readonly coefficients: readonly number[];
 }

@@ -22,7 +22,7 @@ import { canonicalLength, type Parameter } from "../ops/parameter.js";
 import type { Recording } from "../ops/record.js";
 import { Control } from "./control.js";
 import { KeyValueCache } from "./key-value-cache.js";
-import { NoiseTables } from "./noise.js";
+import { drawnSource, NoiseTables } from "./noise.js";
 import type { SessionOptions } from "./options.js";
 import type { NoiseSource, PassData, Perturbation, StepData } from "./pass-data.js";
 import { Passes } from "./passes.js";
@@ -365,7 +365,7 @@ export class Session {
           const first = adopt(part.map(({ coefficients }) => coefficients));
           const pending = part.map(({ coefficients, noise, ...update }, i) => ({
             ...update,
-            ...{ noise: { kind: noise }, state: first + i, directions: coefficients.length },
+            ...{ noise: drawnSource(noise), state: first + i, directions: coefficients.length },
           }));
           const data: PassData = { kind: "flush", pending, rounding: this.options.rounding };
           const last = done + part.length === updates.length;

@@ -11,6 +11,9 @@ export interface Span {
 /** `zo2_update`: an update that has not reached the unit yet. */
 export interface UpdateArgs {
   readonly noise: number;
+  /** Of low-rank noise; otherwise 0. */
+  readonly rank: number;
+  readonly interval: number;
   readonly seed: bigint;
   readonly step: number;
   readonly directions: number;
@@ -35,6 +38,9 @@ export interface PrepareArgs {
   readonly rows: Span | null;
   readonly rowCount: number;
   readonly noise: number;
+  /** Of low-rank noise; otherwise 0. */
+  readonly rank: number;
+  readonly interval: number;
   readonly seed: bigint;
   readonly step: number;
   readonly direction: number;
@@ -186,6 +192,8 @@ export class CommandWords {
     this.span(args.rows);
     this.word(args.rowCount);
     this.word(args.noise);
+    this.word(args.rank);
+    this.word(args.interval);
     this.seed(args.seed);
     this.word(args.step);
     this.word(args.direction);
@@ -201,6 +209,8 @@ export class CommandWords {
     this.word(args.updates.length);
     for (const u of args.updates) {
       this.word(u.noise);
+      this.word(u.rank);
+      this.word(u.interval);
       this.seed(u.seed);
       this.word(u.step);
       this.word(u.directions);

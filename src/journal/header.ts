@@ -24,6 +24,13 @@ const tensorSchema = z.strictObject({
   adapter: z.literal(true).optional(),
 });
 
+/** Noise of low rank: of so many products of factors, of which those of the columns stay for `interval` steps. */
+const lowRankSchema = z.strictObject({
+  kind: z.literal("low-rank"),
+  rank: z.int().min(1).max(16),
+  interval: z.int().min(1),
+});
+
 export const runHeaderSchema = z.strictObject({
   format: z.literal(FORMAT_VERSION),
   /** The version of this package that began the run. */
@@ -53,7 +60,7 @@ export const runHeaderSchema = z.strictObject({
     directions: z.int().min(1).max(64),
     /** Places of the probes that stand at the weights, whose loss is the step's; absent: it is the mean of all. */
     inPlace: z.array(count).min(1).optional(),
-    noise: z.enum(["gaussian", "rademacher"]),
+    noise: z.enum(["gaussian", "rademacher"]).or(lowRankSchema),
     weightDecay: z.number().min(0),
     /** Parameters that no update concerns, by name. */
     frozen: z.array(z.string()),

@@ -5,9 +5,8 @@ import type { Session } from "../device/session.js";
 import { exampleOf } from "../infer/plan-ahead.js";
 import type { Batch } from "../memory/batch-tables.js";
 import { STEPS_IN_FLIGHT } from "../memory/control.js";
-import { METHODS, type MethodStep } from "../method/index.js";
+import { type DrawnNoise, METHODS, type MethodStep } from "../method/index.js";
 import type { HeadSpec } from "../models/head.js";
-import type { NoiseKind } from "../simulate/hardware.js";
 
 /** Sequences of equal length, by micro-batch. */
 export interface BatchShape {
@@ -28,7 +27,7 @@ export function batchOfShape(head: HeadSpec, vocabSize: number, { microBatches, 
 export interface StepsOptions {
   /** What a step is. @default MeZO's, along one direction */
   readonly method?: MethodStep;
-  readonly noise: NoiseKind;
+  readonly noise: DrawnNoise;
   readonly eps: number;
   readonly learningRate: number;
   /** Number of the first. */

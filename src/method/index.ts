@@ -30,6 +30,7 @@ export {
   rootMeanSquare,
   type StepOutcome,
 } from "./method.js";
+export { type DrawnNoise, type LowRankNoise, noiseText, varianceOf } from "./noise.js";
 export { AT_WEIGHTS, directionsOf, type Draw, drawsOf, type Probe } from "./probe.js";
 export { StepError } from "./step-error.js";
 export { type PendingUpdate, UpdateLog } from "./update.js";

@@ -1,4 +1,5 @@
 /** What it would take to fine-tune a model, from its `config.json` alone: no weight is read, and no addon needed. */
+import type { DrawnNoise } from "../method/index.js";
 import { join } from "node:path";
 import { Zo2Error } from "../base/errors.js";
 import { FLOAT_TYPES, type FloatType, TORCH_DTYPE } from "../base/dtype.js";
@@ -15,7 +16,7 @@ import type { AdapterRequest } from "../adapters/make.js";
 import { readRequest } from "../adapters/request.js";
 import { defineModel } from "../models/index.js";
 import type { Recording } from "../ops/record.js";
-import { type Hardware, hardwareNamed, type NoiseKind, THIS_MACHINE } from "../simulate/hardware.js";
+import { type Hardware, hardwareNamed, THIS_MACHINE } from "../simulate/hardware.js";
 import type { SimulatedStep } from "../simulate/simulate.js";
 import { choosePlan, type Fit, firstThatFits, type RoomOptions } from "./choose.js";
 import { planLargest } from "./micro-batches.js";
@@ -125,7 +126,7 @@ function choose(
   hardware: Hardware | null,
   room: RoomOptions,
   { symbols }: Workload,
-  noise: NoiseKind,
+  noise: DrawnNoise,
 ): Fit & { readonly predicted: SimulatedStep | null } {
   if (hardware === null) return { ...firstThatFits(recording, room), predicted: null };
   return choosePlan(recording, { ...room, hardware, step: { noise, symbols } });

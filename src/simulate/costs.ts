@@ -1,4 +1,5 @@
 /** Seconds of a pass's commands on some hardware. */
+import { type DrawnNoise, varianceOf } from "../method/index.js";
 import { at } from "../base/at.js";
 import { floatOf } from "../base/dtype.js";
 import { loweredOps } from "../memory/operands.js";
@@ -8,7 +9,7 @@ import { attentionCost, productCost } from "../ops/cost.js";
 import type { Inputs } from "../ops/value.js";
 import type { Lane, Work } from "../schedule/command.js";
 import { type Amounts, amountsOf, opAmounts, type PassSizes } from "./amounts.js";
-import type { Hardware, NoiseKind } from "./hardware.js";
+import type { Hardware } from "./hardware.js";
 import { secondsAt } from "./rate.js";
 
 export interface Cost extends Amounts {
@@ -26,7 +27,7 @@ export class Costs {
     private readonly plan: Plan,
     private readonly inputs: Inputs,
     private readonly hardware: Hardware,
-    private readonly noise: NoiseKind,
+    private readonly noise: DrawnNoise,
     private readonly sizes: PassSizes,
   ) {}
 
@@ -76,10 +77,13 @@ export class Costs {
   }
 
   private drawsPerSecond({ tensors }: Unit): number {
-    const rate = this.hardware.noise[this.noise];
-    if (typeof rate === "number") return rate;
+    // Of low rank no rate is measured: a column's factor takes what an element's Gaussian noise does.
+    const { noise } = this;
+    const rate = this.hardware.noise[typeof noise === "string" ? noise : "gaussian"];
+    const draws = varianceOf(noise);
+    if (typeof rate === "number") return rate / draws;
     const [largest] = [...tensors].sort((a, b) => b.count - a.count);
     // Of blocks no rate is measured: that of the dtype which has all their values.
-    return rate[floatOf(largest?.wire ?? "fp32")];
+    return rate[floatOf(largest?.wire ?? "fp32")] / draws;
   }
 }

@@ -3,7 +3,7 @@ import { at } from "../base/at.js";
 import type { Plan } from "../memory/plan.js";
 import { schedulePlan } from "../memory/schedule-plan.js";
 import { fixedIn } from "../memory/units.js";
-import { directionsOf, type Probe } from "../method/index.js";
+import { directionsOf, type DrawnNoise, type Probe } from "../method/index.js";
 import type { Inputs } from "../ops/value.js";
 import { type Lane, LANE_NUMBER, LANES, type Work } from "../schedule/command.js";
 import type { Pass } from "../schedule/facts.js";
@@ -12,7 +12,7 @@ import type { Resource } from "../schedule/resource.js";
 import type { Amounts, Symbols } from "./amounts.js";
 import { type Cause, causesOf, type Touching } from "./causes.js";
 import { type Cost, Costs } from "./costs.js";
-import type { Hardware, NoiseKind } from "./hardware.js";
+import type { Hardware } from "./hardware.js";
 import { runShared } from "./shared.js";
 
 /** A command where it would run. Seconds from the beginning of the step. */
@@ -36,7 +36,7 @@ export interface SimulatedStep {
 
 export interface SimulateOptions {
   readonly probes: readonly Probe[];
-  readonly noise: NoiseKind;
+  readonly noise: DrawnNoise;
   readonly microBatches: number;
   /** Rows of a micro-batch. */
   readonly symbols: Symbols;

@@ -4,10 +4,10 @@ import type { TracedSpan } from "../device/trace.js";
 import type { Session } from "../device/session.js";
 import { takeSteps } from "../measure/steps.js";
 import { type Batch, symbolsOf, touchedRows } from "../memory/batch-tables.js";
-import type { MethodStep, Probe } from "../method/index.js";
+import type { DrawnNoise, MethodStep, Probe } from "../method/index.js";
 import type { LaneBar, LaneStep } from "../page/lanes.js";
 import { type Cause, causesOf } from "../simulate/causes.js";
-import type { Hardware, NoiseKind } from "../simulate/hardware.js";
+import type { Hardware } from "../simulate/hardware.js";
 import { simulateStep } from "../simulate/simulate.js";
 
 /** Steps before those that are traced: the first has nothing pending, and meets cold memory. */
@@ -17,7 +17,7 @@ const TRACED = 4;
 
 export interface RecordOptions {
   readonly method: MethodStep;
-  readonly noise: NoiseKind;
+  readonly noise: DrawnNoise;
   readonly overlap: boolean;
   readonly hardware: Hardware;
 }

@@ -95,7 +95,7 @@ export class StepLanes implements Disposable {
     );
     const known = hardwareOf(info.name) ?? (await keptHardware(info));
     // Noise that a test gives is read like any other table.
-    const kind = typeof noise === "string" ? noise : "gaussian";
+    const kind = typeof noise === "string" || "kind" in noise ? noise : "gaussian";
     const steps =
       known === undefined
         ? [measured]

@@ -1,3 +1,4 @@
+import { noiseText } from "../method/index.js";
 import { formatBytes } from "../base/bytes.js";
 import { Zo2Error } from "../base/errors.js";
 import { replaceTextFile } from "../base/files.js";
@@ -87,7 +88,7 @@ export async function writeTimeline(
           "batch",
           `${sequences}, in ${microBatches.length === 1 ? "one pass" : `${microBatches.length} micro-batches`}`,
         ],
-        ["noise", noise],
+        ["noise", noiseText(noise)],
         ["figures of the prediction", `${hardware.name}, ${hardware.source}`],
       ],
     },

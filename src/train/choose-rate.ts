@@ -1,3 +1,4 @@
+import { noiseOf } from "../config/methods/index.js";
 import { Zo2Error } from "../base/errors.js";
 import { at } from "../base/at.js";
 import type { ResolvedTrainerOptions } from "../config/trainer.js";
@@ -29,7 +30,8 @@ export async function chooseRate(
   signal: AbortSignal | undefined,
 ): Promise<RateChoice> {
   const { seed, batchSize, reduction, method } = options;
-  const { eps, noise } = method;
+  const { eps } = method;
+  const noise = noiseOf(method, method.noise);
   const order = new BatchOrder(source, seed, batchSize);
   const looks: Look[] = [];
   for (let step = 0; step < DIRECTIONS; step++) {

@@ -1,4 +1,5 @@
 /** Of a run with weights below fp32 that are rounded to nearest: how many of its updates change nothing. */
+import { type DrawnNoise, varianceOf } from "../method/index.js";
 import { BLOCK, type BlockType, type FloatType, isBlocked, type WireType } from "../base/dtype.js";
 import type { Warning } from "../base/warnings.js";
 import { weightSources } from "../checkpoint/weights.js";
@@ -78,14 +79,14 @@ export class LostUpdates {
   private constructor(
     private readonly wire: WireType,
     private readonly halfGaps: Float64Array,
-    private readonly noise: "gaussian" | "rademacher",
+    private readonly noise: DrawnNoise,
   ) {}
 
   /** Null where no update is lost: in fp32, with stochastic rounding, or where nothing narrower is trained. */
   static async of(
     { session, options }: Loaded,
     trained: readonly Parameter[],
-    noise: "gaussian" | "rademacher",
+    noise: DrawnNoise,
   ): Promise<LostUpdates | null> {
     if (roundingOf(options) === "stochastic") return null;
     const wires = new Map(session.units.flatMap(({ tensors }) => tensors.map((t) => [t.parameter, t.wire] as const)));
@@ -118,8 +119,8 @@ export class LostUpdates {
     if (this.squares.length < FIRST_STEPS) return null;
     const size = Math.sqrt(this.squares.reduce((total, square) => total + square, 0) / FIRST_STEPS);
     // Along several directions an update is a sum of as many numbers.
-    const noise = coefficients.length > 1 ? "gaussian" : this.noise;
-    const share = lostShare(this.halfGaps, size, noise);
+    const noise = coefficients.length === 1 && this.noise === "rademacher" ? "rademacher" : "gaussian";
+    const share = lostShare(this.halfGaps, size * Math.sqrt(varianceOf(this.noise)), noise);
     if (share < WORTH_A_WARNING) return null;
     return {
       code: "ZO2_WARN_LOST_UPDATES",

@@ -291,7 +291,7 @@ test("a step of three probes along two directions moves the weights, and two sid
         sticky: span(sticky),
       });
       list.prepare(stream, {
-        layout: device.createLayout(Float64Array.of(0, 4, 0, 0, 0, 0, 0, 0, 0)),
+        layout: device.createLayout(Float64Array.of(0, 4, 0, 0, 0, 0, 0, 0, 0, 0)),
         wire: span(wire),
         sides: [
           { scratch: span(scratch), eps: 0.5 },
@@ -300,6 +300,7 @@ test("a step of three probes along two directions moves the weights, and two sid
         rows: null,
         rowCount: 0,
         noise: NOISE.buffer,
+        ...{ rank: 0, interval: 0 },
         seed: 1n,
         step: 1,
         direction: 0,
@@ -310,6 +311,7 @@ test("a step of three probes along two directions moves the weights, and two sid
         updates: [
           {
             noise: NOISE.buffer,
+            ...{ rank: 0, interval: 0 },
             seed: 1n,
             step: 0,
             directions: 2,

@@ -16,7 +16,7 @@ const KINDS: readonly Kind[] = ["Device", "Stream", "Event", "Gate", "Buffer", "
 
 const EMPTY_PROGRAM = Float64Array.of(4, 0, 0, 0);
 const BYTE = new Uint8Array(1);
-const SEGMENT = Float64Array.of(0, 16, 0, 0, 0, 0, 0, 0, 0);
+const SEGMENT = Float64Array.of(0, 16, 0, 0, 0, 0, 0, 0, 0, 0);
 
 async function oneOfEach(device: Device): Promise<Handles> {
   return {
@@ -379,9 +379,9 @@ test("arguments of createLayout and createProgram are checked by number, with th
   await withDevice({}, async (device) => {
     const layout = async (words: number[]) =>
       (await errorOf(() => device.createLayout(Float64Array.from(words)))).message;
-    expect(await layout([1, 2, 3])).toMatch(/3 words are not a multiple of 9/);
-    expect(await layout([...SEGMENT, 0, 1.5, 0, 0, 0, 0, 0, 0, 0])).toMatch(/segment 1, word 10 \(count\): 1.5/);
-    expect(await layout([0, 16, 0, 0, 0, 9, 0, 0, 0])).toMatch(/wire dtype/);
+    expect(await layout([1, 2, 3])).toMatch(/3 words are not a multiple of 10/);
+    expect(await layout([...SEGMENT, 0, 1.5, 0, 0, 0, 0, 0, 0, 0, 0])).toMatch(/segment 1, word 11 \(count\): 1.5/);
+    expect(await layout([0, 16, 0, 0, 0, 9, 0, 0, 0, 0])).toMatch(/wire dtype/);
     const program = async (words: number[], spaces: number[]) =>
       await errorOf(() => device.createProgram(Float64Array.from(words), Float64Array.from(spaces)));
     expect((await program([...EMPTY_PROGRAM], [0, 0])).message).toMatch(/2 entries; it needs 6/);

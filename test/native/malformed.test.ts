@@ -42,7 +42,7 @@ async function everything(device: Device): Promise<Target> {
     gate,
     await device.createBuffer("device", 4096),
     await device.createBuffer("host", 4096),
-    device.createLayout(Float64Array.of(0, 16, 0, 0, 0, 0, 0, 1, 0)),
+    device.createLayout(Float64Array.of(0, 16, 0, 0, 0, 0, 0, 1, 0, 0)),
     device.createProgram(Float64Array.of(4, 0, 0, 0), new Float64Array(6)),
   ];
   const commands = [

@@ -22,7 +22,8 @@ std::vector<zo2_segment> drawn_segments(FuzzedDataProvider& from) {
     s.wire_dtype = static_cast<uint32_t>(drawn(from, 2));
     s.scratch_dtype = static_cast<uint32_t>(drawn(from, 2));
     s.flags = static_cast<uint32_t>(drawn(from, 7));
-    s.row_width = (s.flags & ZO2_SEGMENT_GATHERED) != 0 ? 1 + drawn(from, 40) : 0;
+    s.row_width = (s.flags & ZO2_SEGMENT_GATHERED) != 0 || from.ConsumeBool() ? 1 + drawn(from, 40) : 0;
+    s.first_row = static_cast<uint32_t>(drawn(from, s.row_width == 0 ? 1 : s.canonical / s.row_width));
     s.count = drawn(from, kMostElements);
     if (s.row_width != 0 && tidy) s.count = s.count / s.row_width * s.row_width;
     s.wire_offset = tidy ? wire : 64 * drawn(from, 64);
@@ -51,7 +52,9 @@ class LayoutOwner {
 
 zo2_update drawn_update(FuzzedDataProvider& from, World& world, uint64_t canonical_end) {
   zo2_update update = {};
-  draw(from, &update.noise, 2);
+  draw(from, &update.noise, 3);
+  update.rank = static_cast<uint32_t>(drawn(from, 4));
+  update.interval = static_cast<uint32_t>(drawn(from, 9));
   update.step = from.ConsumeIntegral<uint32_t>();
   update.directions = static_cast<uint32_t>(drawn(from, 5));
   update.seed = from.ConsumeIntegral<uint64_t>();
@@ -96,7 +99,9 @@ Outcome prepare_on(zo2_device* device, const uint8_t* data, size_t bytes) {
   args.side_count = static_cast<uint32_t>(sides.size());
   args.rows = drawn_span(from, world, rows * 4, 4);
   fill(from, args.rows, false);
-  draw(from, &args.noise, 2);
+  draw(from, &args.noise, 3);
+  args.rank = static_cast<uint32_t>(drawn(from, 4));
+  args.interval = static_cast<uint32_t>(drawn(from, 9));
   args.seed = from.ConsumeIntegral<uint64_t>();
   args.step = from.ConsumeIntegral<uint32_t>();
   args.direction = static_cast<uint32_t>(drawn(from, 63));

@@ -18,7 +18,7 @@ struct BlockUnit {
     add(base + 1024, 4, 512, wire, scratch, 0);
     add(base + 3072, 1, 200, ZO2_F32, ZO2_F32, ZO2_SEGMENT_DECAY);
     add(base + 3328, 4, 200, wire, scratch, ZO2_SEGMENT_FROZEN | ZO2_SEGMENT_DECAY);
-    add(base + 4224 + 7 * 10, 33, 10, wire, scratch, ZO2_SEGMENT_DECAY);
+    add(base + 4224 + 7 * 10, 33, 10, wire, scratch, ZO2_SEGMENT_DECAY, 7);
     add(base + 4864, 130, 1, wire, scratch, 0);
     add(base + 5120, 3, 77, wire, scratch, 0);
     add(base + 5504, 0, 64, wire, scratch, 0);
@@ -27,7 +27,8 @@ struct BlockUnit {
     add(base + 10496, 4, 13, wire, scratch, ZO2_SEGMENT_GATHERED | ZO2_SEGMENT_FROZEN);
     add(base + 10752, 1, 9001, wire, scratch, ZO2_SEGMENT_DECAY);
   }
-  void add(uint64_t canonical, uint64_t rows_of, uint64_t width, uint32_t wire, uint32_t scratch, uint32_t flags) {
+  void add(uint64_t canonical, uint64_t rows_of, uint64_t width, uint32_t wire, uint32_t scratch, uint32_t flags,
+           uint32_t first_row = 0) {
     const bool blocked = wire == ZO2_I8 || wire == ZO2_E4M3;
     zo2_segment s = {};
     s.canonical = canonical;
@@ -38,6 +39,7 @@ struct BlockUnit {
     s.wire_dtype = wire;
     s.scratch_dtype = scratch;
     s.flags = flags;
+    s.first_row = blocked ? first_row : 0;
     wire_bytes += (s.count * (blocked ? 1 : 4) + 63) / 64 * 64;
     if (blocked) {
       // A gap, in which nothing may be written.

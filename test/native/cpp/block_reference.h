@@ -97,7 +97,7 @@ uint32_t reference_block(const contract::PrepareCommand& command, const zo2_segm
         const double g = finite ? static_cast<double>(update.coefficients[d].value) : 0.0;
         const float a = static_cast<float>(update.learning_rate * g / update.directions);
         const float* const table = update.z == nullptr ? nullptr : update.z + d * (update.z_stride / sizeof(float));
-        u = fmaf(a, noise_of(update.noise, update.seed, update.step, d, table, index), u);
+        u = fmaf(a, noise_of(update, d, table, s, index), u);
       }
       const float next = w[i] - u;
       if (fits_block(dtype, next)) {
@@ -119,9 +119,7 @@ uint32_t reference_block(const contract::PrepareCommand& command, const zo2_segm
   const bool plain = frozen || !command.draws;
   for (uint64_t i = 0; i < count; ++i) {
     const uint64_t at = s.scratch_offset + (first + i) * dtype_bytes(s.scratch_dtype);
-    const float z =
-        plain ? 0.0f
-              : noise_of(command.noise, command.seed, command.step, command.direction, command.z, index_of(first + i));
+    const float z = plain ? 0.0f : noise_of(command, command.direction, command.z, s, index_of(first + i));
     for (uint32_t k = 0; k < command.side_count; ++k) {
       const contract::PrepareSide& side = command.sides[k];
       write_as(s.scratch_dtype, plain ? w[i] : fmaf(side.eps, z, w[i]), side.scratch + at);

@@ -167,6 +167,8 @@ uint32_t run_case(const Case& c) {
   command.seed = 77;
   command.step = 6;
   command.direction = 2;
+  command.rank = test::kRank;
+  command.column_step = 5;
   command.z = z.data();
   command.store = c.store;
   command.rounding = c.rounding;
@@ -231,7 +233,8 @@ void every_case() {
   for (const bool generic : {true, false}) {
     for (const uint32_t wire : {ZO2_I8, ZO2_E4M3}) {
       for (uint32_t scratch = 0; scratch < 3; ++scratch) {
-        for (const zo2_noise_kind noise : {ZO2_NOISE_GAUSSIAN, ZO2_NOISE_RADEMACHER, ZO2_NOISE_BUFFER}) {
+        for (const zo2_noise_kind noise :
+             {ZO2_NOISE_GAUSSIAN, ZO2_NOISE_RADEMACHER, ZO2_NOISE_BUFFER, ZO2_NOISE_LOW_RANK}) {
           for (const zo2_rounding rounding : {ZO2_ROUND_NEAREST, ZO2_ROUND_STOCHASTIC}) {
             run_case({wire, scratch, noise, rounding, 0, 1, true, 2, 1e-3f, generic});
             run_case({wire, scratch, noise, rounding, 1, 1, true, 2, 1e-3f, generic});

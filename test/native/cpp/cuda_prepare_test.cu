@@ -55,6 +55,8 @@ struct Unit {
     add(base + 20480, 4 * 9, wire, scratch, ZO2_SEGMENT_GATHERED | ZO2_SEGMENT_FROZEN, 9);
     add(base + 22528, 0, wire, scratch, 0, 0);
     for (uint64_t i = 0; i < pieces; ++i) add(base + 22528 + 17 * i, 16, wire, scratch, 0, 0);
+    add(base + 30720 - 128, 20 * 13, wire, scratch, ZO2_SEGMENT_DECAY, 13);
+    add(base + 30720 + 256 + 2 * 72, 11 * 72, wire, scratch, 0, 72, 2);
     wire_bytes -= far;
     scratch_bytes -= far;
     start = far;
@@ -69,12 +71,13 @@ struct Unit {
     add(base + 10240 + half, 2, wire, scratch, ZO2_SEGMENT_DECAY, 0);
     add(base + 10248, 0, wire, scratch, 0, 0);
     add(base + 10256, 100, wire, scratch, ZO2_SEGMENT_FROZEN | ZO2_SEGMENT_DECAY, 0);
-    add(base + 10368 + half, 2055, wire, scratch, ZO2_SEGMENT_DECAY, 0);
+    add(base + 10368 + half, 2055, wire, scratch, ZO2_SEGMENT_DECAY, 137);
     add(base + 12432, 9, wire, scratch, 0, 0);
     add(base + 12448, 8192, wire, scratch, 0, 0);
   }
-  void add(uint64_t canonical, uint64_t count, uint32_t wire, uint32_t scratch, uint32_t flags, uint64_t row_width) {
-    segments.push_back({canonical, count, wire_bytes, scratch_bytes, row_width, wire, scratch, flags, 0, 0});
+  void add(uint64_t canonical, uint64_t count, uint32_t wire, uint32_t scratch, uint32_t flags, uint64_t row_width,
+           uint32_t first_row = 0) {
+    segments.push_back({canonical, count, wire_bytes, scratch_bytes, row_width, wire, scratch, flags, first_row, 0});
     wire_bytes += (count * test::dtype_bytes(wire) + 63) / 64 * 64;
     scratch_bytes += (count * test::dtype_bytes(scratch) + 63) / 64 * 64;
   }
@@ -151,6 +154,8 @@ struct Updates {
       update.seed = 0xfedcba9876543210ull;
       update.learning_rate = 1e-3 * c.scale / 0.02;
       update.weight_decay = 0.1;
+      update.rank = test::kRank;
+      update.column_step = (4 + k) / 5 * 5;
       update.z_stride = kTable * sizeof(float);
       update.coefficients = coefficients.data() + k * c.directions;
       update.z = c.noise == ZO2_NOISE_BUFFER ? z.data() : nullptr;
@@ -201,6 +206,8 @@ zo2_sticky run_case(CudaRig& rig, const Case& c) {
   command.seed = 77;
   command.step = 6;
   command.direction = 2;
+  command.rank = test::kRank;
+  command.column_step = 5;
   command.z = buffer ? z.at<float>() : nullptr;
   command.store = c.store;
   command.rounding = c.rounding;
@@ -212,8 +219,8 @@ zo2_sticky run_case(CudaRig& rig, const Case& c) {
   char text[256];
   describe(c, text, sizeof text);
   const bool pair = c.wire == c.scratch || c.wire == ZO2_F32 || c.scratch == ZO2_F32;
-  const bool uniform =
-      c.dense && pair && !buffer && c.offset % 16 == 0 && (c.updates == 0 || (c.updates == 1 && c.directions == 1));
+  const bool uniform = c.dense && pair && !buffer && c.noise != ZO2_NOISE_LOW_RANK && c.offset % 16 == 0 &&
+                       (c.updates == 0 || (c.updates == 1 && c.directions == 1));
   CHECK(cuda::is_uniform_prepare(command) == uniform, "%s", text);
   MUST(cuda::launch_prepare(rig.launch(), command, resources));
   CHECK(rig.fault().kind == contract::FaultKind::kNone);
@@ -251,7 +258,8 @@ zo2_sticky run_case(CudaRig& rig, const Case& c) {
 void every_pair_of_dtypes(CudaRig& rig) {
   for (uint32_t wire = 0; wire < 3; ++wire) {
     for (uint32_t scratch = 0; scratch < 3; ++scratch) {
-      for (const zo2_noise_kind noise : {ZO2_NOISE_GAUSSIAN, ZO2_NOISE_RADEMACHER, ZO2_NOISE_BUFFER}) {
+      for (const zo2_noise_kind noise :
+           {ZO2_NOISE_GAUSSIAN, ZO2_NOISE_RADEMACHER, ZO2_NOISE_BUFFER, ZO2_NOISE_LOW_RANK}) {
         for (const zo2_rounding rounding : {ZO2_ROUND_NEAREST, ZO2_ROUND_STOCHASTIC}) {
           Case c;
           c.wire = wire, c.scratch = scratch, c.noise = noise, c.rounding = rounding;

@@ -17,7 +17,7 @@ using zo2::test::Random;
 using zo2::test::Rig;
 
 constexpr uint64_t kGuard = 256;      // bytes before and after every buffer that must stay as they are
-constexpr uint64_t kNoise = 1 << 15;  // elements of a table of buffer noise
+constexpr uint64_t kNoise = 5 << 13;  // elements of a table of buffer noise
 
 struct Prepare {
   uint32_t wire, scratch;
@@ -40,13 +40,15 @@ struct Layout {
   std::vector<zo2_segment> segments;
   uint64_t wire = 0, scratch = 0;
 
-  void add(uint64_t canonical, uint64_t count, const Prepare& p, uint32_t flags, uint64_t row_width = 0) {
+  void add(uint64_t canonical, uint64_t count, const Prepare& p, uint32_t flags, uint64_t row_width = 0,
+           uint32_t first_row = 0) {
     zo2_segment s = {};
     s.canonical = canonical;
     s.count = count;
     s.wire_offset = wire;
     s.scratch_offset = scratch;
     s.row_width = row_width;
+    s.first_row = first_row;
     s.wire_dtype = p.wire;
     s.scratch_dtype = p.scratch;
     s.flags = flags;
@@ -60,8 +62,8 @@ struct Layout {
 // Buffer noise has few elements; otherwise canonical indices that 32 bits do not hold.
 uint64_t base_of(const Prepare& p) { return p.noise == ZO2_NOISE_BUFFER ? 0 : (uint64_t{1} << 34) - 1024; }
 
-// A matrix of several chunks, a frozen one, slices that begin anywhere in their tensor, lengths around what a counter
-// serves, gathered rows.
+// Several chunks, a frozen segment, slices that begin anywhere in their tensor, lengths around what a counter serves,
+// gathered rows, and rows of matrices.
 Layout layout_of(const Prepare& p) {
   if (is_blocked(p.wire)) {
     const zo2::test::BlockUnit unit(p.wire, p.scratch, base_of(p));
@@ -82,6 +84,8 @@ Layout layout_of(const Prepare& p) {
   layout.add(at, 6 * 200, p, ZO2_SEGMENT_GATHERED | ZO2_SEGMENT_DECAY, 200);
   layout.add(at + 4096 + 3, 4 * 77, p, ZO2_SEGMENT_GATHERED, 77);
   layout.add(at + 5632, 4 * 9, p, ZO2_SEGMENT_GATHERED | ZO2_SEGMENT_FROZEN, 9);
+  layout.add(at + 6144, 60 * 13, p, ZO2_SEGMENT_DECAY, 13);
+  layout.add(at + 7168 + 5 * 136, 20 * 136, p, 0, 136, 5);
   return layout;
 }
 
@@ -125,6 +129,8 @@ Outcome prepare_on(const zo2_backend* backend, const Prepare& p) {
     update.seed = 0xfedcba9876543210u;
     update.learning_rate = p.learning_rate;
     update.weight_decay = 0.1;
+    update.rank = 3;
+    update.interval = 5;
     std::vector<zo2_coefficient> coefficients;
     for (uint32_t d = 0; d < p.directions; d++) {
       coefficients.push_back({p.gradient - 0.3f * static_cast<float>(d) + 0.01f * static_cast<float>(k), 1});
@@ -150,6 +156,8 @@ Outcome prepare_on(const zo2_backend* backend, const Prepare& p) {
   args.seed = 77;
   args.step = 6;
   args.direction = 2;
+  args.rank = 3;
+  args.interval = 4;
   if (p.noise == ZO2_NOISE_BUFFER) args.z = {rig.on_device(stream, noise), 0};
   args.store = p.store;
   args.rounding = p.rounding;
@@ -194,7 +202,8 @@ Outcome test_prepare(const Prepare& p) {
 void test_every_prepare() {
   for (const uint32_t wire : {ZO2_F32, ZO2_F16, ZO2_BF16, ZO2_I8, ZO2_E4M3}) {
     for (uint32_t scratch = 0; scratch < 3; scratch++) {
-      for (const zo2_noise_kind noise : {ZO2_NOISE_GAUSSIAN, ZO2_NOISE_RADEMACHER, ZO2_NOISE_BUFFER}) {
+      for (const zo2_noise_kind noise :
+           {ZO2_NOISE_GAUSSIAN, ZO2_NOISE_RADEMACHER, ZO2_NOISE_BUFFER, ZO2_NOISE_LOW_RANK}) {
         for (const zo2_rounding rounding : {ZO2_ROUND_NEAREST, ZO2_ROUND_STOCHASTIC}) {
           test_prepare({wire, scratch, noise, rounding, 0, 1, true, 2, 1e-3f});
           test_prepare({wire, scratch, noise, rounding, 1, 1, true, 2, 1e-3f});
@@ -233,7 +242,7 @@ void test_every_prepare() {
 
 // The noise itself: W+ of weights that are 0, with eps 1.
 void test_noise() {
-  for (const zo2_noise_kind noise : {ZO2_NOISE_GAUSSIAN, ZO2_NOISE_RADEMACHER}) {
+  for (const zo2_noise_kind noise : {ZO2_NOISE_GAUSSIAN, ZO2_NOISE_RADEMACHER, ZO2_NOISE_LOW_RANK}) {
     for (uint32_t sides : {1, 2}) {
       Prepare p = {ZO2_BF16, ZO2_F32, noise, ZO2_ROUND_NEAREST, 0, 1, false, sides, 1.0f};
       p.weight = 0;

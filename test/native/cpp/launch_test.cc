@@ -242,12 +242,18 @@ void prepare_refuses_what_it_cannot_use() {
   refused("sticky is none", [](auto& a, auto&) { a.sticky = kNone; });
   refused("z needs 64 bytes", [](auto& a, auto&) { a.z.offset = 4; });
   refused("z is none", [](auto& a, auto&) { a.z = kNone; });
-  refused("noise is 3", [](auto& a, auto&) { a.noise = static_cast<zo2_noise_kind>(3); });
+  refused("noise is 4", [](auto& a, auto&) { a.noise = static_cast<zo2_noise_kind>(4); });
   refused("rounding is 2", [](auto& a, auto&) { a.rounding = static_cast<zo2_rounding>(2); });
   refused("direction is 16777216", [](auto& a, auto&) { a.direction = 1u << 24; });
   refused("updates is null", [](auto& a, auto&) { a.updates = nullptr; });
   refused("65 directions", [](auto&, auto& u) { u.directions = 65; });
   refused("0 directions", [](auto&, auto& u) { u.directions = 0; });
+  const auto low_rank = [](auto& drawn, uint32_t rank, uint32_t interval) {
+    drawn.noise = ZO2_NOISE_LOW_RANK, drawn.rank = rank, drawn.interval = interval;
+  };
+  refused("noise of an update has rank 0", [&](auto&, auto& u) { low_rank(u, 0, 1); });
+  refused("noise of an update has rank 17", [&](auto&, auto& u) { low_rank(u, 17, 1); });
+  refused("noise of the sides has rank 1 and an interval of 0", [&](auto& a, auto&) { low_rank(a, 1, 0); });
   refused("coefficients of an update needs 16 bytes", [](auto&, auto& u) { u.directions = 2; });
   refused("learning rate", [](auto&, auto& u) { u.learning_rate = NAN; });
   refused("z of an update is none", [](auto&, auto& u) { u.z = kNone; });
@@ -273,7 +279,13 @@ void layouts_are_checked() {
   refused("segment 1: wire_offset is 32", changed([](auto& s) { s.wire_offset = 32; }));
   refused("segment 1: scratch_offset is 1", changed([](auto& s) { s.scratch_offset = 1; }));
   refused("segment 1: flags is 8", changed([](auto& s) { s.flags = 8; }));
-  refused("segment 1: row_width is 4", changed([](auto& s) { s.row_width = 4; }));
+  refused("segment 1: count is 16, but must be a multiple", changed([](auto& s) { s.row_width = 5; }));
+  refused("segment 1: first_row is 2, but must be 0", changed([](auto& s) { s.first_row = 2; }));
+  refused("segment 1: first_row is 3, but its matrix would begin before", changed([](auto& s) {
+            s.canonical = 11;
+            s.row_width = 4;
+            s.first_row = 3;
+          }));
   refused("segment 1: row_width is 0", changed([](auto& s) { s.flags = ZO2_SEGMENT_GATHERED; }));
   refused("segment 1: count is 16", changed([](auto& s) {
             s.flags = ZO2_SEGMENT_GATHERED;

@@ -50,6 +50,27 @@ inline float noise_of(zo2_noise_kind kind, uint64_t seed, uint32_t step, uint32_
   return (words.x[(index >> 5) & 3] >> (index & 31) & 1) != 0 ? -1.0f : 1.0f;
 }
 
+// The noise of an element of a segment, of a pass or an update.
+template <class Drawn>
+float noise_of(const Drawn& drawn, uint32_t direction, const float* table, const zo2_segment& s, uint64_t index) {
+  if (drawn.noise != ZO2_NOISE_LOW_RANK) {
+    return noise_of(drawn.noise, drawn.seed, drawn.step, direction, table, index);
+  }
+  if (s.row_width == 0) return noise_of(ZO2_NOISE_GAUSSIAN, drawn.seed, drawn.step, direction, table, index);
+  const auto factor = [&](uint32_t purpose, uint32_t step, uint64_t at, uint32_t k) {
+    float z[4];
+    const numerics::NoiseStream stream =
+        numerics::noise_stream(drawn.seed, step, static_cast<numerics::Purpose>(purpose), direction);
+    numerics::gaussian_quad(stream, at / 4 + (uint64_t{k} << 56), z);
+    return z[at % 4];
+  };
+  const uint64_t origin = s.canonical - uint64_t{s.first_row} * s.row_width, column = (index - origin) % s.row_width;
+  float z = 0;
+  for (uint32_t k = 0; k < drawn.rank; ++k)
+    z = fmaf(factor(4, drawn.step, index - column, k), factor(5, drawn.column_step, origin + column, k), z);
+  return z;
+}
+
 inline float rounded(uint32_t dtype, zo2_rounding rounding, float x, uint64_t seed, uint32_t step, uint64_t index) {
   if (dtype == ZO2_F32) return x;
   const uint32_t word =
@@ -84,6 +105,9 @@ struct OwnedUpdate {
   std::shared_ptr<std::vector<float>> z_;
 };
 
+// Of low-rank noise, in units of which some segments are matrices.
+constexpr uint32_t kRank = 3;
+
 // An update of this step with decay and a coefficient of its own along each direction. BUFFER noise: tables of `table`
 // values.
 inline OwnedUpdate owned_update(zo2_noise_kind noise, uint32_t step, uint32_t directions, uint64_t table,
@@ -94,6 +118,8 @@ inline OwnedUpdate owned_update(zo2_noise_kind noise, uint32_t step, uint32_t di
   one.pending.seed = 0xfedcba9876543210ull;
   one.pending.learning_rate = learning_rate;
   one.pending.weight_decay = 0.1;
+  one.pending.rank = kRank;
+  one.pending.column_step = step / 5 * 5;
   std::vector<float> g;
   for (uint32_t d = 0; d < directions; ++d) g.push_back(static_cast<float>(1.3 - 0.9 * d + 0.01 * step));
   one.set_coefficients(g);
@@ -132,7 +158,7 @@ inline uint32_t reference_element(const contract::PrepareCommand& command, const
       const double g = finite ? static_cast<double>(update.coefficients[d].value) : 0.0;
       const float a = static_cast<float>(update.learning_rate * g / update.directions);
       const float* const table = update.z == nullptr ? nullptr : update.z + d * (update.z_stride / sizeof(float));
-      u = fmaf(a, noise_of(update.noise, update.seed, update.step, d, table, index), u);
+      u = fmaf(a, noise_of(update, d, table, segment, index), u);
     }
     const float next = rounded(segment.wire_dtype, command.rounding, w - u, update.seed, update.step, index);
     if (isfinite(next)) {
@@ -146,8 +172,7 @@ inline uint32_t reference_element(const contract::PrepareCommand& command, const
   for (uint32_t k = 0; k < command.side_count; ++k) draws = draws || command.sides[k].eps != 0;
   const bool plain = frozen || !draws;
   const uint64_t at = segment.scratch_offset + element * dtype_bytes(segment.scratch_dtype);
-  const float z =
-      plain ? 0.0f : noise_of(command.noise, command.seed, command.step, command.direction, command.z, index);
+  const float z = plain ? 0.0f : noise_of(command, command.direction, command.z, segment, index);
   for (uint32_t k = 0; k < command.side_count; ++k) {
     const contract::PrepareSide& side = command.sides[k];
     write_as(segment.scratch_dtype, plain ? w : fmaf(side.eps, z, w), side.scratch + at);

@@ -35,8 +35,8 @@ class Guarded {
   std::vector<unsigned char> all_;
 };
 
-// A unit of three segments: a matrix, the same frozen, and a gathered table; canonical indices that cross 2^32 and
-// 2^34.
+// A unit of a vector, a frozen one, a slice, a gathered table, and matrices of narrow and of wide rows, of which one
+// begins inside its matrix; canonical indices that cross 2^32 and 2^34.
 struct Unit {
   std::vector<zo2_segment> segments;
   std::vector<int32_t> rows = {5, 0, 17, 2};
@@ -48,8 +48,11 @@ struct Unit {
     add(base + 1536, 700, wire, scratch, ZO2_SEGMENT_FROZEN | ZO2_SEGMENT_DECAY, 0);
     add(base + 2304 + 131, 333, wire, scratch, 0, 0);  // a slice that starts inside its tensor
     add(base + 3072, 4 * 200, wire, scratch, ZO2_SEGMENT_GATHERED | ZO2_SEGMENT_DECAY, 200);
+    add(base + 7168, 60 * 13, wire, scratch, ZO2_SEGMENT_DECAY, 13);
+    add(base + 7168 + 60 * 13 + 2 * 700, 2 * 700, wire, scratch, 0, 700, 2);
   }
-  void add(uint64_t canonical, uint64_t count, uint32_t wire, uint32_t scratch, uint32_t flags, uint64_t row_width) {
+  void add(uint64_t canonical, uint64_t count, uint32_t wire, uint32_t scratch, uint32_t flags, uint64_t row_width,
+           uint32_t first_row = 0) {
     zo2_segment segment = {};
     segment.canonical = canonical;
     segment.count = count;
@@ -59,6 +62,7 @@ struct Unit {
     segment.wire_dtype = wire;
     segment.scratch_dtype = scratch;
     segment.flags = flags;
+    segment.first_row = first_row;
     segments.push_back(segment);
     wire_bytes += (count * test::dtype_bytes(wire) + 63) / 64 * 64;
     scratch_bytes += (count * test::dtype_bytes(scratch) + 63) / 64 * 64;
@@ -74,7 +78,7 @@ struct Unit {
   }
   uint64_t canonical(uint64_t segment, uint64_t element) const {
     const zo2_segment& s = segments[segment];
-    if (s.row_width == 0) return s.canonical + element;
+    if ((s.flags & ZO2_SEGMENT_GATHERED) == 0) return s.canonical + element;
     return s.canonical + static_cast<uint64_t>(rows[element / s.row_width]) * s.row_width + element % s.row_width;
   }
 };
@@ -95,7 +99,7 @@ struct Case {
 
 static void run_case(const Case& c) {
   const uint64_t base = c.noise == ZO2_NOISE_BUFFER ? 128 : (uint64_t{1} << 34) - 1024;
-  const uint64_t table = c.noise == ZO2_NOISE_BUFFER ? 8192 : 0;
+  const uint64_t table = c.noise == ZO2_NOISE_BUFFER ? 16384 : 0;
   const Unit unit(c.wire, c.scratch, base);
   const contract::Layout layout(nullptr, unit.segments.data(), unit.segments.size());
   std::vector<float> z(table);
@@ -118,6 +122,8 @@ static void run_case(const Case& c) {
   command.seed = 77;
   command.step = 6;
   command.direction = 2;
+  command.rank = test::kRank;
+  command.column_step = 5;
   command.z = z.data();
   command.store = c.store;
   command.rounding = c.rounding;
@@ -156,7 +162,8 @@ static void every_case() {
   for (const bool generic : {true, false}) {
     for (uint32_t wire = 0; wire < 3; ++wire) {
       for (uint32_t scratch = 0; scratch < 3; ++scratch) {
-        for (const zo2_noise_kind noise : {ZO2_NOISE_GAUSSIAN, ZO2_NOISE_RADEMACHER, ZO2_NOISE_BUFFER}) {
+        for (const zo2_noise_kind noise :
+             {ZO2_NOISE_GAUSSIAN, ZO2_NOISE_RADEMACHER, ZO2_NOISE_BUFFER, ZO2_NOISE_LOW_RANK}) {
           for (const zo2_rounding rounding : {ZO2_ROUND_NEAREST, ZO2_ROUND_STOCHASTIC}) {
             for (const uint64_t cut : {uint64_t{1} << 40, uint64_t{640}, uint64_t{77}}) {
               run_case({wire, scratch, noise, rounding, 0, 1, true, 2, 1e-3f, cut, generic});
