@@ -57,9 +57,9 @@ def philox(q, key, step, purpose, direction):
     return np.stack(c, axis=-1)
 
 
-def gaussian(step, direction, begin, count):
+def gaussian(step, direction, begin, count, purpose=0, factor=0):
     assert begin % 4 == 0
-    x = philox(np.arange(begin // 4, (begin + count + 3) // 4), SEED, step, 0, direction)
+    x = philox(np.arange(begin // 4, (begin + count + 3) // 4) + (factor << 56), SEED, step, purpose, direction)
     z = np.empty((len(x), 4))
     for half in (0, 1):
         radius_word, angle_word = x[:, 2 * half], x[:, 2 * half + 1]
@@ -79,6 +79,17 @@ def rademacher(step, direction, begin, count):
     return 1.0 - 2.0 * bits.reshape(-1)[:count].astype(np.float64)
 
 
+def low_rank(rank, interval, step, direction, begin, shape):
+    """LOZO's: u v^T with u of each step and v of each interval; a row's u has the index of its first element, v those of the first row."""
+    rows, columns = shape
+    z = np.zeros(shape)
+    for k in range(rank):
+        u = gaussian(step, direction, begin, rows * columns, 4, k)[::columns]
+        v = gaussian(step // interval * interval, direction, begin, columns, 5, k)
+        z += np.outer(u, v)
+    return z
+
+
 class Noise:
     """Places every parameter at its canonical index: bases are rounded up to 128 elements."""
 
@@ -89,8 +100,14 @@ class Noise:
             base += -(-value.size // 128) * 128
 
     def draw(self, kind, step, direction):
-        of = {"gaussian": gaussian, "rademacher": rademacher}[kind]
-        return {name: of(step, direction, base, int(np.prod(shape))).reshape(shape) for name, (base, shape) in self.places.items()}
+        def of(base, shape):
+            if isinstance(kind, dict):
+                if len(shape) == 2:
+                    return low_rank(kind["rank"], kind["interval"], step, direction, base, shape)
+                return gaussian(step, direction, base, shape[0])
+            return {"gaussian": gaussian, "rademacher": rademacher}[kind](step, direction, base, int(np.prod(shape))).reshape(shape)
+
+        return {name: of(base, shape) for name, (base, shape) in self.places.items()}
 
 
 def check_noise():
@@ -155,7 +172,7 @@ def fitness_of(kind, losses):
 
 def coefficients_of(method, losses):
     n, eps = method["directions"], method["eps"]
-    if method["name"] == "mezo-sgd":
+    if method["name"] in ("mezo-sgd", "lozo"):
         return [(losses[2 * d] - losses[2 * d + 1]) / (2 * eps) for d in range(n)]
     if method["name"] == "fzoo":
         s = np.std(losses[1:], ddof=1)
@@ -166,7 +183,7 @@ def coefficients_of(method, losses):
 
 def probes_of(method):
     directions = range(method["directions"])
-    if method["name"] == "mezo-sgd" or method.get("antithetic"):
+    if method["name"] in ("mezo-sgd", "lozo") or method.get("antithetic"):
         return [(d, sign) for d in directions for sign in (1, -1)]
     return ([(None, 0)] if method["name"] == "fzoo" else []) + [(d, 1) for d in directions]
 
@@ -175,7 +192,8 @@ def run(method, weights, batches, places):
     w = {name: value.copy() for name, value in weights.items()}
     steps = []
     for step in range(STEPS):
-        z = [places.draw(method["noise"], step, d) for d in range(method["directions"])]
+        kind = method if method["name"] == "lozo" else method["noise"]
+        z = [places.draw(kind, step, d) for d in range(method["directions"])]
         losses = []
         for d, sign in probes_of(method):
             moved = w if d is None else {name: value + sign * method["eps"] * z[d][name] for name, value in w.items()}
@@ -198,6 +216,8 @@ CASES = [
     {"name": "es", "directions": 6, "learningRate": 2e-3, "noise": "gaussian", "weightDecay": 0, "fitness": "rank", "antithetic": False},
     {"name": "es", "directions": 3, "learningRate": 1e-3, "noise": "rademacher", "weightDecay": 0.1, "fitness": "zscore", "antithetic": True},
     {"name": "es", "directions": 3, "learningRate": 2e-3, "noise": "gaussian", "weightDecay": 0, "fitness": "rank", "antithetic": True},
+    {"name": "lozo", "directions": 1, "learningRate": 2e-4, "rank": 2, "interval": 7, "weightDecay": 0},
+    {"name": "lozo", "directions": 3, "learningRate": 3e-4, "rank": 1, "interval": 50, "weightDecay": 0.1},
 ]
 
 

@@ -166,6 +166,8 @@ export function trainerOptionsOf(flags: Flags): Readonly<Record<string, unknown>
       ...defined({
         directions: flags.directions,
         antithetic: flags.antithetic,
+        rank: flags.rank,
+        interval: flags.interval,
         fitness: flags.fitness,
         learningRate: flags.learningRate,
         eps: flags.eps,
@@ -234,8 +236,8 @@ function adapterOf({ adapter, lora, loraAlpha, loraTarget, prefix }: Flags): { r
 }
 
 /** What decides on the probes of a step, where a flag says something of it. */
-function probesOf({ method, directions, antithetic }: Flags): { readonly method?: object } {
-  const given = defined({ directions, antithetic });
+function probesOf({ method, directions, antithetic, rank, interval }: Flags): { readonly method?: object } {
+  const given = defined({ directions, antithetic, rank, interval });
   if (method === undefined && Object.keys(given).length === 0) return {};
   return { method: { name: method ?? DEFAULT_METHOD, ...given } };
 }

@@ -8,6 +8,7 @@ import { evaluateOptionsSchema } from "../config/evaluate.js";
 import { generateOptionsSchema } from "../config/generate.js";
 import { deviceSchema, modelOptionsSchema } from "../config/model.js";
 import { METHOD_NAMES, methodProbesSchema } from "../config/methods/index.js";
+import { lozoProbes } from "../config/methods/lozo.js";
 import { seedSchema } from "../config/seed.js";
 import { trainerOptionsSchema } from "../config/trainer.js";
 import { HARDWARE_NAMES, THIS_MACHINE } from "../simulate/hardware.js";
@@ -57,6 +58,7 @@ const choice = <const C extends readonly [string, ...string[]]>(
 ) => ({ flags, help: help.replace("%", choices.join(", ")), schema: z.enum(choices), ...extra });
 
 // The defaults that the help names are those of the schemas.
+const lozo = lozoProbes.parse({ name: "lozo" });
 const training = trainerOptionsSchema.parse({ method: { name: "mezo-sgd", learningRate: 1 }, steps: 1 });
 const usualDirections = (name: (typeof METHOD_NAMES)[number]) =>
   `${methodProbesSchema.parse({ name }).directions} of ${name}`;
@@ -116,6 +118,12 @@ export const FLAGS = {
       path: "method.fitness",
     },
   ),
+  rank: number("--rank <n>", `rank of lozo's directions (default: ${lozo.rank})`, { path: "method.rank" }),
+  interval: number(
+    "--interval <n>",
+    `steps that share the columns' factors of lozo's directions (default: ${lozo.interval})`,
+    { path: "method.interval" },
+  ),
   antithetic: toggle("--antithetic", "evaluate each direction of es to both sides", { path: "method.antithetic" }),
   learningRate: {
     flags: "--learning-rate <x>",
@@ -144,7 +152,7 @@ export const FLAGS = {
   noise: choice(
     "--noise <kind>",
     ["gaussian", "rademacher"],
-    `%: distribution of the directions (default: ${training.method.noise}, rademacher alone for fzoo)`,
+    `%: distribution of the directions (default: ${training.method.noise}; fzoo and lozo have their own)`,
     { path: "method.noise" },
   ),
   seed: {

@@ -1,3 +1,4 @@
+import { noiseText } from "../method/index.js";
 import { writeFile } from "node:fs/promises";
 import { Zo2Error } from "../base/errors.js";
 import { messageOf } from "../base/guards.js";
@@ -61,7 +62,7 @@ async function info(journal: Journal, _flags: Flags, _context: Context, output: 
   const lines = [
     `base      ${base.name}: ${formatCount(base.tensors.length)} tensors, at rest in ${[...matrices].join(", ")}, ` +
       `rounded ${numerics.rounding}`,
-    `method    ${nameOf(training["method"])}, seed ${method.seed}, ${method.noise} noise` +
+    `method    ${nameOf(training["method"])}, seed ${method.seed}, ${noiseText(method.noise)} noise` +
       (method.frozen.length === 0 ? "" : `, ${formatCount(method.frozen.length)} parameters frozen`),
     `data      ${data.path ?? "examples of the program"}: ${formatCount(data.examples)} examples`,
     `steps     ${formatCount(steps.length)} of ${textOf(sessions.at(-1)?.options["steps"])} in ` +

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { probesOf } from "../config/methods/index.js";
 import type { ModelOptions } from "../config/model.js";
 import type { SweptValues } from "../config/sweep.js";
 import { stepOf } from "../method/index.js";
@@ -46,7 +47,8 @@ export const sweepCommand: CommandSpec = {
   flags: [
     ...MODEL_FLAGS,
     ...(["rounding", "writeBackEvery", "data", "out", "sweep", "dryRun", "steps", "batchSize"] as const),
-    ...(["microBatchSize", "method", "directions", "antithetic", "fitness", "learningRate", "lrSchedule"] as const),
+    ...(["microBatchSize", "method", "directions", "antithetic", "fitness", "rank", "interval"] as const),
+    ...(["learningRate", "lrSchedule"] as const),
     ...(["warmupSteps", "eps", "weightDecay", "noise", "seed", "freeze", "deferredUpdate"] as const),
     ...TEXT_FLAGS,
     ...TASK_FLAGS,
@@ -122,17 +124,15 @@ function modelOptions(flags: Flags, planned: readonly PlannedTrial[]): ModelOpti
   const all = planned.map(({ resolved }) => resolved);
   const most = (of: (trial: PlannedTrial["resolved"]) => number) => all.reduce((a, b) => (of(b) > of(a) ? b : a));
   const { method } = most((trial) => stepOf(trial.method).probes.length);
-  const { name, directions } = method;
   const batchSize = Math.max(...all.map((trial) => trial.batchSize));
   // What one trial leaves open is open.
   const largest = (sizes: readonly (number | undefined)[]) =>
     sizes.reduce((a, b) => (a === undefined || b === undefined ? undefined : Math.max(a, b)));
   const microBatchSize = largest(all.map((trial) => trial.microBatchSize));
   const maxLength = largest(all.map((trial) => trial.maxLength));
-  const antithetic = method.name === "es" ? { antithetic: method.antithetic } : {};
   const workload = { training: true, batchSize, ...defined({ microBatchSize, maxLength }) };
   const { workload: _, ...options } = buildModelOptions(flags, { training: true });
-  return { ...options, workload: { ...workload, method: { name, directions, ...antithetic } } } as ModelOptions;
+  return { ...options, workload: { ...workload, method: probesOf(method) } } as ModelOptions;
 }
 
 /** What is said while trials are trained. */

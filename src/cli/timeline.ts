@@ -17,7 +17,7 @@ export const timelineCommand: CommandSpec = {
   flags: [
     ...MODEL_FLAGS.filter((name) => name !== "model"),
     ...(["rounding", "writeBackEvery", "batchSize", "microBatchSize", "maxLength", "measure"] as const),
-    ...(["method", "directions", "antithetic", "noise"] as const),
+    ...(["method", "directions", "antithetic", "rank", "interval", "noise"] as const),
     ...(["out", "config", ...COMMON_FLAGS] as const),
   ],
   help: {

@@ -45,6 +45,8 @@ export const trainCommand: CommandSpec = {
       "method",
       "directions",
       "antithetic",
+      "rank",
+      "interval",
       "fitness",
       "learningRate",
       "lrSchedule",

@@ -1,10 +1,11 @@
 import { es } from "./es.js";
 import { fzoo } from "./fzoo.js";
+import { lozo } from "./lozo.js";
 import type { Method, MethodStep } from "./method.js";
 import { mezoSgd } from "./mezo.js";
 
 /** Every method, by the name that options give it. */
-export const METHODS = { "mezo-sgd": mezoSgd, fzoo, es } as const;
+export const METHODS = { "mezo-sgd": mezoSgd, fzoo, es, lozo } as const;
 
 type Methods = typeof METHODS;
 

@@ -1,24 +1,33 @@
 /** The options of every method: one file for each, and one line in each of these lists. */
 import { z } from "zod";
-import { type MethodStep, stepOf } from "../../method/index.js";
+import { type DrawnNoise, type MethodStep, stepOf } from "../../method/index.js";
 import { noiseSchema } from "./common.js";
 import { esProbes, esSchema } from "./es.js";
 import { fzooProbes, fzooSchema } from "./fzoo.js";
+import { lozoProbes, lozoSchema } from "./lozo.js";
 import { mezoSgdProbes, mezoSgdSchema } from "./mezo-sgd.js";
 
-const SCHEMAS = { "mezo-sgd": mezoSgdSchema, fzoo: fzooSchema, es: esSchema } as const;
+const SCHEMAS = { "mezo-sgd": mezoSgdSchema, fzoo: fzooSchema, es: esSchema, lozo: lozoSchema } as const;
+
+const PROBES = { "mezo-sgd": mezoSgdProbes, fzoo: fzooProbes, es: esProbes, lozo: lozoProbes } as const;
 
 export const METHOD_NAMES = Object.keys(SCHEMAS) as [keyof typeof SCHEMAS, ...(keyof typeof SCHEMAS)[]];
 
 /** A method and its own options, told apart by `name`. */
-export const methodSchema = z.discriminatedUnion("name", [mezoSgdSchema, fzooSchema, esSchema]);
+export const methodSchema = z.discriminatedUnion("name", [mezoSgdSchema, fzooSchema, esSchema, lozoSchema]);
 
 /** Of these, what decides on the probes of a step, and so on memory and time. */
 export const methodProbesSchema = z
-  .discriminatedUnion("name", [mezoSgdProbes, fzooProbes, esProbes])
+  .discriminatedUnion("name", [mezoSgdProbes, fzooProbes, esProbes, lozoProbes])
   .prefault({ name: "mezo-sgd" });
 
 export type MethodProbes = z.output<typeof methodProbesSchema>;
+
+/** Of a method's options, those. */
+export function probesOf(method: z.output<typeof methodSchema>): MethodProbes {
+  const kept = Object.keys(PROBES[method.name].shape);
+  return methodProbesSchema.parse(Object.fromEntries(Object.entries(method).filter(([key]) => kept.includes(key))));
+}
 
 /** A step with these probes; how far they stand from the weights is not said. */
 export function plannedStep(method: MethodProbes): MethodStep {
@@ -30,8 +39,11 @@ export function plannedStep(method: MethodProbes): MethodStep {
 export const noiseOption = noiseSchema.optional();
 
 /** The distribution of a method's directions where options name this one or none. */
-export function noiseOf({ name }: MethodProbes, noise: z.output<typeof noiseOption>): z.output<typeof noiseSchema> {
-  return SCHEMAS[name].shape.noise.parse(noise);
+export function noiseOf(method: MethodProbes, noise: string | undefined): DrawnNoise {
+  const kind = SCHEMAS[method.name].shape.noise.parse(noise);
+  if (method.name !== "lozo" || kind !== "low-rank") return kind as Exclude<typeof kind, "low-rank">;
+  const { rank, interval } = method;
+  return { kind, rank, interval };
 }
 
 /** Refuses noise that the method is not defined for. */

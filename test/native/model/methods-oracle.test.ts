@@ -1,15 +1,17 @@
 /** Steps of every method against a program in double precision that shares nothing with ours: scripts/golden. */
 import path from "node:path";
+import { type MethodProbes, noiseOf } from "../../../src/config/methods/index.js";
 import type { PackedBatch } from "../../../src/data/index.js";
 import type { StepRequest } from "../../../src/device/requests.js";
-import { type MethodOptions, stepOf } from "../../../src/method/index.js";
+import { type MethodOptions, stepOf, varianceOf } from "../../../src/method/index.js";
 import { fixtures, packed, readJson, sessionOf, some, withModel } from "./helpers.js";
 
 type Recorded = MethodOptions & {
   readonly eps: number;
   readonly learningRate: number;
   readonly weightDecay: number;
-  readonly noise: "gaussian" | "rademacher";
+  /** Absent: it is the method's own. */
+  readonly noise?: "gaussian" | "rademacher";
 };
 
 interface Run {
@@ -32,9 +34,10 @@ it.each(CASES)("%s: losses, coefficients and weights of 20 steps", (_, { method,
   withModel(path.join(fixtures, "trajectories/models/A"), { offload: { wire: "fp32" } }, async (model) => {
     const session = sessionOf(model);
     const { probes, rule } = stepOf(method);
+    const noise = noiseOf(method as MethodProbes, method.noise);
     const taken = some(steps, 2);
     for (const [step, { losses, coefficients }] of taken.entries()) {
-      const { eps, noise, learningRate, weightDecay } = method;
+      const { eps, learningRate, weightDecay } = method;
       const request: StepRequest = {
         ...{ seed: BigInt(seed), step, eps, noise, probes, rule },
         learningRate,
@@ -50,8 +53,10 @@ it.each(CASES)("%s: losses, coefficients and weights of 20 steps", (_, { method,
     // Those on record are of the last step.
     if (taken.length < steps.length) return;
     const largest = Math.max(...steps.flatMap(({ coefficients }) => coefficients.map(Math.abs)));
-    // Twenty updates along noise of some 4 at most, each off by what its coefficients are; and fp32's rounding.
-    const tolerance = steps.length * method.learningRate * largest * COEFFICIENT * 4 + 3e-6;
+    // Twenty updates, each off by what its coefficients are, along noise of some 4 at most (of low rank, of products
+    // of two); and fp32's rounding.
+    const reach = 4 * varianceOf(noise) * (typeof noise === "string" ? 1 : 4);
+    const tolerance = steps.length * method.learningRate * largest * COEFFICIENT * reach + 3e-6;
     for (const { name, count } of model.parameters) {
       const values = await model.parameterValues(name);
       const { sum, first4, last4 } = params[name];

@@ -32,8 +32,8 @@ test("every option that a flag says it sets is one of the library's", () => {
 
 test("`zo2 train` has the flags that users know", () => {
   const expected =
-    "model revision ignore-config-fields data out steps batch-size micro-batch-size method directions fitness " +
-    "antithetic learning-rate lr-schedule " +
+    "model revision ignore-config-fields data out steps batch-size micro-batch-size method directions fitness rank " +
+    "interval antithetic learning-rate lr-schedule " +
     "warmup-steps eps weight-decay noise seed device dtype lora lora-alpha lora-target prefix tf32 threads offload " +
     "wire device-memory host-memory adapter " +
     "disk-path disk-memory " +

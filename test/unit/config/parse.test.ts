@@ -91,7 +91,7 @@ describe("wrong values", () => {
     ],
     [
       { ...required, method: { name: "mezo", learningRate: 1 } },
-      'option "method.name" is "mezo"; must be "mezo-sgd", "fzoo" or "es"',
+      'option "method.name" is "mezo"; must be "mezo-sgd", "fzoo", "es" or "lozo"',
     ],
     [
       { ...required, method: { ...mezo, learningRate: "best" } },
