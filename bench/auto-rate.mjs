@@ -3,15 +3,16 @@
  * each rate of a grid, and with the one that was chosen; all else is the same. Sentences that are held out are scored
  * before and after. Unfavourable rows stay.
  *
- *   node bench/auto-rate.mjs --model DIR --name NAME [--prompt "{text} How is it?"] [--steps 150] [--batch 16]
- *     [--rates 1e-5,3e-5,...] [--dev 200] [--seed 0] [--threads 2]
+ *   node bench/auto-rate.mjs --model DIR --name NAME --rates 1e-5,3e-5,... [--prompt "{text} How is it?"]
+ *     [--method fzoo] [--directions 8] [--antithetic] [--steps 150] [--batch 16] [--dev 200] [--seed 0] [--threads 2]
  *
- * Writes the rows of that model into bench/results/auto-rate.json (--out) after every rate, beside those of others: a
- * table of docs/methods.md. No figure in it is a time.
+ * Writes the rows of that model and method into bench/results/auto-rate.json (--out) after every rate, beside those of
+ * others: a table of docs/methods.md. No figure in it is a time.
  */
 import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
 import { loadNative } from "zo2/native";
 import { isZo2Error, loadModel, Trainer } from "../dist/esm/index.js";
 import { describeCommit, describeMachine } from "./lib/machine.mjs";
@@ -21,7 +22,8 @@ import { readReviews, REVIEWS_TEMPLATE } from "./lib/reviews.mjs";
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const DEFAULTS = {
   ...{ model: null, name: null, prompt: REVIEWS_TEMPLATE.prompt, reviews: path.join(root, "docs", "demo", "reviews") },
-  ...{ steps: 150, batch: 16, rates: "1e-5,3e-5,1e-4,3e-4,1e-3", dev: 200, seed: 0, threads: 2, wire: "fp32" },
+  ...{ method: "mezo-sgd", directions: 1, antithetic: false, rates: null },
+  ...{ steps: 150, batch: 16, dev: 200, seed: 0, threads: 2, wire: "fp32" },
   out: path.join(root, "bench", "results", "auto-rate.json"),
 };
 
@@ -29,10 +31,10 @@ const digits = (value) => (Number.isFinite(value) ? Number(value.toPrecision(6))
 const scoreOf = ({ loss, accuracy }) => ({ loss: digits(loss), accuracy });
 
 /** What becomes of the base with one rate. */
-async function tune(model, o, data, text, learningRate) {
+async function tune(model, o, method, data, text, learningRate) {
   return model.withRuns([], async () => {
     const trainer = new Trainer(model, {
-      method: { name: "mezo-sgd", learningRate },
+      method: { ...method, learningRate },
       ...{ steps: o.steps, batchSize: o.batch, seed: o.seed, ...text },
     });
     let choice;
@@ -57,22 +59,26 @@ function readRows(file) {
 
 await runMain("auto-rate", async () => {
   const o = readOptions(process.argv.slice(2), DEFAULTS);
-  if (o.model === null || o.name === null) throw new Error("--model DIR and --name NAME are missing");
+  const missing = ["model", "name", "rates"].filter((option) => o[option] === null);
+  if (missing.length > 0) throw new Error(`missing: --${missing.join(", --")}`);
+  const method = { name: o.method, directions: o.directions, ...(o.antithetic ? { antithetic: true } : {}) };
   const data = readReviews(o.reviews, o.dev);
   const text = { template: { ...REVIEWS_TEMPLATE, prompt: o.prompt }, maxLength: 96, truncation: "left" };
   const about = { bench: "auto-rate", date: new Date().toISOString(), ...describeCommit(root) };
   const machine = { device: describeMachine(), node: process.version, build: loadNative().build };
-  const model = await loadModel(o.model, { device: "cpu", threads: o.threads, offload: { to: "host", wire: o.wire } });
+  const model = await loadModel(o.model, {
+    ...{ device: "cpu", threads: o.threads, offload: { to: "host", wire: o.wire }, workload: { method } },
+  });
   try {
     const before = scoreOf(await model.evaluate(data.dev, text));
     const rows = [];
     for (const rate of ["auto", ...o.rates.split(",").map(Number)]) {
-      const { choice, ...row } = await tune(model, o, data, text, rate);
+      const { choice, ...row } = await tune(model, o, method, data, text, rate);
       rows.push({ chosen: rate === "auto", ...row, ...(choice === undefined ? {} : { choice }) });
       console.log(JSON.stringify(rows.at(-1)));
       const { name, steps, batch, seed, dev, wire } = o;
-      const others = readRows(o.out).filter((other) => other.name !== name);
-      const models = [...others, { ...{ name, steps, batch, seed, dev, wire, eps: 1e-3 }, before, rows }];
+      const others = readRows(o.out).filter((other) => other.name !== name || !isDeepStrictEqual(other.method, method));
+      const models = [...others, { ...{ name, method, steps, batch, seed, dev, wire, eps: 1e-3 }, before, rows }];
       fs.writeFileSync(o.out, `${JSON.stringify({ ...about, ...machine, models }, null, 1)}\n`);
     }
   } finally {

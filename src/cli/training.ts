@@ -222,11 +222,15 @@ async function openMetrics({ metrics, resume }: TrainingRun, before: number): Pr
 }
 
 /** What a learning rate was chosen by. */
-export function rateText({ learningRate, directions, curvature, slope, bound }: RateChoice): string {
-  const why = bound ? "so that no step goes further than ten times eps" : "a tenth of the inverse curvature";
+export function rateText({ learningRate, directions, curvature, slope, coefficient, ...choice }: RateChoice): string {
+  const { bound, share } = choice;
+  const why = bound
+    ? "so that no step goes further than ten times eps"
+    : `${Number(share.toPrecision(2))} of the inverse curvature`;
+  const made = coefficient === slope ? "" : ` (of which the method makes ${coefficient.toPrecision(3)})`;
   return (
     `learning rate ${learningRate}, ${why}: along ${directions} directions the projected gradient is ` +
-    `${slope.toPrecision(3)} and the curvature ${curvature.near.toPrecision(3)} over eps, ` +
+    `${slope.toPrecision(3)}${made} and the curvature ${curvature.near.toPrecision(3)} over eps, ` +
     `${curvature.far.toPrecision(3)} over twice that (root mean squares)`
   );
 }

@@ -8,7 +8,7 @@ import { packGroups } from "../infer/batching.js";
 import type { EncodedSource } from "../infer/encoded-source.js";
 import { evaluationOutput } from "../infer/evaluate.js";
 import type { Loaded } from "../loaded.js";
-import type { Probe } from "../method/index.js";
+import { directionsOf, type Probe, stepOf } from "../method/index.js";
 import { BatchOrder } from "./order.js";
 import { type Look, type RateChoice, rateFrom } from "./rate-rule.js";
 import { runLimits } from "./run-data.js";
@@ -48,7 +48,8 @@ export async function chooseRate(
       far: [await loss(1, 2 * eps), await loss(-1, 2 * eps)],
     });
   }
-  const choice = rateFrom(looks, eps);
+  const looked = stepOf({ ...method, directions: DIRECTIONS });
+  const choice = rateFrom(looks, eps, looked, directionsOf(stepOf(method).probes));
   if (choice !== null) return choice;
   throw new Zo2Error(
     "ZO2_ERR_NOT_FINITE",

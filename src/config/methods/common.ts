@@ -20,8 +20,11 @@ const scheduleSchema = z.strictObject({
 
 /** Of every method; the learning rate is in each paper's own convention (docs/methods.md). */
 export const updateOptions = {
-  /** Learning rate before the schedule. Required; far below those of Adam. */
-  learningRate: z.number().positive(),
+  /**
+   * Learning rate before the schedule, far below those of Adam, or `"auto"`: what the losses beside the weights speak
+   * for, chosen once before the first step (docs/methods.md). Required.
+   */
+  learningRate: z.number().positive().or(z.literal("auto")),
   /** Decoupled weight decay; biases and norm gains are left out. @default 0 */
   weightDecay: z.number().min(0).default(0),
   /** Learning-rate schedule. @default constant, without a warm-up */

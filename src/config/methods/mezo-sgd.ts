@@ -14,11 +14,6 @@ export const mezoSgdProbes = z.strictObject({
  */
 export const mezoSgdSchema = mezoSgdProbes.extend({
   ...updateOptions,
-  /**
-   * Learning rate before the schedule, or `"auto"`: what the losses beside the weights speak for, chosen once before
-   * the first step (docs/methods.md). Required.
-   */
-  learningRate: updateOptions.learningRate.or(z.literal("auto")),
   eps: epsSchema,
   /** Distribution of the direction. @default "gaussian" */
   noise: noiseSchema.default("gaussian"),

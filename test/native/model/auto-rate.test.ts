@@ -17,8 +17,14 @@ beforeEach(async () => {
 });
 afterEach(() => fs.rm(work, { recursive: true, force: true }));
 
-const optionsWith = (learningRate: number | "auto"): TrainerOptions => ({
-  method: { name: "mezo-sgd", learningRate, weightDecay: 0.1 },
+type Method = TrainerOptions["method"];
+type OwnOptions<M = Method> = M extends unknown ? Omit<M, "learningRate"> : never;
+
+const optionsWith = (
+  learningRate: number | "auto",
+  method: OwnOptions = { name: "mezo-sgd", weightDecay: 0.1 },
+): TrainerOptions => ({
+  method: { ...method, learningRate },
   ...{ steps: STEPS, batchSize: 2, seed: 7 },
 });
 
@@ -28,34 +34,43 @@ async function recordsOf(run: string) {
 }
 
 describe.each(
-  some<readonly [string, ModelOptions, Partial<TrainerOptions>]>(
+  some<readonly [string, ModelOptions, OwnOptions | undefined, Partial<TrainerOptions>]>(
     [
-      ["streamed", { offload: { wire: "fp32", unitBytes: 20_000 } }, {}],
-      ["resident, frozen", { offload: { to: "device" } }, { freeze: ["*ln*"] }],
+      ["streamed", { offload: { wire: "fp32", unitBytes: 20_000 } }, undefined, {}],
+      ["resident, frozen", { offload: { to: "device" } }, undefined, { freeze: ["*ln*"] }],
+      ["fzoo", { offload: { wire: "fp32" } }, { name: "fzoo", directions: 3, weightDecay: 0.1 }, {}],
+      ["es", { offload: { wire: "fp32" } }, { name: "es", directions: 3 }, {}],
+      [
+        "es by ranks",
+        { offload: { wire: "fp32" } },
+        { name: "es", directions: 2, antithetic: true, fitness: "rank" },
+        {},
+      ],
     ],
     1,
   ),
-)("a learning rate of auto (%s)", (_, model, more) => {
+)("a learning rate of auto (%s)", (_, model, method, more) => {
   it("changes no weight, is a number in the journal, and makes the run that this number makes", async () => {
     const chosen = path.join(work, "chosen");
     const given = path.join(work, "given");
     const choices: RateChoice[] = [];
     const onLearningRate = (choice: RateChoice) => choices.push(choice);
-    const auto = await train(chosen, "gpt2", model, { ...optionsWith("auto"), ...more, run: chosen }, STEPS, {
+    const auto = await train(chosen, "gpt2", model, { ...optionsWith("auto", method), ...more, run: chosen }, STEPS, {
       onLearningRate,
     });
     const [{ learningRate }] = choices as [RateChoice];
     expect(learningRate).toBeGreaterThan(0);
     expect(choices).toHaveLength(1);
-    const number = await train(given, "gpt2", model, { ...optionsWith(learningRate), ...more, run: given }, STEPS);
-    expect(sameBits(auto, number)).toBe(true);
+    const number = { ...optionsWith(learningRate, method), ...more, run: given };
+    const same = await train(given, "gpt2", model, number, STEPS);
+    expect(sameBits(auto, same)).toBe(true);
     expect(await recordsOf(chosen)).toEqual(await recordsOf(given));
     expect((await readRun(chosen)).header.training["method"]).toMatchObject({ learningRate });
   });
 
   it("stays what it was where the run is taken up", async () => {
     const run = path.join(work, "run");
-    const options = { ...optionsWith("auto"), ...more };
+    const options = { ...optionsWith("auto", method), ...more };
     const whole = await train("", "gpt2", model, options, STEPS);
     await train(run, "gpt2", model, { ...options, run }, 3);
     const onLearningRate = () => {
@@ -68,9 +83,9 @@ describe.each(
 
 describe("the choice of a rate", () => {
   const model: ModelOptions = { offload: { wire: "fp32" } };
-  const choose = (loaded: Parameters<typeof weightBits>[0], seed: number) =>
+  const choose = (loaded: Parameters<typeof weightBits>[0], seed: number, method?: OwnOptions) =>
     new Promise<RateChoice>((resolve, reject) => {
-      const trainer = new Trainer(loaded, { ...optionsWith("auto"), seed });
+      const trainer = new Trainer(loaded, { ...optionsWith("auto", method), seed });
       const steps = trainer.fit(examples, { onLearningRate: resolve });
       steps.next().then(() => steps.return(), reject);
     });
@@ -111,11 +126,34 @@ describe("the choice of a rate", () => {
 
   it("is refused where it has no meaning", async () => {
     await withModel(folder("gpt2"), model, async (loaded) => {
-      const of = (more: object) => () => new Trainer(loaded, { ...optionsWith("auto"), ...more } as TrainerOptions);
-      expect(of({ objective: { from: "text", loss: () => 0 } })).toThrow(/needs the data's own loss/);
-      expect(of({ method: { name: "fzoo", learningRate: "auto" } })).toThrow(
-        /learningRate" is "auto"; must be a number/,
-      );
+      const objective = { from: "text", loss: () => 0 } as const;
+      for (const method of [{ name: "mezo-sgd" }, { name: "fzoo" }, { name: "es" }] as const) {
+        expect(() => new Trainer(loaded, { ...optionsWith("auto", method), objective })).toThrow(
+          expect.objectContaining({
+            code: "ZO2_ERR_CONFIG",
+            message: expect.stringMatching(/learningRate" is "auto"; needs the data's own loss/),
+          }),
+        );
+      }
     });
+  });
+
+  it("looks along the method's own noise, and translates what it finds", async () => {
+    const of = (method: OwnOptions) => withModel(folder("gpt2"), model, (loaded) => choose(loaded, 7, method));
+    const rademacher = await of({ name: "mezo-sgd", noise: "rademacher", directions: 3 });
+    const fzoo = await of({ name: "fzoo", directions: 3 });
+    const gaussian = await of({ name: "mezo-sgd", directions: 3 });
+    const es = await of({ name: "es", directions: 3, antithetic: true });
+    // The same looks; the coefficients are those of each method.
+    for (const [mezo, own] of [[rademacher, fzoo] as const, [gaussian, es] as const]) {
+      expect({ ...own, learningRate: 0, coefficient: 0 }).toEqual({ ...mezo, learningRate: 0, coefficient: 0 });
+      expect(mezo.coefficient).toBe(mezo.slope);
+      const ratio = (own.learningRate * own.coefficient) / (mezo.learningRate * mezo.slope);
+      // Two digits of each.
+      expect(Math.abs(ratio - 1)).toBeLessThan(0.11);
+    }
+    expect(gaussian.curvature).not.toEqual(rademacher.curvature);
+    // z-scores of two sides that are about as far from their mean.
+    expect(es.coefficient).toBeCloseTo(1, 1);
   });
 });

@@ -98,8 +98,8 @@ describe("wrong values", () => {
       'option "method.learningRate" is "best"; must be a number, or "auto"',
     ],
     [
-      { ...required, method: { ...mezo, name: "fzoo", learningRate: "auto" } },
-      'option "method.learningRate" is "auto"; must be a number',
+      { ...required, method: { ...mezo, name: "es", learningRate: "measured" } },
+      'option "method.learningRate" is "measured"; must be a number, or "auto"',
     ],
     [{ ...required, method: { ...mezo, directions: 0 } }, 'option "method.directions" is 0; must be at least 1'],
     [{ ...required, method: { ...mezo, directions: 65 } }, 'option "method.directions" is 65; must be at most 64'],
