@@ -133,6 +133,26 @@ it("score answers line for line: text with the model's special tokens, ids as th
   expect(closing(again.out).sum).toBeCloseTo(text.sum, 4);
 });
 
+it.each([
+  [
+    "fzoo",
+    /^learning rate (\S+), 0\.15 of the inverse curvature: along 8 directions .*method makes \d.*root mean squares/m,
+  ],
+  ["es", /^learning rate (\S+), 0\.15 of the inverse curvature: along 8 directions .*method makes 1\.00\)/m],
+])(
+  "a learning rate that was chosen for %s is said with its reasons, and is that of the steps",
+  async (method, said) => {
+    const few = ["--steps", "1", "--batch-size", "2", "--unit-bytes", "600KB", "--metrics", "steps.jsonl"];
+    const { code, err } = await zo2([
+      ...["train", "--model", model, "--data", "dev.jsonl", "--out", "tuned", ...few, ...task],
+      ...["--method", method, "--directions", "2", "--learning-rate", "auto"],
+    ]);
+    expect([code, err.includes("ZO2_ERR")]).toEqual([0, false]);
+    const [step] = fs.readFileSync(path.join(work, "steps.jsonl"), "utf8").split("\n");
+    expect(String(JSON.parse(step ?? "").learningRate)).toBe(said.exec(err)?.[1]);
+  },
+);
+
 it("SIGINT finishes the step, saves what was learned and exits with 130", async () => {
   const args = [
     "train",
