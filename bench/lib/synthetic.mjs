@@ -28,7 +28,8 @@ export async function openSynthetic(
   const units = cutUnits(recording, { wire, compute, unitBytes });
   const session = await Session.create(await openDevice({ device, threads }), recording, units, {
     tierOf: () => to,
-    diskPath,
+    disk: { diskPath },
+    activations: "auto",
     ...{ slots, overlap, prepareAhead: "auto", writeBackEvery: 1, wire, compute },
     rounding: "nearest",
     positionRow: definition.positionRow,
