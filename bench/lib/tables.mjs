@@ -2,6 +2,7 @@ import { kernelsBlock, preparePathBlock } from "./kernel-tables.mjs";
 import { table } from "./markdown.mjs";
 import { methodsAccuracyBlock } from "./method-tables.mjs";
 import { OPT_125M } from "./opt-shape.mjs";
+import { probesBlock, probesPlanBlock } from "./probe-tables.mjs";
 import { provenance } from "./provenance.mjs";
 import { autoRateBlock } from "./rate-tables.mjs";
 import { journalBlock, replayBlock, smollm2RunBlock } from "./run-tables.mjs";
@@ -26,6 +27,8 @@ export const TABLES = {
   kernels: { results: "kernels.json", render: kernelsBlock },
   "prepare-path": { results: "kernels.json", render: preparePathBlock },
   "wire-loss": { results: "wire-loss.json", render: wireLossBlock },
+  probes: { results: "probes-cpu.json", render: probesBlock },
+  "probes-plan": { results: "probes-plan.json", render: probesPlanBlock },
   "methods-accuracy": { results: "methods-accuracy.json", render: methodsAccuracyBlock },
   "wire-accuracy": { results: "wire-accuracy.json", render: wireAccuracyBlock },
   "plan-choices": { results: "plan-choices.json", render: planChoicesBlock },
