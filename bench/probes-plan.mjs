@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 import { controlLayout, stepStates } from "../dist/esm/memory/control.js";
 import { deviceBytes } from "../dist/esm/memory/plan.js";
 import { METHODS } from "../dist/esm/method/index.js";
-import { choosePlan } from "../dist/esm/planner/choose.js";
+import { firstThatFits } from "../dist/esm/planner/choose.js";
 import { workloadOf } from "../dist/esm/planner/workload.js";
 import { HARDWARE_NAMES, hardwareNamed } from "../dist/esm/simulate/hardware.js";
 import { busiestLane, simulateStep } from "../dist/esm/simulate/simulate.js";
@@ -31,32 +31,31 @@ const DEFAULTS = {
 };
 const DIRECTIONS = [1, 2, 4, 8, 16];
 const COMPUTES = ["prepare", "compute"];
-/** What a model is loaded with where nobody asks for less memory; only the size of units is chosen. */
-const PINNED = { slots: 3, prepareAhead: true, activations: "device" };
+/** How the weights move, along any number of directions: bytes are comparable then. */
+const HELD = { unitBytes: 512 * 2 ** 20, slots: 3, prepareAhead: true, activations: "device" };
 /** In which the weights and the products are. */
 const TYPE = "fp16";
 
-/** The fastest plan of a step whose weights all rest in `to`, and what is predicted of it. */
+/** A step whose weights all rest in `to`, as it is predicted. */
 function planned({ definition, recording }, hardware, to, directions, { batch, seq }) {
   const { capacity, output, symbols } = workloadOf(definition, { batchSize: batch, maxLength: seq });
   const { probes } = METHODS["mezo-sgd"].step({ eps: 1, directions });
-  const step = { noise: "gaussian", symbols };
-  const { plan, unitBytes } = choosePlan(recording, {
-    ...{ hardware, step, probes, capacity, output, wire: TYPE, compute: TYPE, overlap: true },
+  const { plan } = firstThatFits(recording, {
+    ...{ probes, capacity, output, wire: TYPE, compute: TYPE, overlap: true },
     // What all of it would take is asked of a device without a limit.
     deviceMemory: to === "device" ? undefined : hardware.deviceBytes,
-    pinned: { tierOf: () => to, ...PINNED },
+    pinned: { tierOf: () => to, ...HELD },
     control: controlLayout(stepStates(1)),
   });
   const { microBatches } = capacity;
   const simulated = simulateStep(plan, recording.inputs, hardware, {
-    ...{ ...step, probes, microBatches, overlap: true, spans: true },
+    ...{ noise: "gaussian", symbols, probes, microBatches, overlap: true, spans: true },
   });
   const { seconds, busy, spans } = simulated;
   const passes = probes.length;
   return {
     ...{ directions, passes, seconds, secondsPerPass: seconds / passes, bound: busiestLane(simulated), busy },
-    ...{ bytes: movedBytes(spans), unitBytes, microBatches, deviceBytes: deviceBytes(plan) },
+    ...{ bytes: movedBytes(spans), units: plan.units.length, microBatches, deviceBytes: deviceBytes(plan) },
   };
 }
 
@@ -74,7 +73,20 @@ await runMain("probes-plan", () => {
   for (const { name, hardware } of gpus)
     if (hardware === undefined) throw new Error(`--gpus has ${name}; there are ${HARDWARE_NAMES.join(", ")}`);
   const shapes = readShapes(o.shapes);
+  const about = {
+    bench: "probes-plan",
+    date: new Date().toISOString(),
+    node: process.version,
+    ...describeCommit(root),
+  };
+  const titles = Object.fromEntries(gpus.map(({ name, hardware }) => [name, hardware.name]));
+  const sources = [...new Set(gpus.map(({ hardware }) => hardware.source))];
+  const asked = { type: TYPE, held: HELD, directions: DIRECTIONS, shapes: shapes.map(({ name }) => name), near: NEAR };
   const rows = [];
+  const result = { ...about, device: describeMachine(), ...asked, gpus: titles, sources, rows };
+  fs.mkdirSync(path.dirname(o.out), { recursive: true });
+  // Behind each model, since larger ones take longer.
+  const write = () => fs.writeFileSync(o.out, `${JSON.stringify(result, null, 2)}\n`);
   for (const name of o.models.split(",")) {
     if (!Object.hasOwn(OPT_MODELS, name))
       throw new Error(`--models has ${name}; there are ${Object.keys(OPT_MODELS).join(", ")}`);
@@ -90,17 +102,6 @@ await runMain("probes-plan", () => {
           console.log(name, shape.name, gpu, to, `s a pass ${passes.join(" ")}; computes from ${row.computes}`);
         }
       }
+    write();
   }
-  const about = {
-    bench: "probes-plan",
-    date: new Date().toISOString(),
-    node: process.version,
-    ...describeCommit(root),
-  };
-  const titles = Object.fromEntries(gpus.map(({ name, hardware }) => [name, hardware.name]));
-  const sources = [...new Set(gpus.map(({ hardware }) => hardware.source))];
-  const asked = { type: TYPE, directions: DIRECTIONS, shapes: shapes.map(({ name }) => name), near: NEAR };
-  const result = { ...about, device: describeMachine(), ...asked, gpus: titles, sources, rows };
-  fs.mkdirSync(path.dirname(o.out), { recursive: true });
-  fs.writeFileSync(o.out, `${JSON.stringify(result, null, 2)}\n`);
 });

@@ -62,15 +62,16 @@ export function probesBlock(result) {
 
 /** Markdown of `probes-plan.json`. */
 export function probesPlanBlock(result) {
-  const { rows, gpus, directions, shapes, type, near, sources } = result;
+  const { rows, gpus, directions, shapes, type, held, near, sources } = result;
   const most = Math.max(...directions);
   const cases = rows.filter(({ gpu }) => gpu === rows[0].gpu);
   const from = (n) => (n === null ? `> ${most}` : String(n));
   const detailed = rows.filter((row) => SHOWN.includes(row.gpu) && nameOf(row) === shapes[0]);
   const lines = [
     "**Predictions** from the commands of a step and data sheets; no GPU has confirmed any. Steps of `mezo-sgd` " +
-      `along N directions (2N forward passes) in ${type}, all weights in host memory or all on disk, three slots, ` +
-      "prepared ahead. In each cell: from which N on no transfer is the busiest lane / the step takes at most " +
+      `along N directions (2N forward passes) in ${type}, all weights in host memory or all on disk, ${held.slots} ` +
+      `slots, units of at most ${count(held.unitBytes / 2 ** 20)} MiB, prepared ahead. In each cell: from which N on ` +
+      "no transfer is the busiest lane / the step takes at most " +
       `${percent(near)} longer than with all weights resident, on a device that had the memory.`,
     "",
     table(

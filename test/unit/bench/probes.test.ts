@@ -106,6 +106,7 @@ describe("the table of what several probes are predicted to cost", () => {
   const result = {
     ...about,
     ...{ type: "fp16", directions: [1, 2], shapes: ["1x2048", "16x2048"], near: 0.05 },
+    held: { unitBytes: 2 ** 30, slots: 3 },
     gpus: { "rtx-4090": "RTX 4090", h100: "H100 SXM", other: "OTHER" },
     sources: ["NVIDIA a whitepaper, 70 % of its operations; A data sheet for the disk", "A data sheet for the disk"],
     rows: ["rtx-4090", "h100", "other"].flatMap((gpu, g) => [
