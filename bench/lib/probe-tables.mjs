@@ -87,7 +87,7 @@ export function probesPlanBlock(result) {
     ),
     "",
     "The bytes are those of a step, whatever N; from disk as many are read and written besides. Predicted seconds " +
-      `per forward pass of steps on ${shapes[0].replace("x", " x ")} tokens; a step takes 2N times as long:`,
+      `per forward pass of steps on ${sizeOf(rows[0])} tokens; a step takes 2N times as long:`,
     "",
     table(
       ["model", "weights in", "GPU", ...directions.map((n) => `N = ${n}`), "resident, N = 1", `resident, N = ${most}`],
