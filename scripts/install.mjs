@@ -6,7 +6,7 @@
  *   --quiet          errors only            --install-script   npm runs it, nobody asked: a prebuilt addon will do
  *   ZO2_CUDA         auto | on | off: the CUDA backend; emulated | emulated-race: its kernels on the CPU, for tests
  *   ZO2_CUDA_ARCHITECTURES  what the kernels are compiled for, as CMake writes it: "90a-real;80-virtual"
- *   ZO2_TESTS        on: the C++ tests too, in the same folder
+ *   ZO2_TESTS        on: the C++ tests too, in the same folder; ZO2_TEST_PROGRAMS: those whose names match
  *   ZO2_BLAS         auto | on | off: the matrix product of the CPU backend
  *   ZO2_IO_URING     auto | on | off: how files are read and written
  *   ZO2_PORTABLE     on: the C++ runtime linked in, for an addon that is carried to other machines

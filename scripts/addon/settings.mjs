@@ -43,7 +43,10 @@ function optionsOf(environment) {
     if (!values.includes(value)) throw new BuildError(`${name} is "${value}"; use ${values.join(", ")}`);
     options[name] = value;
   }
-  if (environment.ZO2_TESTS === "on") options.ZO2_TESTS = "ON";
+  if (environment.ZO2_TESTS === "on") {
+    options.ZO2_TESTS = "ON";
+    options.ZO2_TEST_PROGRAMS = environment.ZO2_TEST_PROGRAMS ?? "";
+  }
   if (environment.ZO2_CUDA_ARCHITECTURES) options.ZO2_CUDA_ARCHITECTURES = environment.ZO2_CUDA_ARCHITECTURES;
   return options;
 }
