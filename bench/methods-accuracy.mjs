@@ -4,10 +4,12 @@
  * rate of a small grid is tried, and scored on the test sentences once, at its end; the one with the least loss on the
  * 200 sentences that are held out is shown.
  *
- *   node bench/methods-accuracy.mjs --model DIR [--only mezo-sgd,fzoo-4,...] [--passes 160] [--threads 2]
+ *   node bench/methods-accuracy.mjs --model DIR [--only mezo-sgd,fzoo-4,...] [--rates 1e-5,...] [--passes 160]
+ *     [--threads 2]
  *
- * Writes bench/results/methods-accuracy.json (--out) after every trial, beside what it has of other candidates: a table
- * of docs/methods.md. Seconds are those of training, without the evaluations, on whatever else the machine did then.
+ * Writes bench/results/methods-accuracy.json (--out) after every trial, beside what it has of other candidates and
+ * rates: a table of docs/methods.md. Seconds are those of training, without the evaluations, on whatever else the
+ * machine did then.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -21,7 +23,7 @@ import { readReviews, REVIEWS_TEMPLATE } from "./lib/reviews.mjs";
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const DEFAULTS = {
   ...{ model: null, reviews: path.join(root, "docs", "demo", "reviews"), dev: 200, looks: 4 },
-  ...{ passes: 160, batch: 16, seed: 0, threads: 2, only: null },
+  ...{ passes: 160, batch: 16, seed: 0, threads: 2, only: null, rates: null },
   out: path.join(root, "bench", "results", "methods-accuracy.json"),
 };
 
@@ -32,6 +34,7 @@ const CANDIDATES = {
   "mezo-sgd": { method: { name: "mezo-sgd", eps: 1e-3 }, passes: 2, rates: [4e-5, 8e-5] },
   "fzoo-4": { method: { name: "fzoo", directions: 4, eps: 1e-3 }, passes: 5, rates: [1e-6, 2e-6] },
   "fzoo-8": { method: { name: "fzoo", directions: 8, eps: 1e-3 }, passes: 9, rates: [2e-6, 4e-6] },
+  lozo: { method: { name: "lozo", eps: 1e-3 }, passes: 2, rates: [2e-5, 4e-5] },
   lora: { method: { name: "mezo-sgd", eps: 1e-2 }, passes: 2, rates: [3e-3, 1e-2], adapter: lora },
   prefix: { method: { name: "mezo-sgd", eps: 1e-1 }, passes: 2, rates: [3e-2, 1e-1], adapter: prefix },
 };
@@ -87,10 +90,11 @@ await runMain("methods-accuracy", async () => {
   for (const name of o.only === null ? Object.keys(CANDIDATES) : o.only.split(",")) {
     const candidate = CANDIDATES[name];
     if (candidate === undefined) throw new Error(`--only: there is no ${name}`);
-    const trials = [];
-    for (const rate of candidate.rates) {
-      trials.push(await tune(o, data, candidate, rate));
-      const { dev, test } = trials.at(-1);
+    for (const rate of o.rates === null ? candidate.rates : o.rates.split(",").map(Number)) {
+      const others = (candidates[name]?.trials ?? []).filter(({ learningRate }) => learningRate !== rate);
+      const trial = await tune(o, data, candidate, rate);
+      const trials = [...others, trial].toSorted((a, b) => a.learningRate - b.learningRate);
+      const { dev, test } = trial;
       console.log(`${name} at ${rate}: held out ${dev.at(-1)?.accuracy.toFixed(3)}, test ${test.accuracy.toFixed(3)}`);
       candidates[name] = { passes: candidate.passes, trials };
       fs.writeFileSync(o.out, `${JSON.stringify({ ...about, ...machine, ...settings, candidates }, null, 1)}\n`);
