@@ -40,6 +40,7 @@ describe.each(
       ["resident, frozen", { offload: { to: "device" } }, undefined, { freeze: ["*ln*"] }],
       ["fzoo", { offload: { wire: "fp32" } }, { name: "fzoo", directions: 3, weightDecay: 0.1 }, {}],
       ["es", { offload: { wire: "fp32" } }, { name: "es", directions: 3 }, {}],
+      ["lozo", { offload: { wire: "fp32" } }, { name: "lozo", rank: 1, interval: 4 }, {}],
       [
         "es by ranks",
         { offload: { wire: "fp32" } },
