@@ -115,7 +115,7 @@ function places(handles: Handles): { name: string; needs: Kind; words: number[];
   const span = [b, 0];
   const none = [-1, 0];
   const side = [...span, 0];
-  const update = [0, 0, 0, 0, 1, ...span, 0, 0, ...none, 0];
+  const update = [0, 0, 0, 0, 0, 0, 1, ...span, 0, 0, ...none, 0];
   const lists: { name: string; words: number[]; handles: [number, Kind][] }[] = [
     {
       name: "record",
@@ -170,17 +170,39 @@ function places(handles: Handles): { name: string; needs: Kind; words: number[];
     },
     {
       name: "prepare",
-      words: [s, l, ...span, ...span, 0, 0, 0, 0, 0, 0, ...span, 0, 0, ...span, 2, ...side, ...side, 1, ...update],
+      words: [
+        s,
+        l,
+        ...span,
+        ...span,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        ...span,
+        0,
+        0,
+        ...span,
+        2,
+        ...side,
+        ...side,
+        1,
+        ...update,
+      ],
       handles: [
         [0, "Stream"],
         [1, "Layout"],
         [2, "Buffer"],
         [4, "Buffer"],
-        [12, "Buffer"],
-        [16, "Buffer"],
-        [19, "Buffer"],
-        [22, "Buffer"],
-        [31, "Buffer"],
+        [14, "Buffer"],
+        [18, "Buffer"],
+        [21, "Buffer"],
+        [24, "Buffer"],
+        [35, "Buffer"],
       ],
     },
     {

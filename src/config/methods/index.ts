@@ -40,10 +40,9 @@ export const noiseOption = noiseSchema.optional();
 
 /** The distribution of a method's directions where options name this one or none. */
 export function noiseOf(method: MethodProbes, noise: string | undefined): DrawnNoise {
-  const kind = SCHEMAS[method.name].shape.noise.parse(noise);
-  if (method.name !== "lozo" || kind !== "low-rank") return kind as Exclude<typeof kind, "low-rank">;
+  if (method.name !== "lozo") return SCHEMAS[method.name].shape.noise.parse(noise);
   const { rank, interval } = method;
-  return { kind, rank, interval };
+  return { kind: lozoSchema.shape.noise.parse(noise), rank, interval };
 }
 
 /** Refuses noise that the method is not defined for. */

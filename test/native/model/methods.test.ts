@@ -26,9 +26,9 @@ type Method = TrainerOptions["method"];
 const common = { weightDecay: 0.1, schedule: { name: "linear" } } as const;
 const ALL: readonly Method[] = [
   { name: "fzoo", directions: 4, learningRate: 1e-6, ...common },
+  { name: "lozo", directions: 2, interval: 3, learningRate: 1e-3, ...common },
   { name: "es", directions: 3, antithetic: true, fitness: "rank", learningRate: 1e-2, ...common },
   { name: "mezo-sgd", directions: 4, learningRate: 1e-3, noise: "rademacher", ...common },
-  { name: "lozo", directions: 2, interval: 3, learningRate: 1e-3, ...common },
   { name: "es", directions: 6, learningRate: 1e-2, ...common },
 ];
 const METHODS = some(ALL, 2).map((method): [string, Method] => [JSON.stringify(method), method]);
