@@ -31,11 +31,11 @@ const lora = { name: "lora", rank: 8, alpha: 16, targets: ["q_proj", "v_proj"] }
 const prefix = { name: "prefix", tokens: 5 };
 /** Passes: forward passes over a batch that one step takes. */
 const CANDIDATES = {
-  "mezo-sgd": { method: { name: "mezo-sgd", eps: 1e-3 }, passes: 2, rates: [4e-5, 8e-5] },
-  "fzoo-4": { method: { name: "fzoo", directions: 4, eps: 1e-3 }, passes: 5, rates: [1e-6, 2e-6] },
-  "fzoo-8": { method: { name: "fzoo", directions: 8, eps: 1e-3 }, passes: 9, rates: [2e-6, 4e-6] },
-  lozo: { method: { name: "lozo", eps: 1e-3 }, passes: 2, rates: [2e-5, 4e-5] },
-  lora: { method: { name: "mezo-sgd", eps: 1e-2 }, passes: 2, rates: [3e-3, 1e-2], adapter: lora },
+  "mezo-sgd": { method: { name: "mezo-sgd", eps: 1e-3 }, passes: 2, rates: [4e-5, 8e-5, 1.6e-4] },
+  "fzoo-4": { method: { name: "fzoo", directions: 4, eps: 1e-3 }, passes: 5, rates: [1e-6, 2e-6, 4e-6] },
+  "fzoo-8": { method: { name: "fzoo", directions: 8, eps: 1e-3 }, passes: 9, rates: [2e-6, 4e-6, 8e-6] },
+  lozo: { method: { name: "lozo", eps: 1e-3 }, passes: 2, rates: [4e-5, 8e-5] },
+  lora: { method: { name: "mezo-sgd", eps: 1e-2 }, passes: 2, rates: [1e-3, 3e-3, 1e-2], adapter: lora },
   prefix: { method: { name: "mezo-sgd", eps: 1e-1 }, passes: 2, rates: [3e-2, 1e-1], adapter: prefix },
 };
 
