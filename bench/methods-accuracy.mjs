@@ -92,7 +92,7 @@ await runMain("methods-accuracy", async () => {
     if (candidate === undefined) throw new Error(`--only: there is no ${name}`);
     for (const rate of o.rates === null ? candidate.rates : o.rates.split(",").map(Number)) {
       const others = (candidates[name]?.trials ?? []).filter(({ learningRate }) => learningRate !== rate);
-      const trial = await tune(o, data, candidate, rate);
+      const trial = { commit: about.commit, ...(await tune(o, data, candidate, rate)) };
       const trials = [...others, trial].toSorted((a, b) => a.learningRate - b.learningRate);
       const { dev, test } = trial;
       console.log(`${name} at ${rate}: held out ${dev.at(-1)?.accuracy.toFixed(3)}, test ${test.accuracy.toFixed(3)}`);

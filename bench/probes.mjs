@@ -85,7 +85,7 @@ const clock = () => ({
 
 async function measure(o, sessions, { name, directions }, { batch: sequences, seq: length }) {
   const method = stepOf({ name, directions, eps: EPS, fitness: "zscore", antithetic: false });
-  const step = { method, noise: noiseOf({ name }, undefined) };
+  const step = { method, noise: noiseOf({ name }) };
   const { head, vocabSize } = sessions[0].definition;
   const batch = batchOfShape(head, vocabSize, { microBatches: [sequences], length });
   const first = [];

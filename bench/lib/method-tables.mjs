@@ -46,8 +46,16 @@ export function methodsAccuracyBlock(result) {
     "",
     ...curves(chosen),
     "",
+    `Trials by commit: ${counted(Object.values(candidates).flatMap(({ trials }) => trials))}.`,
+    "",
     provenance(result),
   ].join("\n");
+}
+
+function counted(trials) {
+  const commits = trials.map(({ commit }) => commit.slice(0, 12));
+  const count = (one) => commits.filter((commit) => commit === one).length;
+  return [...new Set(commits)].map((commit) => `${count(commit)} at ${commit}`).join(", ");
 }
 
 /** Of the lines of a chart, in their order. */

@@ -1,4 +1,3 @@
-import { noiseText } from "../method/index.js";
 import { writeFile } from "node:fs/promises";
 import { Zo2Error } from "../base/errors.js";
 import { messageOf } from "../base/guards.js";
@@ -6,6 +5,7 @@ import { countedSteps } from "../journal/counted.js";
 import { lossesOf, lossOf } from "../journal/record.js";
 import type { Journal } from "../journal/read.js";
 import { writeCompact } from "../journal/writer.js";
+import { noiseText } from "../method/index.js";
 import { formatBytes, formatCount, formatLoss } from "../report/units.js";
 import { readRun } from "../journal/read-run.js";
 import type { CommandSpec } from "./command.js";

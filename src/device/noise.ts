@@ -6,6 +6,10 @@ import type { NoiseSource } from "./pass-data.js";
 /** Noise by its distribution, or for tests z itself: fp32, in the canonical order (`canonicalLength` elements). */
 export type Noise = DrawnNoise | { readonly z: Float32Array };
 
+export function isDrawn(noise: Noise): noise is DrawnNoise {
+  return typeof noise === "string" || "kind" in noise;
+}
+
 export function drawnSource(noise: DrawnNoise): NoiseSource {
   return typeof noise === "string" ? { kind: noise } : noise;
 }
@@ -21,7 +25,7 @@ export class NoiseTables {
   ) {}
 
   async source(noise: Noise, state: number): Promise<NoiseSource> {
-    if (typeof noise === "string" || "kind" in noise) return drawnSource(noise);
+    if (isDrawn(noise)) return drawnSource(noise);
     const bytes = this.elements * Float32Array.BYTES_PER_ELEMENT;
     const buffer = this.buffers.get(state) ?? (await allocate(this.device, "host", bytes, USE.noise));
     this.buffers.set(state, buffer);

@@ -1,5 +1,4 @@
 /** What it would take to fine-tune a model, from its `config.json` alone: no weight is read, and no addon needed. */
-import type { DrawnNoise } from "../method/index.js";
 import { join } from "node:path";
 import { Zo2Error } from "../base/errors.js";
 import { FLOAT_TYPES, type FloatType, TORCH_DTYPE } from "../base/dtype.js";
@@ -11,6 +10,7 @@ import { parseOptions } from "../config/parse.js";
 import { type PlanModelOptions, planOptionsSchema, type ResolvedPlanOptions } from "../config/plan.js";
 import { resolveModel } from "../hub/index.js";
 import { controlLayout, stepStates } from "../memory/control.js";
+import type { DrawnNoise } from "../method/index.js";
 import { adaptModel } from "../adapters/adapted.js";
 import type { AdapterRequest } from "../adapters/make.js";
 import { readRequest } from "../adapters/request.js";

@@ -1,8 +1,8 @@
 /** What a run's journal says of it: the header, and each process that trains it. */
-import { noiseOf } from "../config/methods/index.js";
 import { availableParallelism } from "node:os";
 import { hashOfJson } from "../base/hash.js";
 import { runtimeName } from "../base/runtime.js";
+import { noiseOf } from "../config/methods/index.js";
 import { roundingOf } from "../config/model.js";
 import type { ResolvedTrainerOptions } from "../config/trainer.js";
 import { nativeBuild } from "../device/open.js";
@@ -45,7 +45,7 @@ export async function headerOf(
     method: {
       ...{ probes: probes.length, directions: rule.differences.length },
       ...(inPlace.length === 0 ? {} : { inPlace }),
-      ...{ noise: noiseOf(method, method.noise), weightDecay: method.weightDecay, seed: String(seed) },
+      ...{ noise: noiseOf(method), weightDecay: method.weightDecay, seed: String(seed) },
       frozen: parameters.filter((parameter) => frozen.has(parameter)).map((parameter) => parameter.name),
     },
     data: { ...data },

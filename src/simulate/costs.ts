@@ -1,10 +1,10 @@
 /** Seconds of a pass's commands on some hardware. */
-import { type DrawnNoise, varianceOf } from "../method/index.js";
 import { at } from "../base/at.js";
 import { floatOf } from "../base/dtype.js";
 import { loweredOps } from "../memory/operands.js";
 import type { Plan } from "../memory/plan.js";
 import type { Unit } from "../memory/units.js";
+import { type DrawnNoise, varianceOf } from "../method/index.js";
 import { attentionCost, productCost } from "../ops/cost.js";
 import type { Inputs } from "../ops/value.js";
 import type { Lane, Work } from "../schedule/command.js";

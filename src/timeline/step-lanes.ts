@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { replaceTextFile } from "../base/files.js";
 import { messageOf } from "../base/guards.js";
 import type { Warning } from "../base/warnings.js";
+import { isDrawn } from "../device/noise.js";
 import type { StepRequest } from "../device/requests.js";
 import type { Session } from "../device/session.js";
 import type { Trace } from "../device/trace.js";
@@ -95,7 +96,7 @@ export class StepLanes implements Disposable {
     );
     const known = hardwareOf(info.name) ?? (await keptHardware(info));
     // Noise that a test gives is read like any other table.
-    const kind = typeof noise === "string" || "kind" in noise ? noise : "gaussian";
+    const kind = isDrawn(noise) ? noise : "gaussian";
     const steps =
       known === undefined
         ? [measured]

@@ -1,4 +1,3 @@
-import { noiseText } from "../method/index.js";
 import { formatBytes } from "../base/bytes.js";
 import { Zo2Error } from "../base/errors.js";
 import { replaceTextFile } from "../base/files.js";
@@ -12,6 +11,7 @@ import { loadModel, type LoadOptions } from "../load.js";
 import { loadedOf } from "../loaded.js";
 import { batchOfShape } from "../measure/steps.js";
 import { thisMachine } from "../measure/this-machine.js";
+import { noiseText } from "../method/index.js";
 import { deviceBytes, hostBytes } from "../memory/plan.js";
 import { timelineDocument } from "../page/timeline.js";
 import { residenceText } from "../report/residence.js";

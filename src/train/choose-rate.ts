@@ -1,6 +1,6 @@
-import { noiseOf } from "../config/methods/index.js";
 import { Zo2Error } from "../base/errors.js";
 import { at } from "../base/at.js";
+import { noiseOf } from "../config/methods/index.js";
 import type { ResolvedTrainerOptions } from "../config/trainer.js";
 import { batchLoss, logitLoss } from "../data/index.js";
 import type { Direction } from "../device/requests.js";
@@ -31,7 +31,7 @@ export async function chooseRate(
 ): Promise<RateChoice> {
   const { seed, batchSize, reduction, method } = options;
   const { eps } = method;
-  const noise = noiseOf(method, method.noise);
+  const noise = noiseOf(method);
   const order = new BatchOrder(source, seed, batchSize);
   const looks: Look[] = [];
   for (let step = 0; step < DIRECTIONS; step++) {

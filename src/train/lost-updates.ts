@@ -1,10 +1,10 @@
 /** Of a run with weights below fp32 that are rounded to nearest: how many of its updates change nothing. */
-import { type DrawnNoise, varianceOf } from "../method/index.js";
 import { BLOCK, type BlockType, type FloatType, isBlocked, type WireType } from "../base/dtype.js";
 import type { Warning } from "../base/warnings.js";
 import { weightSources } from "../checkpoint/weights.js";
 import { roundingOf } from "../config/model.js";
 import type { Loaded } from "../loaded.js";
+import { type DrawnNoise, varianceOf } from "../method/index.js";
 import { type Parameter, rowsOf } from "../ops/parameter.js";
 
 /** Steps whose coefficients say what a run's updates are like. */

@@ -280,7 +280,7 @@ export class Trainer {
     const { freeze, method } = this.options;
     const frozen = matchParameters(loaded.parameters, freeze);
     const trained = loaded.parameters.filter((parameter) => !frozen.has(parameter));
-    return LostUpdates.of(loaded, trained, noiseOf(method, method.noise));
+    return LostUpdates.of(loaded, trained, noiseOf(method));
   }
 
   /** What keeps the lanes of a step; null where nothing is kept, or the caller's objective cuts steps in two. */
@@ -489,7 +489,7 @@ export class Trainer {
       ...{ step, seed, eps, weightDecay },
       ...this.method,
       learningRate: learningRateAt(rateOf(this.options), schedule, step, steps),
-      noise: test?.noise === undefined ? noiseOf(method, method.noise) : { z: test.noise(step) },
+      noise: test?.noise === undefined ? noiseOf(method) : { z: test.noise(step) },
       coefficients: typeof injected === "number" ? [injected] : injected,
     };
   }

@@ -38,8 +38,11 @@ export function plannedStep(method: MethodProbes): MethodStep {
 /** For options that have a method's probes, and the noise beside them. */
 export const noiseOption = noiseSchema.optional();
 
-/** The distribution of a method's directions where options name this one or none. */
-export function noiseOf(method: MethodProbes, noise: string | undefined): DrawnNoise {
+/** The distribution of a method's directions: its own, or the one that other options name or leave out. */
+export function noiseOf(
+  method: MethodProbes & { readonly noise?: string | undefined },
+  noise: string | undefined = method.noise,
+): DrawnNoise {
   if (method.name !== "lozo") return SCHEMAS[method.name].shape.noise.parse(noise);
   const { rank, interval } = method;
   return { kind: lozoSchema.shape.noise.parse(noise), rank, interval };

@@ -34,7 +34,7 @@ it.each(CASES)("%s: losses, coefficients and weights of 20 steps", (_, { method,
   withModel(path.join(fixtures, "trajectories/models/A"), { offload: { wire: "fp32" } }, async (model) => {
     const session = sessionOf(model);
     const { probes, rule } = stepOf(method);
-    const noise = noiseOf(method as MethodProbes, method.noise);
+    const noise = noiseOf(method as MethodProbes & Recorded);
     const taken = some(steps, 2);
     for (const [step, { losses, coefficients }] of taken.entries()) {
       const { eps, learningRate, weightDecay } = method;

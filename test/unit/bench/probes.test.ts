@@ -1,3 +1,4 @@
+import { about } from "./about.js";
 import { inModule } from "./modules.js";
 
 const from = (near: Readonly<Record<number, boolean>>, order: readonly number[]) =>
@@ -40,13 +41,6 @@ describe("the bytes of a step", () => {
   });
 });
 
-const about = {
-  date: "2026-01-02T03:04:05.000Z",
-  commit: "0123456789abcdef0123456789abcdef01234567",
-  dirty: false,
-  device: { cpu: "A CPU", cores: 2, memoryGiB: 8, kernel: "k" },
-  node: "v20.0.0",
-};
 const block = (name: string, result: unknown) =>
   String(inModule("bench/lib/probe-tables.mjs", `return m.${name}(args[0]);`, result));
 const cells = (text: string) =>

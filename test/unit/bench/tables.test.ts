@@ -1,17 +1,10 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { about as common } from "./about.js";
 import { runScript } from "./modules.js";
 
-const about = {
-  date: "2026-01-02T03:04:05.000Z",
-  commit: "0123456789abcdef0123456789abcdef01234567",
-  dirty: false,
-  device: { cpu: "A CPU", cores: 2, memoryGiB: 8, kernel: "k" },
-  node: "v20.0.0",
-  build: "compiler; more",
-  threads: 2,
-};
+const about = { ...common, build: "compiler; more", threads: 2 };
 const row = (program: string, seconds: number) => ({
   shape: "8x128",
   program,
